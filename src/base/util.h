@@ -44,8 +44,8 @@ static inline uint64_t get_le64(const uint8_t *from)
     return (uint64_t)get_le32(from) | (uint64_t)get_le32(from + 4) << 32;
 }
 
-/* A window on foreign bytes. Reading past the end sets `bad` and gives zeros or NULL, so that a parser
- * reads all its fields and asks once, at the end, whether they were there. */
+/* A window on foreign bytes. Reading past the end sets `bad` and gives zeros or NULL, so that a
+ * parser reads all its fields and asks once, at the end, whether they were there. */
 struct reader {
     const uint8_t *data;
     size_t left;
@@ -88,7 +88,8 @@ static inline uint64_t reader_u64(struct reader *reader)
     return bytes ? get_le64(bytes) : 0;
 }
 
-/* A string of exactly `size` bytes with the NUL, and no NUL before; size 0 is "absent" (NULL, not bad). */
+/* A string of exactly `size` bytes with the NUL, and no NUL before; size 0 is "absent" (NULL, not
+ * bad). */
 static inline const char *reader_string(struct reader *reader, size_t size)
 {
     if (size == 0)

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SHA-256 digests of entries, locks and whole trees (doc/cluster.md). */
+#ifndef PMXCFS_CORE_DIGEST_H
+#define PMXCFS_CORE_DIGEST_H
+
+#include "core/draft.h"
+
+/* The entry digest, computed when first asked for and kept in the entry. Writer only. */
+const uint8_t *entry_digest(struct entry *entry);
+
+void root_digest(const struct root *root, uint8_t digest[DIGEST_SIZE]);
+
+/* The entry digest's fields with the inode before them. Any thread. */
+void lock_digest(const struct entry *entry, uint8_t digest[DIGEST_SIZE]);
+
+/* The full checksum of a published tree: what VERIFY messages compare. */
+void tree_checksum(const struct tree *tree, uint8_t digest[DIGEST_SIZE]);
+
+#endif

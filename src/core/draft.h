@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A draft: changes over a state that only the writer sees until they are stored and published. */
+#ifndef PMXCFS_CORE_DRAFT_H
+#define PMXCFS_CORE_DRAFT_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/change.h"
+#include "core/guests.h"
+#include "core/tree.h"
+
+struct state;
+struct caller;
+
+/* What one applied change did, for kernel caches, version counters and the change feed. */
+struct effect {
+    enum change_operation operation;
+    uint64_t version;   /* the global version that it made */
+    uint32_t time;      /* seconds, as in the change */
+    uint32_t writer;    /* node id */
+    bool truncated;     /* write: the file may have shrunk */
+    const void *origin; /* who asked, if it was this process: opaque to the core, only compared */
+    char *path;
+    char *to;               /* rename's target, else NULL */
+    struct entry *before;   /* the entry as it was; NULL: it was made. Reference held */
+    struct entry *after;    /* as it is now; NULL: it was deleted. Reference held */
+    struct entry *replaced; /* rename: the target that went away. Reference held */
+};
+
+struct draft {
+    const struct state *base;
+    GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
+    GHashTable *names; /* (parent, name) → struct entry borrowed from `entries`, or NULL: gone */
+    GHashTable *children; /* inode → change of its child count, GINT_TO_POINTER */
+    GHashTable *guests;   /* id → struct guest (owned) or NULL: taken out */
+    struct root root;
+    uint64_t bytes;         /* sum of all sizes with the draft */
+    int64_t entry_delta;    /* entries more than in the base */
+    uint64_t guest_version; /* last number given to a guest */
+    GPtrArray *effects;     /* struct effect, owned, in order */
+    bool rebuild;           /* a synchronisation: guests and locks are built anew at publication */
+};
+
+/* An empty draft over `base`, which must outlive it and not be published to by another. */
+struct draft *draft_new(const struct state *base);
+void draft_free(struct draft *draft);
+bool draft_is_empty(const struct draft *draft); /* nothing changed, not even the root */
+
+/* Look-ups that see the changes; as the tree_ functions. */
+struct entry *draft_entry(const struct draft *draft, uint64_t inode);
+struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name);
+struct entry *draft_lookup(const struct draft *draft, const char *path, int *error);
+bool draft_has_children(const struct draft *draft, uint64_t inode);
+const struct guest *draft_guest(const struct draft *draft, uint32_t id);
+
+/* Changes; put takes the reference and replaces the entry of that inode, wherever it was. */
+void draft_put(struct draft *draft, struct entry *entry);
+void draft_remove(struct draft *draft, uint64_t inode);
+void draft_register_guest(struct draft *draft, const struct guest_path *path);
+void draft_unregister_guest(struct draft *draft, uint32_t id);
+
+#endif

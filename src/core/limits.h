@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The sizes that bound everything (doc/filesystem.md). */
+#ifndef PMXCFS_CORE_LIMITS_H
+#define PMXCFS_CORE_LIMITS_H
+
+#define FILE_SIZE_MAX 1048576u             /* bytes of a file; the same on all nodes */
+#define CONTENT_MAX (128ull * 1024 * 1024) /* bytes of all files; tested at admission only */
+#define INODES_MAX 262144u                 /* entries with the root; tested at admission only */
+#define NAME_MAX_ADMITTED 255u             /* bytes of a new name; older entries may have 1024 */
+#define NAME_MAX_STORED 1024u
+#define LOCK_LIFETIME_SECONDS 120u
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The replicated state of a node: tree, guest list, lock ages. */
+#ifndef PMXCFS_CORE_STATE_H
+#define PMXCFS_CORE_STATE_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "core/draft.h"
+#include "core/guests.h"
+#include "core/tree.h"
+
+/* A lock as this node's clock sees it. */
+struct lock {
+    uint8_t digest[DIGEST_SIZE]; /* lock digest of the directory */
+    uint64_t since; /* milliseconds of the caller's clock: first seen with that digest */
+};
+
+struct state {
+    struct tree *tree;
+    struct guest_list guests;
+    GHashTable *locks; /* inode → struct lock, owned */
+};
+
+/* Takes over a loaded tree and builds guest list and locks. `now`: milliseconds of a clock that
+ * never goes back. */
+struct state *state_new(struct tree *tree, uint64_t now);
+void state_free(struct state *state);
+
+/* Installs `draft`, which stays the caller's (its effects are still needed) but has no changes
+ * left. The caller is the writer and holds the lock that readers take. Memory only, no failure. */
+void state_publish(struct state *state, struct draft *draft, uint64_t now);
+
+/* The age of the lock at `path` in milliseconds if it is one and its digest is `digest` (NULL:
+ * any), else -ENOENT. */
+int64_t state_lock_age(const struct state *state, const char *path, const uint8_t *digest,
+                       uint64_t now);
+
+/* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
+ * if there is one. Used before a synchronisation is committed, and at load with an empty draft. */
+bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
+                                char **second);
+
+#endif
