@@ -37,7 +37,6 @@ struct draft {
     GHashTable *guests;   /* id → struct guest (owned) or NULL: taken out */
     struct root root;
     uint64_t bytes;         /* sum of all sizes with the draft */
-    int64_t entry_delta;    /* entries more than in the base */
     uint64_t guest_version; /* last number given to a guest */
     GPtrArray *effects;     /* struct effect, owned, in order */
     bool rebuild;           /* a synchronisation: guests and locks are built anew at publication */
@@ -46,6 +45,10 @@ struct draft {
 /* An empty draft over `base`, which must outlive it and not be published to by another. */
 struct draft *draft_new(const struct state *base);
 void draft_free(struct draft *draft);
+
+/* Drops all changes but keeps the effects: what failed to be stored, or was just published. */
+void draft_restart(struct draft *draft);
+
 bool draft_is_empty(const struct draft *draft); /* nothing changed, not even the root */
 
 /* Look-ups that see the changes; as the tree_ functions. */
@@ -53,6 +56,8 @@ struct entry *draft_entry(const struct draft *draft, uint64_t inode);
 struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name);
 struct entry *draft_lookup(const struct draft *draft, const char *path, int *error);
 bool draft_has_children(const struct draft *draft, uint64_t inode);
+uint32_t draft_entry_count(const struct draft *draft); /* with the root */
+GPtrArray *draft_sorted(const struct draft *draft);    /* as tree_sorted() */
 const struct guest *draft_guest(const struct draft *draft, uint32_t id);
 
 /* Changes; put takes the reference and replaces the entry of that inode, wherever it was. */

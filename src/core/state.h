@@ -38,6 +38,11 @@ int64_t state_lock_age(const struct state *state, const char *path, const uint8_
 
 /* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
  * if there is one. Used before a synchronisation is committed, and at load with an empty draft. */
+/* 0 if the draft's result is a proper tree (every parent a directory that leads to the root, every
+ * name valid and once in its directory, no data in directories), else -EBADMSG with *problem
+ * (g_free()). For synchronisations, whose entries come from outside. */
+int draft_check(const struct draft *draft, char **problem);
+
 bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
                                 char **second);
 

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A draft: changes over a state that only the writer sees until they are stored and published. */
+#include "core/draft.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/key.h"
+#include "core/state.h"
+
+/* A name in a directory, as a hash key. */
+struct name_key {
+    uint64_t parent;
+    char name[];
+};
+
+static guint name_key_hash(gconstpointer pointer)
+{
+    const struct name_key *key = pointer;
+
+    return g_str_hash(key->name) ^ (guint)(key->parent * 2654435761u);
+}
+
+static gboolean name_key_equal(gconstpointer a, gconstpointer b)
+{
+    const struct name_key *first = a;
+    const struct name_key *second = b;
+
+    return first->parent == second->parent && strcmp(first->name, second->name) == 0;
+}
+
+static struct name_key *name_key_new(uint64_t parent, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct name_key *key = g_malloc(sizeof(*key) + size);
+
+    key->parent = parent;
+    memcpy(key->name, name, size);
+    return key;
+}
+
+static void entry_destroy(gpointer entry)
+{
+    entry_unref(entry);
+}
+
+static void effect_destroy(gpointer pointer)
+{
+    struct effect *effect = pointer;
+
+    g_free(effect->path);
+    g_free(effect->to);
+    entry_unref(effect->before);
+    entry_unref(effect->after);
+    entry_unref(effect->replaced);
+    g_free(effect);
+}
+
+struct draft *draft_new(const struct state *base)
+{
+    struct draft *draft = g_new0(struct draft, 1);
+
+    draft->base = base;
+    draft->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
+    draft->names = g_hash_table_new_full(name_key_hash, name_key_equal, g_free, NULL);
+    draft->children = g_hash_table_new(g_direct_hash, g_direct_equal);
+    draft->guests = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    draft->effects = g_ptr_array_new_with_free_func(effect_destroy);
+    draft_restart(draft);
+    return draft;
+}
+
+void draft_restart(struct draft *draft)
+{
+    g_hash_table_remove_all(draft->names);
+    g_hash_table_remove_all(draft->entries);
+    g_hash_table_remove_all(draft->children);
+    g_hash_table_remove_all(draft->guests);
+    draft->root = draft->base->tree->root;
+    draft->bytes = draft->base->tree->bytes;
+    draft->guest_version = draft->base->guests.last_version;
+    draft->rebuild = false;
+}
+
+void draft_free(struct draft *draft)
+{
+    if (!draft)
+        return;
+    g_hash_table_unref(draft->names);
+    g_hash_table_unref(draft->entries);
+    g_hash_table_unref(draft->children);
+    g_hash_table_unref(draft->guests);
+    g_ptr_array_unref(draft->effects);
+    g_free(draft);
+}
+
+bool draft_is_empty(const struct draft *draft)
+{
+    return g_hash_table_size(draft->entries) == 0 &&
+           memcmp(&draft->root, &draft->base->tree->root, sizeof(draft->root)) == 0;
+}
+
+struct entry *draft_entry(const struct draft *draft, uint64_t inode)
+{
+    gpointer entry;
+
+    if (g_hash_table_lookup_extended(draft->entries, INODE_KEY(inode), NULL, &entry))
+        return entry;
+    return tree_entry(draft->base->tree, inode);
+}
+
+struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name)
+{
+    gpointer entry;
+
+    if (g_hash_table_size(draft->names) > 0) {
+        g_autofree struct name_key *key = name_key_new(parent, name);
+        if (g_hash_table_lookup_extended(draft->names, key, NULL, &entry))
+            return entry;
+    }
+    return tree_child(draft->base->tree, parent, name);
+}
+
+struct entry *draft_lookup(const struct draft *draft, const char *path, int *error)
+{
+    struct entry *entry = NULL;
+    char name[NAME_MAX_STORED + 1];
+
+    *error = 0;
+    while (*path) {
+        if (entry && !entry_is_directory(entry)) {
+            *error = -ENOTDIR;
+            return NULL;
+        }
+        path = path_next_name(path, name);
+        entry = path ? draft_child(draft, entry ? entry->inode : 0, name) : NULL;
+        if (!entry) {
+            *error = -ENOENT;
+            return NULL;
+        }
+    }
+    return entry;
+}
+
+bool draft_has_children(const struct draft *draft, uint64_t inode)
+{
+    int delta = GPOINTER_TO_INT(g_hash_table_lookup(draft->children, INODE_KEY(inode)));
+
+    return (int64_t)tree_child_count(draft->base->tree, inode) + delta > 0;
+}
+
+uint32_t draft_entry_count(const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+    uint32_t count = tree_entry_count(draft->base->tree);
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        bool was = g_hash_table_contains(draft->base->tree->entries, inode);
+        count += (uint32_t)((entry != NULL) - was);
+    }
+    return count;
+}
+
+static int compare_inodes(gconstpointer a, gconstpointer b)
+{
+    const struct entry *first = *(struct entry *const *)a;
+    const struct entry *second = *(struct entry *const *)b;
+
+    return (first->inode > second->inode) - (first->inode < second->inode);
+}
+
+GPtrArray *draft_sorted(const struct draft *draft)
+{
+    GPtrArray *sorted = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+
+    g_hash_table_iter_init(&iter, draft->base->tree->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        if (!g_hash_table_contains(draft->entries, inode))
+            g_ptr_array_add(sorted, entry);
+    }
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        if (entry)
+            g_ptr_array_add(sorted, entry);
+    }
+    g_ptr_array_sort(sorted, compare_inodes);
+    return sorted;
+}
+
+const struct guest *draft_guest(const struct draft *draft, uint32_t id)
+{
+    gpointer guest;
+
+    if (g_hash_table_lookup_extended(draft->guests, INODE_KEY(id), NULL, &guest))
+        return guest;
+    return g_hash_table_lookup(draft->base->guests.by_id, INODE_KEY(id));
+}
+
+static void count_child(struct draft *draft, uint64_t directory, int delta)
+{
+    gpointer key = INODE_KEY(directory);
+    int old = GPOINTER_TO_INT(g_hash_table_lookup(draft->children, key));
+
+    g_hash_table_insert(draft->children, key, GINT_TO_POINTER(old + delta));
+}
+
+/* Takes the entry that an inode has so far out of names and sums. */
+static void take_out(struct draft *draft, const struct entry *old)
+{
+    if (draft_child(draft, old->parent, old->name) == old)
+        g_hash_table_insert(draft->names, name_key_new(old->parent, old->name), NULL);
+    count_child(draft, old->parent, -1);
+    draft->bytes -= old->size;
+}
+
+void draft_put(struct draft *draft, struct entry *entry)
+{
+    const struct entry *old = draft_entry(draft, entry->inode);
+
+    if (old)
+        take_out(draft, old);
+    g_hash_table_insert(draft->names, name_key_new(entry->parent, entry->name), entry);
+    count_child(draft, entry->parent, 1);
+    draft->bytes += entry->size;
+    g_hash_table_insert(draft->entries, INODE_KEY(entry->inode), entry);
+}
+
+void draft_remove(struct draft *draft, uint64_t inode)
+{
+    const struct entry *old = draft_entry(draft, inode);
+
+    if (!old)
+        return;
+    take_out(draft, old);
+    g_hash_table_insert(draft->entries, INODE_KEY(inode), NULL);
+}
+
+void draft_register_guest(struct draft *draft, const struct guest_path *path)
+{
+    g_hash_table_insert(draft->guests, INODE_KEY(path->id),
+                        guest_new(path, ++draft->guest_version));
+}
+
+void draft_unregister_guest(struct draft *draft, uint32_t id)
+{
+    g_hash_table_insert(draft->guests, INODE_KEY(id), NULL);
+}

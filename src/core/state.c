@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The replicated state of a node: tree, guest list, lock ages. */
+#include "core/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/digest.h"
+#include "core/key.h"
+
+/* Far more levels than a path of PATH_MAX bytes can have. */
+#define DEPTH_MAX 4096u
+
+/* The path of an entry in the draft's result; g_free() it. NULL if a parent is missing or there is
+ * a cycle. */
+static char *draft_path(const struct draft *draft, const struct entry *entry)
+{
+    GString *path = g_string_new(entry->name);
+    uint32_t depth = 0;
+
+    for (uint64_t inode = entry->parent; inode != 0; inode = entry->parent) {
+        entry = draft_entry(draft, inode);
+        if (!entry || !entry_is_directory(entry) || ++depth > DEPTH_MAX) {
+            g_string_free(path, TRUE);
+            return NULL;
+        }
+        g_string_prepend_c(path, '/');
+        g_string_prepend(path, entry->name);
+    }
+    return g_string_free(path, FALSE);
+}
+
+/* Only nodes/NODE/TYPE/ID.conf can be a guest: three levels up is the directory "nodes" in the
+ * root. */
+static char *guest_path_of(const struct draft *draft, const struct entry *entry,
+                           struct guest_path *guest)
+{
+    if (entry->type != ENTRY_FILE || !g_str_has_suffix(entry->name, ".conf"))
+        return NULL;
+    char *path = draft_path(draft, entry);
+    if (path && path_parse_guest(path, guest))
+        return path;
+    g_free(path);
+    return NULL;
+}
+
+bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
+                                char **second)
+{
+    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+
+    for (guint i = 0; i < sorted->len; i++) {
+        struct guest_path guest;
+        char *path = guest_path_of(draft, sorted->pdata[i], &guest);
+        if (!path)
+            continue;
+        const char *other = g_hash_table_lookup(seen, INODE_KEY(guest.id));
+        if (other) {
+            *id = guest.id;
+            *first = g_strdup(other);
+            *second = path;
+            return true;
+        }
+        g_hash_table_insert(seen, INODE_KEY(guest.id), path);
+    }
+    return false;
+}
+
+static void rebuild_guests(struct state *state)
+{
+    struct draft *draft = draft_new(state);
+    g_autoptr(GPtrArray) sorted = tree_sorted(state->tree);
+
+    g_hash_table_remove_all(state->guests.by_id);
+    for (guint i = 0; i < sorted->len; i++) {
+        struct guest_path guest;
+        g_autofree char *path = guest_path_of(draft, sorted->pdata[i], &guest);
+        if (path)
+            g_hash_table_insert(state->guests.by_id, INODE_KEY(guest.id),
+                                guest_new(&guest, ++state->guests.last_version));
+    }
+    draft_free(draft);
+}
+
+/* Notes a lock directory: one whose digest is new starts its age anew. */
+static void note_lock(struct state *state, const struct entry *entry, uint64_t now)
+{
+    struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(entry->inode));
+    uint8_t digest[DIGEST_SIZE];
+
+    lock_digest(entry, digest);
+    if (lock && memcmp(lock->digest, digest, DIGEST_SIZE) == 0)
+        return;
+    lock = g_new(struct lock, 1);
+    memcpy(lock->digest, digest, DIGEST_SIZE);
+    lock->since = now;
+    g_hash_table_insert(state->locks, INODE_KEY(entry->inode), lock);
+}
+
+/* The lock table's part of one changed inode. */
+static void update_lock(struct state *state, uint64_t inode, uint64_t now)
+{
+    const struct entry *entry = tree_entry(state->tree, inode);
+
+    if (entry && !entry_is_directory(entry))
+        return;
+    g_autofree char *path = entry ? tree_path(state->tree, inode) : NULL;
+    if (path && path_is_below_lock(path))
+        note_lock(state, entry, now);
+    else
+        g_hash_table_remove(state->locks, INODE_KEY(inode));
+}
+
+static void note_locks_below(struct state *state, uint64_t directory, uint64_t now)
+{
+    const struct entry *child;
+
+    for (uint64_t after = 0; (child = tree_next_child(state->tree, directory, after));
+         after = child->inode) {
+        if (entry_is_directory(child)) {
+            note_lock(state, child, now);
+            note_locks_below(state, child->inode, now);
+        }
+    }
+}
+
+/* All locks anew; those whose digest did not change keep their age. */
+static void rebuild_locks(struct state *state, uint64_t now)
+{
+    int error;
+    const struct entry *directory = tree_lookup(state->tree, "priv/lock", &error);
+    GHashTableIter iter;
+    gpointer inode;
+
+    if (directory && entry_is_directory(directory))
+        note_locks_below(state, directory->inode, now);
+    g_hash_table_iter_init(&iter, state->locks);
+    while (g_hash_table_iter_next(&iter, &inode, NULL)) {
+        g_autofree char *path = tree_path(state->tree, (uint64_t)(uintptr_t)inode);
+        if (!path || !path_is_below_lock(path))
+            g_hash_table_iter_remove(&iter);
+    }
+}
+
+struct state *state_new(struct tree *tree, uint64_t now)
+{
+    struct state *state = g_new0(struct state, 1);
+
+    state->tree = tree;
+    state->guests.by_id = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    state->locks = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    rebuild_guests(state);
+    rebuild_locks(state, now);
+    return state;
+}
+
+void state_free(struct state *state)
+{
+    if (!state)
+        return;
+    g_hash_table_unref(state->locks);
+    g_hash_table_unref(state->guests.by_id);
+    tree_free(state->tree);
+    g_free(state);
+}
+
+static int compare_keys(gconstpointer a, gconstpointer b)
+{
+    uintptr_t first = (uintptr_t) * (const gpointer *)a;
+    uintptr_t second = (uintptr_t) * (const gpointer *)b;
+
+    return (first > second) - (first < second);
+}
+
+/* The draft's inodes, ascending: directories' lists grow at their end then. */
+static GPtrArray *changed_inodes(const struct draft *draft)
+{
+    GPtrArray *inodes = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer inode;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, NULL))
+        g_ptr_array_add(inodes, inode);
+    if (inodes->len > 1)
+        g_ptr_array_sort(inodes, compare_keys);
+    return inodes;
+}
+
+/* What is deleted or moved goes first, so that no name is taken twice on the way. */
+static void publish_entries(struct tree *tree, const struct draft *draft, const GPtrArray *inodes)
+{
+    for (guint i = 0; i < inodes->len; i++) {
+        uint64_t inode = (uint64_t)(uintptr_t)inodes->pdata[i];
+        const struct entry *old = tree_entry(tree, inode);
+        const struct entry *entry = g_hash_table_lookup(draft->entries, inodes->pdata[i]);
+        if (old && (!entry || entry->parent != old->parent || strcmp(entry->name, old->name) != 0))
+            tree_remove(tree, inode);
+    }
+    for (guint i = 0; i < inodes->len; i++) {
+        struct entry *entry = g_hash_table_lookup(draft->entries, inodes->pdata[i]);
+        if (entry)
+            tree_put(tree, entry_ref(entry));
+    }
+    tree->root = draft->root;
+}
+
+static void publish_guests(struct guest_list *guests, struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer id;
+    gpointer guest;
+
+    g_hash_table_iter_init(&iter, draft->guests);
+    while (g_hash_table_iter_next(&iter, &id, &guest)) {
+        g_hash_table_iter_steal(&iter);
+        if (guest)
+            g_hash_table_insert(guests->by_id, id, guest);
+        else
+            g_hash_table_remove(guests->by_id, id);
+    }
+    guests->last_version = draft->guest_version;
+}
+
+void state_publish(struct state *state, struct draft *draft, uint64_t now)
+{
+    g_autoptr(GPtrArray) inodes = changed_inodes(draft);
+
+    publish_entries(state->tree, draft, inodes);
+    publish_guests(&state->guests, draft);
+    if (draft->rebuild) {
+        rebuild_guests(state);
+        rebuild_locks(state, now);
+    } else {
+        for (guint i = 0; i < inodes->len; i++)
+            update_lock(state, (uint64_t)(uintptr_t)inodes->pdata[i], now);
+    }
+    draft_restart(draft);
+}
+
+int64_t state_lock_age(const struct state *state, const char *path, const uint8_t *digest,
+                       uint64_t now)
+{
+    int error;
+    const struct entry *entry = tree_lookup(state->tree, path, &error);
+
+    if (!entry || !path_is_below_lock(path))
+        return -ENOENT;
+    const struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(entry->inode));
+    if (!lock || (digest && memcmp(lock->digest, digest, DIGEST_SIZE) != 0))
+        return -ENOENT;
+    return now > lock->since ? (int64_t)(now - lock->since) : 0;
+}
+
+/* What is wrong with an entry by itself and in its directory; NULL: nothing. */
+static const char *entry_problem(const struct draft *draft, const struct entry *entry)
+{
+    if (entry->name_length == 0 || strlen(entry->name) != entry->name_length ||
+        strchr(entry->name, '/') || strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+        return "has a name that no file can have";
+    if (entry_is_directory(entry) && entry->content)
+        return "is a directory with data";
+    if (draft_child(draft, entry->parent, entry->name) != entry)
+        return "has the name of another entry in its directory";
+    if (entry->parent != 0) {
+        const struct entry *parent = draft_entry(draft, entry->parent);
+        if (!parent || !entry_is_directory(parent))
+            return "has a parent that is missing or no directory";
+    }
+    return NULL;
+}
+
+int draft_check(const struct draft *draft, char **problem)
+{
+    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
+
+    for (guint i = 0; i < sorted->len; i++) {
+        const struct entry *entry = sorted->pdata[i];
+        const char *what = entry_problem(draft, entry);
+        if (!what && entry_is_directory(entry)) {
+            g_autofree char *path = draft_path(draft, entry);
+            what = path ? NULL : "does not lead to the root";
+        }
+        if (what) {
+            *problem = g_strdup_printf("inode %" G_GUINT64_FORMAT " (%s) %s", entry->inode,
+                                       entry->name, what);
+            return -EBADMSG;
+        }
+    }
+    return 0;
+}
