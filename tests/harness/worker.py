@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The test's end of an agent: calls that happen inside the namespaces."""
+
+import os
+import pickle
+import select
+import signal
+import struct
+import subprocess
+import time
+
+AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent.py")
+
+# Seconds until a call that should answer counts as hanging. Never part of what a test promises.
+PATIENCE = float(os.environ.get("PMXCFS_TEST_PATIENCE", "60"))
+
+
+class Hang(Exception):
+    """A call did not return within PATIENCE seconds."""
+
+
+class Pending:
+    """A call under way in a worker; the worker does nothing else until it has returned."""
+
+    def __init__(self, worker):
+        self.worker = worker
+        self.answer = None
+
+    def done(self, seconds=0.0):
+        """True once the call has returned; waits up to that many seconds."""
+        if self.answer is None and self.worker.readable(seconds):
+            self.answer = self.worker.receive()
+        return self.answer is not None
+
+    def result(self, seconds=None):
+        """What the call returned or raised (OSError with its errno)."""
+        if not self.done(PATIENCE if seconds is None else seconds):
+            raise Hang("no answer from process %d" % self.worker.process.pid)
+        succeeded, value = self.answer
+        if not succeeded:
+            raise value
+        return value
+
+
+class Module:
+    """A module of the standard library as the agent's process sees it."""
+
+    def __init__(self, worker, name):
+        self.worker = worker
+        self.name = name
+
+    def __getattr__(self, function):
+        return lambda *arguments, **keywords: self.worker.call(self.name, function, *arguments, **keywords)
+
+
+class Worker:
+    """A process inside the namespaces that does calls for the test.
+
+    worker.mkdir(path), worker.open(path, flags), worker.stat(path) ...: any function of `os`;
+    worker.read_file(path), worker.write_file(path, data), worker.walk(path), worker.execute(code);
+    worker.fcntl.flock(fd, op): a function of another module (fcntl, socket, shutil, resource).
+    Errors are raised here as OSError with the errno of there. worker.start("mkdir", path) does not
+    wait: it gives a Pending.
+    """
+
+    OWN = {"read_file", "write_file", "walk", "execute", "become", "start_process", "wait_child", "wait_gone"}
+    MODULES = {"fcntl", "socket", "shutil", "resource", "mmap"}
+
+    def __init__(self, command, kind="worker"):
+        self.process = subprocess.Popen(
+            command + ["/usr/bin/python3", "-IS", AGENT, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def readable(self, seconds):
+        return bool(select.select([self.process.stdout], [], [], seconds)[0])
+
+    def read_exactly(self, size):
+        parts = []
+        while size:
+            part = os.read(self.process.stdout.fileno(), min(size, 1 << 20))
+            if not part:
+                raise Hang("the helper process is gone (killed?)")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def receive(self):
+        (size,) = struct.unpack("<I", self.read_exactly(4))
+        return pickle.loads(self.read_exactly(size))
+
+    def begin(self, module, name, *arguments, **keywords):
+        data = pickle.dumps((module, name, arguments, keywords))
+        data = memoryview(struct.pack("<I", len(data)) + data)
+        while data:
+            data = data[os.write(self.process.stdin.fileno(), data):]
+        return Pending(self)
+
+    def call(self, module, name, *arguments, **keywords):
+        return self.begin(module, name, *arguments, **keywords).result()
+
+    def start(self, name, *arguments, **keywords):
+        """Begin a call and do not wait for it."""
+        return self.begin("" if name in self.OWN else "os", name, *arguments, **keywords)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in self.MODULES:
+            return Module(self, name)
+        return lambda *arguments, **keywords: self.start(name, *arguments, **keywords).result()
+
+    def exists(self, path):
+        """True if there is something (a symlink counts, whether or not its target exists)."""
+        try:
+            self.lstat(path)
+            return True
+        except FileNotFoundError:
+            return False
+
+    def wait_for(self, condition, what, seconds=PATIENCE):
+        """Waits until condition(self) is true; fails with `what` otherwise."""
+        wait_for(lambda: condition(self), what, seconds)
+
+    def close(self):
+        """Ends the process: it exits when its input ends; one that hangs is killed."""
+        self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self.process.stdout.close()
+
+
+def wait_for(condition, what, seconds=PATIENCE):
+    """Waits until condition() is true, with a generous limit; its last value."""
+    end = time.monotonic() + seconds
+    pause = 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, "waited in vain: " + what
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
