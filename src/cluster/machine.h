@@ -23,7 +23,7 @@ enum machine_mode {
     MODE_START_SYNC = 2,
     MODE_SYNCED = 3,
     MODE_UPDATE = 4,
-    MODE_LEAVE = 253,
+    MODE_LEAVE = 253, /* here and beyond every message is ignored until machine_restart() */
     MODE_VERSION_ERROR = 254,
     MODE_ERROR = 255,
 };
@@ -45,14 +45,16 @@ enum action_type {
     ACTION_SEND_STATE, /* build this node's state as of now (index, or cluster log), multicast STATE
                           with `epoch` */
     ACTION_APPLY, /* apply the NORMAL message `message` of `sender`; if `own`, answer the caller of
-                     its count */
+                     its count (status group: own ones are ignored). What is malformed in it the
+                     executor finds: configuration group machine_fail(), status group skip it */
     ACTION_SEND_UPDATES, /* leader: multicast an UPDATE with `epoch` for each of `inodes`, as they
                             are now, in a bounded window, then UPDATE_COMPLETE */
-    ACTION_COMMIT, /* replace own state: leader's index `message`, entries `updates`; report with
-                      machine_committed() */
-    ACTION_MERGE,  /* status group: merge the cluster logs `states` */
-    ACTION_SYNCED, /* became SYNCED: tells status group to send its values; the configuration group
-                      to log */
+    ACTION_COMMIT,   /* replace own state: leader's index `message`, entries `updates`; report with
+                        machine_committed() */
+    ACTION_MERGE,    /* status group: merge the cluster logs `states`; comes before SYNCED */
+    ACTION_SYNCED,   /* a synchronisation is over and this node is SYNCED: tells the status group to
+                        send its values (alone: nodeip only, and only if it `became`); alone, it also
+                        comes when the node was SYNCED before */
     ACTION_CHECKSUM, /* compute the full checksum of the state as of now; report with
                         machine_checksum() */
     ACTION_LEAVE,    /* leave the group and join again: wake all waiting callers with an error */
@@ -70,12 +72,12 @@ struct action {
     struct epoch epoch;    /* SEND_STATE, SEND_UPDATES */
     GArray *inodes;        /* SEND_UPDATES: uint64_t, each once */
     GPtrArray *updates;    /* COMMIT: struct block, kept UPDATE messages, whole */
-    GPtrArray
-        *states;  /* MERGE: struct block, one STATE message of each member, whole, own included */
-    bool alone;   /* SYNCED: no other member */
-    bool became;  /* SYNCED: was in another mode before */
-    int priority; /* LOG: LOG_ERR ... LOG_DEBUG of syslog.h */
-    const char *text; /* LOG */
+    GPtrArray *states;     /* MERGE: struct block, one STATE message of each member, whole, own
+                              included; those whose buffer has a wrong size are not among them */
+    bool alone;            /* SYNCED: no other member */
+    bool became;           /* SYNCED: was in another mode before */
+    int priority;          /* LOG: LOG_ERR ... LOG_DEBUG of syslog.h */
+    const char *text;      /* LOG */
 };
 
 struct machine;
@@ -85,7 +87,8 @@ void machine_free(struct machine *machine);
 
 /* Events. `time`: seconds of the wall clock, goes into headers and epochs only. After each event
  * the executor calls machine_next() until it is empty, carrying out each action before it asks for
- * the next. */
+ * the next. The machine is not locked: its owner (a group's executor) calls from one thread at a
+ * time; machine_number() alone is different, see there. */
 
 /* A configuration change from libcpg. */
 void machine_configuration(struct machine *machine, const struct member *members,
@@ -102,12 +105,17 @@ void machine_committed(struct machine *machine, int result);
 /* The result of ACTION_CHECKSUM. */
 void machine_checksum(struct machine *machine, const uint8_t digest[DIGEST_SIZE], uint32_t time);
 
-/* The executor cannot go on (database error, change delivered without quorum, a message that cannot
- * be sent): drop all actions that are still queued and LEAVE. `reason` is logged. */
+/* The executor cannot go on (database error, malformed change, change delivered without quorum, a
+ * message that cannot be sent): drop all actions that are still queued and LEAVE. `reason` is
+ * logged. */
 void machine_fail(struct machine *machine, const char *reason);
 
-/* A connection to the group was (re)made, possibly with another node id or pid: mode START, all
- * forgotten but epoch counter and message count. */
+/* The same, but for good: mode ERROR, ACTION_STAY_OUT. For what joining again would not cure. */
+void machine_abandon(struct machine *machine, const char *reason);
+
+/* A connection to the group was (re)made, or the group was left and is joined again, possibly with
+ * another node id or pid: mode START, all forgotten but epoch counter, verification ids and message
+ * count. The only way out of LEAVE, VERSION_ERROR and ERROR. */
 void machine_restart(struct machine *machine, struct member self);
 
 /* Once an hour: the lowest node id, if SYNCED, asks for a verification, unless the last has not
@@ -118,13 +126,16 @@ void machine_verify(struct machine *machine, uint32_t time);
 bool machine_next(struct machine *machine, struct action *action);
 
 /* A whole NORMAL message with the next count, for a caller of this node; body: what follows the
- * count. The count is used up whether or not it is sent. */
+ * count, at most MESSAGE_SIZE_MAX with the header; one reference, the caller's. The count is used
+ * up whether or not it is sent. Any thread, also while another gives events: it touches the count
+ * alone. But calls of it, each with its multicast, are made one after the other (a lock of the
+ * caller's), so that counts arrive in order. */
 struct block *machine_number(struct machine *machine, uint16_t subtype, uint32_t time,
                              const uint8_t *body, size_t body_size, uint64_t *count);
 
 enum machine_mode machine_mode(const struct machine *machine);
 const struct member *machine_members(const struct machine *machine, size_t *count);
 bool machine_is_lowest(const struct machine *machine); /* this member has the lowest node id */
-size_t machine_queued(const struct machine *machine);  /* messages kept back, both queues */
+size_t machine_queued(const struct machine *machine);  /* NORMAL messages kept, both queues */
 
 #endif

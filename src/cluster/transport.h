@@ -8,11 +8,17 @@
 
 #include "core/block.h"
 
+/* A message is a block of exactly its bytes, whole, with its header. */
+static inline uint32_t message_size(const struct block *message)
+{
+    return message->capacity;
+}
+
 /* What a message that cannot be sent means. */
 enum send_kind {
     SEND_NORMAL, /* a caller waits for its count: wake it with an error */
     SEND_SYNC,   /* SYNC_START, STATE, UPDATE_COMPLETE, VERIFY, resent messages: leave the group */
-    SEND_UPDATE, /* one entry: logged, the commit will tell */
+    SEND_UPDATE, /* one entry (the commit will tell) or VERIFY_REQUEST: logged, no more */
 };
 
 struct transport {

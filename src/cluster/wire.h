@@ -3,12 +3,14 @@
 #ifndef PMXCFS_CLUSTER_WIRE_H
 #define PMXCFS_CLUSTER_WIRE_H
 
+#include <glib.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "cluster/machine.h"
 #include "core/change.h"
 #include "core/entry.h"
+#include "core/limits.h"
 
 /* Layouts: doc/cluster.md. Parsers give 0 or -EBADMSG; what they give borrows from `data`. */
 
@@ -28,8 +30,12 @@ enum message_type {
 #define CONFIGURATION_PROTOCOL 1u
 #define STATUS_PROTOCOL 0u
 
-/* The longest message that libcpg takes in one piece is 1 MiB and a little more; none of ours is
- * longer than this. */
+/* The whole of a cluster log buffer, which is the body of the status group's STATE. */
+#define CLUSTER_LOG_SIZE 131072u
+
+/* No NORMAL message that is built here is longer than this, the header included: a file's content
+ * and two paths. An UPDATE may be longer by an old entry's name; a STATE has 40 bytes for each
+ * entry of the tree. */
 #define MESSAGE_SIZE_MAX (FILE_SIZE_MAX + 8192u)
 
 struct header {
@@ -43,6 +49,9 @@ struct header {
     size_t body_size;
 };
 
+/* The header of any message; unknown types are taken as those with an epoch. -EBADMSG: too short.
+ * `type` to `time` are filled in all the same if there are HEADER_SIZE bytes, since the protocol
+ * version is judged before the length. Everything else is 0 then. */
 int wire_parse_header(const uint8_t *data, size_t size, struct header *header);
 
 /* The body of a configuration NORMAL message (after the count). -EBADMSG: malformed, the group is
@@ -50,19 +59,29 @@ int wire_parse_header(const uint8_t *data, size_t size, struct header *header);
  * caller. */
 int wire_parse_change(uint16_t subtype, const uint8_t *body, size_t size, struct change *change);
 
-/* The body of a change, appended to `body`. 0, or -EMSGSIZE. */
+/* The body of a change, appended to `body`. 0, or -EMSGSIZE (nothing is appended) if the message
+ * would be longer than MESSAGE_SIZE_MAX. */
 int wire_build_change(const struct change *change, GByteArray *body);
 
-/* An UPDATE's body (after the epoch) as a new entry; -EBADMSG for a wrong type, length or NUL. The
- * root comes as inode 0 with an empty name. */
+/* An UPDATE's body (after the epoch) as a new entry with one reference, the caller's; -EBADMSG for
+ * a wrong type, length or NUL. The root comes as inode 0 with an empty name. A file may come with a
+ * size and no data at all: a hole (doc/cluster.md, UPDATE). */
 int wire_parse_update(const uint8_t *body, size_t size, struct entry **entry);
 
-/* A whole UPDATE message. The root: `entry` NULL, its fields from `root`. */
+/* The same test without making an entry. */
+int wire_check_update(const uint8_t *body, size_t size);
+
+/* A whole UPDATE message, one reference. The root: `entry` NULL, its fields from `root`. */
 struct root;
 struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const struct entry *entry,
                                 const struct root *root);
 
-/* A whole message of types 1 to 6 with `body_size` bytes after the epoch. */
+/* A whole NORMAL message, one reference, with `body_size` bytes after the count, at most
+ * MESSAGE_SIZE_MAX with the header. */
+struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
+                                const uint8_t *body, size_t body_size);
+
+/* A whole message of types 1 to 6, one reference, with `body_size` bytes after the epoch. */
 struct block *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
                               uint32_t time, const uint8_t *body, size_t body_size);
 
