@@ -94,6 +94,14 @@ void draft_free(struct draft *draft)
     g_free(draft);
 }
 
+GPtrArray *draft_take_effects(struct draft *draft)
+{
+    GPtrArray *effects = draft->effects;
+
+    draft->effects = g_ptr_array_new_with_free_func(effect_destroy);
+    return effects;
+}
+
 bool draft_is_empty(const struct draft *draft)
 {
     return g_hash_table_size(draft->entries) == 0 &&
@@ -140,6 +148,26 @@ struct entry *draft_lookup(const struct draft *draft, const char *path, int *err
         }
     }
     return entry;
+}
+
+/* Far more levels than a path of PATH_MAX bytes can have. */
+#define DEPTH_MAX 4096u
+
+char *draft_path(const struct draft *draft, const struct entry *entry)
+{
+    GString *path = g_string_new(entry->name);
+    uint32_t depth = 0;
+
+    for (uint64_t inode = entry->parent; inode != 0; inode = entry->parent) {
+        entry = draft_entry(draft, inode);
+        if (!entry || !entry_is_directory(entry) || ++depth > DEPTH_MAX) {
+            g_string_free(path, TRUE);
+            return NULL;
+        }
+        g_string_prepend_c(path, '/');
+        g_string_prepend(path, entry->name);
+    }
+    return g_string_free(path, FALSE);
 }
 
 bool draft_has_children(const struct draft *draft, uint64_t inode)

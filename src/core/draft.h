@@ -46,6 +46,9 @@ struct draft {
 struct draft *draft_new(const struct state *base);
 void draft_free(struct draft *draft);
 
+/* The effects so far, now the caller's (g_ptr_array_unref() it); the draft starts a new list. */
+GPtrArray *draft_take_effects(struct draft *draft);
+
 /* Drops all changes but keeps the effects: what failed to be stored, or was just published. */
 void draft_restart(struct draft *draft);
 
@@ -55,6 +58,10 @@ bool draft_is_empty(const struct draft *draft); /* nothing changed, not even the
 struct entry *draft_entry(const struct draft *draft, uint64_t inode);
 struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name);
 struct entry *draft_lookup(const struct draft *draft, const char *path, int *error);
+
+/* The path of an entry in the draft's result; g_free() it. NULL: a parent is missing, no directory,
+ * or there is a cycle. */
+char *draft_path(const struct draft *draft, const struct entry *entry);
 bool draft_has_children(const struct draft *draft, uint64_t inode);
 uint32_t draft_entry_count(const struct draft *draft); /* with the root */
 GPtrArray *draft_sorted(const struct draft *draft);    /* as tree_sorted() */

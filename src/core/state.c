@@ -8,28 +8,6 @@
 #include "core/digest.h"
 #include "core/key.h"
 
-/* Far more levels than a path of PATH_MAX bytes can have. */
-#define DEPTH_MAX 4096u
-
-/* The path of an entry in the draft's result; g_free() it. NULL if a parent is missing or there is
- * a cycle. */
-static char *draft_path(const struct draft *draft, const struct entry *entry)
-{
-    GString *path = g_string_new(entry->name);
-    uint32_t depth = 0;
-
-    for (uint64_t inode = entry->parent; inode != 0; inode = entry->parent) {
-        entry = draft_entry(draft, inode);
-        if (!entry || !entry_is_directory(entry) || ++depth > DEPTH_MAX) {
-            g_string_free(path, TRUE);
-            return NULL;
-        }
-        g_string_prepend_c(path, '/');
-        g_string_prepend(path, entry->name);
-    }
-    return g_string_free(path, FALSE);
-}
-
 /* Only nodes/NODE/TYPE/ID.conf can be a guest: three levels up is the directory "nodes" in the
  * root. */
 static char *guest_path_of(const struct draft *draft, const struct entry *entry,
@@ -237,6 +215,11 @@ void state_publish(struct state *state, struct draft *draft, uint64_t now)
             update_lock(state, (uint64_t)(uintptr_t)inodes->pdata[i], now);
     }
     draft_restart(draft);
+}
+
+const struct lock *state_lock(const struct state *state, uint64_t inode)
+{
+    return g_hash_table_lookup(state->locks, INODE_KEY(inode));
 }
 
 int64_t state_lock_age(const struct state *state, const char *path, const uint8_t *digest,

@@ -31,6 +31,9 @@ void state_free(struct state *state);
  * left. The caller is the writer and holds the lock that readers take. Memory only, no failure. */
 void state_publish(struct state *state, struct draft *draft, uint64_t now);
 
+/* The lock that directory `inode` is; NULL: it is none. */
+const struct lock *state_lock(const struct state *state, uint64_t inode);
+
 /* The age of the lock at `path` in milliseconds if it is one and its digest is `digest` (NULL:
  * any), else -ENOENT. */
 int64_t state_lock_age(const struct state *state, const char *path, const uint8_t *digest,

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The writer's work: events go to the machine, its actions are carried out, a batch is stored,
+ * published, answered. */
+#include <errno.h>
+#include <syslog.h>
+
+#include "base/log.h"
+#include "cluster/wire.h"
+#include "core/apply.h"
+#include "core/digest.h"
+#include "replica/internal.h"
+#include "store/store.h"
+
+static uint64_t now_milliseconds(struct replica *replica)
+{
+    return replica->options.clock->milliseconds(replica->options.clock);
+}
+
+static uint32_t now_seconds(struct replica *replica)
+{
+    return replica->options.clock->seconds(replica->options.clock);
+}
+
+/* --- Storing, publishing, answering --- */
+
+static void answer_outcome(struct replica *replica, const struct outcome *outcome,
+                           GPtrArray **round)
+{
+    if (!outcome->own)
+        return;
+    if (replica_end_round(replica, outcome->count, 0))
+        return;
+    struct caller *caller = replica_take_caller(replica, outcome->count);
+    if (!caller)
+        return;
+    if (outcome->result || !replica->options.acknowledge_all) {
+        caller->answer(caller, outcome->result);
+        return;
+    }
+    if (!*round)
+        *round = g_ptr_array_new();
+    g_ptr_array_add(*round, caller);
+}
+
+/* Answers the callers of all outcomes; `error` replaces success. */
+static void answer_outcomes(struct replica *replica, int error)
+{
+    GPtrArray *round = NULL;
+
+    for (guint i = 0; i < replica->outcomes->len; i++) {
+        struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
+        if (!outcome->result)
+            outcome->result = error;
+        answer_outcome(replica, outcome, &round);
+        block_unref(outcome->message);
+    }
+    g_array_set_size(replica->outcomes, 0);
+    if (round)
+        replica_send_marker(replica, round);
+}
+
+void replica_publish(struct replica *replica, bool rebuilt)
+{
+    struct replica_listener *listener = replica->options.listener;
+    struct draft *draft = replica->draft;
+    GPtrArray *effects = draft_take_effects(draft);
+    uint64_t now = now_milliseconds(replica);
+
+    pthread_rwlock_wrlock(&replica->state_lock);
+    listener->publishing(listener, effects, rebuilt);
+    state_publish(replica->state, draft, now);
+    pthread_rwlock_unlock(&replica->state_lock);
+    listener->published(listener, effects, rebuilt);
+}
+
+static void drop_draft(struct replica *replica)
+{
+    g_ptr_array_unref(draft_take_effects(replica->draft));
+    draft_restart(replica->draft);
+}
+
+static int apply_message(struct replica *replica, struct outcome *outcome);
+
+/* A batch that the disk did not take is tried again change by change, so that one large change does
+ * not take the small ones down with it. Local mode only: in a cluster the others have them all. */
+static void store_one_by_one(struct replica *replica)
+{
+    for (guint i = 0; i < replica->outcomes->len; i++) {
+        struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
+        outcome->result = apply_message(replica, outcome);
+        if (draft_is_empty(replica->draft))
+            continue;
+        int error = store_commit(replica->store, replica->draft);
+        if (error) {
+            outcome->result = error;
+            drop_draft(replica);
+        } else {
+            replica_publish(replica, false);
+        }
+    }
+    answer_outcomes(replica, 0);
+}
+
+bool replica_flush(struct replica *replica)
+{
+    if (draft_is_empty(replica->draft)) {
+        answer_outcomes(replica, 0);
+        return true;
+    }
+    int error = store_commit(replica->store, replica->draft);
+    if (!error) {
+        replica_publish(replica, false);
+        answer_outcomes(replica, 0);
+        return true;
+    }
+    drop_draft(replica);
+    if (replica->options.local) {
+        log_error("the database did not take a change (%s): it was undone", g_strerror(-error));
+        if (replica->outcomes->len > 1)
+            store_one_by_one(replica);
+        else
+            answer_outcomes(replica, error);
+        return true;
+    }
+    log_error("the database did not take a change (%s): this node refuses changes, reads go on, "
+              "and it comes "
+              "back by a full synchronisation when the database takes writes again",
+              g_strerror(-error));
+    atomic_store(&replica->broken, true);
+    answer_outcomes(replica, error);
+    machine_fail(replica->machine, "database error");
+    return false;
+}
+
+/* --- Actions --- */
+
+/* The change inside an outcome's message. -EBADMSG: malformed. */
+static int parse_outcome(const struct outcome *outcome, struct change *change)
+{
+    struct header header;
+    int error = wire_parse_header(outcome->message->data, outcome->message->capacity, &header);
+
+    if (!error)
+        error = wire_parse_change(header.subtype, header.body, header.body_size, change);
+    if (error)
+        return error;
+    change->writer = outcome->sender.node;
+    change->time = header.time;
+    return 0;
+}
+
+static int apply_message(struct replica *replica, struct outcome *outcome)
+{
+    struct change change;
+    int error = parse_outcome(outcome, &change);
+
+    if (error)
+        return error;
+    const void *origin = outcome->own ? replica_caller_origin(replica, outcome->count) : NULL;
+    return apply(replica->draft, &change, origin);
+}
+
+/* The member with the lowest node id decides by its own clock whether a lock has expired. */
+static void judge_unlock(struct replica *replica, const struct outcome *outcome)
+{
+    struct change change;
+
+    if (!machine_is_lowest(replica->machine) || parse_outcome(outcome, &change) || !change.path)
+        return;
+    int64_t age =
+        state_lock_age(replica->state, change.path, change.digest, now_milliseconds(replica));
+    if (age <= (int64_t)replica->options.lock_lifetime)
+        return;
+    change.operation = CHANGE_UNLOCK;
+    replica_send(replica, &change, NULL);
+}
+
+static void execute_apply(struct replica *replica, const struct action *action)
+{
+    struct header header;
+    struct change change;
+    struct outcome outcome = {
+        .message = action->message, .sender = action->sender, .own = action->own};
+    g_autofree char *problem = NULL;
+
+    if (wire_parse_header(outcome.message->data, outcome.message->capacity, &header) == 0)
+        outcome.count = header.count;
+    if (parse_outcome(&outcome, &change))
+        problem = g_strdup_printf("malformed message (subtype %u) from node %u, pid %u",
+                                  header.subtype, outcome.sender.node, outcome.sender.pid);
+    else if (!atomic_load(&replica->quorate))
+        problem = g_strdup_printf("a change of node %u was delivered without quorum",
+                                  outcome.sender.node);
+    if (problem) {
+        replica_flush(replica);
+        machine_fail(replica->machine, problem);
+        return;
+    }
+    if (change.operation == CHANGE_UNLOCK_REQUEST) {
+        if (replica_flush(replica))
+            judge_unlock(replica, &outcome);
+        return;
+    }
+    outcome.result = apply_message(replica, &outcome);
+    block_ref(outcome.message);
+    g_array_append_val(replica->outcomes, outcome);
+}
+
+static void execute_leave(struct replica *replica, bool stay_out)
+{
+    replica_flush(replica);
+    replica_stop_updates(replica);
+    atomic_store(&replica->joined, false);
+    replica_fail_callers(replica, -EBUSY);
+    replica->transport->leave(replica->transport, stay_out);
+}
+
+static void execute_log(const struct action *action)
+{
+    if (action->priority <= LOG_ERR)
+        log_error("%s", action->text);
+    else if (action->priority <= LOG_WARNING)
+        log_warning("%s", action->text);
+    else if (action->priority <= LOG_INFO)
+        log_info("%s", action->text);
+    else
+        log_debug("%s", action->text);
+}
+
+static void execute_synced(struct replica *replica, const struct action *action)
+{
+    if (action->became)
+        log_info("the configuration is in sync%s",
+                 action->alone ? " (no other node is there)" : "");
+    /* What is in memory is what is in the database, and what the others have. */
+    atomic_store(&replica->broken, false);
+}
+
+static void execute_checksum(struct replica *replica)
+{
+    uint8_t digest[DIGEST_SIZE];
+
+    tree_checksum(replica->state->tree, digest);
+    machine_checksum(replica->machine, digest, now_seconds(replica));
+}
+
+/* Actions that look at the state as a whole need what was applied so far to be in it. */
+static bool needs_flush(enum action_type type)
+{
+    return type == ACTION_SEND_STATE || type == ACTION_SEND_UPDATES || type == ACTION_COMMIT ||
+           type == ACTION_CHECKSUM;
+}
+
+static void execute(struct replica *replica, const struct action *action)
+{
+    if (needs_flush(action->type) && !replica_flush(replica))
+        return;
+    switch (action->type) {
+    case ACTION_SEND:
+        if (replica->transport->multicast(replica->transport, action->message, action->kind, 0))
+            machine_fail(replica->machine, "a message to the group could not be sent");
+        break;
+    case ACTION_SEND_STATE:
+        replica_send_state(replica, &action->epoch);
+        break;
+    case ACTION_APPLY:
+        execute_apply(replica, action);
+        break;
+    case ACTION_SEND_UPDATES:
+        replica_start_updates(replica, action);
+        break;
+    case ACTION_COMMIT:
+        machine_committed(replica->machine, replica_commit(replica, action));
+        break;
+    case ACTION_SYNCED:
+        execute_synced(replica, action);
+        break;
+    case ACTION_CHECKSUM:
+        execute_checksum(replica);
+        break;
+    case ACTION_LEAVE:
+    case ACTION_STAY_OUT:
+        execute_leave(replica, action->type == ACTION_STAY_OUT);
+        break;
+    case ACTION_LOG:
+        execute_log(action);
+        break;
+    case ACTION_MERGE: /* the status group's alone */
+        break;
+    }
+}
+
+void replica_carry_out(struct replica *replica)
+{
+    struct action action;
+
+    while (machine_next(replica->machine, &action))
+        execute(replica, &action);
+}
+
+/* --- Events --- */
+
+static bool is_self(const struct replica *replica, struct member member)
+{
+    return member.node == replica->options.self.node && member.pid == replica->options.self.pid;
+}
+
+static void handle_configuration(struct replica *replica, const struct event *event)
+{
+    bool joined = false;
+
+    for (size_t i = 0; i < event->member_count; i++)
+        joined = joined || is_self(replica, event->members[i]);
+    replica_stop_updates(replica);
+    machine_configuration(replica->machine, event->members, event->member_count,
+                          event->members + event->member_count, event->joined_count,
+                          now_seconds(replica));
+    atomic_store(&replica->joined, joined && machine_mode(replica->machine) < MODE_LEAVE);
+}
+
+static void handle_message(struct replica *replica, const struct event *event)
+{
+    struct header header;
+
+    if (replica->updates && is_self(replica, event->member) &&
+        wire_parse_header(event->message->data, event->message->capacity, &header) == 0 &&
+        header.type == MESSAGE_UPDATE)
+        replica_updates_delivered(replica, event->message->capacity);
+    machine_deliver(replica->machine, event->member, event->message, now_seconds(replica));
+}
+
+static void handle_quorum(struct replica *replica, bool quorate)
+{
+    struct replica_listener *listener = replica->options.listener;
+
+    /* What was delivered before is judged by the quorum of before. */
+    if (!replica_flush(replica))
+        replica_carry_out(replica);
+    if (atomic_exchange(&replica->quorate, quorate) != quorate)
+        listener->quorum_changed(listener, quorate);
+}
+
+static void handle_send_failed(struct replica *replica, const struct event *event)
+{
+    struct caller *caller;
+
+    switch (event->kind) {
+    case SEND_NORMAL:
+        if (!replica_end_round(replica, event->count, -EBUSY)) {
+            caller = replica_take_caller(replica, event->count);
+            if (caller)
+                caller->answer(caller, -EBUSY);
+        }
+        break;
+    case SEND_SYNC:
+        machine_fail(replica->machine, "a message to the group could not be sent");
+        break;
+    case SEND_UPDATE:
+        log_warning("an entry of the synchronisation could not be sent");
+        break;
+    }
+}
+
+static void handle_connected(struct replica *replica, struct member self)
+{
+    replica->options.self = self;
+    atomic_store(&replica->joined, false);
+    pthread_mutex_lock(&replica->send_lock);
+    machine_restart(replica->machine, self);
+    pthread_mutex_unlock(&replica->send_lock);
+}
+
+static void handle_disconnected(struct replica *replica)
+{
+    if (!replica_flush(replica))
+        replica_carry_out(replica);
+    atomic_store(&replica->joined, false);
+    replica_stop_updates(replica);
+    replica_fail_callers(replica, -EBUSY);
+    handle_quorum(replica, false);
+}
+
+void replica_handle(struct replica *replica, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CONFIGURATION:
+        handle_configuration(replica, event);
+        break;
+    case EVENT_MESSAGE:
+        handle_message(replica, event);
+        break;
+    case EVENT_QUORUM:
+        handle_quorum(replica, event->quorate);
+        break;
+    case EVENT_SEND_FAILED:
+        handle_send_failed(replica, event);
+        break;
+    case EVENT_CONNECTED:
+        handle_connected(replica, event->member);
+        break;
+    case EVENT_DISCONNECTED:
+        handle_disconnected(replica);
+        break;
+    case EVENT_VERIFY:
+        machine_verify(replica->machine, now_seconds(replica));
+        break;
+    }
+    replica_carry_out(replica);
+}

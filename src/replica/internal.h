@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the replica's files share among themselves. */
+#ifndef PMXCFS_REPLICA_INTERNAL_H
+#define PMXCFS_REPLICA_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "replica/replica.h"
+
+/* Something that happened, waiting for the writer. */
+struct event {
+    enum event_type {
+        EVENT_CONFIGURATION,
+        EVENT_MESSAGE,
+        EVENT_QUORUM,
+        EVENT_SEND_FAILED,
+        EVENT_CONNECTED,
+        EVENT_DISCONNECTED,
+        EVENT_VERIFY,
+    } type;
+    struct event *next;
+    struct member member;  /* MESSAGE: sender; CONNECTED: self */
+    struct block *message; /* MESSAGE */
+    bool quorate;          /* QUORUM */
+    enum send_kind kind;   /* SEND_FAILED */
+    uint64_t count;        /* SEND_FAILED */
+    size_t member_count;   /* CONFIGURATION: members[], then joined[] in the same array */
+    size_t joined_count;
+    struct member members[];
+};
+
+/* A delivered change that is in the draft (or failed): what its sender will be told once the draft
+ * is stored. */
+struct outcome {
+    struct block *message;
+    struct member sender;
+    uint64_t count;
+    bool own;
+    int result;
+};
+
+/* Entries that the leader still has to send: those of the moment of choosing. */
+struct outgoing_updates {
+    struct epoch epoch;
+    struct root root;
+    bool with_root;
+    GPtrArray *entries; /* struct entry, owned references; taken from the end */
+    size_t in_flight;   /* bytes sent and not delivered yet */
+};
+
+struct replica {
+    struct replica_options options;
+    struct store *store;
+    struct transport *transport;
+
+    pthread_rwlock_t state_lock;
+    struct state *state;
+
+    /* The writer's own: whoever has the role. */
+    struct machine *machine;
+    struct draft *draft;
+    GArray *outcomes; /* struct outcome */
+    struct outgoing_updates *updates;
+
+    /* Numbering and multicasting are one step under this lock. */
+    pthread_mutex_t send_lock;
+
+    /* Callers without an answer. */
+    pthread_mutex_t waiting_lock;
+    GHashTable *waiting; /* count → struct caller */
+    GHashTable *rounds;  /* count of a marker → GPtrArray of struct caller (acknowledge all) */
+    struct admit_reserve under_way;
+
+    /* The writer role. */
+    pthread_mutex_t queue_lock;
+    pthread_cond_t idle;
+    struct event *first;
+    struct event **last;
+    bool busy;
+
+    atomic_bool quorate;
+    atomic_bool joined;
+    atomic_bool broken;
+    atomic_int mode;
+    atomic_size_t queued;
+};
+
+/* execute.c: the writer's work. */
+void replica_handle(struct replica *replica, const struct event *event);
+bool replica_flush(
+    struct replica *replica); /* false: the database failed and the group is being left */
+void replica_publish(struct replica *replica, bool rebuilt);
+void replica_carry_out(struct replica *replica); /* all actions that the machine has */
+
+/* synchronise.c: what a leader and a follower do beyond single changes. */
+void replica_send_state(struct replica *replica, const struct epoch *epoch);
+void replica_start_updates(struct replica *replica, const struct action *action);
+void replica_continue_updates(struct replica *replica);
+void replica_stop_updates(struct replica *replica);
+void replica_updates_delivered(struct replica *replica, size_t bytes);
+int replica_commit(struct replica *replica, const struct action *action);
+
+/* replica.c: callers. */
+struct caller *replica_take_caller(struct replica *replica, uint64_t count);
+const void *replica_caller_origin(struct replica *replica, uint64_t count);
+void replica_fail_callers(struct replica *replica, int error);
+void replica_send(struct replica *replica, const struct change *change, struct caller *caller);
+void replica_send_marker(struct replica *replica, GPtrArray *callers); /* takes the array over */
+bool replica_end_round(struct replica *replica, uint64_t count,
+                       int result); /* false: no such marker */
+
+#endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The replica's outside: callers, events, and the writer role. What the writer does is in
+ * execute.c. */
+#include "replica/replica.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cluster/wire.h"
+#include "replica/internal.h"
+
+static void event_free(struct event *event)
+{
+    block_unref(event->message);
+    g_free(event);
+}
+
+static void round_destroy(gpointer round)
+{
+    g_ptr_array_unref(round);
+}
+
+static gpointer count_key(uint64_t count)
+{
+    return (gpointer)(uintptr_t)count;
+}
+
+static void init_locks(struct replica *replica)
+{
+    pthread_rwlockattr_t attributes;
+
+    /* Readers come and go all the time; the writer must not starve. */
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&replica->state_lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&replica->send_lock, NULL);
+    pthread_mutex_init(&replica->waiting_lock, NULL);
+    pthread_mutex_init(&replica->queue_lock, NULL);
+    pthread_cond_init(&replica->idle, NULL);
+}
+
+struct replica *replica_new(const struct replica_options *options, struct store *store,
+                            struct tree *tree)
+{
+    struct replica *replica = g_new0(struct replica, 1);
+
+    replica->options = *options;
+    replica->store = store;
+    replica->state = state_new(tree, options->clock->milliseconds(options->clock));
+    replica->machine = machine_new(GROUP_CONFIGURATION, options->self);
+    replica->draft = draft_new(replica->state);
+    replica->outcomes = g_array_new(FALSE, FALSE, sizeof(struct outcome));
+    replica->waiting = g_hash_table_new(g_direct_hash, g_direct_equal);
+    replica->rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy);
+    replica->last = &replica->first;
+    atomic_init(&replica->mode, MODE_START);
+    init_locks(replica);
+    return replica;
+}
+
+void replica_set_transport(struct replica *replica, struct transport *transport)
+{
+    replica->transport = transport;
+}
+
+void replica_free(struct replica *replica)
+{
+    if (!replica)
+        return;
+    replica_fail_callers(replica, -EBUSY);
+    replica_stop_updates(replica);
+    for (struct event *event = replica->first; event;) {
+        struct event *next = event->next;
+        event_free(event);
+        event = next;
+    }
+    g_hash_table_unref(replica->rounds);
+    g_hash_table_unref(replica->waiting);
+    g_array_unref(replica->outcomes);
+    draft_free(replica->draft);
+    machine_free(replica->machine);
+    state_free(replica->state);
+    pthread_cond_destroy(&replica->idle);
+    pthread_mutex_destroy(&replica->queue_lock);
+    pthread_mutex_destroy(&replica->waiting_lock);
+    pthread_mutex_destroy(&replica->send_lock);
+    pthread_rwlock_destroy(&replica->state_lock);
+    g_free(replica);
+}
+
+const struct state *replica_read_lock(struct replica *replica)
+{
+    pthread_rwlock_rdlock(&replica->state_lock);
+    return replica->state;
+}
+
+void replica_read_unlock(struct replica *replica)
+{
+    pthread_rwlock_unlock(&replica->state_lock);
+}
+
+bool replica_is_quorate(const struct replica *replica)
+{
+    return atomic_load(&replica->quorate);
+}
+
+void replica_get_status(struct replica *replica, struct replica_status *status)
+{
+    pthread_mutex_lock(&replica->waiting_lock);
+    status->waiting = g_hash_table_size(replica->waiting);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    status->mode = (enum machine_mode)atomic_load(&replica->mode);
+    status->joined = atomic_load(&replica->joined);
+    status->quorate = atomic_load(&replica->quorate);
+    status->broken = atomic_load(&replica->broken);
+    status->queued = atomic_load(&replica->queued);
+}
+
+/* --- Callers --- */
+
+static void add_caller(struct replica *replica, struct caller *caller, uint64_t count)
+{
+    caller->count = count;
+    caller->since = replica->options.clock->milliseconds(replica->options.clock);
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_insert(replica->waiting, count_key(count), caller);
+    replica->under_way.bytes += caller->reserve.bytes;
+    replica->under_way.entries += caller->reserve.entries;
+    pthread_mutex_unlock(&replica->waiting_lock);
+}
+
+/* With the waiting lock held. */
+static void forget_caller(struct replica *replica, const struct caller *caller)
+{
+    g_hash_table_remove(replica->waiting, count_key(caller->count));
+    replica->under_way.bytes -= caller->reserve.bytes;
+    replica->under_way.entries -= caller->reserve.entries;
+}
+
+struct caller *replica_take_caller(struct replica *replica, uint64_t count)
+{
+    pthread_mutex_lock(&replica->waiting_lock);
+    struct caller *caller = g_hash_table_lookup(replica->waiting, count_key(count));
+    if (caller)
+        forget_caller(replica, caller);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    return caller;
+}
+
+const void *replica_caller_origin(struct replica *replica, uint64_t count)
+{
+    pthread_mutex_lock(&replica->waiting_lock);
+    const struct caller *caller = g_hash_table_lookup(replica->waiting, count_key(count));
+    const void *origin = caller ? caller->origin : NULL;
+    pthread_mutex_unlock(&replica->waiting_lock);
+    return origin;
+}
+
+bool replica_cancel(struct replica *replica, struct caller *caller)
+{
+    GHashTableIter iter;
+    gpointer round;
+
+    pthread_mutex_lock(&replica->waiting_lock);
+    bool found = g_hash_table_lookup(replica->waiting, count_key(caller->count)) == caller;
+    if (found)
+        forget_caller(replica, caller);
+    g_hash_table_iter_init(&iter, replica->rounds);
+    while (!found && g_hash_table_iter_next(&iter, NULL, &round))
+        found = g_ptr_array_remove(round, caller);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    return found;
+}
+
+/* Takes all callers out that have waited since before `limit`, those of second rounds too. */
+static GPtrArray *take_callers(struct replica *replica, uint64_t limit)
+{
+    GPtrArray *taken = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer pointer;
+
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_iter_init(&iter, replica->waiting);
+    while (g_hash_table_iter_next(&iter, NULL, &pointer)) {
+        if (((struct caller *)pointer)->since <= limit)
+            g_ptr_array_add(taken, pointer);
+    }
+    for (guint i = 0; i < taken->len; i++)
+        forget_caller(replica, taken->pdata[i]);
+    g_hash_table_iter_init(&iter, replica->rounds);
+    while (g_hash_table_iter_next(&iter, NULL, &pointer)) {
+        GPtrArray *round = pointer;
+        for (guint i = round->len; i-- > 0;) {
+            if (((struct caller *)round->pdata[i])->since <= limit)
+                g_ptr_array_add(taken, g_ptr_array_remove_index(round, i));
+        }
+    }
+    pthread_mutex_unlock(&replica->waiting_lock);
+    return taken;
+}
+
+static void answer_all(GPtrArray *callers, int result)
+{
+    for (guint i = 0; i < callers->len; i++) {
+        struct caller *caller = callers->pdata[i];
+        caller->answer(caller, result);
+    }
+}
+
+void replica_fail_callers(struct replica *replica, int error)
+{
+    g_autoptr(GPtrArray) callers = take_callers(replica, UINT64_MAX);
+
+    answer_all(callers, error);
+}
+
+void replica_expire(struct replica *replica, uint64_t milliseconds)
+{
+    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+
+    if (now < milliseconds)
+        return;
+    g_autoptr(GPtrArray) callers = take_callers(replica, now - milliseconds);
+    if (callers->len > 0)
+        log_warning("%u changes had no answer from the cluster for %" G_GUINT64_FORMAT
+                    " ms: their callers get EBUSY; look at 'corosync-quorumtool' and the log of "
+                    "corosync",
+                    callers->len, milliseconds);
+    answer_all(callers, -EBUSY);
+}
+
+/* --- Changes --- */
+
+static uint32_t wall_seconds(struct replica *replica)
+{
+    return replica->options.clock->seconds(replica->options.clock);
+}
+
+void replica_send(struct replica *replica, const struct change *change, struct caller *caller)
+{
+    g_autoptr(GByteArray) body = g_byte_array_new();
+    uint64_t count;
+    int error = wire_build_change(change, body);
+
+    if (!error) {
+        pthread_mutex_lock(&replica->send_lock);
+        struct block *message =
+            machine_number(replica->machine, (uint16_t)change->operation, wall_seconds(replica),
+                           body->data, body->len, &count);
+        if (caller)
+            add_caller(replica, caller, count);
+        error = replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
+        pthread_mutex_unlock(&replica->send_lock);
+        block_unref(message);
+        if (error && caller)
+            caller = replica_take_caller(replica, count);
+    }
+    if (error && caller)
+        caller->answer(caller, error);
+}
+
+void replica_send_marker(struct replica *replica, GPtrArray *callers)
+{
+    uint64_t count;
+    struct change nothing = {.operation = CHANGE_MTIME};
+    g_autoptr(GByteArray) body = g_byte_array_new();
+
+    /* A change without a path is an error on every node, and harms none: it only comes back. */
+    wire_build_change(&nothing, body);
+    pthread_mutex_lock(&replica->send_lock);
+    struct block *message = machine_number(replica->machine, (uint16_t)nothing.operation,
+                                           wall_seconds(replica), body->data, body->len, &count);
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_insert(replica->rounds, count_key(count), callers);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    int error = replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
+    pthread_mutex_unlock(&replica->send_lock);
+    block_unref(message);
+    if (error)
+        replica_end_round(replica, count, error);
+}
+
+bool replica_end_round(struct replica *replica, uint64_t count, int result)
+{
+    gpointer round = NULL;
+
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_steal_extended(replica->rounds, count_key(count), NULL, &round);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    if (!round)
+        return false;
+    answer_all(round, result);
+    g_ptr_array_unref(round);
+    return true;
+}
+
+/* Why a change cannot be asked for at all now; 0: it can. */
+static int refusal(const struct replica *replica)
+{
+    if (!atomic_load(&replica->quorate))
+        return -EACCES;
+    if (atomic_load(&replica->broken))
+        return -EIO;
+    return atomic_load(&replica->joined) ? 0 : -EBUSY;
+}
+
+void replica_change(struct replica *replica, const struct change *change, struct caller *caller)
+{
+    const char *reason = NULL;
+    int error = refusal(replica);
+
+    /* A rename onto itself is done, and must not be sent: it brings other implementations down. */
+    if (!error && change->operation == CHANGE_RENAME && g_strcmp0(change->path, change->to) == 0) {
+        caller->answer(caller, 0);
+        return;
+    }
+    if (!error) {
+        pthread_mutex_lock(&replica->waiting_lock);
+        struct admit_reserve under_way = replica->under_way;
+        pthread_mutex_unlock(&replica->waiting_lock);
+        error = admit(replica_read_lock(replica), change, &under_way, &caller->reserve, &reason);
+        replica_read_unlock(replica);
+    }
+    if (error) {
+        if (reason)
+            log_warning("refused: %s: %s", change->path, reason);
+        caller->answer(caller, error);
+        return;
+    }
+    replica_send(replica, change, caller);
+    replica_run(replica);
+}
+
+void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller)
+{
+    struct change change = {.operation = CHANGE_MTIME, .path = path};
+    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    bool expired = false;
+    bool found = false;
+
+    const struct state *state = replica_read_lock(replica);
+    int error;
+    const struct entry *entry = tree_lookup(state->tree, path, &error);
+    if (entry && entry_is_directory(entry)) {
+        const struct lock *lock = state_lock(state, entry->inode);
+        found = lock != NULL;
+        if (found) {
+            memcpy(change.digest, lock->digest, DIGEST_SIZE);
+            expired = now - lock->since > replica->options.lock_lifetime;
+        }
+    }
+    replica_read_unlock(replica);
+    error = refusal(replica);
+    if (error) {
+        caller->answer(caller, error);
+        return;
+    }
+    if (found && replica->options.local && expired) {
+        change.operation = CHANGE_UNLOCK;
+    } else if (found && !replica->options.local) {
+        struct change request = change;
+        request.operation = CHANGE_UNLOCK_REQUEST;
+        replica_send(replica, &request, NULL);
+    }
+    replica_change(replica, &change, caller);
+}
+
+/* --- Events and the writer role --- */
+
+static void post(struct replica *replica, struct event *event)
+{
+    event->next = NULL;
+    pthread_mutex_lock(&replica->queue_lock);
+    *replica->last = event;
+    replica->last = &event->next;
+    pthread_mutex_unlock(&replica->queue_lock);
+}
+
+static struct event *event_new(enum event_type type)
+{
+    struct event *event = g_new0(struct event, 1);
+
+    event->type = type;
+    return event;
+}
+
+void replica_post_configuration(struct replica *replica, const struct member *members,
+                                size_t member_count, const struct member *joined,
+                                size_t joined_count)
+{
+    struct event *event =
+        g_malloc0(sizeof(*event) + (member_count + joined_count) * sizeof(struct member));
+
+    event->type = EVENT_CONFIGURATION;
+    event->member_count = member_count;
+    event->joined_count = joined_count;
+    if (member_count > 0)
+        memcpy(event->members, members, member_count * sizeof(*members));
+    if (joined_count > 0)
+        memcpy(event->members + member_count, joined, joined_count * sizeof(*joined));
+    post(replica, event);
+}
+
+void replica_post_message(struct replica *replica, struct member sender, struct block *message)
+{
+    struct event *event = event_new(EVENT_MESSAGE);
+
+    event->member = sender;
+    event->message = block_ref(message);
+    post(replica, event);
+}
+
+void replica_post_quorum(struct replica *replica, bool quorate)
+{
+    struct event *event = event_new(EVENT_QUORUM);
+
+    event->quorate = quorate;
+    post(replica, event);
+}
+
+void replica_post_send_failed(struct replica *replica, enum send_kind kind, uint64_t count)
+{
+    struct event *event = event_new(EVENT_SEND_FAILED);
+
+    event->kind = kind;
+    event->count = count;
+    post(replica, event);
+}
+
+void replica_post_connected(struct replica *replica, struct member self)
+{
+    struct event *event = event_new(EVENT_CONNECTED);
+
+    event->member = self;
+    post(replica, event);
+}
+
+void replica_post_disconnected(struct replica *replica)
+{
+    post(replica, event_new(EVENT_DISCONNECTED));
+}
+
+void replica_post_verify(struct replica *replica)
+{
+    post(replica, event_new(EVENT_VERIFY));
+}
+
+/* Works off a list of events as one batch. */
+static void work_off(struct replica *replica, struct event *event)
+{
+    while (event) {
+        struct event *next = event->next;
+        replica_handle(replica, event);
+        event_free(event);
+        event = next;
+    }
+    if (!replica_flush(replica))
+        replica_carry_out(replica);
+    atomic_store(&replica->mode, (int)machine_mode(replica->machine));
+    atomic_store(&replica->queued, machine_queued(replica->machine));
+}
+
+void replica_run(struct replica *replica)
+{
+    pthread_mutex_lock(&replica->queue_lock);
+    if (replica->busy) {
+        /* The writer looks at the queue again before it gives the role back. */
+        pthread_mutex_unlock(&replica->queue_lock);
+        return;
+    }
+    replica->busy = true;
+    while (replica->first) {
+        struct event *batch = replica->first;
+        replica->first = NULL;
+        replica->last = &replica->first;
+        pthread_mutex_unlock(&replica->queue_lock);
+        work_off(replica, batch);
+        pthread_mutex_lock(&replica->queue_lock);
+    }
+    replica->busy = false;
+    pthread_cond_broadcast(&replica->idle);
+    pthread_mutex_unlock(&replica->queue_lock);
+}
+
+void replica_settle(struct replica *replica)
+{
+    pthread_mutex_lock(&replica->queue_lock);
+    while (replica->busy)
+        pthread_cond_wait(&replica->idle, &replica->queue_lock);
+    pthread_mutex_unlock(&replica->queue_lock);
+}

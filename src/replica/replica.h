@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The one owner of the replicated state: events in, changes applied, stored, published, callers
+ * answered. */
+#ifndef PMXCFS_REPLICA_REPLICA_H
+#define PMXCFS_REPLICA_REPLICA_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/machine.h"
+#include "cluster/transport.h"
+#include "core/admit.h"
+#include "core/change.h"
+#include "core/state.h"
+
+struct replica;
+struct store;
+
+/* What the clock says; the simulator has one of its own. Any thread. */
+struct replica_clock {
+    uint64_t (*milliseconds)(struct replica_clock *clock); /* never goes back */
+    uint32_t (*seconds)(struct replica_clock *clock);      /* of the day */
+};
+
+/* Who asked for a change, embedded in a request of the asker's. */
+struct caller {
+    /* Called exactly once, from whichever thread is the writer (perhaps before replica_change()
+     * returns), unless replica_cancel() gave the caller back. 0 or a negative errno. Must not
+     * block. */
+    void (*answer)(struct caller *caller, int result);
+    const void *origin; /* goes into the effect: whose kernel caches know the change already; NULL:
+                           nobody's */
+
+    /* The replica's own. */
+    uint64_t count;
+    uint64_t since; /* milliseconds */
+    struct admit_reserve reserve;
+};
+
+/* Who is told what happened. */
+struct replica_listener {
+    /* The draft is being published: the state's lock is held exclusively, `effects` are what
+     * readers will see when it is released. Memory only. */
+    void (*publishing)(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt);
+
+    /* It has been published and no lock is held, callers are not yet answered. Takes over `effects`
+     * (struct effect). `rebuilt`: a synchronisation replaced what differed; the effects have
+     * operation 0 then, one for each entry that changed. */
+    void (*published)(struct replica_listener *listener, GPtrArray *effects, bool rebuilt);
+
+    /* Quorum was won or lost: what was writable is not, or the other way round. */
+    void (*quorum_changed)(struct replica_listener *listener, bool quorate);
+};
+
+struct replica_options {
+    struct member self;     /* local mode: node 0 */
+    bool local;             /* no cluster: expired locks are judged by the asker */
+    bool acknowledge_all;   /* answer after a second round through the group */
+    uint32_t lock_lifetime; /* milliseconds */
+    const char
+        *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
+    struct replica_clock *clock;
+    struct replica_listener *listener;
+};
+
+/* Takes over `tree` (just loaded from `store`). The store must outlive the replica, as must what
+ * the options point to. */
+struct replica *replica_new(const struct replica_options *options, struct store *store,
+                            struct tree *tree);
+
+/* Where messages go; set once, before the first event. */
+void replica_set_transport(struct replica *replica, struct transport *transport);
+
+/* All callers are answered (EBUSY) first. No thread may be inside the replica any more. */
+void replica_free(struct replica *replica);
+
+/* Reading. Any thread; hold it for microseconds, over memory only. */
+const struct state *replica_read_lock(struct replica *replica);
+void replica_read_unlock(struct replica *replica);
+bool replica_is_quorate(const struct replica *replica);
+
+/* What state the replica is in, for status and metrics. Any thread. */
+struct replica_status {
+    enum machine_mode mode;
+    bool joined;
+    bool quorate;
+    bool broken;    /* database error: changes are refused */
+    size_t waiting; /* callers without an answer */
+    size_t queued;  /* messages kept back by the machine */
+};
+void replica_get_status(struct replica *replica, struct replica_status *status);
+
+/* Asks for a change. Any thread; never waits for the group or (unless this thread becomes the
+ * writer) the disk. */
+void replica_change(struct replica *replica, const struct change *change, struct caller *caller);
+
+/* Asks for the lock at `path`: utimens with mtime 0. An expired lock is unlocked. */
+void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller);
+
+/* Takes a caller back that nobody has answered yet: true, and the caller is the asker's again. The
+ * change may still be made. */
+bool replica_cancel(struct replica *replica, struct caller *caller);
+
+/* Answers -EBUSY to callers that have waited longer than `milliseconds`. */
+void replica_expire(struct replica *replica, uint64_t milliseconds);
+
+/* Events. The post functions queue one; any thread. replica_run() takes the writer role if it is
+ * free and works off everything that is queued; whoever posts calls it once after a bunch of posts.
+ */
+void replica_post_configuration(struct replica *replica, const struct member *members,
+                                size_t member_count, const struct member *joined,
+                                size_t joined_count);
+void replica_post_message(struct replica *replica, struct member sender, struct block *message);
+void replica_post_quorum(struct replica *replica, bool quorate);
+void replica_post_send_failed(struct replica *replica, enum send_kind kind, uint64_t count);
+void replica_post_connected(struct replica *replica, struct member self); /* (again): mode START */
+void replica_post_disconnected(struct replica *replica);
+void replica_post_verify(struct replica *replica);
+void replica_run(struct replica *replica);
+
+/* Waits until nobody has the writer role and nothing is queued; for the stop and for tests. */
+void replica_settle(struct replica *replica);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Synchronisation with the state in hand: a node's index, the leader's entries, the follower's
+ * commit. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cluster/wire.h"
+#include "core/digest.h"
+#include "core/index.h"
+#include "replica/internal.h"
+#include "store/store.h"
+
+/* Bytes of entries under way at a time: enough to keep corosync busy, little enough that a change
+ * of this node, which queues behind them, waits a few milliseconds. */
+#define UPDATE_WINDOW (256u * 1024)
+
+static uint32_t now_seconds(struct replica *replica)
+{
+    return replica->options.clock->seconds(replica->options.clock);
+}
+
+void replica_send_state(struct replica *replica, const struct epoch *epoch)
+{
+    struct block *index = index_build(replica->draft);
+    struct block *message = wire_build_sync(MESSAGE_STATE, CONFIGURATION_PROTOCOL, epoch,
+                                            now_seconds(replica), index->data, index->capacity);
+
+    if (replica->transport->multicast(replica->transport, message, SEND_SYNC, 0))
+        machine_fail(replica->machine, "the index could not be sent");
+    block_unref(message);
+    block_unref(index);
+}
+
+/* --- The leader's entries --- */
+
+static void entry_destroy(gpointer entry)
+{
+    entry_unref(entry);
+}
+
+void replica_start_updates(struct replica *replica, const struct action *action)
+{
+    struct outgoing_updates *updates = g_new0(struct outgoing_updates, 1);
+
+    replica_stop_updates(replica);
+    updates->epoch = action->epoch;
+    updates->root = replica->state->tree->root;
+    updates->entries = g_ptr_array_new_with_free_func(entry_destroy);
+    for (guint i = 0; i < action->inodes->len; i++) {
+        uint64_t inode = g_array_index(action->inodes, uint64_t, i);
+        struct entry *entry = tree_entry(replica->state->tree, inode);
+        if (inode == 0)
+            updates->with_root = true;
+        else if (entry)
+            g_ptr_array_add(updates->entries, entry_ref(entry));
+    }
+    if (updates->entries->len > 0)
+        log_info("sending %u entries to nodes that are not up to date", updates->entries->len);
+    replica->updates = updates;
+    replica_continue_updates(replica);
+}
+
+void replica_stop_updates(struct replica *replica)
+{
+    if (!replica->updates)
+        return;
+    g_ptr_array_unref(replica->updates->entries);
+    g_free(replica->updates);
+    replica->updates = NULL;
+}
+
+void replica_updates_delivered(struct replica *replica, size_t bytes)
+{
+    struct outgoing_updates *updates = replica->updates;
+
+    updates->in_flight -= MIN(bytes, updates->in_flight);
+    /* In large steps: each message by itself would be a hand-over to corosync and back. */
+    if (updates->in_flight <= UPDATE_WINDOW / 2)
+        replica_continue_updates(replica);
+}
+
+/* Sends one entry (NULL: the root). False if the connection is gone; then a configuration change or
+ * a new connection ends these updates. */
+static bool send_update(struct replica *replica, const struct entry *entry)
+{
+    struct outgoing_updates *updates = replica->updates;
+    struct block *message =
+        wire_build_update(&updates->epoch, now_seconds(replica), entry, &updates->root);
+    int error = replica->transport->multicast(replica->transport, message, SEND_UPDATE, 0);
+
+    if (!error)
+        updates->in_flight += message->capacity;
+    block_unref(message);
+    return error == 0;
+}
+
+void replica_continue_updates(struct replica *replica)
+{
+    struct outgoing_updates *updates = replica->updates;
+    GPtrArray *entries = updates->entries;
+
+    while (entries->len > 0 && updates->in_flight < UPDATE_WINDOW) {
+        if (!send_update(replica, entries->pdata[entries->len - 1]))
+            return;
+        g_ptr_array_set_size(entries, (gint)entries->len - 1);
+    }
+    if (entries->len > 0)
+        return;
+    if (updates->with_root && !send_update(replica, NULL))
+        return;
+    struct block *complete = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
+                                             &updates->epoch, now_seconds(replica), NULL, 0);
+    if (replica->transport->multicast(replica->transport, complete, SEND_SYNC, 0))
+        machine_fail(replica->machine, "the end of the synchronisation could not be sent");
+    block_unref(complete);
+    replica_stop_updates(replica);
+}
+
+/* --- The follower's commit --- */
+
+/* Puts the leader's entries into the draft. */
+static int take_updates(struct draft *draft, const GPtrArray *updates)
+{
+    for (guint i = 0; i < updates->len; i++) {
+        const struct block *message = updates->pdata[i];
+        struct header header;
+        struct entry *entry;
+        int error = wire_parse_header(message->data, message->capacity, &header);
+        if (!error)
+            error = wire_parse_update(header.body, header.body_size, &entry);
+        if (error)
+            return error;
+        if (entry->inode != 0) {
+            draft_put(draft, entry);
+            continue;
+        }
+        draft->root = (struct root){entry->version, entry->writer, entry->mtime};
+        entry_unref(entry);
+    }
+    return 0;
+}
+
+static void remove_surplus(struct draft *draft, const struct index_view *own,
+                           const struct index_view *leader)
+{
+    g_autoptr(GArray) surplus = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+    index_surplus(own, leader, surplus);
+    for (guint i = 0; i < surplus->len; i++)
+        draft_remove(draft, g_array_index(surplus, uint64_t, i));
+}
+
+/* Why the draft cannot become the state; NULL: it can. g_free() it. */
+static char *find_problem(const struct draft *draft, const struct block *leader)
+{
+    char *problem = NULL;
+    uint32_t id;
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+
+    if (draft_check(draft, &problem))
+        return problem;
+    if (draft_find_duplicate_guest(draft, &id, &first, &second))
+        return g_strdup_printf("guest %u would exist twice, as %s and %s", id, first, second);
+    struct block *result = index_build(draft);
+    if (result->capacity != leader->capacity ||
+        memcmp(result->data, leader->data, leader->capacity) != 0)
+        problem = g_strdup("the result differs from the leader's index");
+    block_unref(result);
+    return problem;
+}
+
+/* One effect for each entry that the synchronisation changes, so that kernel caches and subscribers
+ * know. */
+static void add_effects(struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer after;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &after)) {
+        struct entry *before = tree_entry(draft->base->tree, (uint64_t)(uintptr_t)inode);
+        if (!before && !after)
+            continue;
+        struct effect *effect = g_new0(struct effect, 1);
+        effect->version = draft->root.version;
+        effect->writer = draft->root.writer;
+        effect->time = draft->root.mtime;
+        effect->before = entry_ref(before);
+        effect->after = entry_ref(after);
+        effect->path =
+            after ? draft_path(draft, after) : tree_path(draft->base->tree, before->inode);
+        g_ptr_array_add(draft->effects, effect);
+    }
+}
+
+static void drop(struct draft *draft)
+{
+    g_ptr_array_unref(draft_take_effects(draft));
+    draft_restart(draft);
+}
+
+static int prepare_commit(struct replica *replica, const struct action *action)
+{
+    struct draft *draft = replica->draft;
+    struct index_view leader;
+    struct index_view own;
+    struct block *own_index = index_build(draft);
+    int error = index_parse(action->message->data, action->message->capacity, &leader);
+
+    if (!error)
+        error = index_parse(own_index->data, own_index->capacity, &own);
+    if (!error) {
+        remove_surplus(draft, &own, &leader);
+        error = take_updates(draft, action->updates);
+    }
+    block_unref(own_index);
+    return error;
+}
+
+int replica_commit(struct replica *replica, const struct action *action)
+{
+    struct draft *draft = replica->draft;
+    int error = prepare_commit(replica, action);
+    g_autofree char *problem = NULL;
+
+    if (error)
+        problem = g_strdup("an entry or the index is malformed");
+    else
+        problem = find_problem(draft, action->message);
+    if (problem) {
+        log_error("synchronisation failed: %s; the old state is kept", problem);
+        drop(draft);
+        return -EBADMSG;
+    }
+    draft->rebuild = true;
+    add_effects(draft);
+    safety_keep(replica->options.safety_directory, replica->store, draft, now_seconds(replica));
+    error = store_commit(replica->store, draft);
+    if (error) {
+        log_error(
+            "synchronisation failed: the database did not take it (%s); the old state is kept",
+            g_strerror(-error));
+        atomic_store(&replica->broken, true);
+        drop(draft);
+        return error;
+    }
+    log_info("synchronised: %u entries changed, version is now %" G_GUINT64_FORMAT,
+             draft->effects->len, draft->root.version);
+    replica_publish(replica, true);
+    return 0;
+}
