@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The life of the process: background, readiness, signals, and an end that nothing holds up. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "base/log.h"
+
+static void notify(const char *state)
+{
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, state);
+#else
+    (void)state;
+#endif
+}
+
+/* The exit code for the parent: the child wrote a byte when it was ready, or the pipe ended. */
+static int wait_for_child(pid_t child, int fd)
+{
+    char byte;
+    int status = 0;
+    ssize_t got;
+
+    do
+        got = read(fd, &byte, 1);
+    while (got < 0 && errno == EINTR);
+    if (got == 1)
+        return EXIT_SUCCESS;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "error: pmxcfs was ended by signal %d while it started\n",
+                WTERMSIG(status));
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        return WEXITSTATUS(status);
+    return EXIT_FAILURE;
+}
+
+static void replace_descriptor(int fd, int flags)
+{
+    int null = open("/dev/null", flags | O_CLOEXEC);
+    if (null < 0)
+        return;
+    dup2(null, fd);
+    close(null);
+}
+
+int daemon_fork(void)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t child = fork();
+    if (child < 0) {
+        int error = -errno;
+        close(fds[0]);
+        close(fds[1]);
+        return error;
+    }
+    if (child > 0) {
+        close(fds[1]);
+        /* The atexit handlers and buffers are the child's to run and flush. */
+        _exit(wait_for_child(child, fds[0]));
+    }
+    close(fds[0]);
+    setsid();
+    replace_descriptor(STDIN_FILENO, O_RDONLY);
+    return fds[1];
+}
+
+void daemon_ready(int ready_fd)
+{
+    notify("READY=1");
+    if (ready_fd < 0)
+        return;
+    log_detach();
+    replace_descriptor(STDOUT_FILENO, O_WRONLY);
+    replace_descriptor(STDERR_FILENO, O_WRONLY);
+    /* A parent that was killed meanwhile does not matter. */
+    ssize_t written = write(ready_fd, "r", 1);
+    (void)written;
+    close(ready_fd);
+}
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+}
+
+void daemon_block_signals(void)
+{
+    sigset_t set;
+    stop_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void log_stop(const siginfo_t *info)
+{
+    if (info->si_code == SI_USER && info->si_pid != getpid())
+        log_info("stopping: %s from process %ld", strsignal(info->si_signo), (long)info->si_pid);
+    else
+        log_info("stopping");
+}
+
+void daemon_wait_for_stop(void)
+{
+    sigset_t set;
+    siginfo_t info;
+
+    stop_signals(&set);
+    while (sigwaitinfo(&set, &info) < 0)
+        ;
+    log_stop(&info);
+}
+
+static struct timespec timespec_of(uint64_t milliseconds)
+{
+    return (struct timespec){.tv_sec = (time_t)(milliseconds / 1000),
+                             .tv_nsec = (long)(milliseconds % 1000) * 1000000};
+}
+
+bool daemon_wait_for_stop_until(uint64_t milliseconds)
+{
+    struct timespec limit = timespec_of(milliseconds);
+    sigset_t set;
+    siginfo_t info;
+
+    stop_signals(&set);
+    if (sigtimedwait(&set, &info, &limit) < 0)
+        return false; /* interrupted early does no harm: whoever waits looks again */
+    log_stop(&info);
+    return true;
+}
+
+void daemon_request_stop(void)
+{
+    kill(getpid(), SIGTERM);
+}
+
+static void *watch_stop(void *data)
+{
+    const struct last_resort *resort = data;
+    struct timespec left = timespec_of(resort->milliseconds);
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+        ;
+    log_warning("the stop takes too long, leaving without the rest");
+    if (resort->mountpoint)
+        umount2(resort->mountpoint, MNT_DETACH);
+    if (resort->pid_file)
+        unlink(resort->pid_file);
+    _exit(resort->exit_code);
+}
+
+void daemon_begin_stop(const struct last_resort *resort)
+{
+    static struct last_resort plan; /* outlives the caller: the thread ends with the process */
+    pthread_t thread;
+
+    notify("STOPPING=1");
+    plan = *resort;
+    if (pthread_create(&thread, NULL, watch_stop, &plan) == 0)
+        pthread_detach(thread);
+    else
+        log_warning("no watchdog for the stop: a part that hangs will hold it up");
+}
