@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The system's clocks as a clock_source. */
+#include "status/clock.h"
+
+#include <time.h>
+
+static uint32_t system_seconds(struct clock_source *clock)
+{
+    struct timespec now;
+
+    (void)clock;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint32_t)now.tv_sec;
+}
+
+static uint64_t system_milliseconds(struct clock_source *clock)
+{
+    struct timespec now;
+
+    (void)clock;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+void clock_source_system(struct clock_source *clock)
+{
+    clock->seconds = system_seconds;
+    clock->milliseconds = system_milliseconds;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Where the status parts get the time from: the system's clocks, a simulator's, a recording's. */
+#ifndef PMXCFS_STATUS_CLOCK_H
+#define PMXCFS_STATUS_CLOCK_H
+
+#include <stdint.h>
+
+/* Embedded in whatever gives the time; both functions may be called by any thread and never block.
+ */
+struct clock_source {
+    /* Seconds of the wall clock: goes into messages and log entries. */
+    uint32_t (*seconds)(struct clock_source *clock);
+    /* Milliseconds of a clock that never goes back: for ages. */
+    uint64_t (*milliseconds)(struct clock_source *clock);
+};
+
+/* Fills in the system's CLOCK_REALTIME and CLOCK_MONOTONIC. */
+void clock_source_system(struct clock_source *clock);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* JSON values from bytes of any kind, and JSON texts as blocks. */
+#ifndef PMXCFS_STATUS_JSON_TEXT_H
+#define PMXCFS_STATUS_JSON_TEXT_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/block.h"
+
+/* A JSON string of any bytes: what is not valid UTF-8 becomes U+FFFD. Never NULL. */
+json_t *json_text_string(const char *bytes, size_t size);
+
+/* object[key] = value (takes the reference), for a key of any bytes. */
+void json_text_set(json_t *object, const char *key, json_t *value);
+
+/* The text of `value` with jansson's `flags` and a newline at its end, as a block with one
+ * reference; `value` is given back. */
+struct block *json_text_block(json_t *value, size_t flags);
+
+#endif

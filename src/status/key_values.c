@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Key/value status: the values of this node, copies of those of other nodes, and RRD values. */
+#include "status/key_values.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct rrd_value {
+    uint64_t since;     /* milliseconds, when it was set */
+    struct block *line; /* KEY:VALUE and a newline */
+    size_t bytes;       /* what it counts in rrd_values.bytes */
+};
+
+const char *key_rrd_key(const char *name)
+{
+    return name + strlen("rrd/");
+}
+
+/* One NUL, at the end. */
+static bool is_string(const void *value, size_t size)
+{
+    return size > 0 && memchr(value, 0, size) == (const char *)value + size - 1;
+}
+
+int key_value_check(const char *name, const void *value, size_t size, enum key_kind *kind)
+{
+    size_t length = strnlen(name, KEY_NAME_MAX + 1);
+
+    if (length == 0 || length > KEY_NAME_MAX)
+        return -EINVAL;
+    if (size > KEY_VALUE_MAX)
+        return -EFBIG;
+    *kind = KEY_PLAIN;
+    if (strcmp(name, "nodeip") == 0) {
+        *kind = KEY_ADDRESS;
+        return size > 1 && size <= ADDRESS_BYTES_MAX && is_string(value, size) ? 0 : -EINVAL;
+    }
+    if (strncmp(name, "rrd/", 4) == 0) {
+        *kind = KEY_RRD;
+        return size <= RRD_BYTES_MAX && is_string(value, size) ? 0 : -EINVAL;
+    }
+    return 0;
+}
+
+static void free_key_value(gpointer data)
+{
+    struct key_value *value = data;
+
+    block_unref(value->value);
+    g_free(value);
+}
+
+struct node_values *node_values_new(void)
+{
+    struct node_values *values = g_new0(struct node_values, 1);
+
+    values->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_key_value);
+    return values;
+}
+
+void node_values_free(struct node_values *values)
+{
+    if (!values)
+        return;
+    g_hash_table_destroy(values->by_name);
+    g_free(values->address);
+    g_free(values);
+}
+
+int node_values_set(struct node_values *values, const char *name, const void *data, size_t size)
+{
+    struct key_value *value = g_hash_table_lookup(values->by_name, name);
+    size_t length = strlen(name);
+    size_t before = value ? length + value->value->capacity : 0;
+    size_t after = size ? length + size : 0;
+
+    if (after > before && values->bytes - before + after > KEY_VALUES_BYTES_MAX)
+        return -ENOSPC;
+    values->bytes = values->bytes - before + after;
+    if (size == 0) {
+        g_hash_table_remove(values->by_name, name);
+        return 0;
+    }
+    if (value) {
+        block_unref(value->value);
+        value->version++;
+    } else {
+        value = g_new0(struct key_value, 1);
+        g_hash_table_insert(values->by_name, g_strdup(name), value);
+    }
+    value->value = block_copy(data, (uint32_t)size);
+    return 0;
+}
+
+const struct key_value *node_values_get(const struct node_values *values, const char *name)
+{
+    return g_hash_table_lookup(values->by_name, name);
+}
+
+static gint compare_names(gconstpointer left, gconstpointer right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static GPtrArray *sorted_names(GHashTable *table)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    GHashTableIter iterator;
+    gpointer name;
+
+    g_hash_table_iter_init(&iterator, table);
+    while (g_hash_table_iter_next(&iterator, &name, NULL))
+        g_ptr_array_add(names, g_strdup(name));
+    g_ptr_array_sort(names, compare_names);
+    return names;
+}
+
+GPtrArray *node_values_names(const struct node_values *values)
+{
+    return sorted_names(values->by_name);
+}
+
+bool node_values_set_address(struct node_values *values, const char *address)
+{
+    if (g_strcmp0(values->address, address) == 0)
+        return false;
+    g_free(values->address);
+    values->address = g_strdup(address);
+    return true;
+}
+
+static void free_rrd_value(gpointer data)
+{
+    struct rrd_value *value = data;
+
+    block_unref(value->line);
+    g_free(value);
+}
+
+struct rrd_values *rrd_values_new(void)
+{
+    struct rrd_values *rrd = g_new0(struct rrd_values, 1);
+
+    rrd->by_key = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_rrd_value);
+    return rrd;
+}
+
+void rrd_values_free(struct rrd_values *rrd)
+{
+    if (!rrd)
+        return;
+    g_hash_table_destroy(rrd->by_key);
+    g_free(rrd);
+}
+
+static void forget_old(struct rrd_values *rrd, uint64_t now)
+{
+    GHashTableIter iterator;
+    gpointer data;
+
+    g_hash_table_iter_init(&iterator, rrd->by_key);
+    while (g_hash_table_iter_next(&iterator, NULL, &data)) {
+        struct rrd_value *value = data;
+        if (value->since + RRD_SHOWN_MILLISECONDS >= now)
+            continue;
+        rrd->bytes -= value->bytes;
+        g_hash_table_iter_remove(&iterator);
+    }
+}
+
+/* One line: a newline in foreign bytes must not begin another. */
+static struct block *make_line(const char *key, const char *text)
+{
+    g_autofree char *line = g_strconcat(key, ":", text, NULL);
+    size_t length = strlen(line);
+
+    for (char *at = line; (at = strchr(at, '\n'));)
+        *at = ' ';
+    line[length] = '\n';
+    return block_copy(line, (uint32_t)length + 1);
+}
+
+int rrd_values_set(struct rrd_values *rrd, const char *key, const char *text, uint64_t now)
+{
+    const struct rrd_value *old = g_hash_table_lookup(rrd->by_key, key);
+    size_t bytes = 2 * strlen(key) + strlen(text) + sizeof(struct rrd_value);
+
+    if (!old && rrd->bytes + bytes > KEY_VALUES_BYTES_MAX) {
+        forget_old(rrd, now);
+        if (rrd->bytes + bytes > KEY_VALUES_BYTES_MAX)
+            return -ENOSPC;
+    }
+    if (old)
+        rrd->bytes -= old->bytes;
+    struct rrd_value *value = g_new0(struct rrd_value, 1);
+    value->since = now;
+    value->bytes = bytes;
+    value->line = make_line(key, text);
+    g_hash_table_replace(rrd->by_key, g_strdup(key), value);
+    rrd->bytes += bytes;
+    return 0;
+}
+
+static void unref_block(gpointer block)
+{
+    block_unref(block);
+}
+
+GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
+{
+    GPtrArray *lines;
+    GHashTableIter iterator;
+    gpointer data;
+
+    forget_old(rrd, now);
+    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), unref_block);
+    g_hash_table_iter_init(&iterator, rrd->by_key);
+    while (g_hash_table_iter_next(&iterator, NULL, &data)) {
+        const struct rrd_value *value = data;
+        g_ptr_array_add(lines, block_ref(value->line));
+    }
+    return lines;
+}
+
+static gint compare_lines(gconstpointer left, gconstpointer right)
+{
+    const struct block *a = *(const struct block *const *)left;
+    const struct block *b = *(const struct block *const *)right;
+    int order = memcmp(a->data, b->data, MIN(a->capacity, b->capacity));
+
+    return order ? order : (a->capacity > b->capacity) - (a->capacity < b->capacity);
+}
+
+struct block *rrd_lines_text(GPtrArray *lines)
+{
+    g_autoptr(GByteArray) text = g_byte_array_new();
+
+    g_ptr_array_sort(lines, compare_lines);
+    for (guint i = 0; i < lines->len; i++) {
+        const struct block *line = g_ptr_array_index(lines, i);
+        g_byte_array_append(text, line->data, line->capacity);
+    }
+    return block_copy(text->data, text->len);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The nodes of the cluster: who is in the node list, who is online, whether there is quorum. */
+#include "status/members.h"
+
+#include <string.h>
+
+#include "status/json_text.h"
+
+static void free_node(gpointer data)
+{
+    struct cluster_node *node = data;
+
+    g_free((char *)node->name);
+    g_free(node);
+}
+
+struct members *members_new(void)
+{
+    struct members *members = g_new0(struct members, 1);
+
+    members->nodes = g_ptr_array_new_with_free_func(free_node);
+    members->online = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    return members;
+}
+
+void members_free(struct members *members)
+{
+    if (!members)
+        return;
+    g_ptr_array_unref(members->nodes);
+    g_array_unref(members->online);
+    g_free(members->cluster_name);
+    g_free(members);
+}
+
+static gint compare_nodes(gconstpointer left, gconstpointer right)
+{
+    const struct cluster_node *a = *(const struct cluster_node *const *)left;
+    const struct cluster_node *b = *(const struct cluster_node *const *)right;
+
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+static const struct cluster_node *find(const GPtrArray *nodes, uint32_t id, const char *name)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        const struct cluster_node *node = g_ptr_array_index(nodes, i);
+        if (node->id == id || (name && strcmp(node->name, name) == 0))
+            return node;
+    }
+    return NULL;
+}
+
+static bool equal_nodes(const GPtrArray *left, const GPtrArray *right)
+{
+    if (left->len != right->len)
+        return false;
+    for (guint i = 0; i < left->len; i++) {
+        const struct cluster_node *a = g_ptr_array_index(left, i);
+        const struct cluster_node *b = g_ptr_array_index(right, i);
+        if (a->id != b->id || a->votes != b->votes || strcmp(a->name, b->name) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool members_set_nodes(struct members *members, const char *cluster_name, uint64_t config_version,
+                       const struct cluster_node *nodes, size_t count)
+{
+    GPtrArray *fresh = g_ptr_array_new_with_free_func(free_node);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!nodes[i].name || !*nodes[i].name || nodes[i].id == 0 ||
+            find(fresh, nodes[i].id, nodes[i].name))
+            continue;
+        struct cluster_node *node = g_memdup2(&nodes[i], sizeof(*node));
+        node->name = g_strdup(nodes[i].name);
+        g_ptr_array_add(fresh, node);
+    }
+    g_ptr_array_sort(fresh, compare_nodes);
+    bool changed = !members->known || members->config_version != config_version ||
+                   g_strcmp0(members->cluster_name, cluster_name) != 0 ||
+                   !equal_nodes(members->nodes, fresh);
+    g_ptr_array_unref(members->nodes);
+    members->nodes = fresh;
+    g_free(members->cluster_name);
+    members->cluster_name = g_strdup(cluster_name ? cluster_name : "");
+    members->config_version = config_version;
+    members->known = true;
+    return changed;
+}
+
+bool members_set_online(struct members *members, const uint32_t *ids, size_t count)
+{
+    bool changed = false;
+
+    for (guint i = 0; i < members->nodes->len; i++) {
+        const struct cluster_node *node = g_ptr_array_index(members->nodes, i);
+        bool online = false;
+        for (size_t j = 0; j < count; j++)
+            online |= ids[j] == node->id;
+        changed |= online != members_is_online(members, node->id);
+    }
+    g_array_set_size(members->online, 0);
+    g_array_append_vals(members->online, ids, (guint)count);
+    return changed;
+}
+
+bool members_set_quorate(struct members *members, bool quorate)
+{
+    bool changed = members->quorate != quorate;
+
+    members->quorate = quorate;
+    return changed;
+}
+
+const struct cluster_node *members_by_id(const struct members *members, uint32_t id)
+{
+    return find(members->nodes, id, NULL);
+}
+
+const struct cluster_node *members_by_name(const struct members *members, const char *name)
+{
+    return find(members->nodes, 0, name);
+}
+
+bool members_is_online(const struct members *members, uint32_t id)
+{
+    for (guint i = 0; i < members->online->len; i++)
+        if (g_array_index(members->online, uint32_t, i) == id)
+            return true;
+    return false;
+}
+
+static json_t *node_object(const struct members *members, const struct cluster_node *node,
+                           GHashTable *addresses)
+{
+    json_t *object = json_object();
+    const char *address = g_hash_table_lookup(addresses, GUINT_TO_POINTER(node->id));
+
+    json_object_set_new(object, "id", json_integer(node->id));
+    json_object_set_new(object, "online", json_integer(members_is_online(members, node->id)));
+    if (address)
+        json_object_set_new(object, "ip", json_text_string(address, strlen(address)));
+    return object;
+}
+
+void members_json(const struct members *members, GHashTable *addresses, json_t *object)
+{
+    if (!members->known)
+        return;
+    json_t *cluster = json_object();
+    const char *name = members->cluster_name;
+    json_object_set_new(cluster, "name", json_text_string(name, strlen(name)));
+    json_object_set_new(cluster, "version", json_integer((json_int_t)members->config_version));
+    json_object_set_new(cluster, "nodes", json_integer(members->nodes->len));
+    json_object_set_new(cluster, "quorate", json_integer(members->quorate));
+    json_object_set_new(object, "cluster", cluster);
+
+    json_t *list = json_object();
+    for (guint i = 0; i < members->nodes->len; i++) {
+        const struct cluster_node *node = g_ptr_array_index(members->nodes, i);
+        json_text_set(list, node->name, node_object(members, node, addresses));
+    }
+    json_object_set_new(object, "nodelist", list);
+}

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What this node knows beside the tree, and the texts made of it: the thread-safe whole. */
+#include "status/status.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "status/json_text.h"
+#include "status/key_values.h"
+#include "status/versions.h"
+
+#define PRETTY JSON_INDENT(1)
+
+#define FIRST_ENTRY_PRIORITY 6u
+
+/* A .rrd text of this many bytes and more is kept for RRD_TEXT_MILLISECONDS even if values came. */
+#define RRD_TEXT_LARGE (256u * 1024)
+#define RRD_TEXT_MILLISECONDS 2000u
+
+/* A text and the version of what it was made of. */
+struct cached_text {
+    struct block *text; /* NULL: none yet */
+    uint64_t version;
+};
+
+struct status {
+    pthread_mutex_t lock; /* for everything below but what is set once */
+    struct clock_source *clock;
+    struct rrd_listener *rrd_listener;
+    char *node_name;
+    uint32_t start_time;
+    uint32_t own_id; /* 0: not known yet */
+
+    struct versions versions;
+    uint64_t sequence; /* one more with every change of what .version shows */
+    struct members *members;
+    struct node_values *own;
+    GHashTable *others; /* node id → struct node_values, owned: nodes of the node list */
+    struct rrd_values *rrd;
+    uint64_t rrd_sequence; /* one more with every RRD value */
+    uint64_t rrd_text_at;  /* milliseconds, when its text was made */
+    struct cluster_log *log;
+    uint32_t log_uid; /* last uid of this process */
+
+    struct cached_text version_text;
+    struct cached_text members_text;
+    struct cached_text vmlist_text;
+    struct cached_text log_text;
+    struct cached_text rrd_text;
+};
+
+static void free_node_values(gpointer values)
+{
+    node_values_free(values);
+}
+
+struct status *status_new(const char *node_name, const char *address, uint32_t pid,
+                          struct clock_source *clock)
+{
+    struct status *status = g_new0(struct status, 1);
+
+    pthread_mutex_init(&status->lock, NULL);
+    status->clock = clock;
+    status->node_name = g_strdup(node_name);
+    status->start_time = clock->seconds(clock);
+    status->versions.clinfo = 1;
+    status->members = members_new();
+    status->own = node_values_new();
+    if (address)
+        node_values_set_address(status->own, address);
+    status->others = g_hash_table_new_full(NULL, NULL, NULL, free_node_values);
+    status->rrd = rrd_values_new();
+    status->log = cluster_log_new();
+    block_unref(
+        status_log(status, FIRST_ENTRY_PRIORITY, "root", "cluster", "starting cluster log", pid));
+    return status;
+}
+
+void status_free(struct status *status)
+{
+    if (!status)
+        return;
+    members_free(status->members);
+    node_values_free(status->own);
+    g_hash_table_destroy(status->others);
+    rrd_values_free(status->rrd);
+    cluster_log_free(status->log);
+    block_unref(status->version_text.text);
+    block_unref(status->members_text.text);
+    block_unref(status->vmlist_text.text);
+    block_unref(status->log_text.text);
+    block_unref(status->rrd_text.text);
+    pthread_mutex_destroy(&status->lock);
+    g_free(status->node_name);
+    g_free(status);
+}
+
+void status_set_rrd_listener(struct status *status, struct rrd_listener *listener)
+{
+    status->rrd_listener = listener;
+}
+
+/* With the lock held. */
+static void raise_clinfo(struct status *status, bool changed)
+{
+    if (!changed)
+        return;
+    status->versions.clinfo++;
+    status->sequence++;
+}
+
+/* With the lock held: a reference to the text of `version`, NULL if it is not kept. */
+static struct block *kept_text(const struct cached_text *cached, uint64_t version)
+{
+    return cached->text && cached->version == version ? block_ref(cached->text) : NULL;
+}
+
+/* With the lock held: keeps `text` (the caller's reference stays the caller's). */
+static void keep_text(struct cached_text *cached, uint64_t version, struct block *text)
+{
+    block_unref(cached->text);
+    cached->text = block_ref(text);
+    cached->version = version;
+}
+
+void status_published(struct status *status, const GPtrArray *effects)
+{
+    pthread_mutex_lock(&status->lock);
+    if (versions_published(&status->versions, effects))
+        status->sequence++;
+    pthread_mutex_unlock(&status->lock);
+}
+
+void status_rebuilt(struct status *status)
+{
+    pthread_mutex_lock(&status->lock);
+    versions_rebuilt(&status->versions);
+    status->sequence++;
+    pthread_mutex_unlock(&status->lock);
+}
+
+static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
+{
+    const struct status *status = data;
+
+    (void)values;
+    return GPOINTER_TO_UINT(id) == status->own_id ||
+           !members_by_id(status->members, GPOINTER_TO_UINT(id));
+}
+
+void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
+                      const struct cluster_node *nodes, size_t count)
+{
+    pthread_mutex_lock(&status->lock);
+    raise_clinfo(status,
+                 members_set_nodes(status->members, cluster_name, config_version, nodes, count));
+    if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
+        status->sequence++;
+    pthread_mutex_unlock(&status->lock);
+}
+
+void status_set_own_id(struct status *status, uint32_t id)
+{
+    pthread_mutex_lock(&status->lock);
+    raise_clinfo(status, status->own_id != id);
+    status->own_id = id;
+    g_hash_table_foreach_remove(status->others, is_unlisted, status);
+    pthread_mutex_unlock(&status->lock);
+}
+
+void status_set_online(struct status *status, const uint32_t *ids, size_t count)
+{
+    pthread_mutex_lock(&status->lock);
+    raise_clinfo(status, members_set_online(status->members, ids, count));
+    pthread_mutex_unlock(&status->lock);
+}
+
+void status_set_quorate(struct status *status, bool quorate)
+{
+    pthread_mutex_lock(&status->lock);
+    raise_clinfo(status, members_set_quorate(status->members, quorate));
+    pthread_mutex_unlock(&status->lock);
+}
+
+/* With the lock held: stores a checked value of the node that owns `values`. */
+static int store(struct status *status, struct node_values *values, enum key_kind kind,
+                 const char *name, const void *value, size_t size)
+{
+    int error = 0;
+
+    switch (kind) {
+    case KEY_ADDRESS:
+        raise_clinfo(status, node_values_set_address(values, value));
+        break;
+    case KEY_RRD:
+        error = rrd_values_set(status->rrd, key_rrd_key(name), value,
+                               status->clock->milliseconds(status->clock));
+        status->rrd_sequence++;
+        break;
+    case KEY_PLAIN:
+        error = node_values_set(values, name, value, size);
+        status->sequence++;
+        break;
+    }
+    return error;
+}
+
+static void tell_listener(struct status *status, enum key_kind kind, const char *name,
+                          const void *value)
+{
+    if (kind == KEY_RRD && status->rrd_listener)
+        status->rrd_listener->value(status->rrd_listener, key_rrd_key(name), value);
+}
+
+int status_set_own(struct status *status, const char *name, const void *value, size_t size)
+{
+    enum key_kind kind;
+    int error = key_value_check(name, value, size, &kind);
+
+    if (error)
+        return error;
+    pthread_mutex_lock(&status->lock);
+    error = store(status, status->own, kind, name, value, size);
+    pthread_mutex_unlock(&status->lock);
+    if (!error)
+        tell_listener(status, kind, name, value);
+    return error;
+}
+
+/* With the lock held: the values of another node of the list, NULL if it is none. */
+static struct node_values *values_of(struct status *status, uint32_t node)
+{
+    struct node_values *values = g_hash_table_lookup(status->others, GUINT_TO_POINTER(node));
+
+    if (values || node == status->own_id || !members_by_id(status->members, node))
+        return values;
+    values = node_values_new();
+    g_hash_table_insert(status->others, GUINT_TO_POINTER(node), values);
+    return values;
+}
+
+int status_set_remote(struct status *status, uint32_t node, const char *name, const void *value,
+                      size_t size)
+{
+    enum key_kind kind;
+    int error = key_value_check(name, value, size, &kind);
+
+    if (error)
+        return error;
+    pthread_mutex_lock(&status->lock);
+    struct node_values *values = values_of(status, node);
+    error = values ? store(status, values, kind, name, value, size) : -ENOENT;
+    pthread_mutex_unlock(&status->lock);
+    if (!error)
+        tell_listener(status, kind, name, value);
+    return error;
+}
+
+/* With the lock held: by the name of this node or of one in the list. */
+static struct node_values *values_by_name(struct status *status, const char *node_name)
+{
+    if (!node_name || !*node_name || strcmp(node_name, status->node_name) == 0)
+        return status->own;
+    const struct cluster_node *node = members_by_name(status->members, node_name);
+    if (!node)
+        return NULL;
+    if (node->id == status->own_id)
+        return status->own;
+    return g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
+}
+
+struct block *status_get(struct status *status, const char *node_name, const char *name)
+{
+    pthread_mutex_lock(&status->lock);
+    struct node_values *values = values_by_name(status, node_name);
+    const struct key_value *value = values ? node_values_get(values, name) : NULL;
+    struct block *block = value ? block_ref(value->value) : NULL;
+    pthread_mutex_unlock(&status->lock);
+    return block;
+}
+
+GPtrArray *status_own_names(struct status *status)
+{
+    pthread_mutex_lock(&status->lock);
+    GPtrArray *names = node_values_names(status->own);
+    pthread_mutex_unlock(&status->lock);
+    return names;
+}
+
+struct block *status_own_value(struct status *status, const char *name)
+{
+    struct block *block = NULL;
+
+    pthread_mutex_lock(&status->lock);
+    const struct key_value *value = node_values_get(status->own, name);
+    const char *address = status->own->address;
+    if (value)
+        block = block_ref(value->value);
+    else if (address && strcmp(name, "nodeip") == 0)
+        block = block_copy(address, (uint32_t)strlen(address) + 1);
+    pthread_mutex_unlock(&status->lock);
+    return block;
+}
+
+struct block *status_log(struct status *status, uint8_t priority, const char *ident,
+                         const char *tag, const char *message, uint32_t pid)
+{
+    struct log_record record = {.node = status->node_name,
+                                .ident = ident,
+                                .tag = tag,
+                                .message = message,
+                                .pid = pid,
+                                .priority = priority};
+    struct log_entry entry;
+
+    pthread_mutex_lock(&status->lock);
+    struct log_stamp stamp = {.time = status->clock->seconds(status->clock),
+                              .uid = status->log_uid + 1};
+    cluster_log_stamp(status->log, log_digest(status->node_name), &stamp);
+    record.time = stamp.time;
+    record.uid = status->log_uid = stamp.uid;
+    struct block *block = log_entry_pack(&record);
+    if (log_entry_parse(block->data, block->capacity, &entry) == 0)
+        cluster_log_insert(status->log, &entry);
+    pthread_mutex_unlock(&status->lock);
+    return block;
+}
+
+int status_log_remote(struct status *status, const uint8_t *data, size_t size)
+{
+    struct log_entry entry;
+    int error = log_entry_parse(data, size, &entry);
+
+    if (error)
+        return error;
+    pthread_mutex_lock(&status->lock);
+    cluster_log_insert(status->log, &entry);
+    pthread_mutex_unlock(&status->lock);
+    return 0;
+}
+
+/* With *version: that of the buffer. */
+static struct block *copy_log(struct status *status, uint64_t *version)
+{
+    struct block *block = block_new(CLUSTER_LOG_SIZE);
+
+    pthread_mutex_lock(&status->lock);
+    memcpy(block->data, status->log->buffer, CLUSTER_LOG_SIZE);
+    *version = status->log->version;
+    pthread_mutex_unlock(&status->lock);
+    return block;
+}
+
+struct block *status_log_buffer(struct status *status)
+{
+    uint64_t version;
+
+    return copy_log(status, &version);
+}
+
+/* The foreign buffers, many and full as they may be, are merged without the lock; under it that
+ * result meets the own buffer. */
+size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count)
+{
+    struct cluster_log *foreign = cluster_log_new();
+    size_t malformed = cluster_log_merge(foreign, buffers, count);
+    struct log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
+
+    pthread_mutex_lock(&status->lock);
+    cluster_log_merge(status->log, &merged, 1);
+    pthread_mutex_unlock(&status->lock);
+    cluster_log_free(foreign);
+    return malformed;
+}
+
+static json_t *values_object(const struct node_values *values)
+{
+    json_t *object = json_object();
+    g_autoptr(GPtrArray) names = node_values_names(values);
+
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        json_text_set(object, name, json_integer(node_values_get(values, name)->version));
+    }
+    return object;
+}
+
+/* With the lock held. */
+static json_t *kvstore_object(struct status *status)
+{
+    json_t *kvstore = json_object();
+
+    json_text_set(kvstore, status->node_name, values_object(status->own));
+    for (guint i = 0; i < status->members->nodes->len; i++) {
+        const struct cluster_node *node = g_ptr_array_index(status->members->nodes, i);
+        const struct node_values *values =
+            g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
+        if (values && g_hash_table_size(values->by_name) > 0 &&
+            strcmp(node->name, status->node_name) != 0)
+            json_text_set(kvstore, node->name, values_object(values));
+    }
+    return kvstore;
+}
+
+struct block *status_version_text(struct status *status)
+{
+    pthread_mutex_lock(&status->lock);
+    struct block *text = kept_text(&status->version_text, status->sequence);
+    if (!text) {
+        json_t *object = json_object();
+        json_object_set_new(object, "starttime", json_integer(status->start_time));
+        versions_json(&status->versions, object);
+        json_object_set_new(object, "kvstore", kvstore_object(status));
+        text = json_text_block(object, PRETTY);
+        keep_text(&status->version_text, status->sequence, text);
+    }
+    pthread_mutex_unlock(&status->lock);
+    return text;
+}
+
+/* With the lock held: node id → address, borrowed. */
+static GHashTable *known_addresses(struct status *status)
+{
+    GHashTable *addresses = g_hash_table_new(NULL, NULL);
+    const struct cluster_node *self = members_by_name(status->members, status->node_name);
+    uint32_t own_id = status->own_id ? status->own_id : self ? self->id : 0;
+    GHashTableIter iterator;
+    gpointer id, data;
+
+    g_hash_table_iter_init(&iterator, status->others);
+    while (g_hash_table_iter_next(&iterator, &id, &data))
+        g_hash_table_insert(addresses, id, ((struct node_values *)data)->address);
+    if (own_id)
+        g_hash_table_insert(addresses, GUINT_TO_POINTER(own_id), status->own->address);
+    return addresses;
+}
+
+struct block *status_members_text(struct status *status)
+{
+    pthread_mutex_lock(&status->lock);
+    uint64_t clinfo = status->versions.clinfo;
+    struct block *text = kept_text(&status->members_text, clinfo);
+    if (!text) {
+        json_t *object = json_object();
+        g_autoptr(GHashTable) addresses = known_addresses(status);
+        const char *name = status->node_name;
+        json_object_set_new(object, "nodename", json_text_string(name, strlen(name)));
+        json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
+        members_json(status->members, addresses, object);
+        text = json_text_block(object, PRETTY);
+        keep_text(&status->members_text, clinfo, text);
+    }
+    pthread_mutex_unlock(&status->lock);
+    return text;
+}
+
+/* The version is read before the guests are copied: a text may show more than its version stands
+ * for, never less. Of two threads that make the same version's text the first one's is kept, so
+ * that nobody sees the list go back within a version. */
+struct block *status_vmlist_text(struct status *status, struct guest_source *source)
+{
+    pthread_mutex_lock(&status->lock);
+    uint64_t version = status->versions.vmlist;
+    struct block *text = kept_text(&status->vmlist_text, version);
+    pthread_mutex_unlock(&status->lock);
+    if (text)
+        return text;
+
+    struct guest_snapshot *snapshot = source->take(source);
+    text = vmlist_text(snapshot, version);
+    guest_snapshot_free(snapshot);
+
+    pthread_mutex_lock(&status->lock);
+    struct block *kept = kept_text(&status->vmlist_text, version);
+    if (!kept && (!status->vmlist_text.text || status->vmlist_text.version < version))
+        keep_text(&status->vmlist_text, version, text);
+    pthread_mutex_unlock(&status->lock);
+    if (!kept)
+        return text;
+    block_unref(text);
+    return kept;
+}
+
+struct block *status_cluster_log_text(struct status *status, uint32_t max, const char *user)
+{
+    bool common = (max == 0 || max == CLUSTER_LOG_SHOWN) && (!user || !*user);
+    struct block *text = NULL;
+    uint64_t version;
+
+    if (common) {
+        pthread_mutex_lock(&status->lock);
+        text = kept_text(&status->log_text, status->log->version);
+        pthread_mutex_unlock(&status->lock);
+        if (text)
+            return text;
+    }
+    struct block *buffer = copy_log(status, &version);
+    text = cluster_log_text(buffer->data, max, user);
+    block_unref(buffer);
+    if (common) {
+        pthread_mutex_lock(&status->lock);
+        if (!status->log_text.text || status->log_text.version < version)
+            keep_text(&status->log_text, version, text);
+        pthread_mutex_unlock(&status->lock);
+    }
+    return text;
+}
+
+/* With the lock held: the kept .rrd if it will still do. */
+static struct block *kept_rrd_text(const struct status *status, uint64_t now)
+{
+    struct block *text = status->rrd_text.text;
+
+    if (!text || now >= status->rrd_text_at + RRD_TEXT_MILLISECONDS)
+        return NULL;
+    if (status->rrd_text.version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
+        return NULL;
+    return block_ref(text);
+}
+
+struct block *status_rrd_text(struct status *status)
+{
+    uint64_t now = status->clock->milliseconds(status->clock);
+
+    pthread_mutex_lock(&status->lock);
+    struct block *text = kept_rrd_text(status, now);
+    uint64_t sequence = status->rrd_sequence;
+    GPtrArray *lines = text ? NULL : rrd_values_lines(status->rrd, now);
+    pthread_mutex_unlock(&status->lock);
+    if (text)
+        return text;
+
+    text = rrd_lines_text(lines);
+    g_ptr_array_unref(lines);
+    pthread_mutex_lock(&status->lock);
+    keep_text(&status->rrd_text, sequence, text);
+    status->rrd_text_at = now;
+    pthread_mutex_unlock(&status->lock);
+    return text;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What this node knows beside the tree, and the texts made of it: the thread-safe whole. */
+#ifndef PMXCFS_STATUS_STATUS_H
+#define PMXCFS_STATUS_STATUS_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/block.h"
+#include "status/clock.h"
+#include "status/cluster_log.h"
+#include "status/members.h"
+#include "status/vmlist.h"
+
+/* Formats and rules: doc/status.md. Any thread may call any function; one lock is held inside, over
+ * memory only, and no other is taken while it is held. Texts are immutable blocks with a reference
+ * for the caller, made once per version and kept: polling costs a lock and a reference. */
+struct status;
+
+/* Hears of every RRD value, of this node and of others, on the thread that set or delivered it and
+ * without a lock of status held. Must not block. `value`: text, NUL-ended, under 4096 bytes. */
+struct rrd_listener {
+    void (*value)(struct rrd_listener *listener, const char *key, const char *value);
+};
+
+/* `node_name`: this host's name; `address`: its address as text, NULL if not known; `pid`: of this
+ * process, for its first log entry; `clock` must outlive the status. .version's starttime is now.
+ */
+struct status *status_new(const char *node_name, const char *address, uint32_t pid,
+                          struct clock_source *clock);
+void status_free(struct status *status);
+
+/* Before the first value is set; NULL: nobody hears. */
+void status_set_rrd_listener(struct status *status, struct rrd_listener *listener);
+
+/* What raises counters. The writer calls these after the content is there for every reader: a
+ * counter must never be visible before what raised it. */
+void status_published(struct status *status, const GPtrArray *effects /* struct effect */);
+void status_rebuilt(struct status *status); /* load, or commit of a synchronisation */
+
+/* The cluster. Each raises clinfo if something changed. */
+void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
+                      const struct cluster_node *nodes, size_t count);
+void status_set_own_id(struct status *status, uint32_t id); /* this node's id, once known */
+void status_set_online(struct status *status, const uint32_t *ids, size_t count);
+void status_set_quorate(struct status *status, bool quorate);
+
+/* Key/value status. set_own stores a value of this node (size 0: deletes it): 0, and the value is
+ * to be multicast; -EINVAL, -EFBIG, or -ENOSPC (see key_values.h). Use status_group_set(), which
+ * multicasts too. set_remote stores one of another node: also -ENOENT, the node list lacks it. */
+int status_set_own(struct status *status, const char *name, const void *value, size_t size);
+int status_set_remote(struct status *status, uint32_t node, const char *name, const void *value,
+                      size_t size);
+
+/* A plain value as it was set, NULL if there is none; `node_name` NULL or "": this node. */
+struct block *status_get(struct status *status, const char *node_name, const char *name);
+
+/* What this node multicasts of its own: names of plain values (gchar *, owned by the array), and a
+ * value as it is sent, also that of "nodeip"; NULL if there is none. */
+GPtrArray *status_own_names(struct status *status);
+struct block *status_own_value(struct status *status, const char *name);
+
+/* Cluster log. status_log stores an entry of this node and gives it as it is multicast (use
+ * status_group_log(), which does that); log_remote stores a foreign one: 0, or -EBADMSG. */
+struct block *status_log(struct status *status, uint8_t priority, const char *ident,
+                         const char *tag, const char *message, uint32_t pid);
+int status_log_remote(struct status *status, const uint8_t *data, size_t size);
+
+/* A copy of the whole buffer, and the merge of foreign ones; gives how many were malformed. */
+struct block *status_log_buffer(struct status *status);
+size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count);
+
+/* The texts. */
+struct block *status_version_text(struct status *status);
+struct block *status_members_text(struct status *status);
+
+/* Asks `source` for the guests only when the text of this version was not made yet. */
+struct block *status_vmlist_text(struct status *status, struct guest_source *source);
+
+/* `max` 0: 50; `user` NULL or "": all. */
+struct block *status_cluster_log_text(struct status *status, uint32_t max, const char *user);
+
+/* May lag 2 s behind when there are many values. May be empty. */
+struct block *status_rrd_text(struct status *status);
+
+#endif
