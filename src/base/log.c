@@ -35,7 +35,8 @@ bool log_debug_enabled(void)
     return atomic_load(&use_debug);
 }
 
-static void write_line(int priority, const char *prefix, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void write_line(int priority, const char *prefix,
+                                                             const char *format, va_list arguments)
 {
     char line[2048];
 

@@ -1,0 +1,37 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Installs what is missing to build pmxcfs ("build") and to test it ("test", the default).
+# For Debian 12 and 13. Does nothing, and needs no network, if all is there.
+set -eu
+
+build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libssl-dev
+libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
+run="util-linux sqlite3 procps"
+test="clang clang-format clang-tidy libclang-rt-dev llvm corosync iproute2 rrdcached python3 python3-pytest
+python3-pytest-timeout xz-utils liblzma-dev"
+
+case "${1:-test}" in
+build) wanted="$build $run" ;;
+test) wanted="$build $run $test" ;;
+*)
+    echo "usage: $0 [build|test]" >&2
+    exit 2
+    ;;
+esac
+
+missing=""
+for package in $wanted; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "error: these packages are missing, and only root can install them:$missing" >&2
+    exit 1
+fi
+echo "Installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+# shellcheck disable=SC2086 # a list of words
+apt-get -qq install -y --no-install-recommends $missing >/dev/null

@@ -1,0 +1,105 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Installs what is missing, builds, and runs every test (doc/testing.md). The last line is
+# "N passed, N failed, N skipped"; the exit code is 0 only if nothing failed.
+#   scripts/test.sh [STAGE...]   only these stages (names as in the list at the end)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+passed=0
+failed=0
+skipped=0
+failures=()
+only=("$@")
+jobs=$(nproc)
+
+count() { # PASSED FAILED SKIPPED
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+}
+
+# stage NAME FUNCTION [ARGUMENT...]: runs it unless others were asked for.
+stage() {
+    local name=$1 start=$SECONDS before=$failed
+    shift
+    if [ ${#only[@]} -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then
+        return
+    fi
+    echo "=== $name"
+    "$@"
+    [ "$failed" -eq "$before" ] || failures+=("$name")
+    echo "--- $name: $((SECONDS - start)) s"
+}
+
+# check COMMAND...: one test, passed if the command succeeds.
+check() {
+    if "$@"; then count 1 0 0; else count 0 1 0; fi
+}
+
+format() {
+    git ls-files -co --exclude-standard '*.c' '*.h' | xargs -r clang-format --dry-run -Werror
+}
+
+# configure_and_build DIRECTORY COMPILER [OPTION...]
+configure_and_build() {
+    local directory=$1 compiler=$2
+    shift 2
+    if [ ! -f "$directory/build.ninja" ]; then
+        CC=$compiler meson setup "$directory" -Dwerror=true "$@" || return 1
+    fi
+    ninja -C "$directory"
+}
+
+tidy() {
+    run-clang-tidy -quiet -p build-sanitizers -j "$jobs" "$PWD/src/.*\.c\$" 2>/dev/null |
+        grep -E -A 6 '(warning|error):' && return 1
+    return 0
+}
+
+# meson_tests DIRECTORY: the C programs, counted by their single tests.
+meson_tests() {
+    rm -f "$1/meson-logs/testlog.json"
+    meson test -C "$1" --no-rebuild --print-errorlogs --num-processes "$jobs"
+    # shellcheck disable=SC2046 # three numbers
+    count $(scripts/count-results.py "$1/meson-logs/testlog.json")
+}
+
+# python_tests DIRECTORY PATH...: pytest with the daemon that was built there.
+python_tests() {
+    local directory=$1
+    local results=$1/pytest-$RANDOM.xml
+    shift
+    BUILD_DIR=$directory /usr/bin/python3 -m pytest -q -p no:cacheprovider --junit-xml "$results" "$@"
+    # shellcheck disable=SC2046 # three numbers
+    count $(scripts/count-results.py "$results")
+    rm -f "$results"
+}
+
+summary() {
+    echo
+    [ ${#failures[@]} -eq 0 ] || echo "Failed: ${failures[*]} (one stage alone: scripts/test.sh STAGE)"
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ] || exit 1
+    exit 0
+}
+
+if ! scripts/install-dependencies.sh test; then
+    count 0 1 0
+    failures+=("install-dependencies")
+    summary
+fi
+
+export ASAN_OPTIONS=detect_stack_use_after_return=1
+export PYTHONDONTWRITEBYTECODE=1
+
+stage format check format
+stage gcc check configure_and_build build-gcc gcc
+stage clang check configure_and_build build-sanitizers clang -Db_sanitize=address,undefined -Db_lundef=false
+stage tidy check tidy
+stage unit meson_tests build-gcc
+stage unit-sanitizers meson_tests build-sanitizers
+stage mount python_tests build-sanitizers tests/mount
+stage socket python_tests build-sanitizers tests/socket
+stage cluster python_tests build-sanitizers tests/cluster
+summary
