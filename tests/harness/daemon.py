@@ -90,6 +90,19 @@ class Daemon:
         self.wait_ready()
         return self
 
+    def start_background(self, *options):
+        """Starts it as the service manager does: in the background. Its parent has returned 0."""
+        assert self.pid is None, "it runs already"
+        done = self.run_to_end(*options)
+        assert done.returncode == 0, done.stderr
+        self.pid = self.read_pid()
+        return done
+
+    def read_pid(self):
+        """What the pid file says."""
+        with open(self.pid_file) as file:
+            return int(file.read())
+
     def wait_ready(self):
         def ready():
             code = self.namespace.wait(self.pid, 0.001)

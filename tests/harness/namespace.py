@@ -130,9 +130,15 @@ class Namespace:
         try:
             self.init.process.wait(5)
         except subprocess.TimeoutExpired:
-            if self.pid:
-                os.kill(self.pid, signal.SIGKILL)
+            self.kill_init()
         wait_for(lambda: self.init.process.poll() is not None, "the end of a namespace")
         for worker in [*self.workers, self.init]:
             worker.close()
         self.workers = []
+
+    def kill_init(self):
+        try:
+            if self.pid:
+                os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
