@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* RRD files: written by a thread of their own, through rrdcached when it answers. */
+#include "status/rrd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <pthread.h>
+#include <rrd.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/rate.h"
+#include "base/util.h"
+#include "status/rrd_form.h"
+#include "status/rrdcached.h"
+
+#define RRDCACHED_PATIENCE_MS 2000
+#define RRDCACHED_PAUSE_US (10 * G_USEC_PER_SEC) /* after it did not answer */
+#define STOP_PATIENCE_SECONDS 1
+#define DIRECTORY_MODE 0750
+
+/* One value on its way. */
+struct submission {
+    struct submission *next;
+    size_t size; /* bytes of value, without a NUL */
+    char *value; /* behind the key, in the same allocation */
+    char key[];
+};
+
+struct rrd {
+    struct rrd_listener listener;
+
+    pthread_mutex_t mutex; /* guards what follows, up to the thread's own */
+    pthread_cond_t wake;
+    struct submission *first;
+    struct submission **last_next; /* where the next one is linked in */
+    size_t bytes;                  /* of all that wait */
+    struct rrd_statistics statistics;
+    bool stopping;
+    bool ended;     /* the thread is done; `wake` tells the one who stops */
+    bool abandoned; /* nobody waits for the thread any more: it frees everything */
+
+    pthread_t thread;
+
+    /* The thread's own. */
+    char *directory;
+    struct rrdcached rrdcached;
+    int64_t rrdcached_pause_end; /* microseconds, monotonic: not asked before */
+    bool rrdcached_silent;       /* and that was logged */
+    struct rate_limit bad_keys;
+    struct rate_limit failures;
+};
+
+static void free_queue(struct submission *submission)
+{
+    while (submission) {
+        struct submission *next = submission->next;
+        g_free(submission);
+        submission = next;
+    }
+}
+
+static void free_all(struct rrd *rrd)
+{
+    free_queue(rrd->first);
+    rrdcached_clear(&rrd->rrdcached);
+    pthread_cond_destroy(&rrd->wake);
+    pthread_mutex_destroy(&rrd->mutex);
+    g_free(rrd->directory);
+    g_free(rrd);
+}
+
+/* The queue */
+
+static struct submission *submission_new(const char *key, const void *value, size_t size)
+{
+    size_t key_size = strlen(key) + 1;
+    struct submission *submission = g_malloc(sizeof(*submission) + key_size + size);
+
+    submission->next = NULL;
+    submission->size = size;
+    submission->value = submission->key + key_size;
+    memcpy(submission->key, key, key_size);
+    memcpy(submission->value, value, size);
+    return submission;
+}
+
+/* Takes the first one out of the queue; the mutex is held. */
+static struct submission *queue_take(struct rrd *rrd)
+{
+    struct submission *submission = rrd->first;
+
+    if (!submission)
+        return NULL;
+    rrd->first = submission->next;
+    if (!rrd->first)
+        rrd->last_next = &rrd->first;
+    rrd->bytes -= submission->size;
+    rrd->statistics.waiting--;
+    return submission;
+}
+
+/* Appends one and gives those that had to go for it; the mutex is held. */
+static struct submission *queue_append(struct rrd *rrd, struct submission *submission)
+{
+    struct submission *dropped = NULL;
+
+    while (rrd->first && (rrd->statistics.waiting >= RRD_QUEUE_VALUES ||
+                          rrd->bytes + submission->size > RRD_QUEUE_BYTES)) {
+        struct submission *oldest = queue_take(rrd);
+        oldest->next = dropped;
+        dropped = oldest;
+        rrd->statistics.dropped++;
+    }
+    *rrd->last_next = submission;
+    rrd->last_next = &submission->next;
+    rrd->bytes += submission->size;
+    rrd->statistics.waiting++;
+    return dropped;
+}
+
+void rrd_submit(struct rrd *rrd, const char *key, const void *value, size_t size)
+{
+    struct submission *submission = submission_new(key, value, MIN(size, RRD_VALUE_MAX));
+
+    pthread_mutex_lock(&rrd->mutex);
+    struct submission *dropped = queue_append(rrd, submission);
+    pthread_cond_signal(&rrd->wake);
+    pthread_mutex_unlock(&rrd->mutex);
+    free_queue(dropped);
+}
+
+static void hear_value(struct rrd_listener *listener, const char *key, const char *value)
+{
+    rrd_submit(container_of(listener, struct rrd, listener), key, value, strlen(value));
+}
+
+struct rrd_listener *rrd_listener(struct rrd *rrd)
+{
+    return &rrd->listener;
+}
+
+struct rrd_statistics rrd_statistics(struct rrd *rrd)
+{
+    pthread_mutex_lock(&rrd->mutex);
+    struct rrd_statistics statistics = rrd->statistics;
+    pthread_mutex_unlock(&rrd->mutex);
+    return statistics;
+}
+
+/* The files */
+
+/* librrd's mmap would end the process with SIGBUS if a page of a file had no room on the disk: a
+ * file with holes (a backup that was restored) gets them filled first. */
+static int fill_holes(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return -errno;
+    int error = 0;
+    if (fstat(fd, &status) == 0 && status.st_blocks * 512 < status.st_size &&
+        fallocate(fd, 0, 0, status.st_size) != 0 && errno != EOPNOTSUPP && errno != EINTR)
+        error = -errno;
+    close(fd);
+    return error;
+}
+
+/* Makes a directory, and those above it, with our mode whatever the umask. */
+static int make_directory(const char *path)
+{
+    if (mkdir(path, DIRECTORY_MODE) == 0)
+        return chmod(path, DIRECTORY_MODE) == 0 ? 0 : -errno;
+    if (errno == EEXIST)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    g_autofree char *parent = g_path_get_dirname(path);
+    int error = make_directory(parent);
+    return error ? error : make_directory(path);
+}
+
+static time_t last_midnight(void)
+{
+    time_t now = time(NULL);
+    struct tm day;
+
+    localtime_r(&now, &day);
+    day.tm_sec = day.tm_min = day.tm_hour = 0;
+    day.tm_isdst = -1;
+    return mktime(&day);
+}
+
+/* librrd's message of the last failure in this thread, or another. */
+static char *library_error(const char *otherwise)
+{
+    char *message = g_strdup(rrd_test_error() ? rrd_get_error() : otherwise);
+
+    rrd_clear_error();
+    return message;
+}
+
+/* Makes the file (librrd writes a temporary one and renames it) and its directory. NULL, or what
+ * went wrong. */
+static char *create_file(const struct rrd *rrd, const struct rrd_target *target, const char *path)
+{
+    const char *arguments[RRD_ARGUMENTS_MAX];
+    g_autofree char *directory = g_build_filename(rrd->directory, target->directory, NULL);
+
+    int error = make_directory(directory);
+    if (error)
+        return g_strdup_printf("%s: %s", directory, g_strerror(-error));
+    int count = rrd_target_arguments(target, arguments);
+    if (rrd_create_r(path, RRD_STEP_SECONDS, last_midnight(), count, arguments) == 0)
+        return NULL;
+    return library_error("cannot be made");
+}
+
+static char *update_file(const char *path, const char *update)
+{
+    int error = fill_holes(path);
+
+    if (error)
+        return g_strdup_printf("%s: %s", path, g_strerror(-error));
+    if (rrd_update_r(path, NULL, 1, &update) == 0)
+        return NULL;
+    return library_error("cannot be written");
+}
+
+/* rrdcached */
+
+static void note_silence(struct rrd *rrd, int error)
+{
+    rrd->rrdcached_pause_end = g_get_monotonic_time() + RRDCACHED_PAUSE_US;
+    if (!rrd->rrdcached_silent && rrd->rrdcached.path)
+        log_info("rrdcached does not answer (%s): RRD files are written directly",
+                 g_strerror(-error));
+    rrd->rrdcached_silent = true;
+}
+
+/* True if rrdcached has taken the update. */
+static bool update_cached(struct rrd *rrd, const char *path, const char *update)
+{
+    g_autofree char *refusal = NULL;
+
+    if (!rrd->rrdcached.path || g_get_monotonic_time() < rrd->rrdcached_pause_end)
+        return false;
+    int result = rrdcached_update(&rrd->rrdcached, path, update, &refusal);
+    if (result < 0 && result != -E2BIG)
+        note_silence(rrd, result);
+    if (result < 0)
+        return false;
+    if (rrd->rrdcached_silent)
+        log_info("rrdcached answers again");
+    rrd->rrdcached_silent = false;
+    if (refusal)
+        log_debug("rrdcached refuses %s: %s", path, refusal);
+    return result == 0;
+}
+
+/* The thread */
+
+/* NULL, or what went wrong. */
+static char *write_value(struct rrd *rrd, const struct rrd_target *target, const char *update)
+{
+    g_autofree char *path = g_build_filename(rrd->directory, target->path, NULL);
+
+    if (access(path, F_OK) != 0) {
+        char *problem = create_file(rrd, target, path);
+        if (problem)
+            return problem;
+    }
+    if (update_cached(rrd, path, update))
+        return NULL;
+    return update_file(path, update);
+}
+
+static void log_limited(struct rate_limit *limit, const char *what, const char *key,
+                        const char *why)
+{
+    uint32_t held_back;
+
+    if (!rate_limit_pass(limit, &held_back))
+        return;
+    g_autofree char *name = g_strescape(key, NULL);
+    if (held_back > 0)
+        log_warning("%s \"%.200s\": %s (%u more such messages were held back)", what, name, why,
+                    held_back);
+    else
+        log_warning("%s \"%.200s\": %s", what, name, why);
+}
+
+static bool process(struct rrd *rrd, const struct submission *submission)
+{
+    struct rrd_target target;
+
+    if (rrd_target_parse(submission->key, &target) != 0) {
+        log_limited(&rrd->bad_keys, "RRD key", submission->key,
+                    "of no known form, no file is written");
+        return false;
+    }
+    g_autofree char *update = rrd_target_update(&target, submission->value, submission->size);
+    g_autofree char *problem =
+        update ? write_value(rrd, &target, update) : g_strdup("the value is malformed");
+    if (problem)
+        log_limited(&rrd->failures, "RRD value for", submission->key, problem);
+    rrd_target_clear(&target);
+    return problem == NULL;
+}
+
+static void *run(void *argument)
+{
+    struct rrd *rrd = argument;
+
+    pthread_mutex_lock(&rrd->mutex);
+    while (!rrd->abandoned) {
+        struct submission *submission = queue_take(rrd);
+        if (!submission && rrd->stopping)
+            break;
+        if (!submission) {
+            pthread_cond_wait(&rrd->wake, &rrd->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&rrd->mutex);
+        bool written = process(rrd, submission);
+        g_free(submission);
+        pthread_mutex_lock(&rrd->mutex);
+        (*(written ? &rrd->statistics.written : &rrd->statistics.failed))++;
+    }
+    rrd->ended = true;
+    bool abandoned = rrd->abandoned;
+    pthread_cond_broadcast(&rrd->wake);
+    pthread_mutex_unlock(&rrd->mutex);
+    if (abandoned)
+        free_all(rrd);
+    return NULL;
+}
+
+/* Signals are for other threads. */
+static int start_thread(struct rrd *rrd)
+{
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&rrd->thread, NULL, run, rrd);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+}
+
+int rrd_start(const char *directory, const char *rrdcached_address, struct rrd **rrd_out)
+{
+    struct rrd *rrd = g_new0(struct rrd, 1);
+    pthread_condattr_t attributes;
+
+    pthread_mutex_init(&rrd->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&rrd->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    rrd->listener.value = hear_value;
+    rrd->last_next = &rrd->first;
+    rrd->directory = g_strdup(directory);
+    rrd->bad_keys.per_minute = 10;
+    rrd->failures.per_minute = 10;
+    rrdcached_init(&rrd->rrdcached, rrdcached_address, RRDCACHED_PATIENCE_MS);
+    int error = start_thread(rrd);
+    if (error)
+        free_all(rrd);
+    else
+        *rrd_out = rrd;
+    return error;
+}
+
+/* Waits for the thread's end, a second at most; the mutex is held. True if it came. */
+static bool wait_end(struct rrd *rrd)
+{
+    struct timespec deadline;
+    int error = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += STOP_PATIENCE_SECONDS;
+    while (!rrd->ended && error == 0)
+        error = pthread_cond_timedwait(&rrd->wake, &rrd->mutex, &deadline);
+    return rrd->ended;
+}
+
+void rrd_stop(struct rrd *rrd)
+{
+    if (!rrd)
+        return;
+    pthread_mutex_lock(&rrd->mutex);
+    rrd->stopping = true;
+    pthread_cond_broadcast(&rrd->wake);
+    bool ended = wait_end(rrd);
+    uint32_t waiting = rrd->statistics.waiting;
+    rrd->abandoned = !ended;
+    /* The thread may free everything from here on, so it is detached before. */
+    pthread_t thread = rrd->thread;
+    if (!ended)
+        pthread_detach(thread);
+    pthread_mutex_unlock(&rrd->mutex);
+    if (!ended) {
+        log_warning("writing RRD files is stuck, %u values are lost", waiting);
+        return;
+    }
+    pthread_join(thread, NULL);
+    free_all(rrd);
+}
