@@ -56,6 +56,16 @@ static void effect_destroy(gpointer pointer)
     g_free(effect);
 }
 
+GPtrArray *draft_effects_new(void)
+{
+    return g_ptr_array_new_with_free_func(effect_destroy);
+}
+
+void draft_effects_own(GPtrArray *effects)
+{
+    g_ptr_array_set_free_func(effects, effect_destroy);
+}
+
 struct draft *draft_new(const struct state *base)
 {
     struct draft *draft = g_new0(struct draft, 1);
@@ -65,7 +75,7 @@ struct draft *draft_new(const struct state *base)
     draft->names = g_hash_table_new_full(name_key_hash, name_key_equal, g_free, NULL);
     draft->children = g_hash_table_new(g_direct_hash, g_direct_equal);
     draft->guests = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
-    draft->effects = g_ptr_array_new_with_free_func(effect_destroy);
+    draft->effects = draft_effects_new();
     draft_restart(draft);
     return draft;
 }
@@ -98,7 +108,7 @@ GPtrArray *draft_take_effects(struct draft *draft)
 {
     GPtrArray *effects = draft->effects;
 
-    draft->effects = g_ptr_array_new_with_free_func(effect_destroy);
+    draft->effects = draft_effects_new();
     return effects;
 }
 

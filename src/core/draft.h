@@ -46,6 +46,10 @@ struct draft {
 struct draft *draft_new(const struct state *base);
 void draft_free(struct draft *draft);
 
+/* An empty list that owns its effects; and makes a list own what it holds. */
+GPtrArray *draft_effects_new(void);
+void draft_effects_own(GPtrArray *effects);
+
 /* The effects so far, now the caller's (g_ptr_array_unref() it); the draft starts a new list. */
 GPtrArray *draft_take_effects(struct draft *draft);
 

@@ -9,6 +9,7 @@
 #include "core/digest.h"
 #include "core/index.h"
 #include "replica/internal.h"
+#include "store/safety.h"
 #include "store/store.h"
 
 /* Bytes of entries under way at a time: enough to keep corosync busy, little enough that a change
@@ -237,7 +238,8 @@ int replica_commit(struct replica *replica, const struct action *action)
     }
     draft->rebuild = true;
     add_effects(draft);
-    safety_keep(replica->options.safety_directory, replica->store, draft, now_seconds(replica));
+    safety_keep(replica->options.safety_directory, draft, replica->options.self.node,
+                now_seconds(replica));
     error = store_commit(replica->store, draft);
     if (error) {
         log_error(

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Callers that are dying: their requests end with EINTR, while those who only got a signal go on
+ * waiting. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "mount/internal.h"
+
+#define LOOK_INTERVAL_NANOSECONDS 100000000 /* a dying caller waits that much longer */
+
+/* Signals that do not end a process that has not said anything about them. */
+static uint64_t harmless_signals(void)
+{
+    static const int numbers[] = {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP,
+                                  SIGTTIN, SIGTTOU, SIGURG,  SIGWINCH};
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+        mask |= 1ull << (numbers[i] - 1);
+    return mask;
+}
+
+/* The signal masks of a thread, as /proc shows them. */
+struct signal_masks {
+    uint64_t pending;
+    uint64_t blocked;
+    uint64_t ignored;
+    uint64_t caught;
+};
+
+/* False: the thread is no more. */
+static bool read_signal_masks(pid_t thread, struct signal_masks *masks)
+{
+    char path[64];
+    char line[256];
+    unsigned long long value;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "SigPnd: %llx", &value) == 1 || sscanf(line, "ShdPnd: %llx", &value) == 1)
+            masks->pending |= value;
+        else if (sscanf(line, "SigBlk: %llx", &value) == 1)
+            masks->blocked = value;
+        else if (sscanf(line, "SigIgn: %llx", &value) == 1)
+            masks->ignored = value;
+        else if (sscanf(line, "SigCgt: %llx", &value) == 1)
+            masks->caught = value;
+    }
+    fclose(file);
+    return true;
+}
+
+static bool is_dying(pid_t thread)
+{
+    struct signal_masks masks = {0};
+
+    if (!read_signal_masks(thread, &masks))
+        return true;
+    if (masks.pending & (1ull << (SIGKILL - 1)))
+        return true;
+    return masks.pending & ~(masks.blocked | masks.ignored | masks.caught | harmless_signals());
+}
+
+/* libfuse calls this with a lock of the request's held, in a worker. */
+static void note_interrupt(fuse_req_t req, void *context)
+{
+    struct request *request = context;
+    struct mount *mount = request->mount;
+
+    (void)req;
+    pthread_mutex_lock(&mount->interrupted_lock);
+    if (!request->interrupted) {
+        request->interrupted = true;
+        g_ptr_array_add(mount->interrupted, request);
+        pthread_cond_signal(&mount->interrupted_there);
+    }
+    pthread_mutex_unlock(&mount->interrupted_lock);
+}
+
+void request_watch_interrupt(struct request *request)
+{
+    fuse_req_interrupt_func(request->req, note_interrupt, request);
+}
+
+void request_forget_interrupt(struct request *request)
+{
+    struct mount *mount = request->mount;
+
+    /* After this call no note_interrupt() runs or will run for the request. */
+    fuse_req_interrupt_func(request->req, NULL, NULL);
+    pthread_mutex_lock(&mount->interrupted_lock);
+    if (request->interrupted)
+        g_ptr_array_remove_fast(mount->interrupted, request);
+    pthread_mutex_unlock(&mount->interrupted_lock);
+}
+
+/* Takes back the requests of dying callers. A request in the list cannot end meanwhile: its answer
+ * would wait for the lock. */
+static GPtrArray *take_dying(struct mount *mount)
+{
+    GPtrArray *dying = g_ptr_array_new();
+
+    for (guint i = mount->interrupted->len; i-- > 0;) {
+        struct request *request = mount->interrupted->pdata[i];
+        if (!is_dying(request->thread) || !replica_cancel(mount->options.replica, &request->caller))
+            continue;
+        request->interrupted = false;
+        g_ptr_array_remove_index_fast(mount->interrupted, i);
+        g_ptr_array_add(dying, request);
+    }
+    return dying;
+}
+
+/* With the lock held: sleeps until there is something to look at. */
+static void wait_for_interrupts(struct mount *mount)
+{
+    struct timespec until;
+
+    if (mount->interrupted->len == 0) {
+        pthread_cond_wait(&mount->interrupted_there, &mount->interrupted_lock);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_INTERVAL_NANOSECONDS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&mount->interrupted_there, &mount->interrupted_lock, &until);
+}
+
+static void *watch_interrupts(void *context)
+{
+    struct mount *mount = context;
+
+    pthread_mutex_lock(&mount->interrupted_lock);
+    while (!mount->end_watch) {
+        g_autoptr(GPtrArray) dying = take_dying(mount);
+        pthread_mutex_unlock(&mount->interrupted_lock);
+        for (guint i = 0; i < dying->len; i++)
+            request_answer(dying->pdata[i], -EINTR);
+        pthread_mutex_lock(&mount->interrupted_lock);
+        if (!mount->end_watch)
+            wait_for_interrupts(mount);
+    }
+    pthread_mutex_unlock(&mount->interrupted_lock);
+    return NULL;
+}
+
+int interrupt_watch_start(struct mount *mount)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&mount->interrupted_lock, NULL);
+    pthread_cond_init(&mount->interrupted_there, &attributes);
+    pthread_condattr_destroy(&attributes);
+    mount->interrupted = g_ptr_array_new();
+    return -pthread_create(&mount->watch, NULL, watch_interrupts, mount);
+}
+
+void interrupt_watch_stop(struct mount *mount)
+{
+    pthread_mutex_lock(&mount->interrupted_lock);
+    mount->end_watch = true;
+    pthread_cond_signal(&mount->interrupted_there);
+    pthread_mutex_unlock(&mount->interrupted_lock);
+    pthread_join(mount->watch, NULL);
+    g_ptr_array_unref(mount->interrupted);
+    pthread_cond_destroy(&mount->interrupted_there);
+    pthread_mutex_destroy(&mount->interrupted_lock);
+}

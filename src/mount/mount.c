@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The FUSE session: mounting, the threads that serve it, unmounting. */
+#include "mount/mount.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "mount/internal.h"
+
+#define WAKE_SIGNAL SIGUSR1
+#define WAKE_INTERVAL_MICROSECONDS 5000
+
+/* The kernel keeps contents, attributes and names until it is told otherwise, and does not ask to
+ * open. */
+static void op_init(void *context, struct fuse_conn_info *connection)
+{
+    const unsigned int wanted = FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA |
+                                FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
+                                FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+
+    (void)context;
+    /* Without FUSE_CAP_ATOMIC_O_TRUNC the kernel sends the truncation of an open by itself. */
+    connection->want = connection->capable & wanted;
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
+{
+    (void)ino;
+    (void)file;
+    fuse_reply_err(req, ENOSYS); /* for good: the kernel asks no more */
+}
+
+static const struct fuse_lowlevel_ops operations = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .forget = op_forget,
+    .forget_multi = op_forget_multi,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
+    .readlink = op_readlink,
+    .mknod = op_mknod,
+    .mkdir = op_mkdir,
+    .unlink = op_unlink,
+    .rmdir = op_unlink,
+    .symlink = op_symlink,
+    .rename = op_rename,
+    .link = op_link,
+    .open = op_open,
+    .opendir = op_open,
+    .read = op_read,
+    .write = op_write,
+    .readdir = op_readdir,
+    .statfs = op_statfs,
+};
+
+static void wake(int signal_number)
+{
+    (void)signal_number; /* it is enough that read() comes back */
+}
+
+static void make_link_targets(struct mount *mount)
+{
+    static const char *const below[] = {"", "/qemu-server", "/lxc", "/openvz"};
+
+    for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
+        mount->link_targets[i] = g_strconcat("nodes/", mount->options.nodename, below[i], NULL);
+}
+
+static void free_parts(struct mount *mount)
+{
+    node_table_destroy(&mount->nodes);
+    for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
+        g_free(mount->link_targets[i]);
+    g_free(mount);
+}
+
+struct mount *mount_new(const struct mount_options *options, char **problem)
+{
+    struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
+    struct mount *mount = g_new0(struct mount, 1);
+
+    mount->options = *options;
+    node_table_init(&mount->nodes);
+    make_link_targets(mount);
+    fuse_opt_add_arg(&arguments, "pmxcfs");
+    fuse_opt_add_arg(&arguments, "-odefault_permissions,allow_other,nosuid,nodev,fsname=/dev/fuse");
+    mount->session = fuse_session_new(&arguments, &operations, sizeof(operations), mount);
+    fuse_opt_free_args(&arguments);
+    if (!mount->session) {
+        *problem = g_strdup("libfuse does not accept the mount options");
+    } else if (fuse_session_mount(mount->session, options->mountpoint) != 0) {
+        *problem =
+            g_strdup_printf("cannot mount at %s: is FUSE there (modprobe fuse), and is this root?",
+                            options->mountpoint);
+        fuse_session_destroy(mount->session);
+    } else {
+        return mount;
+    }
+    free_parts(mount);
+    return NULL;
+}
+
+struct worker {
+    struct mount *mount;
+    int number;
+};
+
+static void serve(struct mount *mount)
+{
+    struct fuse_buf buffer = {0};
+
+    while (!atomic_load(&mount->stopping)) {
+        int size = fuse_session_receive_buf(mount->session, &buffer);
+        if (size == -EINTR || size == -EAGAIN)
+            continue;
+        if (size <= 0)
+            break;
+        fuse_session_process_buf(mount->session, &buffer);
+    }
+    free(buffer.mem);
+}
+
+static void *work(void *context)
+{
+    struct worker *worker = context;
+    struct mount *mount = worker->mount;
+    int number = worker->number;
+    sigset_t signals;
+
+    g_free(worker);
+    sigemptyset(&signals);
+    sigaddset(&signals, WAKE_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+    serve(mount);
+    /* The first to find the mount gone tells. */
+    if (!atomic_exchange(&mount->stopping, true))
+        mount->options.unmounted(mount->options.context);
+    atomic_store(&mount->running[number], false);
+    return NULL;
+}
+
+int mount_serve(struct mount *mount)
+{
+    struct sigaction action = {.sa_handler = wake};
+    int error = invalidator_start(mount);
+
+    if (!error)
+        error = interrupt_watch_start(mount);
+    sigaction(WAKE_SIGNAL, &action, NULL);
+    for (int i = 0; i < WORKERS && !error; i++) {
+        struct worker *worker = g_new(struct worker, 1);
+        *worker = (struct worker){.mount = mount, .number = i};
+        atomic_store(&mount->running[i], true);
+        error = -pthread_create(&mount->workers[i], NULL, work, worker);
+        if (error)
+            g_free(worker);
+    }
+    mount->serving = !error;
+    return error;
+}
+
+/* A signal that comes just before read() is lost, so it is sent until the worker has ended. */
+static void stop_workers(struct mount *mount)
+{
+    atomic_store(&mount->stopping, true);
+    for (int i = 0; i < WORKERS; i++) {
+        while (atomic_load(&mount->running[i])) {
+            pthread_kill(mount->workers[i], WAKE_SIGNAL);
+            usleep(WAKE_INTERVAL_MICROSECONDS);
+        }
+        pthread_join(mount->workers[i], NULL);
+    }
+}
+
+void mount_free(struct mount *mount)
+{
+    if (!mount)
+        return;
+    /* Lazily: whoever has a file open or stands inside keeps a mount that is in nobody's way. */
+    if (umount2(mount->options.mountpoint, MNT_DETACH) != 0 && errno != EINVAL)
+        log_warning("cannot unmount %s: %s", mount->options.mountpoint, g_strerror(errno));
+    if (mount->serving) {
+        /* Workers go on answering until the invalidator, which may wait for a request of theirs,
+         * has ended. */
+        invalidator_stop(mount);
+        stop_workers(mount);
+        interrupt_watch_stop(mount);
+    }
+    fuse_session_destroy(mount->session);
+    free_parts(mount);
+}

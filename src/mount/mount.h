@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The FUSE mount: requests become look-ups and changes, and the kernel's caches are kept true. */
+#ifndef PMXCFS_MOUNT_MOUNT_H
+#define PMXCFS_MOUNT_MOUNT_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct mount;
+struct guest_source;
+struct replica;
+struct status;
+
+struct mount_options {
+    const char *mountpoint;
+    const char *nodename;
+    gid_t group; /* of everything in the file system */
+    struct replica *replica;
+    struct status *status;
+    struct guest_source *guests;
+    /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
+     * mount itself. */
+    void (*unmounted)(void *context);
+    void *context;
+};
+
+/* Mounts; requests wait until mount_serve(). NULL with *problem (g_free() it) if it is not
+ * possible. What the options point to must outlive the mount. */
+struct mount *mount_new(const struct mount_options *options, char **problem);
+
+/* Starts the threads. 0 or a negative errno. */
+int mount_serve(struct mount *mount);
+
+/* Unmounts (lazily, so that open files hold nothing up) and ends the threads. Callers that still
+ * wait must have been answered, or are answered by the connection's end. */
+void mount_free(struct mount *mount);
+
+/* The replica's listener calls these (replica/replica.h). mount_published() takes over `effects`
+ * and tells the status, now or, when the kernel has to drop something first, from the invalidation
+ * thread. */
+void mount_publishing(struct mount *mount, const GPtrArray *effects, bool rebuilt);
+void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt);
+void mount_quorum_changed(struct mount *mount);
+
+#endif

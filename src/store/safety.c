@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Safety copies: what a synchronisation takes away from this node is kept beside the database. */
+#include "store/safety.h"
+
+#include <glib/gstdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "core/digest.h"
+#include "core/state.h"
+#include "store/store.h"
+
+#define PREFIX "config.db.kept-"
+#define NAMES_LOGGED_MAX 20u
+
+/* The highest version that this node and the leader surely have in common: that of an entry that
+ * stays as it is. */
+static uint64_t common_version(const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+    uint64_t common = 0;
+
+    g_hash_table_iter_init(&iter, draft->base->tree->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        if (!g_hash_table_contains(draft->entries, inode))
+            common = MAX(common, ((struct entry *)entry)->version);
+    }
+    return common;
+}
+
+/* True if the leader made another change under a version number that this node had used already:
+ * the two went different ways. A node that was merely away gets higher versions only. */
+static bool has_diverged(const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer pointer;
+    uint64_t own = draft->base->tree->root.version;
+
+    if (draft->root.version <= own)
+        return true;
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &pointer)) {
+        const struct entry *entry = pointer;
+        if (entry && entry->version <= own)
+            return true;
+    }
+    return false;
+}
+
+static bool is_same(struct entry *before, struct entry *after)
+{
+    return after && memcmp(entry_digest(before), entry_digest(after), DIGEST_SIZE) == 0;
+}
+
+/* The entries to keep, borrowed, in ascending inode order. What was changed last by this node
+ * itself, or in local mode, may be unknown to all others even if nothing else shows it. */
+static GPtrArray *find_taken(const struct draft *draft, uint32_t own)
+{
+    GPtrArray *taken = g_ptr_array_new();
+    g_autoptr(GPtrArray) sorted = tree_sorted(draft->base->tree);
+    uint64_t common = common_version(draft);
+    bool diverged = has_diverged(draft);
+
+    for (guint i = 0; i < sorted->len; i++) {
+        struct entry *before = sorted->pdata[i];
+        gpointer after;
+        if (!g_hash_table_lookup_extended(draft->entries, (gpointer)(uintptr_t)before->inode, NULL,
+                                          &after) ||
+            before->version <= common || is_same(before, after))
+            continue;
+        if (diverged || before->writer == own || before->writer == 0)
+            g_ptr_array_add(taken, before);
+    }
+    return taken;
+}
+
+/* A draft over an empty state that holds the entries and all directories above them. */
+static void add_with_parents(struct draft *copy, const struct tree *tree, struct entry *entry)
+{
+    while (entry && !draft_entry(copy, entry->inode)) {
+        draft_put(copy, entry_ref(entry));
+        entry = tree_entry(tree, entry->parent);
+    }
+}
+
+static int write_copy(const char *path, const struct tree *tree, const GPtrArray *taken)
+{
+    struct state *empty = state_new(tree_new(), 0);
+    struct draft *copy = draft_new(empty);
+    struct store_options options = {.durability = STORE_FULL};
+    struct store *store = NULL;
+    struct tree *loaded = NULL;
+    g_autofree char *message = NULL;
+
+    for (guint i = 0; i < taken->len; i++)
+        add_with_parents(copy, tree, taken->pdata[i]);
+    copy->root = tree->root;
+    int error = store_open(path, &options, &store, &loaded, &message);
+    if (!error)
+        error = store_commit(store, copy);
+    else
+        log_error("%s", message);
+    store_close(store);
+    tree_free(loaded);
+    draft_free(copy);
+    state_free(empty);
+    return error;
+}
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void delete_old_copies(const char *directory)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    GDir *listing = g_dir_open(directory, 0, NULL);
+    const char *name;
+
+    while (listing && (name = g_dir_read_name(listing))) {
+        if (g_str_has_prefix(name, PREFIX))
+            g_ptr_array_add(names, g_strdup(name));
+    }
+    if (listing)
+        g_dir_close(listing);
+    g_ptr_array_sort(names, compare_names);
+    for (guint i = 0; i + SAFETY_COPIES_MAX < names->len; i++) {
+        g_autofree char *path = g_build_filename(directory, names->pdata[i], NULL);
+        g_unlink(path);
+    }
+}
+
+static void log_taken(const struct tree *tree, const GPtrArray *taken, const char *path)
+{
+    log_warning(
+        "the synchronisation takes away %u entries that only this node had; they are kept in %s "
+        "('pmxcfsctl db export' unpacks it)",
+        taken->len, path);
+    for (guint i = 0; i < MIN(taken->len, NAMES_LOGGED_MAX); i++) {
+        g_autofree char *name = tree_path(tree, ((struct entry *)taken->pdata[i])->inode);
+        log_warning("taken away: %s", name);
+    }
+    if (taken->len > NAMES_LOGGED_MAX)
+        log_warning("taken away: %u more", taken->len - NAMES_LOGGED_MAX);
+}
+
+void safety_keep(const char *directory, const struct draft *draft, uint32_t own, uint32_t time)
+{
+    const struct tree *tree = draft->base->tree;
+    g_autoptr(GPtrArray) taken = find_taken(draft, own);
+    time_t seconds = (time_t)time;
+    struct tm date;
+    char stamp[32];
+
+    if (!directory || taken->len == 0)
+        return;
+    localtime_r(&seconds, &date);
+    strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &date);
+    g_autofree char *path =
+        g_strdup_printf("%s/%s%s-%" G_GUINT64_FORMAT, directory, PREFIX, stamp, tree->root.version);
+    log_taken(tree, taken, path);
+    if (write_copy(path, tree, taken) != 0)
+        log_error("the entries could not be kept in %s", path);
+    delete_old_copies(directory);
+}
