@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How config.db is opened: to look at it without a trace, to write, and for the first time. Inside
+ * store only. */
+#ifndef PMXCFS_STORE_FILE_H
+#define PMXCFS_STORE_FILE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+/* The table, as every implementation makes it (doc/database.md). */
+extern const char file_schema[];
+
+/* 0 if there is a file at `path` that is worth opening; -ENOENT: none; else a negative errno and
+ * *message, which g_free() frees. An empty file is refused: it was something else before. */
+int file_probe(const char *path, const char *vfs, char **message);
+
+/* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
+ * if it is in WAL mode, and also if a log of a crashed daemon lies beside it, which is read but not
+ * folded. `shared`: another process may have it open now; else that is SQLITE_BUSY at the first
+ * read, after `busy_timeout` milliseconds. (The one exception: a hot rollback journal is played
+ * back, as no reader can do without that.) 0 or a negative errno with *message. */
+int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, bool shared,
+                        sqlite3 **db, char **message);
+
+/* Opens `path` for writing, with WAL journal, without automatic checkpoints. `full`: synced at each
+ * commit. Makes the table if there is none. 0 or a negative errno with *message. */
+int file_open_writable(const char *path, const char *vfs, unsigned int busy_timeout, bool full,
+                       sqlite3 **db, char **message);
+
+/* Makes an empty database at `path`, mode 0600, in one step: after a crash it is there as a whole
+ * or not at all. 0 or a negative errno with *message. */
+int file_create(const char *path, const char *vfs, char **message);
+
+/* An empty file of mode 0600, in place of what was there by that name. */
+int file_make_private(const char *path, char **message);
+
+/* Gives a finished file its name, replacing what has it, so that it survives a power loss. */
+int file_rename(const char *from, const char *to, char **message);
+
+/* Removes a database that is in nobody's use, with what lies beside it. */
+void file_remove(const char *path);
+
+/* The negative errno for what SQLite said last on `db` (an extended result code): -ENOSPC if no
+ * room is what it lacked, -EBADMSG for a damaged file, -EBUSY, -ENOMEM, -EROFS, else -EIO. */
+int file_errno(sqlite3 *db, int result);
+
+#endif

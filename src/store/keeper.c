@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The keeper: a thread that moves what was committed from the log into config.db, off the writer's
+ * way. */
+#include "store/keeper.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+#define PAGES_DEFAULT 1000u
+#define AGE_DEFAULT 300000u
+/* After an attempt in vain. */
+#define RETRY_MILLISECONDS 2000u
+
+struct keeper {
+    struct store_listener listener;
+    struct store *store;
+    struct keeper_options options;
+    pthread_t thread;
+    atomic_uint_fast64_t checkpoints;
+
+    pthread_mutex_t lock; /* never held over I/O; guards what follows */
+    pthread_cond_t wake;
+    bool stop;
+    unsigned int pages;  /* in the log */
+    unsigned int done;   /* of these, moved into the database */
+    uint64_t due;        /* milliseconds when the oldest unmoved commit gets too old; 0: none */
+    uint64_t not_before; /* after an attempt in vain: not again until then */
+};
+
+static uint64_t now_milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* A log that has become shorter has started anew, and nothing of it was moved. */
+static void note_commit(struct store_listener *listener, unsigned int pages)
+{
+    struct keeper *keeper = container_of(listener, struct keeper, listener);
+
+    pthread_mutex_lock(&keeper->lock);
+    if (pages < keeper->pages)
+        keeper->done = 0;
+    keeper->pages = pages;
+    bool first = keeper->due == 0;
+    if (first)
+        keeper->due = now_milliseconds() + keeper->options.age;
+    if (first || keeper->pages - keeper->done >= keeper->options.pages)
+        pthread_cond_signal(&keeper->wake);
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+/* When there is something to do, in milliseconds; UINT64_MAX: not before somebody says so. */
+static uint64_t next_time(const struct keeper *keeper)
+{
+    uint64_t due = keeper->due > 0 ? keeper->due : UINT64_MAX;
+
+    if (keeper->pages > keeper->done && keeper->pages - keeper->done >= keeper->options.pages)
+        due = 0;
+    return due == UINT64_MAX ? due : MAX(due, keeper->not_before);
+}
+
+/* Waits for work; false: to stop. Holds the lock. */
+static bool wait_for_work(struct keeper *keeper)
+{
+    while (!keeper->stop) {
+        uint64_t time = next_time(keeper);
+        if (time == UINT64_MAX) {
+            pthread_cond_wait(&keeper->wake, &keeper->lock);
+            continue;
+        }
+        if (time <= now_milliseconds())
+            return true;
+        struct timespec until = {.tv_sec = (time_t)(time / 1000u),
+                                 .tv_nsec = (long)(time % 1000u) * 1000000};
+        pthread_cond_timedwait(&keeper->wake, &keeper->lock, &until);
+    }
+    return false;
+}
+
+/* First in a way that holds up nobody. Under a steady load that never reaches the end of the log:
+ * when it has grown too long the writer waits, for what little came since. */
+static int checkpoint(struct keeper *keeper, bool too_long, unsigned int *remaining)
+{
+    int error = store_checkpoint(keeper->store, false, remaining);
+
+    if (too_long && *remaining > 0 && (!error || error == -EBUSY))
+        error = store_checkpoint(keeper->store, true, remaining);
+    /* Somebody reads in the log, or writes: there is a next time. */
+    return error == -EBUSY ? 0 : error;
+}
+
+/* Holds the lock, but not over the checkpoint. */
+static void work(struct keeper *keeper)
+{
+    unsigned int pages = keeper->pages;
+    unsigned int done = keeper->done;
+    unsigned int remaining = 0;
+
+    keeper->due = 0;
+    pthread_mutex_unlock(&keeper->lock);
+    int error = checkpoint(keeper, pages >= keeper->options.pages_max, &remaining);
+    if (error)
+        log_warning("cannot fold the log into the database: %s", g_strerror(-error));
+    atomic_fetch_add(&keeper->checkpoints, 1);
+    pthread_mutex_lock(&keeper->lock);
+    /* Of the pages known then, that many at least are in the database now. */
+    if (keeper->pages >= pages && !error)
+        keeper->done = MAX(keeper->done, pages - MIN(pages, remaining));
+    /* No progress: a full disk, or somebody who reads an old state for long. */
+    keeper->not_before =
+        error || keeper->done == done ? now_milliseconds() + RETRY_MILLISECONDS : 0;
+    if (keeper->due == 0 && keeper->pages > keeper->done)
+        keeper->due = now_milliseconds() + keeper->options.age;
+}
+
+static void *keeper_main(void *pointer)
+{
+    struct keeper *keeper = pointer;
+
+    pthread_mutex_lock(&keeper->lock);
+    while (wait_for_work(keeper))
+        work(keeper);
+    pthread_mutex_unlock(&keeper->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct keeper *keeper)
+{
+    sigset_t all;
+    sigset_t old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return error;
+}
+
+static void keeper_free(struct keeper *keeper)
+{
+    pthread_cond_destroy(&keeper->wake);
+    pthread_mutex_destroy(&keeper->lock);
+    g_free(keeper);
+}
+
+struct keeper *keeper_start(struct store *store, const struct keeper_options *options)
+{
+    struct keeper *keeper = g_new0(struct keeper, 1);
+    pthread_condattr_t monotonic;
+
+    keeper->listener.committed = note_commit;
+    keeper->store = store;
+    if (options)
+        keeper->options = *options;
+    if (keeper->options.pages == 0)
+        keeper->options.pages = PAGES_DEFAULT;
+    if (keeper->options.pages_max == 0)
+        keeper->options.pages_max = 8 * keeper->options.pages;
+    if (keeper->options.age == 0)
+        keeper->options.age = AGE_DEFAULT;
+    pthread_mutex_init(&keeper->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&keeper->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int error = start_thread(keeper);
+    if (error) {
+        keeper_free(keeper);
+        errno = error;
+        return NULL;
+    }
+    store_set_listener(store, &keeper->listener);
+    return keeper;
+}
+
+void keeper_stop(struct keeper *keeper)
+{
+    if (!keeper)
+        return;
+    store_set_listener(keeper->store, NULL);
+    pthread_mutex_lock(&keeper->lock);
+    keeper->stop = true;
+    pthread_cond_signal(&keeper->wake);
+    pthread_mutex_unlock(&keeper->lock);
+    pthread_join(keeper->thread, NULL);
+    keeper_free(keeper);
+}
+
+uint64_t keeper_checkpoints(const struct keeper *keeper)
+{
+    return atomic_load(&keeper->checkpoints);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Rows of config.db, one by one: what each must be to become an entry. */
+#include <string.h>
+
+#include "core/limits.h"
+#include "store/loader.h"
+
+/* The columns of the one SELECT. */
+enum { INODE, PARENT, VERSION, WRITER, MTIME, TYPE, NAME, DATA };
+
+static const char *const column_names[] = {"inode", "parent", "version", "writer",
+                                           "mtime", "type",   "name",    "data"};
+
+/* An integer of the row within its bounds; 0 and a finding if it is none. */
+static uint64_t read_number(struct loader *loader, sqlite3_stmt *row, int column, int64_t most)
+{
+    int64_t inode = sqlite3_column_int64(row, INODE);
+    int64_t value = sqlite3_column_int64(row, column);
+    g_autofree char *assignment = NULL;
+
+    if (sqlite3_column_type(row, column) == SQLITE_INTEGER && value >= 0 && value <= most)
+        return (uint64_t)value;
+    assignment = g_strdup_printf("%s = 0", column_names[column]);
+    if (sqlite3_column_type(row, column) != SQLITE_INTEGER)
+        loader_refuse(loader, (uint64_t)inode, 0,
+                      g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is no number",
+                                      column_names[column], inode),
+                      remedy_set((uint64_t)inode, assignment));
+    else
+        loader_refuse(loader, (uint64_t)inode, 0,
+                      g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is %" G_GINT64_FORMAT
+                                      ", which is not from 0 to %" G_GINT64_FORMAT,
+                                      column_names[column], inode, value, most),
+                      remedy_set((uint64_t)inode, assignment));
+    return 0;
+}
+
+/* Why no file can have the name; NULL: one can. */
+static const char *name_problem(const char *name, size_t length)
+{
+    if (length == 0)
+        return "has no name";
+    if (length > NAME_MAX_STORED)
+        return "has a name of more than 1024 bytes";
+    if (memchr(name, '\0', length))
+        return "has a zero byte in its name";
+    if (memchr(name, '/', length))
+        return "has a slash in its name";
+    if ((length == 1 && name[0] == '.') || (length == 2 && memcmp(name, "..", 2) == 0))
+        return "has a name that means another directory";
+    return NULL;
+}
+
+/* The bytes of a TEXT or BLOB; *size is 0 for anything else. */
+static const char *column_bytes(sqlite3_stmt *row, int column, size_t *size)
+{
+    const char *bytes = sqlite3_column_blob(row, column);
+    int count = sqlite3_column_bytes(row, column);
+
+    *size = bytes && count > 0 ? (size_t)count : 0;
+    return *size > 0 ? bytes : "";
+}
+
+static const char *read_name(struct loader *loader, sqlite3_stmt *row, size_t *length)
+{
+    int type = sqlite3_column_type(row, NAME);
+    const char *name = column_bytes(row, NAME, length);
+    uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
+
+    if (type != SQLITE_TEXT && type != SQLITE_BLOB)
+        *length = 0;
+    const char *problem = name_problem(name, *length);
+    if (problem) {
+        g_autofree char *printable = name_shown(name, *length);
+        loader_refuse(loader, inode, 0,
+                      g_strdup_printf("inode %" G_GINT64_FORMAT " %s%s%s%s", (int64_t)inode,
+                                      problem, *length ? ": '" : "", printable, *length ? "'" : ""),
+                      remedy_set(inode, "name = 'NEW NAME'"));
+        *length = strnlen(name, MIN(*length, NAME_MAX_STORED));
+    }
+    return name;
+}
+
+static uint8_t read_type(struct loader *loader, sqlite3_stmt *row)
+{
+    int64_t type = sqlite3_column_int64(row, TYPE);
+    uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
+
+    if (sqlite3_column_type(row, TYPE) == SQLITE_INTEGER &&
+        (type == ENTRY_DIRECTORY || type == ENTRY_FILE))
+        return (uint8_t)type;
+    loader_refuse(
+        loader, inode, 0,
+        g_strdup_printf(
+            "inode %" G_GINT64_FORMAT " has type %s, which is neither 4 (directory) nor 8 (file)",
+            (int64_t)inode,
+            sqlite3_column_type(row, TYPE) == SQLITE_INTEGER ? loader_text(row, TYPE) : "unknown"),
+        remedy_set(inode, "type = 8"));
+    /* Its children are not to be blamed. */
+    return ENTRY_DIRECTORY;
+}
+
+/* The global version and the root's writer and mtime. */
+static void read_root(struct loader *loader, sqlite3_stmt *row)
+{
+    size_t length;
+    const char *name = column_bytes(row, NAME, &length);
+
+    loader->has_root = true;
+    loader->root.version = read_number(loader, row, VERSION, INT64_MAX);
+    loader->root.writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
+    loader->root.mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);
+    read_type(loader, row);
+    if (length == strlen(ROOT_NAME) && memcmp(name, ROOT_NAME, length) == 0)
+        return;
+    g_autofree char *printable = name_shown(name, length);
+    loader_refuse(
+        loader, 0, 0,
+        g_strdup_printf("inode 0, the row of the global version, is named '%s' and not '%s'",
+                        printable, ROOT_NAME),
+        remedy_set(0, "name = '" ROOT_NAME "'"));
+}
+
+/* The content straight from SQLite's page into the block that readers will get. */
+static struct block *read_data(struct loader *loader, sqlite3_stmt *row, uint8_t type)
+{
+    size_t size;
+    uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
+    const char *data = column_bytes(row, DATA, &size);
+
+    if (size == 0)
+        return NULL;
+    if (type == ENTRY_FILE)
+        return block_copy(data, (uint32_t)size);
+    if (sqlite3_column_int64(row, TYPE) == ENTRY_DIRECTORY)
+        loader_refuse(loader, inode, 0,
+                      g_strdup_printf("inode %" G_GINT64_FORMAT
+                                      " is a directory and has %zu bytes of data",
+                                      (int64_t)inode, size),
+                      remedy_set(inode, "data = NULL"));
+    return NULL;
+}
+
+static void read_entry(struct loader *loader, sqlite3_stmt *row)
+{
+    size_t length;
+    uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
+    const char *name = read_name(loader, row, &length);
+    uint8_t type = read_type(loader, row);
+    struct block *content = read_data(loader, row, type);
+    bool stray = sqlite3_column_type(row, PARENT) != SQLITE_INTEGER;
+    /* A negative parent is missing like any other. */
+    uint64_t parent = stray ? read_number(loader, row, PARENT, INT64_MAX)
+                            : (uint64_t)sqlite3_column_int64(row, PARENT);
+    struct entry *entry =
+        entry_new(inode, parent, type, name, length, content, content ? content->capacity : 0);
+
+    block_unref(content);
+    entry->version = read_number(loader, row, VERSION, INT64_MAX);
+    entry->writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
+    entry->mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);
+    struct row new_row = {.entry = entry, .parent = PLACE_NONE, .stray = stray};
+    g_array_append_val(loader->rows, new_row);
+}
+
+/* Says that the table is damaged: rows must ascend, or there would be no end to be sure of. */
+static void refuse_order(struct loader *loader, int64_t last, int64_t inode)
+{
+    loader_refuse(loader, (uint64_t)inode, (uint64_t)last,
+                  g_strdup_printf("the table is damaged: inode %" G_GINT64_FORMAT
+                                  " comes after inode %" G_GINT64_FORMAT,
+                                  inode, last),
+                  remedy_restore());
+}
+
+static void read_row(struct loader *loader, sqlite3_stmt *row)
+{
+    int64_t inode = sqlite3_column_int64(row, INODE);
+
+    if (inode == 0)
+        read_root(loader, row);
+    else if (inode > 0)
+        read_entry(loader, row);
+    else
+        loader_refuse(loader, (uint64_t)inode, 0,
+                      g_strdup_printf("inode %" G_GINT64_FORMAT " is negative", inode),
+                      remedy_delete((uint64_t)inode));
+}
+
+bool loader_read_rows(struct loader *loader)
+{
+    sqlite3_stmt *row =
+        loader_prepare(loader,
+                       "SELECT inode, parent, version, writer, mtime, type, name, data "
+                       "FROM tree ORDER BY inode",
+                       "the table 'tree'");
+    int64_t last = -1;
+    bool first = true;
+    int result = SQLITE_ERROR;
+
+    for (; row && (result = sqlite3_step(row)) == SQLITE_ROW; first = false) {
+        int64_t inode = sqlite3_column_int64(row, INODE);
+        if (!first && inode <= last) {
+            refuse_order(loader, last, inode);
+            break;
+        }
+        read_row(loader, row);
+        last = inode;
+    }
+    if (row && result != SQLITE_ROW && result != SQLITE_DONE) {
+        g_autofree char *what = g_strdup_printf("what comes after inode %" G_GINT64_FORMAT, last);
+        loader_refuse_unreadable(loader, first ? "the table 'tree'" : what);
+    }
+    sqlite3_finalize(row);
+    return result == SQLITE_DONE;
+}
