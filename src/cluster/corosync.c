@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The cluster thread: connects to corosync, waits for what it tells, hands it on in its order. */
+#include "cluster/corosync.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cluster/feet.h"
+
+#define CONNECT_PAUSE 1000u /* milliseconds between tries to find corosync */
+
+/* Messages of a group at a time. Those of the configuration group form batches; the status group
+ * must not hold them up. */
+#define CONFIGURATION_BUNCH 256
+#define STATUS_BUNCH 32
+
+enum { FD_WAKE, FD_QUORUM, FD_CMAP, FD_CONFIGURATION, FD_STATUS, FD_COUNT };
+
+uint64_t feet_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void feet_wake(struct corosync *corosync)
+{
+    uint64_t one = 1;
+    ssize_t written = write(corosync->wake, &one, sizeof(one));
+
+    (void)written; /* it can only be full, and then the thread wakes up as well */
+}
+
+bool feet_enter(struct corosync *corosync)
+{
+    pthread_mutex_lock(&corosync->calls);
+    if (!corosync->abandoned)
+        return true;
+    pthread_mutex_unlock(&corosync->calls);
+    return false;
+}
+
+void feet_leave(struct corosync *corosync)
+{
+    pthread_mutex_unlock(&corosync->calls);
+}
+
+/* --- Connecting --- */
+
+/* All or nothing: a connection that breaks alone means a corosync that is about to die. */
+static void disconnect(struct corosync *corosync)
+{
+    quorum_close(corosync);
+    for (int i = 0; i < GROUP_COUNT; i++)
+        group_close(&corosync->groups[i]);
+    nodes_close(corosync);
+    corosync->connected = false;
+    /* The consumer knows that quorum went with the connection; the listener does not. */
+    group_hand_on(&corosync->groups[GROUP_CONFIGURATION]);
+    corosync->connect_at = feet_now() + CONNECT_PAUSE;
+}
+
+static int open_all(struct corosync *corosync)
+{
+    int error = quorum_open(corosync);
+
+    for (int i = 0; i < GROUP_COUNT && !error; i++)
+        error = group_open(&corosync->groups[i]);
+    if (!error)
+        error = nodes_open(corosync);
+    return error;
+}
+
+static void try_to_connect(struct corosync *corosync)
+{
+    if (open_all(corosync)) {
+        if (!corosync->absence_logged)
+            log_warning("corosync is not there (yet): this node only reads, and goes on trying");
+        corosync->absence_logged = true;
+        disconnect(corosync);
+        return;
+    }
+    log_info("connected to corosync as node %u", corosync->groups[GROUP_CONFIGURATION].self.node);
+    corosync->absence_logged = false;
+    corosync->connected = true;
+}
+
+/* --- The loop --- */
+
+static bool is_readable(const struct pollfd *fd)
+{
+    return fd->fd >= 0 && fd->revents != 0;
+}
+
+static int look_at_quorum(struct corosync *corosync)
+{
+    struct pollfd fd = {.fd = corosync->quorum_fd, .events = POLLIN};
+
+    return poll(&fd, 1, 0) > 0 ? quorum_poll(corosync) : 0;
+}
+
+/* The bunch of the configuration group is handed on after another look at quorum: what decides over
+ * a message was told before it. */
+static int serve_configuration(struct corosync *corosync, bool readable)
+{
+    struct group *group = &corosync->groups[GROUP_CONFIGURATION];
+    int error = readable ? group_gather(group, CONFIGURATION_BUNCH) : 0;
+    int quorum_error = look_at_quorum(corosync);
+
+    group_hand_on(group);
+    return error ? error : quorum_error;
+}
+
+static int serve_status(struct corosync *corosync)
+{
+    struct group *group = &corosync->groups[GROUP_STATUS];
+    int error = group_gather(group, STATUS_BUNCH);
+
+    group_hand_on(group);
+    return error;
+}
+
+static void verify(struct corosync *corosync)
+{
+    struct group_consumer *consumer = corosync->options.configuration;
+
+    corosync->verify_at = feet_now() + corosync->options.verify_interval;
+    if (!consumer->verify || !feet_enter(corosync))
+        return;
+    consumer->verify(consumer);
+    if (consumer->run)
+        consumer->run(consumer);
+    feet_leave(corosync);
+}
+
+/* One round, in the order of importance. */
+static int serve(struct corosync *corosync, const struct pollfd *fds)
+{
+    int error = serve_configuration(corosync, is_readable(&fds[FD_CONFIGURATION]));
+
+    if (!error && is_readable(&fds[FD_CMAP]))
+        error = nodes_poll(corosync);
+    if (!error && corosync->nodes_changed)
+        error = nodes_tell(corosync);
+    if (!error && is_readable(&fds[FD_STATUS]))
+        error = serve_status(corosync);
+    for (int i = 0; i < GROUP_COUNT && !error; i++) {
+        error = group_manage(&corosync->groups[i]);
+        if (!error)
+            error = group_flush(&corosync->groups[i]);
+    }
+    return error;
+}
+
+static int milliseconds_until(uint64_t at)
+{
+    uint64_t now = feet_now();
+
+    if (at <= now)
+        return 0;
+    return at - now > INT_MAX ? INT_MAX : (int)(at - now);
+}
+
+static int find_timeout(struct corosync *corosync)
+{
+    uint64_t at = corosync->verify_at;
+
+    if (!corosync->connected)
+        return milliseconds_until(MIN(at, corosync->connect_at));
+    for (int i = 0; i < GROUP_COUNT; i++)
+        at = MIN(at, group_deadline(&corosync->groups[i]));
+    return corosync->nodes_changed ? 0 : milliseconds_until(at);
+}
+
+static void wait_for_events(struct corosync *corosync, struct pollfd fds[FD_COUNT])
+{
+    bool connected = corosync->connected;
+    const int numbers[FD_COUNT] = {
+        [FD_WAKE] = corosync->wake,
+        [FD_QUORUM] = connected ? corosync->quorum_fd : -1,
+        [FD_CMAP] = connected ? corosync->cmap_fd : -1,
+        [FD_CONFIGURATION] = connected ? corosync->groups[GROUP_CONFIGURATION].fd : -1,
+        [FD_STATUS] = connected ? corosync->groups[GROUP_STATUS].fd : -1,
+    };
+    uint64_t drained;
+
+    for (int i = 0; i < FD_COUNT; i++)
+        fds[i] = (struct pollfd){.fd = numbers[i], .events = POLLIN};
+    if (poll(fds, FD_COUNT, find_timeout(corosync)) <= 0)
+        return;
+    if (is_readable(&fds[FD_WAKE]) && read(corosync->wake, &drained, sizeof(drained)) < 0)
+        log_debug("the cluster thread was woken up for nothing");
+}
+
+static void work(struct corosync *corosync)
+{
+    struct pollfd fds[FD_COUNT];
+
+    wait_for_events(corosync, fds);
+    if (atomic_load(&corosync->stopping))
+        return;
+    if (!corosync->connected && feet_now() >= corosync->connect_at)
+        try_to_connect(corosync);
+    else if (corosync->connected && serve(corosync, fds))
+        disconnect(corosync);
+    if (feet_now() >= corosync->verify_at)
+        verify(corosync);
+}
+
+static void *cluster_thread(void *data)
+{
+    struct corosync *corosync = data;
+
+    while (!atomic_load(&corosync->stopping))
+        work(corosync);
+    for (int i = 0; i < GROUP_COUNT; i++)
+        group_say_farewell(&corosync->groups[i]);
+    disconnect(corosync);
+    return NULL;
+}
+
+/* --- The owner's side --- */
+
+struct corosync *corosync_new(const struct corosync_options *options)
+{
+    struct corosync *corosync = g_new0(struct corosync, 1);
+
+    corosync->options = *options;
+    corosync->wake = -1;
+    atomic_init(&corosync->stopping, false);
+    pthread_mutex_init(&corosync->calls, NULL);
+    group_init(&corosync->groups[GROUP_CONFIGURATION], corosync, GROUP_CONFIGURATION,
+               options->configuration);
+    group_init(&corosync->groups[GROUP_STATUS], corosync, GROUP_STATUS, options->status);
+    return corosync;
+}
+
+struct transport *corosync_transport(struct corosync *corosync, enum machine_group group)
+{
+    return &corosync->groups[group].transport;
+}
+
+int corosync_start(struct corosync *corosync)
+{
+    corosync->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (corosync->wake < 0)
+        return -errno;
+    corosync->verify_at = feet_now() + corosync->options.verify_interval;
+    int error = pthread_create(&corosync->thread, NULL, cluster_thread, corosync);
+    corosync->started = error == 0;
+    return -error;
+}
+
+static struct timespec time_after(clockid_t clock, uint64_t milliseconds)
+{
+    struct timespec at;
+
+    clock_gettime(clock, &at);
+    at.tv_sec += (time_t)(milliseconds / 1000);
+    at.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+/* Takes away the right to call anybody from a thread that does not end. */
+static int abandon(struct corosync *corosync)
+{
+    struct timespec soon = time_after(CLOCK_REALTIME, 100);
+
+    if (pthread_mutex_timedlock(&corosync->calls, &soon))
+        return -EBUSY;
+    corosync->abandoned = true;
+    pthread_mutex_unlock(&corosync->calls);
+    pthread_detach(corosync->thread);
+    log_warning("corosync hangs: the connection to it is abandoned");
+    return -ETIMEDOUT;
+}
+
+int corosync_stop(struct corosync *corosync, uint64_t milliseconds)
+{
+    struct timespec limit = time_after(CLOCK_REALTIME, milliseconds);
+
+    for (int i = 0; i < GROUP_COUNT; i++)
+        group_stop_sending(&corosync->groups[i]);
+    if (!corosync->started)
+        return 0;
+    atomic_store(&corosync->stopping, true);
+    feet_wake(corosync);
+    if (pthread_timedjoin_np(corosync->thread, NULL, &limit))
+        return abandon(corosync);
+    corosync->started = false;
+    return 0;
+}
+
+void corosync_free(struct corosync *corosync)
+{
+    if (!corosync || corosync->started)
+        return;
+    for (int i = 0; i < GROUP_COUNT; i++)
+        group_clear(&corosync->groups[i]);
+    if (corosync->wake >= 0)
+        close(corosync->wake);
+    pthread_mutex_destroy(&corosync->calls);
+    g_free(corosync);
+}

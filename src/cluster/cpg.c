@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One process group on libcpg: joining and leaving, what is delivered, what is sent. */
+#include <errno.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "cluster/feet.h"
+
+/* A message that could not be sent for so long, while none could, is given up. */
+#define SEND_PATIENCE 10000u
+#define PAUSE_MIN 1u
+#define PAUSE_MAX 100u
+#define RETRY_PAUSE 50u          /* between tries to join or leave */
+#define CONFIRM_PATIENCE 30000u  /* for a leave to be confirmed */
+#define FAREWELL_PATIENCE 500u   /* the same, at the end */
+#define FLUSH_MESSAGES 64u       /* at a time, then deliveries have their turn */
+#define BUNCH_BYTES (4u << 20)   /* of deliveries */
+#define OUTBOX_BYTES (64u << 20) /* a large tree's STATE is 10 MiB */
+#define OUTBOX_MESSAGES 16384u
+
+static const struct cpg_name *group_cpg_name(const struct group *group, struct cpg_name *name)
+{
+    *name = (struct cpg_name){.length = group->name_size};
+    memcpy(name->value, group->name, group->name_size);
+    return name;
+}
+
+/* --- Sending --- */
+
+static void outgoing_free(struct outgoing *outgoing)
+{
+    if (!outgoing)
+        return;
+    block_unref(outgoing->message);
+    g_free(outgoing);
+}
+
+static struct outgoing *pop_outgoing(struct group *group)
+{
+    struct outgoing *outgoing = g_queue_pop_head(&group->outbox);
+
+    if (outgoing)
+        group->outbox_bytes -= message_size(outgoing->message);
+    return outgoing;
+}
+
+static void drop_outbox(struct group *group)
+{
+    struct outgoing *outgoing;
+
+    while ((outgoing = pop_outgoing(group)))
+        outgoing_free(outgoing);
+}
+
+/* Gives one message to corosync, without waiting if it is not longer than size_atomic_max. libqb
+ * announces each message by a byte on a socket, and spins while that socket is full: a corosync
+ * that is stopped must not get so many. */
+static cs_error_t send_message(struct group *group, struct block *message)
+{
+    struct iovec iov = {.iov_base = message->data, .iov_len = message_size(message)};
+    int used = 0;
+
+    if (ioctl(group->fd, SIOCOUTQ, &used) == 0 && used > group->socket_room)
+        return CS_ERR_TRY_AGAIN;
+    return cpg_mcast_joined(group->handle, CPG_TYPE_AGREED, &iov, 1);
+}
+
+static int queue_message(struct group *group, struct block *message, enum send_kind kind,
+                         uint64_t count)
+{
+    if (group->outbox.length >= OUTBOX_MESSAGES ||
+        group->outbox_bytes + message_size(message) > OUTBOX_BYTES)
+        return -ENOBUFS;
+    struct outgoing *outgoing = g_new(struct outgoing, 1);
+    uint64_t now = feet_now();
+    *outgoing = (struct outgoing){block_ref(message), kind, count, now};
+    if (group->outbox.length == 0) {
+        group->progress = now;
+        group->send_at = now;
+    }
+    g_queue_push_tail(&group->outbox, outgoing);
+    group->outbox_bytes += message_size(message);
+    return 0;
+}
+
+static int group_multicast(struct transport *transport, struct block *message, enum send_kind kind,
+                           uint64_t count)
+{
+    struct group *group = container_of(transport, struct group, transport);
+    bool wake = false;
+    int error = 0;
+
+    pthread_mutex_lock(&group->lock);
+    if (group->membership != MEMBERSHIP_MEMBER || group->stopped) {
+        error = -EBUSY;
+    } else if (group->outbox.length > 0 || message_size(message) > group->size_atomic_max ||
+               send_message(group, message) != CS_OK) {
+        /* Whatever the reason is, the cluster thread will deal with it. */
+        wake = group->outbox.length == 0;
+        error = queue_message(group, message, kind, count);
+    }
+    pthread_mutex_unlock(&group->lock);
+    if (wake)
+        feet_wake(group->corosync);
+    return error;
+}
+
+static void group_leave(struct transport *transport, int stay_out)
+{
+    struct group *group = container_of(transport, struct group, transport);
+
+    pthread_mutex_lock(&group->lock);
+    if (stay_out)
+        group->stay_out = true;
+    if (group->membership == MEMBERSHIP_JOINED || group->membership == MEMBERSHIP_MEMBER)
+        group->membership = MEMBERSHIP_LEAVE;
+    drop_outbox(group);
+    pthread_mutex_unlock(&group->lock);
+    feet_wake(group->corosync);
+}
+
+/* Sends the first of the outbox. A long message goes in pieces, each of which waits for corosync:
+ * without the lock then. It stays the first meanwhile, so that nothing overtakes it. */
+static cs_error_t send_first(struct group *group)
+{
+    struct outgoing *first = g_queue_peek_head(&group->outbox);
+
+    if (message_size(first->message) <= group->size_atomic_max)
+        return send_message(group, first->message);
+    struct block *message = block_ref(first->message);
+    pthread_mutex_unlock(&group->lock);
+    cs_error_t result = send_message(group, message);
+    pthread_mutex_lock(&group->lock);
+    block_unref(message);
+    return result;
+}
+
+/* What one try to send means. 0: go on; -EAGAIN: later; else the connection is of no more use. The
+ * outbox may have been dropped, or dropped and filled anew, in the meantime. */
+static int note_sent(struct group *group, const struct outgoing *first, cs_error_t result,
+                     GQueue *failed)
+{
+    bool still_there = g_queue_peek_head(&group->outbox) == first;
+
+    switch (result) {
+    case CS_OK:
+        group->progress = feet_now();
+        group->pause = PAUSE_MIN;
+        if (still_there)
+            outgoing_free(pop_outgoing(group));
+        return 0;
+    case CS_ERR_TRY_AGAIN:
+    case CS_ERR_NO_RESOURCES:
+    case CS_ERR_NO_MEMORY:
+        group->send_at = feet_now() + group->pause;
+        group->pause = MIN(group->pause * 2, PAUSE_MAX);
+        return -EAGAIN;
+    case CS_ERR_TOO_BIG:
+    case CS_ERR_NAME_TOO_LONG:
+    case CS_ERR_INVALID_PARAM:
+        if (still_there)
+            g_queue_push_tail(failed, pop_outgoing(group));
+        return 0;
+    default:
+        log_warning("corosync: cannot send to group %s: %s", group->name, cs_strerror(result));
+        return -ENOTCONN;
+    }
+}
+
+static void take_overdue(struct group *group, GQueue *failed)
+{
+    uint64_t now = feet_now();
+    struct outgoing *first;
+
+    while ((first = g_queue_peek_head(&group->outbox)) &&
+           now - MAX(first->since, group->progress) >= SEND_PATIENCE)
+        g_queue_push_tail(failed, pop_outgoing(group));
+}
+
+static void report_failed(struct group *group, GQueue *failed)
+{
+    struct outgoing *outgoing;
+    bool any = failed->length > 0;
+
+    if (any)
+        log_warning("corosync takes no messages of group %s: %u given up", group->name,
+                    failed->length);
+    bool allowed = any && feet_enter(group->corosync);
+    while ((outgoing = g_queue_pop_head(failed))) {
+        if (allowed)
+            group->consumer->send_failed(group->consumer, outgoing->kind, outgoing->count);
+        outgoing_free(outgoing);
+    }
+    if (!allowed)
+        return;
+    if (group->consumer->run)
+        group->consumer->run(group->consumer);
+    feet_leave(group->corosync);
+}
+
+int group_flush(struct group *group)
+{
+    GQueue failed = G_QUEUE_INIT;
+    int error = 0;
+
+    pthread_mutex_lock(&group->lock);
+    if (feet_now() < group->send_at)
+        error = -EAGAIN;
+    for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
+        struct outgoing *first = g_queue_peek_head(&group->outbox);
+        if (group->membership != MEMBERSHIP_MEMBER || !first)
+            break;
+        error = note_sent(group, first, send_first(group), &failed);
+    }
+    take_overdue(group, &failed);
+    pthread_mutex_unlock(&group->lock);
+    report_failed(group, &failed);
+    return error == -EAGAIN ? 0 : error;
+}
+
+void group_stop_sending(struct group *group)
+{
+    pthread_mutex_lock(&group->lock);
+    group->stopped = true;
+    drop_outbox(group);
+    pthread_mutex_unlock(&group->lock);
+}
+
+/* --- What cpg tells --- */
+
+static void add_delivery(struct group *group, struct delivery delivery, size_t bytes)
+{
+    g_array_append_val(group->deliveries, delivery);
+    group->delivery_bytes += bytes;
+}
+
+static struct group *group_of(cpg_handle_t handle)
+{
+    void *context = NULL;
+
+    cpg_context_get(handle, &context);
+    return context;
+}
+
+static void delivered(cpg_handle_t handle, const struct cpg_name *name, uint32_t node, uint32_t pid,
+                      void *data, size_t size)
+{
+    struct group *group = group_of(handle);
+
+    (void)name;
+    if (size > UINT32_MAX) {
+        log_error("a message of %zu bytes from node %u was ignored", size, node);
+        return;
+    }
+    add_delivery(group, (struct delivery){{node, pid}, .message = block_copy(data, (uint32_t)size)},
+                 size);
+}
+
+static void configuration_changed(cpg_handle_t handle, const struct cpg_name *name,
+                                  const struct cpg_address *members, size_t member_count,
+                                  const struct cpg_address *left, size_t left_count,
+                                  const struct cpg_address *joined, size_t joined_count)
+{
+    struct group *group = group_of(handle);
+    struct delivery delivery = {.member_count = member_count, .joined_count = joined_count};
+
+    (void)name;
+    (void)left;
+    (void)left_count;
+    delivery.members = g_new(struct member, member_count + joined_count);
+    for (size_t i = 0; i < member_count; i++)
+        delivery.members[i] = (struct member){members[i].nodeid, members[i].pid};
+    for (size_t i = 0; i < joined_count; i++)
+        delivery.members[member_count + i] = (struct member){joined[i].nodeid, joined[i].pid};
+    add_delivery(group, delivery, 0);
+}
+
+int group_gather(struct group *group, int limit)
+{
+    for (int i = 0; i < limit && group->delivery_bytes < BUNCH_BYTES; i++) {
+        cs_error_t result = cpg_dispatch(group->handle, CS_DISPATCH_ONE_NONBLOCKING);
+        if (result == CS_ERR_TRY_AGAIN)
+            return 0;
+        if (result != CS_OK) {
+            log_warning("corosync: connection of group %s lost: %s", group->name,
+                        cs_strerror(result));
+            return -ENOTCONN;
+        }
+    }
+    return 0;
+}
+
+static bool is_configuration(const struct delivery *delivery)
+{
+    return delivery->message == NULL;
+}
+
+static bool has_member(const struct delivery *delivery, struct member member)
+{
+    for (size_t i = 0; i < delivery->member_count; i++) {
+        if (delivery->members[i].node == member.node && delivery->members[i].pid == member.pid)
+            return true;
+    }
+    return false;
+}
+
+/* A join or a leave of this node is confirmed by a configuration with or without it. */
+static void note_configuration(struct group *group, const struct delivery *delivery)
+{
+    bool inside = has_member(delivery, group->self);
+
+    pthread_mutex_lock(&group->lock);
+    if (inside && group->membership == MEMBERSHIP_JOINED) {
+        group->membership = MEMBERSHIP_MEMBER;
+        group->pause = PAUSE_MIN;
+    } else if (!inside && group->membership == MEMBERSHIP_LEAVING) {
+        group->membership = MEMBERSHIP_OUT;
+        group->announced = false;
+    }
+    pthread_mutex_unlock(&group->lock);
+}
+
+static void hand_on_one(struct group *group, const struct delivery *delivery)
+{
+    struct group_consumer *consumer = group->consumer;
+
+    if (is_configuration(delivery)) {
+        note_configuration(group, delivery);
+        consumer->configuration(consumer, delivery->members, delivery->member_count,
+                                delivery->members + delivery->member_count, delivery->joined_count);
+    } else {
+        consumer->message(consumer, delivery->sender, delivery->message);
+    }
+}
+
+static void clear_bunch(struct group *group)
+{
+    for (guint i = 0; i < group->deliveries->len; i++) {
+        struct delivery *delivery = &g_array_index(group->deliveries, struct delivery, i);
+        block_unref(delivery->message);
+        g_free(delivery->members);
+    }
+    g_array_set_size(group->deliveries, 0);
+    group->delivery_bytes = 0;
+}
+
+/* Before which of the bunch a change of quorum belongs. What is delivered needs the quorum that is
+ * won, so that comes first. Quorum is lost with a configuration change, and what was delivered
+ * before it was agreed upon with quorum. */
+static guint quorum_position(const struct group *group)
+{
+    if (group->corosync->quorate)
+        return 0;
+    for (guint i = group->deliveries->len; i > 0; i--) {
+        if (is_configuration(&g_array_index(group->deliveries, struct delivery, i - 1)))
+            return i - 1;
+    }
+    return 0;
+}
+
+static void tell_quorum(struct corosync *corosync)
+{
+    struct corosync_listener *listener = corosync->options.listener;
+
+    listener->quorum(listener, corosync->quorate);
+    corosync->quorum_changed = false;
+}
+
+void group_hand_on(struct group *group)
+{
+    struct corosync *corosync = group->corosync;
+    bool quorum = group == &corosync->groups[GROUP_CONFIGURATION] && corosync->quorum_changed;
+    guint count = group->deliveries->len;
+
+    if ((count > 0 || quorum) && feet_enter(corosync)) {
+        guint position = quorum ? quorum_position(group) : G_MAXUINT;
+        for (guint i = 0; i < count; i++) {
+            if (i == position)
+                tell_quorum(corosync);
+            hand_on_one(group, &g_array_index(group->deliveries, struct delivery, i));
+        }
+        if (quorum && count == 0)
+            tell_quorum(corosync);
+        if (group->consumer->run)
+            group->consumer->run(group->consumer);
+        feet_leave(corosync);
+        /* Corosync is alive: what it did not take before it may take now. */
+        pthread_mutex_lock(&group->lock);
+        group->send_at = 0;
+        pthread_mutex_unlock(&group->lock);
+    }
+    clear_bunch(group);
+}
+
+/* --- Being a member --- */
+
+static int join(struct group *group)
+{
+    struct group_consumer *consumer = group->consumer;
+    struct cpg_name name;
+
+    if (!group->announced) {
+        if (!feet_enter(group->corosync))
+            return 0;
+        consumer->connected(consumer, group->self);
+        if (consumer->run)
+            consumer->run(consumer);
+        feet_leave(group->corosync);
+        group->announced = true;
+    }
+    cs_error_t result = cpg_join(group->handle, group_cpg_name(group, &name));
+    if (result == CS_ERR_TRY_AGAIN) {
+        group->act_at = feet_now() + RETRY_PAUSE;
+        return 0;
+    }
+    if (result != CS_OK) {
+        log_error("corosync: cannot join group %s: %s", group->name, cs_strerror(result));
+        return -ENOTCONN;
+    }
+    group->joined_at = feet_now();
+    pthread_mutex_lock(&group->lock);
+    group->membership = MEMBERSHIP_JOINED;
+    pthread_mutex_unlock(&group->lock);
+    return 0;
+}
+
+static int leave(struct group *group)
+{
+    struct cpg_name name;
+    cs_error_t result = cpg_leave(group->handle, group_cpg_name(group, &name));
+
+    if (result == CS_ERR_TRY_AGAIN) {
+        group->act_at = feet_now() + RETRY_PAUSE;
+        return 0;
+    }
+    if (result != CS_OK && result != CS_ERR_NOT_EXIST) {
+        log_error("corosync: cannot leave group %s: %s", group->name, cs_strerror(result));
+        return -ENOTCONN;
+    }
+    group->left_at = feet_now();
+    pthread_mutex_lock(&group->lock);
+    group->membership = result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT;
+    pthread_mutex_unlock(&group->lock);
+    if (result != CS_OK)
+        group->announced = false;
+    return 0;
+}
+
+/* When to join next; each join makes the whole cluster synchronise. */
+static uint64_t join_at(const struct group *group)
+{
+    uint64_t at = group->joined_at ? group->joined_at + group->corosync->options.rejoin_delay : 0;
+
+    return MAX(at, group->act_at);
+}
+
+static void get_membership(struct group *group, enum membership *membership, bool *stay_out)
+{
+    pthread_mutex_lock(&group->lock);
+    *membership = group->membership;
+    *stay_out = group->stay_out;
+    pthread_mutex_unlock(&group->lock);
+}
+
+int group_manage(struct group *group)
+{
+    uint64_t now = feet_now();
+    enum membership membership;
+    bool stay_out;
+
+    get_membership(group, &membership, &stay_out);
+    if (membership == MEMBERSHIP_OUT && !stay_out && now >= join_at(group))
+        return join(group);
+    if (membership == MEMBERSHIP_LEAVE && now >= group->act_at)
+        return leave(group);
+    if (membership == MEMBERSHIP_LEAVING && now >= group->left_at + CONFIRM_PATIENCE) {
+        log_error("corosync does not confirm that group %s was left", group->name);
+        return -ETIMEDOUT;
+    }
+    return 0;
+}
+
+uint64_t group_deadline(struct group *group)
+{
+    enum membership membership;
+    bool stay_out;
+    uint64_t at = UINT64_MAX;
+
+    get_membership(group, &membership, &stay_out);
+    switch (membership) {
+    case MEMBERSHIP_OUT:
+        return stay_out ? UINT64_MAX : join_at(group);
+    case MEMBERSHIP_LEAVE:
+        return group->act_at;
+    case MEMBERSHIP_LEAVING:
+        return group->left_at + CONFIRM_PATIENCE;
+    case MEMBERSHIP_JOINED:
+        return UINT64_MAX;
+    case MEMBERSHIP_MEMBER:
+        pthread_mutex_lock(&group->lock);
+        if (group->outbox.length > 0)
+            at = group->send_at;
+        pthread_mutex_unlock(&group->lock);
+        return at;
+    }
+    return at;
+}
+
+/* --- The connection --- */
+
+/* How much of the socket's send buffer announcements may take: well below the end. */
+static int find_socket_room(int fd)
+{
+    int size = 0;
+    socklen_t length = sizeof(size);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) < 0)
+        return 0;
+    return size / 2;
+}
+
+int group_open(struct group *group)
+{
+    cpg_model_v1_data_t model = {
+        .model = CPG_MODEL_V1,
+        .cpg_deliver_fn = delivered,
+        .cpg_confchg_fn = configuration_changed,
+    };
+    cs_error_t result =
+        cpg_model_initialize(&group->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
+
+    if (result != CS_OK)
+        return -ENOTCONN;
+    group->open = true;
+    group->self.pid = (uint32_t)getpid();
+    result = cpg_local_get(group->handle, &group->self.node);
+    if (result == CS_OK)
+        result = cpg_fd_get(group->handle, &group->fd);
+    if (result == CS_OK)
+        result = cpg_max_atomic_msgsize_get(group->handle, &group->size_atomic_max);
+    if (result != CS_OK)
+        return -ENOTCONN;
+    group->socket_room = find_socket_room(group->fd);
+    pthread_mutex_lock(&group->lock);
+    group->membership = MEMBERSHIP_OUT;
+    group->stay_out = false;
+    pthread_mutex_unlock(&group->lock);
+    group->announced = false;
+    group->act_at = 0;
+    return 0;
+}
+
+void group_close(struct group *group)
+{
+    pthread_mutex_lock(&group->lock);
+    bool was_announced = group->announced;
+    group->membership = MEMBERSHIP_OUT;
+    drop_outbox(group);
+    pthread_mutex_unlock(&group->lock);
+    clear_bunch(group);
+    group->announced = false;
+    if (was_announced && feet_enter(group->corosync)) {
+        group->consumer->disconnected(group->consumer);
+        if (group->consumer->run)
+            group->consumer->run(group->consumer);
+        feet_leave(group->corosync);
+    }
+    if (group->open)
+        cpg_finalize(group->handle);
+    group->open = false;
+}
+
+/* True once corosync has told of a configuration without this node. */
+static bool is_out(struct group *group)
+{
+    bool out = false;
+
+    for (guint i = 0; i < group->deliveries->len && !out; i++) {
+        const struct delivery *delivery = &g_array_index(group->deliveries, struct delivery, i);
+        out = is_configuration(delivery) && !has_member(delivery, group->self);
+    }
+    clear_bunch(group);
+    return out;
+}
+
+void group_say_farewell(struct group *group)
+{
+    uint64_t end = feet_now() + FAREWELL_PATIENCE;
+    struct pollfd fd = {.fd = group->fd, .events = POLLIN};
+    struct cpg_name name;
+    cs_error_t result;
+
+    if (!group->open)
+        return;
+    while ((result = cpg_leave(group->handle, group_cpg_name(group, &name))) == CS_ERR_TRY_AGAIN &&
+           feet_now() < end)
+        poll(NULL, 0, (int)PAUSE_MIN * 10);
+    while (result == CS_OK && feet_now() < end && !is_out(group)) {
+        poll(&fd, 1, (int)PAUSE_MAX);
+        if (group_gather(group, 1))
+            break;
+    }
+}
+
+void group_init(struct group *group, struct corosync *corosync, enum machine_group which,
+                struct group_consumer *consumer)
+{
+    group->transport = (struct transport){.multicast = group_multicast, .leave = group_leave};
+    group->corosync = corosync;
+    group->consumer = consumer;
+    group->name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
+    group->name_size = (uint32_t)strlen(group->name) + 1;
+    group->membership = MEMBERSHIP_OUT;
+    group->deliveries = g_array_new(FALSE, FALSE, sizeof(struct delivery));
+    group->pause = PAUSE_MIN;
+    g_queue_init(&group->outbox);
+    pthread_mutex_init(&group->lock, NULL);
+}
+
+void group_clear(struct group *group)
+{
+    drop_outbox(group);
+    clear_bunch(group);
+    g_array_unref(group->deliveries);
+    pthread_mutex_destroy(&group->lock);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files that talk to corosync share among themselves. */
+#ifndef PMXCFS_CLUSTER_FEET_H
+#define PMXCFS_CLUSTER_FEET_H
+
+#include <corosync/cmap.h>
+#include <corosync/cpg.h>
+#include <corosync/quorum.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "cluster/corosync.h"
+
+/* Where this node stands with a group. */
+enum membership {
+    MEMBERSHIP_OUT,     /* not joined; will be, unless stay_out */
+    MEMBERSHIP_JOINED,  /* corosync took the join; no configuration with this node yet */
+    MEMBERSHIP_MEMBER,  /* messages can be sent */
+    MEMBERSHIP_LEAVE,   /* is to be left */
+    MEMBERSHIP_LEAVING, /* corosync took the leave; no configuration without this node yet */
+};
+
+/* What cpg told, in order, until a bunch of it is handed on. */
+struct delivery {
+    struct member sender;
+    struct block *message;  /* owned; NULL: a configuration change */
+    struct member *members; /* owned; the members, then those of them that joined */
+    size_t member_count;
+    size_t joined_count;
+};
+
+/* A message that waits to be sent. */
+struct outgoing {
+    struct block *message; /* a reference */
+    enum send_kind kind;
+    uint64_t count;
+    uint64_t since; /* milliseconds */
+};
+
+struct group {
+    struct transport transport;
+    struct corosync *corosync;
+    struct group_consumer *consumer;
+    const char *name;
+    uint32_t name_size; /* with the NUL */
+
+    /* The cluster thread's own. */
+    bool open;
+    cpg_handle_t handle;
+    int fd;
+    struct member self;
+    bool announced;     /* connected() was called for the join to come, or made */
+    uint64_t joined_at; /* milliseconds; the last join */
+    uint64_t act_at;    /* when to try to join or leave next */
+    uint64_t left_at;   /* when corosync took the leave */
+    GArray *deliveries; /* struct delivery: the bunch */
+    size_t delivery_bytes;
+
+    /* Under the lock, which is held for no call that waits for corosync. The handle is used for
+     * sending by whoever holds it in MEMBERSHIP_MEMBER. */
+    pthread_mutex_t lock;
+    enum membership membership;
+    bool stay_out;
+    bool stopped;  /* nothing is sent any more */
+    GQueue outbox; /* struct outgoing */
+    size_t outbox_bytes;
+    uint64_t progress;        /* when a message was last sent */
+    uint64_t send_at;         /* when to try again */
+    uint64_t pause;           /* milliseconds between tries */
+    int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
+    uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+};
+
+enum { GROUP_COUNT = 2 };
+
+struct corosync {
+    struct corosync_options options;
+    struct group groups[GROUP_COUNT]; /* by enum machine_group */
+
+    pthread_t thread;
+    bool started;
+    bool abandoned; /* under `calls`: nobody may be called any more */
+    atomic_bool stopping;
+    int wake; /* eventfd */
+
+    /* Held while consumers and the listener are called. */
+    pthread_mutex_t calls;
+
+    /* The cluster thread's own. */
+    bool connected;
+    bool absence_logged;
+    uint64_t connect_at;
+    uint64_t verify_at;
+    bool quorum_open;
+    quorum_handle_t quorum;
+    int quorum_fd;
+    bool quorum_changed; /* `quorate` is news */
+    bool quorate;
+    bool cmap_open;
+    cmap_handle_t cmap;
+    int cmap_fd;
+    bool nodes_changed;
+};
+
+uint64_t feet_now(void); /* milliseconds, never goes back */
+void feet_wake(struct corosync *corosync);
+
+/* Begins and ends a row of calls of consumers; false: there must be none. */
+bool feet_enter(struct corosync *corosync);
+void feet_leave(struct corosync *corosync);
+
+/* The functions below: cluster thread only. Those that give an int: 0, or a negative errno, which
+ * means that the connection to corosync is of no more use. */
+
+/* cpg.c */
+void group_init(struct group *group, struct corosync *corosync, enum machine_group which,
+                struct group_consumer *consumer);
+void group_clear(struct group *group);
+int group_open(struct group *group);
+void group_close(struct group *group);
+int group_manage(struct group *group);            /* joins, leaves */
+int group_gather(struct group *group, int limit); /* takes a bunch of what cpg has to tell */
+void group_hand_on(struct group *group);          /* calls the consumer for the bunch, then run() */
+int group_flush(struct group *group);             /* sends what waits */
+uint64_t group_deadline(struct group *group);     /* when to come back at the latest */
+void group_stop_sending(struct group *group);     /* any thread */
+void group_say_farewell(struct group *group);     /* leaves for good; waits a little for it */
+
+/* quorum.c */
+int quorum_open(struct corosync *corosync);
+void quorum_close(struct corosync *corosync);
+int quorum_poll(struct corosync *corosync); /* updates `quorate`, if there is anything to read */
+
+/* cmap.c */
+int nodes_open(struct corosync *corosync);
+void nodes_close(struct corosync *corosync);
+int nodes_poll(struct corosync *corosync);
+int nodes_tell(struct corosync *corosync); /* reads the node list, tells the listener */
+
+#endif
