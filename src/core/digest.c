@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-#define FIELDS_SIZE 32u /* version, writer, mtime, size, type, parent */
+#define FIELDS_SIZE 29u /* version, writer, mtime, size, type (one byte), parent */
 
 static EVP_MD_CTX *hash_begin(void)
 {
@@ -41,8 +41,8 @@ static void hash_entry(EVP_MD_CTX *hash, const struct entry *entry)
     put_le32(fields + 8, entry->writer);
     put_le32(fields + 12, entry->mtime);
     put_le32(fields + 16, entry->size);
-    put_le32(fields + 20, entry->type);
-    put_le64(fields + 24, entry->parent);
+    fields[20] = entry->type;
+    put_le64(fields + 21, entry->parent);
     EVP_DigestUpdate(hash, fields, sizeof(fields));
     EVP_DigestUpdate(hash, entry->name, entry->name_length);
     if (entry->content)
@@ -56,7 +56,7 @@ static void hash_root(EVP_MD_CTX *hash, const struct root *root)
     put_le64(fields, root->version);
     put_le32(fields + 8, root->writer);
     put_le32(fields + 12, root->mtime);
-    put_le32(fields + 20, ENTRY_DIRECTORY);
+    fields[20] = ENTRY_DIRECTORY;
     EVP_DigestUpdate(hash, fields, sizeof(fields));
 }
 
