@@ -68,7 +68,7 @@ static void reply_success(struct request *request)
     }
 }
 
-void request_answer(struct request *request, int result)
+void request_finish(struct request *request, int result)
 {
     request_forget_interrupt(request);
     if (result)
@@ -83,7 +83,7 @@ void request_answer(struct request *request, int result)
 
 static void answer(struct caller *caller, int result)
 {
-    request_answer(container_of(caller, struct request, caller), result);
+    request_finish(container_of(caller, struct request, caller), result);
 }
 
 static struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
@@ -106,7 +106,7 @@ static void submit(struct request *request, struct change *change)
     struct mount *mount = request->mount;
 
     if (!request->path) {
-        request_answer(request, -ENOENT);
+        request_finish(request, -ENOENT);
         return;
     }
     request_watch_interrupt(request);
@@ -169,7 +169,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
     struct request *request = request_new(req, REQUEST_OTHER, child_path(mount, parent, name));
     g_autofree char *to = child_path(mount, new_parent, new_name);
     if (!to) {
-        request_answer(request, -ENOENT);
+        request_finish(request, -ENOENT);
         return;
     }
     change.to = to;

@@ -178,7 +178,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name);
 /* Answers and frees; exactly once. */
-void request_answer(struct request *request, int result);
+void request_finish(struct request *request, int result);
 
 /* interrupt.c */
 int interrupt_watch_start(struct mount *mount);

@@ -142,7 +142,7 @@ static void *watch_interrupts(void *context)
         g_autoptr(GPtrArray) dying = take_dying(mount);
         pthread_mutex_unlock(&mount->interrupted_lock);
         for (guint i = 0; i < dying->len; i++)
-            request_answer(dying->pdata[i], -EINTR);
+            request_finish(dying->pdata[i], -EINTR);
         pthread_mutex_lock(&mount->interrupted_lock);
         if (!mount->end_watch)
             wait_for_interrupts(mount);
