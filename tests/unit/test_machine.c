@@ -1146,6 +1146,34 @@ static void failing(void **state)
     assert_false(machine_next(fixture.machine, &action));
 }
 
+/* Own are the messages of this very process, not of another one on the same node. */
+static void own_messages(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+
+    (void)state;
+    become_synced(&fixture);
+    deliver_normal(&fixture, B, 1);
+    deliver_normal(&fixture, (struct member){B.node, B.pid + 1}, 1);
+    deliver_normal(&fixture, (struct member){B.node + 1, B.pid}, 1);
+    CHECK(&fixture, "apply(2:1)* apply(2:1) apply(3:1)");
+}
+
+static void abandoning(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    struct block *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, NULL, 0);
+
+    (void)state;
+    become_synced(&fixture);
+    machine_deliver(fixture.machine, A, message, NOW); /* its action is dropped */
+    machine_abandon(fixture.machine, "no hope");
+    drain(&fixture);
+    CHECK(&fixture, "error out");
+    CHECK_MODE(&fixture, MODE_ERROR);
+    block_unref(message);
+}
+
 /* An order to leave that waits is not dropped by one more failure. */
 static void failing_while_leaving(void **state)
 {
@@ -1236,6 +1264,50 @@ static void kept_messages_are_bounded(void **state)
     become_updating(&fixture);
     complete(&fixture);
     CHECK(&fixture, "commit(0) synced!");
+}
+
+/* The same message from A, again and again. */
+static void keep_much(struct fixture *fixture, struct block *message, unsigned times)
+{
+    for (unsigned i = 0; i < times; i++)
+        deliver(fixture, A, block_ref(message));
+}
+
+/* What was kept is counted no longer when it is gone, however it went: else a long life would end
+ * in leaving for nothing. */
+static void kept_messages_are_counted_down(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    struct block *content = block_new(1048576);
+    struct entry *entry = entry_new(2, 0, ENTRY_FILE, "f", 1, content, 1048576);
+    struct block *update = wire_build_update(&round_epoch, NOW, entry, NULL);
+    struct block *normal =
+        wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, content->data, 1048576);
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        become_updating(&fixture); /* the round before is forgotten */
+        keep_much(&fixture, update, 150);
+        keep_much(&fixture, normal, 150); /* the sync queue */
+        CHECK(&fixture, "");
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        become_updating(&fixture); /* the round before was committed */
+        keep_much(&fixture, update, 300);
+        complete(&fixture);
+        CHECK(&fixture, "commit(300) synced!");
+        start_round(&fixture); /* the queue is resent */
+        keep_much(&fixture, normal, 300);
+        change_members(&fixture, "ABC", "C");
+        assert_int_equal(machine_queued(fixture.machine), 0);
+    }
+    become_updating(&fixture);
+    keep_much(&fixture, update, 600);
+    CHECK(&fixture, "error leave");
+    block_unref(normal);
+    block_unref(update);
+    entry_unref(entry);
+    block_unref(content);
 }
 
 /* Verification */
@@ -1337,6 +1409,26 @@ static void verification_of_another(void **state)
     CHECK(&fixture, "");
     deliver_verify(&fixture, 5, other_digest);
     CHECK(&fixture, "error leave");
+}
+
+/* Another's request is no answer to one's own, and what it asks for is sent by the other. */
+static void verification_crossing(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, A);
+
+    (void)state;
+    become_synced(&fixture);
+    ask(&fixture);
+    CHECK(&fixture, "request(1)");
+    deliver_request(&fixture, B, 1);
+    compute(&fixture);
+    CHECK(&fixture, "checksum");
+    ask(&fixture);
+    CHECK(&fixture, "");
+    deliver_request(&fixture, A, 1);
+    compute(&fixture);
+    ask(&fixture);
+    CHECK(&fixture, "checksum verify(1) request(2)");
 }
 
 static void verification_is_forgotten(void **state)
@@ -1630,14 +1722,18 @@ int main(void)
         cmocka_unit_test(strangers),
         cmocka_unit_test(newer_protocol),
         cmocka_unit_test(older_protocol),
+        cmocka_unit_test(own_messages),
         cmocka_unit_test(failing),
+        cmocka_unit_test(abandoning),
         cmocka_unit_test(failing_while_leaving),
         cmocka_unit_test(beyond),
         cmocka_unit_test(restarting),
         cmocka_unit_test(kept_messages_are_bounded),
+        cmocka_unit_test(kept_messages_are_counted_down),
         cmocka_unit_test(verification_asked_for),
         cmocka_unit_test(verification_by_lowest_alone),
         cmocka_unit_test(verification_of_another),
+        cmocka_unit_test(verification_crossing),
         cmocka_unit_test(verification_is_forgotten),
         cmocka_unit_test(malformed_verification),
         cmocka_unit_test(status_round),
