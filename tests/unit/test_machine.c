@@ -23,6 +23,9 @@ static const struct epoch round_epoch = {7, 70, 1, 10};
 
 #define NOW 1000u
 
+/* What ACTION_CHECKSUM is answered with. */
+static const uint8_t some_digest[DIGEST_SIZE] = "a checksum of thirty-two bytes.";
+
 /* A machine, and what it did since it was last looked at, one word for each action:
  *   start(E)          SYNC_START with epoch counter E   state(E/N)  SEND_STATE, epoch E of node N
  *   resend(N:C)       message C of node N once more     updates(I,I) SEND_UPDATES of these inodes
@@ -80,6 +83,7 @@ static void trace_send(GString *trace, const struct action *action)
         break;
     case MESSAGE_VERIFY:
         assert_int_equal(header.body_size, 40);
+        assert_memory_equal(header.body + 8, some_digest, DIGEST_SIZE);
         g_string_append_printf(trace, "verify(%u) ", (unsigned)get_le64(header.body));
         break;
     default:
@@ -1229,6 +1233,7 @@ static void restarting(void **state)
     become_updating(&fixture);
     deliver_normal(&fixture, A, 1);
     deliver_normal(&fixture, B, 1);
+    machine_configuration(fixture.machine, &B, 1, NULL, 0, NOW); /* its actions are not done */
     machine_restart(fixture.machine, C);
     drain(&fixture);
     CHECK(&fixture, "");
@@ -1312,7 +1317,6 @@ static void kept_messages_are_counted_down(void **state)
 
 /* Verification */
 
-static const uint8_t some_digest[DIGEST_SIZE] = "a checksum of thirty-two bytes.";
 static const uint8_t other_digest[DIGEST_SIZE] = "another one of thirty-two bytes";
 
 static void deliver_verify(struct fixture *fixture, uint64_t id, const uint8_t *digest)
