@@ -80,7 +80,8 @@ class Daemon:
     def launch(self, *options):
         """Starts it in the foreground, waits for nothing."""
         assert self.pid is None, "it runs already"
-        self.log_start = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+        with open(self.log, "ab") as file:
+            self.log_start = file.tell()
         self.pid = self.namespace.spawn(self.command("--foreground", *options), self.log, self.environment(), cwd="/")
         return self
 
