@@ -189,7 +189,7 @@ class Cluster:
 
     def __init__(self, directory, count=3, options=()):
         self.directory = str(directory)
-        self.options = ["--rejoin-delay", "1", *options]
+        self.options = list(options)
         self.version = 1
         self.nodes = []
         self.switch = Switch()
@@ -215,6 +215,19 @@ class Cluster:
             node.start()
         self.wait_settled()
         return self
+
+    def repair(self):
+        """Brings back what a test took away: links, processes."""
+        for node in self.nodes:
+            node.mend()
+            if node.corosync is not None and node.namespace.wait(node.corosync, 0.001) is not None:
+                node.corosync = None
+            if node.corosync is not None:
+                node.signal_corosync(signal.SIGCONT)
+            if node.daemon.pid is None:
+                node.daemon.start()
+            if node.corosync is None:
+                node.start_corosync()
 
     def wait_settled(self, nodes=None, quorate=True):
         """Waits until these nodes (all) see each other, agree on quorum, and have equal databases."""

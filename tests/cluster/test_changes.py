@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes on all nodes at the same time: one order, one result, on every node."""
+
+import errno
+import time
+
+from load import Load
+
+from harness import wait_for
+
+MIXED = """
+import errno, random
+chance = random.Random(seed)
+allowed = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR, errno.EACCES)
+for i in range(count):
+    a, b = ("%s/%s" % (folder, chance.choice("abcdefgh")) for _ in range(2))
+    try:
+        kind = chance.randrange(6)
+        if kind < 2:
+            fd = os.open(a, os.O_CREAT | os.O_WRONLY | chance.choice((0, os.O_TRUNC, os.O_APPEND)))
+            os.write(fd, bytes(chance.choices(range(256), k=chance.randrange(3000))))
+            os.close(fd)
+        elif kind == 2:
+            os.mkdir(a)
+        elif kind == 3:
+            os.rename(a, b)
+        elif kind == 4:
+            os.truncate(a, chance.randrange(5000))
+        else:
+            os.rmdir(a) if os.path.isdir(a) else os.unlink(a)
+    except OSError as error:
+        if error.errno not in allowed:
+            raise
+"""
+
+TAKE_GUEST = """
+time.sleep(max(0, at - time.time()))
+try:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+    result = 0
+except OSError as error:
+    result = error.errno
+"""
+
+
+def test_same_names_on_all_nodes(cluster, folder):
+    """Any operations, on few names, by all nodes at once: the databases are equal afterwards."""
+    calls = [
+        node.daemon.worker().start("execute", MIXED, {"folder": node.path(folder), "seed": seed, "count": 300})
+        for seed, node in enumerate(cluster)
+    ]
+    for call in calls:
+        call.result()
+    cluster.wait_equal()
+    listing = [node.os.walk(node.path(folder)) for node in cluster]
+    assert listing[0] == listing[1] == listing[2]
+
+
+def test_own_names_on_all_nodes(cluster, folder):
+    """Nothing that was acknowledged anywhere is missing anywhere."""
+    load = Load(cluster, folder, pause=0)
+    for node in cluster:
+        load.wait_progress(node, 100)
+    acknowledged = load.end()
+    cluster.wait_equal()
+    for node in cluster:
+        for names in acknowledged.values():
+            assert load.check(node, names) == []
+
+
+def test_acknowledged_is_seen_here_at_once(cluster, folder):
+    """What a node has had acknowledged is in its own tree and database when the call returns."""
+    node = cluster[2]
+    for i in range(20):
+        node.write("%s/f%d" % (folder, i), b"%d" % i)
+        assert node.read("%s/f%d" % (folder, i)) == b"%d" % i
+        assert any(row[6] == "f%d" % i and row[7] == b"%d" % i for row in node.rows())
+
+
+def test_changes_show_on_other_nodes(cluster, folder):
+    """Content, attributes and names that were read before are not stale when they have changed."""
+    writer, reader = cluster[1], cluster[3]
+    for i in range(20):
+        writer.write(folder + "/file", b"%d" % i * (i + 1))
+        wait_for(lambda: reader.exists(folder + "/file") and reader.read(folder + "/file") == b"%d" % i * (i + 1),
+                 "the new content is on the other node")
+        assert reader.os.stat(reader.path(folder + "/file")).st_size == len(b"%d" % i) * (i + 1)
+
+
+def test_one_guest_id_on_two_nodes(cluster, folder):
+    """Two nodes create the same guest at the same moment: one gets it, the other is told so."""
+    for node in cluster:
+        for path in ("nodes", "nodes/" + node.name, "nodes/" + node.name + "/qemu-server"):
+            if not cluster[1].exists(path):
+                cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
+    workers = [cluster[number].daemon.worker() for number in (2, 3)]
+    outcomes = set()
+    for guest in range(1000, 1040):
+        at = time.time() + 0.02
+        calls = []
+        for worker, node in zip(workers, (cluster[2], cluster[3])):
+            path = node.path("nodes/%s/qemu-server/%d.conf" % (node.name, guest))
+            calls.append(worker.start("execute", TAKE_GUEST, {"path": path, "at": at}))
+        results = [call.result() for call in calls]
+        assert sorted(results) == [0, errno.EEXIST], "guest %d: %s" % (guest, results)
+        outcomes.add(results.index(0))
+    rows = cluster.wait_equal()
+    names = [row[6] for row in rows if row[6].endswith(".conf") and row[6][0] == "1"]
+    assert len(names) == len(set(names)) == 40
+
+
+def test_exclusive_creation(cluster, folder):
+    """Of three nodes that create one name with O_EXCL at once, exactly one succeeds."""
+    workers = [node.daemon.worker() for node in cluster]
+    for i in range(30):
+        at = time.time() + 0.02
+        calls = [
+            worker.start("execute", TAKE_GUEST, {"path": node.path("%s/x%d" % (folder, i)), "at": at})
+            for worker, node in zip(workers, cluster)
+        ]
+        assert sorted(call.result() for call in calls) == [0, errno.EEXIST, errno.EEXIST]
+    cluster.wait_equal()
+
+
+def test_lock_of_a_dead_owner(cluster, folder):
+    """A lock whose owner is gone is not to be had before its life is over, and then it is."""
+    owner, other = cluster[3], cluster[1]
+    if not other.exists("priv"):
+        other.os.mkdir(other.path("priv"))
+    if not other.exists("priv/lock"):
+        other.os.mkdir(other.path("priv/lock"))
+    lock = "priv/lock/" + folder
+    begin = time.monotonic()
+    owner.os.mkdir(owner.path(lock))
+    owner.end()
+    wait_for(lambda: other.online() == ["node1", "node2"] and other.is_quorate(), "the owner's death is noticed")
+
+    def take():
+        try:
+            other.os.mkdir(other.path(lock))
+            return True
+        except FileExistsError:
+            pass
+        try:
+            other.os.utime(other.path(lock), (0, 0))
+        except OSError as error:
+            assert error.errno in (errno.EACCES, errno.ENOENT)
+        time.sleep(0.2)
+        return False
+
+    wait_for(take, "the lock is given to another")
+    assert time.monotonic() - begin >= 3, "the lock was given away before its life was over"
+    # Held now, it is renewed by its new owner, and by nobody else.
+    other.os.utime(other.path(lock))
+    try:
+        cluster[2].os.utime(cluster[2].path(lock))
+        raise AssertionError("a lock was renewed by a node that does not hold it")
+    except PermissionError:
+        pass
+    other.os.rmdir(other.path(lock))
+
+
+def test_guests_of_a_dead_node(cluster, folder):
+    """The guests of a node that died are taken over with mv, and it does not get them back."""
+    for node in cluster:
+        for path in ("nodes", "nodes/" + node.name, "nodes/" + node.name + "/lxc"):
+            if not cluster[1].exists(path):
+                cluster[1].os.mkdir(cluster[1].path(path))
+    dead, heir = cluster[3], cluster[1]
+    ids = range(2000, 2010)
+    for guest in ids:
+        dead.write("nodes/node3/lxc/%d.conf" % guest, b"cores: %d\n" % guest)
+    cluster.wait_equal()
+    dead.end()
+    wait_for(lambda: heir.online() == ["node1", "node2"], "the death is noticed")
+    source, target = heir.path("nodes/node3/lxc"), heir.path("nodes/node1/lxc/")
+    heir.daemon.run(["sh", "-ec", "mv %s/20*.conf %s" % (source, target)], check=True)
+    dead.start()
+    cluster.wait_settled()
+    for guest in ids:
+        assert dead.read("nodes/node1/lxc/%d.conf" % guest) == b"cores: %d\n" % guest
+        assert not dead.exists("nodes/node3/lxc/%d.conf" % guest)
