@@ -63,7 +63,7 @@ def bench_writers(bench, rows):
                 continue
             bench.progress(rows[name].title)
             out = checked(daemons[0].run(
-                [bench.program("workload"), "-r", str(bench.rounds), "-d", "2", "-o", work,
+                [bench.program("workload"), "-r", str(bench.start_rounds), "-o", work,
                  "ours=" + daemons[0].mountpoint], timeout=600))
             rows[name].values += [in_unit(rows[name], line["seconds"]) for line in lines_of(out)]
         for daemon in daemons:

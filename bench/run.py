@@ -36,9 +36,9 @@ class Bench:
     def __init__(self, arguments, directory):
         self.directory = directory
         self.quick = arguments.quick
-        self.rounds = 3 if arguments.quick else arguments.rounds
+        self.rounds = 5 if arguments.quick else arguments.rounds
         self.cluster_rounds = 1 if arguments.quick else 3
-        self.divisor = 4 if arguments.quick else 1
+        self.start_rounds = 3 if arguments.quick else 7
         self.idle_seconds = 60 if arguments.quick else 300
         self.options = arguments.option
         self.start = time.monotonic()
@@ -62,7 +62,7 @@ def parse():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these rows (all, with a common start)")
     parser.add_argument("--list", action="store_true", help="list the rows' names")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and 1 minute of idle cluster")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of the work on one node (7)")
+    parser.add_argument("--rounds", type=int, default=21, help="rounds of the work on one node (21)")
     parser.add_argument("--directory", default="/var/tmp", help="where databases are; must be on a disk (/var/tmp)")
     parser.add_argument("--option", action="append", default=[], metavar="OPTION",
                         help="one more option for the daemons, as --option=--durability=full")

@@ -42,7 +42,7 @@ def bench_mount(bench, rows):
         for name in rows:
             bench.progress(rows[name].title)
             out = checked(daemon.run(
-                [bench.program("workload"), "-r", str(bench.rounds), "-d", str(bench.divisor), "-o", name,
+                [bench.program("workload"), "-r", str(bench.rounds), "-o", name,
                  "tmpfs=/mnt/tmpfs", "null=/mnt/null", "ours=" + daemon.mountpoint], timeout=600))
             for line in lines_of(out):
                 values = rows[name].values if line["target"] == "ours" else rows[name].limits
@@ -71,7 +71,7 @@ def measure_start(bench, row, daemon):
     bench.progress(row.title)
     command = daemon.command("--foreground")
     os.makedirs(daemon.run_dir, exist_ok=True)
-    for _ in range(bench.rounds + 1):
+    for _ in range(bench.start_rounds + 1):
         out = checked(daemon.run([bench.program("read_rows"), daemon.database]))
         row.limits.append(lines_of(out)[0]["seconds"])
         out = checked(daemon.run([bench.program("first_answer"), daemon.path(LARGE_PATH)] + command, cwd="/",

@@ -134,6 +134,19 @@ static void run_stat(const struct job *job, unsigned process)
     }
 }
 
+static void list_once(const struct job *job)
+{
+    unsigned found = 0;
+    DIR *directory = opendir(job->directory);
+    if (!directory)
+        fail("opendir %s", job->directory);
+    while (readdir(directory))
+        found++;
+    closedir(directory);
+    if (found < LIST_SIZE)
+        fail("%s lists %u entries", job->directory, found);
+}
+
 static void prepare_list(const struct job *job)
 {
     char path[PATH_MAX];
@@ -142,22 +155,14 @@ static void prepare_list(const struct job *job)
         make_path(path, job, "entry%u", i);
         close(open_file(path, O_WRONLY | O_CREAT));
     }
+    list_once(job);
 }
 
 static void run_list(const struct job *job, unsigned process)
 {
     (void)process;
-    for (unsigned i = 0; i < job->operations; i++) {
-        unsigned found = 0;
-        DIR *directory = opendir(job->directory);
-        if (!directory)
-            fail("opendir %s", job->directory);
-        while (readdir(directory))
-            found++;
-        closedir(directory);
-        if (found < LIST_SIZE)
-            fail("%s lists %u entries", job->directory, found);
-    }
+    for (unsigned i = 0; i < job->operations; i++)
+        list_once(job);
 }
 
 static void remove_list(const struct job *job)
@@ -271,17 +276,17 @@ static void run_dd(const struct job *job, unsigned process)
 }
 
 static const struct work works[] = {
-    {"read", "tmpfs", 100000, 1, prepare_files, run_read, remove_files},
-    {"read4", "tmpfs", 200000, 4, prepare_files, run_read, remove_files},
-    {"stat", "tmpfs", 200000, 1, prepare_files, run_stat, remove_files},
-    {"list", "tmpfs", 500, 1, prepare_list, run_list, remove_list},
-    {"create", "null", 500, 1, prepare_directory, run_create, remove_created},
-    {"rewrite", "null", 1000, 1, prepare_files, run_rewrite, remove_files},
-    {"rename", "null", 500, 1, prepare_files, run_rename, remove_files},
-    {"lock", "null", 500, 1, prepare_lock, run_lock, remove_files},
-    {"write", "null", 2000, 1, prepare_files, run_write, remove_files},
-    {"writers", "null", 8000, PROCESSES_MAX, prepare_files, run_writers, remove_files},
-    {"dd", "null", 2, 1, prepare_files, run_dd, remove_files},
+    {"read", "tmpfs", 20000, 1, prepare_files, run_read, remove_files},
+    {"read4", "tmpfs", 40000, 4, prepare_files, run_read, remove_files},
+    {"stat", "tmpfs", 40000, 1, prepare_files, run_stat, remove_files},
+    {"list", "tmpfs", 200, 1, prepare_list, run_list, remove_list},
+    {"create", "null", 200, 1, prepare_directory, run_create, remove_created},
+    {"rewrite", "null", 400, 1, prepare_files, run_rewrite, remove_files},
+    {"rename", "null", 200, 1, prepare_files, run_rename, remove_files},
+    {"lock", "null", 200, 1, prepare_lock, run_lock, remove_files},
+    {"write", "null", 1000, 1, prepare_files, run_write, remove_files},
+    {"writers", "null", 3200, PROCESSES_MAX, prepare_files, run_writers, remove_files},
+    {"dd", "null", 1, 1, prepare_files, run_dd, remove_files},
 };
 #define WORKS (sizeof(works) / sizeof(works[0]))
 

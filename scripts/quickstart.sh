@@ -38,7 +38,9 @@ mkdir -p "$place"
 build/pmxcfs --local --mountpoint "$pve" --state-dir "$place/state" --run-dir "$place/run" --rrd-dir "$place/rrd" \
     --socket-name pmxcfs-quickstart --nodename alpha --address 192.0.2.10
 
-# Two nodes, their guests, shared configuration, and a lock that somebody holds.
+# Two nodes, their guests, shared configuration, and a lock that somebody holds. The guests may have
+# been moved since the last time, and an id can be used only once.
+rm -f "$pve"/nodes/*/*/100.conf "$pve"/nodes/*/*/101.conf "$pve"/nodes/*/*/200.conf
 mkdir -p "$pve/nodes/alpha/qemu-server" "$pve/nodes/alpha/lxc" "$pve/nodes/beta/qemu-server" "$pve/nodes/beta/lxc"
 cat >"$pve/datacenter.cfg" <<END
 keyboard: de
@@ -85,6 +87,7 @@ cd "$pve"
 show find . -type f -o -type l
 show cat local/qemu-server/100.conf
 show cat .vmlist
+show ls priv/lock
 show ls -l --time-style=long-iso .
 show df .
 cat <<END

@@ -156,6 +156,15 @@ void daemon_request_stop(void)
     kill(getpid(), SIGTERM);
 }
 
+void daemon_leave(const struct last_resort *resort)
+{
+    if (resort->mountpoint)
+        umount2(resort->mountpoint, MNT_DETACH);
+    if (resort->pid_file)
+        unlink(resort->pid_file);
+    _exit(resort->exit_code);
+}
+
 static void *watch_stop(void *data)
 {
     const struct last_resort *resort = data;
@@ -164,11 +173,7 @@ static void *watch_stop(void *data)
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;
     log_warning("the stop takes too long, leaving without the rest");
-    if (resort->mountpoint)
-        umount2(resort->mountpoint, MNT_DETACH);
-    if (resort->pid_file)
-        unlink(resort->pid_file);
-    _exit(resort->exit_code);
+    daemon_leave(resort);
 }
 
 void daemon_begin_stop(const struct last_resort *resort)

@@ -44,4 +44,7 @@ struct last_resort {
  * manager that the daemon stops. */
 void daemon_begin_stop(const struct last_resort *resort);
 
+/* Ends the process now, with what must not be missed and nothing else. */
+_Noreturn void daemon_leave(const struct last_resort *resort);
+
 #endif
