@@ -17,7 +17,7 @@ struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const cha
         .size = size,
         .type = type,
         .content = block_ref(content),
-        .name_length = (uint16_t)name_length,
+        .name_length = (uint32_t)name_length,
     };
     atomic_init(&entry->references, 1);
     memcpy(entry->name, name, name_length);

@@ -28,7 +28,7 @@ struct entry {
     uint8_t digest[DIGEST_SIZE]; /* entry digest; writer only */
     struct block *content;       /* NULL: no bytes. A size without content is a hole of zeros that
                                     is never stored (doc/cluster.md, truncate of an empty file) */
-    uint16_t name_length;        /* bytes without the NUL */
+    uint32_t name_length;        /* bytes without the NUL */
     char name[];
 };
 

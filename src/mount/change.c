@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "core/limits.h"
 #include "mount/internal.h"
@@ -65,43 +66,74 @@ static void reply_success(struct request *request)
     case REQUEST_OTHER:
         fuse_reply_err(request->req, 0);
         break;
+    case REQUEST_LOOKUP:
+        look_up(request->req, request->parent, request->name);
+        break;
+    case REQUEST_TRUNCATE:
+        break;
     }
+}
+
+/* What the truncation that failed leaves behind. Look-ups and late truncations have a pin. */
+static int clean_up(struct request *request, int result)
+{
+    struct mount *mount = request->mount;
+
+    if (result && request->node)
+        truncate_cancel(mount, request->node);
+    if (result && request->kind == REQUEST_TRUNCATE)
+        log_warning("%s: the truncation failed: %s; the old content stays", request->path,
+                    g_strerror(-result));
+    if (request->kind == REQUEST_TRUNCATE || request->kind == REQUEST_LOOKUP)
+        node_unpin(mount, request->node);
+    if (request->names)
+        atomic_fetch_sub(&mount->name_changes, 1);
+    return request->kind == REQUEST_LOOKUP || request->kind == REQUEST_TRUNCATE ? 0 : result;
 }
 
 void request_finish(struct request *request, int result)
 {
-    request_forget_interrupt(request);
+    unwatch_request(request);
+    result = clean_up(request, result);
     if (result)
         result = creation_error(request, result);
     if (result)
         fuse_reply_err(request->req, -result);
     else
         reply_success(request);
+    g_free(request->name);
     g_free(request->path);
     g_free(request);
 }
 
+/* After a change through a node that the file's name does not lead to (one of several), the name
+ * must lead there. */
 static void answer(struct caller *caller, int result)
 {
-    request_finish(container_of(caller, struct request, caller), result);
+    struct request *request = container_of(caller, struct request, caller);
+    bool through_node = request->kind == REQUEST_WRITE || request->kind == REQUEST_SETATTR;
+
+    if (!result && through_node && node_takes_name(request->mount, request->node))
+        invalidate_name_and_finish(request, result, true);
+    else
+        request_finish(request, result);
 }
 
-static struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
+struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
 {
     struct request *request = g_new0(struct request, 1);
 
-    request->mount = mount_of(req);
+    request->mount = req ? mount_of(req) : NULL;
     request->req = req;
     request->kind = kind;
     request->path = path;
-    request->thread = fuse_req_ctx(req)->pid;
+    request->thread = req ? fuse_req_ctx(req)->pid : 0;
     request->caller.answer = answer;
     request->caller.origin = request->mount;
     return request;
 }
 
-/* Sends the change off. Without a path its place is gone. */
-static void submit(struct request *request, struct change *change)
+void request_submit(struct request *request, struct change *change)
 {
     struct mount *mount = request->mount;
 
@@ -109,9 +141,19 @@ static void submit(struct request *request, struct change *change)
         request_finish(request, -ENOENT);
         return;
     }
-    request_watch_interrupt(request);
+    watch_request(request);
     change->path = request->path;
     replica_change(mount->options.replica, change, &request->caller);
+}
+
+/* A change of a name in a directory, whose lock the kernel holds until it is answered. */
+static struct request *name_request_new(fuse_req_t req, enum request_kind kind, char *path)
+{
+    struct request *request = request_new(req, kind, path);
+
+    request->names = true;
+    atomic_fetch_add(&request->mount->name_changes, 1);
+    return request;
 }
 
 /* The path of `name` in a directory; NULL if the directory is gone. */
@@ -119,7 +161,8 @@ static char *child_path(struct mount *mount, fuse_ino_t parent, const char *name
 {
     const struct node *directory = node_of(mount, parent);
     const struct state *state = replica_read_lock(mount->options.replica);
-    char *path = directory->last ? NULL : tree_path_of(state->tree, directory->inode, name);
+    bool gone = node_is_gone(mount, directory);
+    char *path = gone ? NULL : tree_path_of(state->tree, directory->inode, name);
 
     replica_read_unlock(mount->options.replica);
     return path;
@@ -130,7 +173,7 @@ static void change_child(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     struct change change = {.operation = operation};
 
-    submit(request_new(req, kind, child_path(mount_of(req), parent, name)), &change);
+    request_submit(name_request_new(req, kind, child_path(mount_of(req), parent, name)), &change);
 }
 
 /* --- Operations --- */
@@ -166,14 +209,32 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
         fuse_reply_err(req, EINVAL);
         return;
     }
-    struct request *request = request_new(req, REQUEST_OTHER, child_path(mount, parent, name));
+    struct request *request = name_request_new(req, REQUEST_OTHER, child_path(mount, parent, name));
     g_autofree char *to = child_path(mount, new_parent, new_name);
     if (!to) {
         request_finish(request, -ENOENT);
         return;
     }
     change.to = to;
-    submit(request, &change);
+    request_submit(request, &change);
+}
+
+/* Makes a write one change with the truncation before it: the new content from its first byte on.
+ * What is returned holds the data. */
+static uint8_t *join_truncation(struct change *change)
+{
+    uint32_t size = change->offset + change->size;
+    uint8_t *padded = NULL;
+
+    if (change->offset > 0) {
+        padded = g_malloc0(size);
+        memcpy(padded + change->offset, change->data, change->size);
+        change->data = padded;
+    }
+    change->offset = 0;
+    change->size = size;
+    change->truncate = true;
+    return padded;
 }
 
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
@@ -204,8 +265,13 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
         .size = (uint32_t)size,
         .data = (const uint8_t *)data,
     };
+    g_autofree uint8_t *padded = NULL;
     request->size = size;
-    submit(request, &change);
+    request->node = node;
+    request->caller.origin = node;
+    if (truncate_take(mount, node))
+        padded = join_truncation(&change);
+    request_submit(request, &change);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -246,9 +312,11 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
         change.data = zeros = g_malloc0((size_t)size);
     }
     entry_unref(entry);
+    truncate_take(mount, node);
     struct request *request = request_new(req, REQUEST_SETATTR, path);
     request->node = node;
-    submit(request, &change);
+    request->caller.origin = node;
+    request_submit(request, &change);
 }
 
 static void set_mtime(fuse_req_t req, struct node *node, int64_t mtime)
@@ -264,12 +332,13 @@ static void set_mtime(fuse_req_t req, struct node *node, int64_t mtime)
     entry_unref(node_entry(mount, node, &path));
     struct request *request = request_new(req, REQUEST_SETATTR, path);
     request->node = node;
+    request->caller.origin = node;
     if (mtime == 0 && path && path_is_lock(path)) {
-        request_watch_interrupt(request);
+        watch_request(request);
         replica_request_unlock(mount->options.replica, path, &request->caller);
         return;
     }
-    submit(request, &change);
+    request_submit(request, &change);
 }
 
 /* Owner, group and mode cannot be changed; asking for what they are anyway is fine. */
@@ -310,9 +379,14 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
     struct node *node = node_of(mount, ino);
     bool is_entry = node->virtual_name == VIRTUAL_NONE && !node->is_root;
 
-    (void)file;
+    /* The truncation of an open comes without a file and without a time, unlike ftruncate() and
+     * truncate(). */
+    bool opens = to_set == FUSE_SET_ATTR_SIZE && !file && wanted->st_size == 0;
+
     if (!keeps_owner_and_mode(mount, node, wanted, to_set))
         fuse_reply_err(req, EPERM);
+    else if (opens && is_entry)
+        truncate_at_open(req, node);
     else if ((to_set & FUSE_SET_ATTR_SIZE) && is_entry)
         set_size(req, node, wanted->st_size);
     else if ((to_set & FUSE_SET_ATTR_SIZE) && node->virtual_name != VIRTUAL_DEBUG)

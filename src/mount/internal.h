@@ -36,24 +36,35 @@ static inline bool virtual_is_link(enum virtual_name name)
     return name >= VIRTUAL_LOCAL && name <= VIRTUAL_OPENVZ;
 }
 
-/* What the kernel knows under one node id (which is its address; the root's is FUSE_ROOT_ID). A
- * node is an identity: it lives with one entry, serves that entry's last state when it is gone, and
- * ends when the kernel has forgotten it. */
+/* A truncation by an open with O_TRUNC waits for the write that follows, to be one change with it.
+ */
+enum truncation { TRUNCATION_NONE, TRUNCATION_WAITS, TRUNCATION_SENT };
+
+/* What the kernel knows under one node id (which is its address; the root's is FUSE_ROOT_ID): an
+ * identity, with pages and attributes of its own in the kernel. An entry can have several: the one
+ * that its name leads to, and older ones that somebody still has open. Under the table's lock but
+ * for what never changes. */
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root */
     bool is_root;
     uint64_t inode;     /* tree entry */
     struct block *text; /* status file: its content, never another */
-    struct entry *last; /* gone: what it was. Written under the state's exclusive lock */
-    _Atomic uint64_t
-        foreign;      /* milliseconds: when another than this mount last changed it; 0: never */
-    uint64_t lookups; /* the kernel's references; under the table's lock */
-    uint32_t pins;    /* the invalidator's references; under the table's lock */
+    struct node *next;  /* the next node of the same inode */
+    struct entry *kept; /* what it serves instead of the tree's entry: gone, frozen or truncated */
+    bool gone;          /* its entry is deleted, or its number is another's: changes are ENOENT */
+    bool named;         /* the entry's name leads here */
+    enum truncation truncation; /* of an open with O_TRUNC */
+    pid_t opener;               /* truncation: who opened it */
+    uint64_t deadline; /* milliseconds: truncation: it is sent; frozen: it thaws; 0: none */
+    bool listed;       /* among the mount's deadlines, which pin it */
+    uint64_t foreign;  /* milliseconds: when another node last changed the entry; 0: never */
+    uint64_t lookups;  /* the kernel's references */
+    uint32_t pins;     /* our own for a while */
 };
 
 struct node_table {
     pthread_mutex_t lock;
-    GHashTable *by_inode; /* inode → the living node */
+    GHashTable *by_inode; /* inode → the first of its nodes that are not gone */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
 };
@@ -64,11 +75,37 @@ struct notice {
     GPtrArray *foreign; /* effects that this mount did not ask for; counters rise when the kernel
                            knows. NULL: none */
     GPtrArray *own;     /* effects that it asked for, whose counters have risen. NULL: none */
-    bool rebuilt;       /* `foreign` is a synchronisation */
-    bool modes;         /* quorum changed, and all modes with it */
+    struct node
+        *node; /* a node (pinned) whose pages and attributes are to be dropped. NULL: none */
+    struct request
+        *request; /* to be answered with `result` when all before it is done. NULL: none */
+    int result;
+    bool rebuilt; /* `foreign` is a synchronisation */
+    bool modes;   /* quorum changed, and all modes with it */
 };
 
-enum request_kind { REQUEST_OTHER, REQUEST_MKNOD, REQUEST_MKDIR, REQUEST_SETATTR, REQUEST_WRITE };
+/* A thread that tells the kernel things, in order. There are two: dropping pages waits for pages
+ * that a write under way has locked, so that no request may wait for it; dropping a name waits only
+ * for changes of names. */
+struct notifier {
+    struct mount *mount;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t there;
+    struct notice *first;
+    struct notice **last;
+    bool end;
+};
+
+enum request_kind {
+    REQUEST_OTHER,
+    REQUEST_MKNOD,
+    REQUEST_MKDIR,
+    REQUEST_SETATTR,
+    REQUEST_WRITE,
+    REQUEST_LOOKUP,   /* waits for a truncation whose file was closed */
+    REQUEST_TRUNCATE, /* nobody's: a truncation whose time has come */
+};
 
 /* A request that waits for its change. */
 struct request {
@@ -78,9 +115,12 @@ struct request {
     enum request_kind kind;
     pid_t thread;      /* of the caller */
     bool interrupted;  /* it got a signal and is in the list; under interrupted_lock */
-    struct node *node; /* SETATTR */
+    struct node *node; /* SETATTR, WRITE, TRUNCATE (pinned) */
     size_t size;       /* WRITE */
+    bool names;        /* the kernel holds a directory's lock for it */
     char *path;        /* owned */
+    fuse_ino_t parent; /* LOOKUP */
+    char *name;        /* LOOKUP, owned */
 };
 
 #define WORKERS 4
@@ -96,18 +136,21 @@ struct mount {
     atomic_bool stopping;
     bool serving;
 
-    pthread_t invalidator;
-    pthread_mutex_t notice_lock;
-    pthread_cond_t notice_there;
-    struct notice *first_notice;
-    struct notice **last_notice;
-    bool end_invalidator;
+    struct notifier pages; /* drops pages, attributes, and what comes with them */
+    struct notifier names; /* drops names, and finishes requests that waited for that */
 
     pthread_t watch;
-    pthread_mutex_t interrupted_lock;
-    pthread_cond_t interrupted_there;
+    pthread_mutex_t watch_lock;
+    pthread_cond_t watch_there;
     GPtrArray *interrupted; /* struct request whose caller got a signal */
+    GPtrArray *deadlines;   /* struct node, pinned, whose time comes */
+    bool watching;          /* the thread looks again soon by itself */
     bool end_watch;
+
+    /* Requests under way for which the kernel holds a directory's lock. */
+    atomic_uint name_changes;
+    atomic_uint dropping;    /* workers that drop a name */
+    atomic_uint truncations; /* nodes whose truncation waits */
 };
 
 /* nodes.c */
@@ -115,24 +158,50 @@ void node_table_init(struct node_table *table);
 void node_table_destroy(struct node_table *table);
 struct node *node_of(struct mount *mount, fuse_ino_t ino);
 fuse_ino_t node_id(const struct node *node);
-/* The living node of an entry, one look-up more. The caller holds the state's lock. */
+/* The node that an entry's name leads to, one look-up more. The caller holds the state's lock. */
 struct node *node_look_up(struct mount *mount, uint64_t inode);
 struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name);
 void node_forget(struct mount *mount, struct node *node, uint64_t lookups);
-/* The living node of an inode if the kernel knows it, pinned; else NULL. 0 is the root. */
-struct node *node_pin(struct mount *mount, uint64_t inode);
+void node_pin(struct mount *mount, struct node *node);
 void node_unpin(struct mount *mount, struct node *node);
 /* All nodes that the kernel knows, pinned, links and root first. */
 GPtrArray *node_pin_all(struct mount *mount);
 
-/* Another than this mount changed the entry of this inode lately: what the kernel did by itself may
- * not be right. */
-bool node_is_contested(struct mount *mount, uint64_t inode);
+/* The nodes of an inode that the kernel knows (0: the root), pinned; NULL: none. */
+GPtrArray *node_pin_inode(struct mount *mount, uint64_t inode);
 
-/* The entry of a tree node, one reference more: the living one, or the last that it had. `*path`
- * (g_free() it; NULL allowed) is its path, NULL if it is gone. The root gives NULL and the path "".
- */
+/* True if pages or attributes of an inode may be wrong in the kernel although `origin`, a node of
+ * it, asked for the change: there are other nodes of it, or another than this mount changed it
+ * lately. */
+bool node_is_contested(struct mount *mount, uint64_t inode, const struct node *origin);
+
+bool node_is_gone(struct mount *mount, const struct node *node);
+
+/* The name of a node's entry is to lead to the node alone: true if it may lead to another now, and
+ * has to be dropped. */
+bool node_takes_name(struct mount *mount, struct node *node);
+
+/* What a tree node shows: its living entry, or what it keeps; one reference. `*path` (g_free() it;
+ * NULL allowed) is the living entry's path, NULL if it is gone. The root gives NULL and the path
+ * "". */
 struct entry *node_entry(struct mount *mount, const struct node *node, char **path);
+
+/* Both with the table's lock held. */
+void node_set_truncation(struct mount *mount, struct node *node, enum truncation truncation);
+void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline);
+
+/* truncate.c: O_TRUNC waits for the write. */
+/* An open with O_TRUNC of `node`: answers the request. */
+void truncate_at_open(fuse_req_t req, struct node *node);
+/* The waiting truncation of `node`, if there is one, is the caller's now to send. */
+bool truncate_take(struct mount *mount, struct node *node);
+/* It could not be sent: the old content is there again. */
+void truncate_cancel(struct mount *mount, struct node *node);
+/* A look-up found an entry with a waiting truncation whose opener has closed it: true, and the
+ * look-up will be answered when it is done. */
+bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode);
+/* Truncations whose time has come are sent, frozen nodes thaw. `now`: milliseconds. */
+void deadlines_meet(struct mount *mount, uint64_t now);
 
 /* virtual.c */
 enum virtual_name virtual_find(const char *name);
@@ -160,6 +229,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
                 struct fuse_file_info *file);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
+void look_up(fuse_req_t req, fuse_ino_t parent,
+             const char *name); /* without a look at truncations */
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *file);
 /* Fills in what a look-up answers for an entry, and counts the look-up. The caller holds the
  * state's lock. */
 void fill_entry(struct mount *mount, const struct entry *entry, const char *path,
@@ -177,18 +249,30 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
               struct fuse_file_info *file);
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name);
+struct request *request_new(fuse_req_t req, enum request_kind kind, char *path /* taken over */);
+/* Sends the change off; a request without a path is answered ENOENT. */
+void request_submit(struct request *request, struct change *change);
 /* Answers and frees; exactly once. */
 void request_finish(struct request *request, int result);
 
-/* interrupt.c */
-int interrupt_watch_start(struct mount *mount);
-void interrupt_watch_stop(struct mount *mount);
-void request_watch_interrupt(struct request *request);
-void request_forget_interrupt(struct request *request);
+/* watch.c: a thread for what has a time: dying callers, waiting truncations, frozen nodes. */
+void watch_init(struct mount *mount);
+void watch_destroy(struct mount *mount);
+int watch_start(struct mount *mount);
+void watch_stop(struct mount *mount);
+void watch_request(struct request *request); /* before it is submitted */
+void unwatch_request(struct request *request);
+void watch_deadline(struct mount *mount, struct node *node); /* for node_set_deadline() */
+uint64_t watch_now(void);                                    /* milliseconds */
 
 /* invalidate.c */
-int invalidator_start(struct mount *mount);
-void invalidator_stop(struct mount *mount);
+int invalidation_start(struct mount *mount);
+void invalidation_stop(struct mount *mount);
+/* Drops a node's pages and attributes, soon. */
+void invalidate_node(struct mount *mount, struct node *node);
+/* Drops the name of the request's node and finishes the request after that. The writer must not do
+ * this itself: the kernel may hold the directory's lock for a request that waits for the writer. */
+void invalidate_name_and_finish(struct request *request, int result, bool is_writer);
 
 #define CACHE_FOR_EVER 1e9 /* seconds: all that changes is invalidated */
 

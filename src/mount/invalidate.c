@@ -7,31 +7,36 @@
 #include "mount/internal.h"
 #include "status/status.h"
 
-static void drop_content(struct mount *mount, uint64_t inode)
+static void drop_node(struct mount *mount, struct node *node)
 {
-    struct node *node = node_pin(mount, inode);
-
-    if (!node)
-        return;
     fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), 0, 0);
-    node_unpin(mount, node);
 }
 
-/* A name appeared, or leads somewhere else now; the directory's listing goes with it. */
-static void drop_name(struct mount *mount, uint64_t directory, const char *name)
+/* What the kernel holds of an entry, under all nodes but one (NULL: under all). */
+static void drop_content(struct mount *mount, uint64_t inode, const struct node *except)
 {
-    struct node *parent = node_pin(mount, directory);
+    g_autoptr(GPtrArray) nodes = node_pin_inode(mount, inode);
 
-    if (!parent)
-        return;
-    fuse_lowlevel_notify_inval_entry(mount->session, node_id(parent), name, strlen(name));
-    fuse_lowlevel_notify_inval_inode(mount->session, node_id(parent), 0, 0);
-    node_unpin(mount, parent);
+    for (guint i = 0; nodes && i < nodes->len; i++) {
+        if (nodes->pdata[i] != except)
+            drop_node(mount, nodes->pdata[i]);
+        node_unpin(mount, nodes->pdata[i]);
+    }
 }
 
-static void drop_entry_name(struct mount *mount, const struct entry *entry)
+/* What a name leads to; with `listing` it appeared or went, and the directory's listing goes with
+ * it. */
+static void drop_name(struct mount *mount, uint64_t directory, const char *name, bool listing)
 {
-    drop_name(mount, entry->parent, entry->name);
+    g_autoptr(GPtrArray) nodes = node_pin_inode(mount, directory);
+
+    for (guint i = 0; nodes && i < nodes->len; i++) {
+        struct node *parent = nodes->pdata[i];
+        fuse_lowlevel_notify_inval_entry(mount->session, node_id(parent), name, strlen(name));
+        if (listing)
+            drop_node(mount, parent);
+        node_unpin(mount, parent);
+    }
 }
 
 static bool same_name(const struct entry *first, const struct entry *second)
@@ -43,32 +48,40 @@ static void announce(struct mount *mount, const struct effect *effect, bool rebu
 {
     const struct entry *before = effect->before;
     const struct entry *after = effect->after;
+    bool stays = before && after && same_name(before, after) && before->type == after->type;
 
-    if (before && (!after || !same_name(before, after) || (rebuilt && before->type != after->type)))
-        drop_entry_name(mount, before);
-    if (after && (!before || !same_name(before, after)))
-        drop_entry_name(mount, after);
+    if (stays) {
+        /* Its name may lead to a node that goes on showing the old content (nodes.c, freeze). */
+        if (rebuilt || effect->truncated)
+            drop_name(mount, after->parent, after->name, false);
+        drop_content(mount, after->inode, NULL);
+        return;
+    }
+    if (before)
+        drop_name(mount, before->parent, before->name, true);
+    if (after)
+        drop_name(mount, after->parent, after->name, true);
     if (before && after)
-        drop_content(mount, after->inode);
+        drop_content(mount, after->inode, NULL);
 }
 
-static bool is_own(const struct mount *mount, const struct effect *effect)
+static bool is_own(const struct effect *effect)
 {
-    return effect->origin == mount;
+    return effect->origin != NULL;
 }
 
-/* The kernel does by itself what this mount was asked for. Not the new mtime of a renamed entry;
- * and not rightly what others changed at the same time. */
+/* The kernel does by itself what this mount was asked for, under the node that asked. Not the new
+ * mtime of a renamed entry; nor, rightly, what others changed at the same time. */
 static bool needs_own_notice(struct mount *mount, const struct effect *effect)
 {
-    return effect->operation == CHANGE_RENAME ||
-           (effect->after && node_is_contested(mount, effect->after->inode));
+    return effect->after && (effect->operation == CHANGE_RENAME ||
+                             node_is_contested(mount, effect->after->inode, effect->origin));
 }
 
 static void announce_own(struct mount *mount, const struct effect *effect)
 {
-    if (effect->after && needs_own_notice(mount, effect))
-        drop_content(mount, effect->after->inode);
+    if (needs_own_notice(mount, effect))
+        drop_content(mount, effect->after->inode, NULL);
 }
 
 static void tell_status(struct mount *mount, const GPtrArray *effects, bool rebuilt)
@@ -101,6 +114,33 @@ static void drop_attributes(struct mount *mount)
     }
 }
 
+/* Drops the name that leads to the entry of a node. */
+static void drop_name_of(struct mount *mount, const struct node *node)
+{
+    const struct state *state = replica_read_lock(mount->options.replica);
+    struct entry *entry = entry_ref(tree_entry(state->tree, node->inode));
+
+    replica_read_unlock(mount->options.replica);
+    if (entry)
+        drop_name(mount, entry->parent, entry->name, false);
+    entry_unref(entry);
+}
+
+static void carry_out(struct mount *mount, const struct notice *notice)
+{
+    announce_all(mount, notice);
+    if (notice->modes)
+        drop_attributes(mount);
+    if (notice->node) {
+        drop_node(mount, notice->node);
+        node_unpin(mount, notice->node);
+    }
+    if (notice->request) {
+        drop_name_of(mount, notice->request->node);
+        request_finish(notice->request, notice->result);
+    }
+}
+
 static void notice_free(struct notice *notice)
 {
     if (notice->own)
@@ -111,55 +151,52 @@ static void notice_free(struct notice *notice)
 }
 
 /* The next notice, or NULL at the end. With the lock held. */
-static struct notice *take_notice(struct mount *mount)
+static struct notice *take_notice(struct notifier *notifier)
 {
-    while (!mount->first_notice && !mount->end_invalidator)
-        pthread_cond_wait(&mount->notice_there, &mount->notice_lock);
-    struct notice *notice = mount->end_invalidator ? NULL : mount->first_notice;
+    while (!notifier->first && !notifier->end)
+        pthread_cond_wait(&notifier->there, &notifier->lock);
+    struct notice *notice = notifier->end ? NULL : notifier->first;
     if (notice) {
-        mount->first_notice = notice->next;
-        if (!mount->first_notice)
-            mount->last_notice = &mount->first_notice;
+        notifier->first = notice->next;
+        if (!notifier->first)
+            notifier->last = &notifier->first;
     }
     return notice;
 }
 
-static void *invalidate(void *context)
+static void *notify(void *context)
 {
-    struct mount *mount = context;
+    struct notifier *notifier = context;
     struct notice *notice;
 
-    pthread_mutex_lock(&mount->notice_lock);
-    while ((notice = take_notice(mount))) {
-        pthread_mutex_unlock(&mount->notice_lock);
-        if (notice->modes)
-            drop_attributes(mount);
-        else
-            announce_all(mount, notice);
+    pthread_mutex_lock(&notifier->lock);
+    while ((notice = take_notice(notifier))) {
+        pthread_mutex_unlock(&notifier->lock);
+        carry_out(notifier->mount, notice);
         notice_free(notice);
-        pthread_mutex_lock(&mount->notice_lock);
+        pthread_mutex_lock(&notifier->lock);
     }
-    pthread_mutex_unlock(&mount->notice_lock);
+    pthread_mutex_unlock(&notifier->lock);
     return NULL;
 }
 
-static void queue_notice(struct mount *mount, struct notice *notice)
+static void queue_notice(struct notifier *notifier, struct notice *notice)
 {
-    pthread_mutex_lock(&mount->notice_lock);
-    *mount->last_notice = notice;
-    mount->last_notice = &notice->next;
-    pthread_cond_signal(&mount->notice_there);
-    pthread_mutex_unlock(&mount->notice_lock);
+    pthread_mutex_lock(&notifier->lock);
+    *notifier->last = notice;
+    notifier->last = &notice->next;
+    pthread_cond_signal(&notifier->there);
+    pthread_mutex_unlock(&notifier->lock);
 }
 
 /* Takes the effects that this mount did not ask for out of `effects`; NULL: there are none. */
-static GPtrArray *split_foreign(const struct mount *mount, GPtrArray *effects)
+static GPtrArray *split_foreign(GPtrArray *effects)
 {
     GPtrArray *foreign = NULL;
     guint kept = 0;
 
     for (guint i = 0; i < effects->len; i++) {
-        if (is_own(mount, effects->pdata[i])) {
+        if (is_own(effects->pdata[i])) {
             gpointer own = effects->pdata[i];
             effects->pdata[i] = NULL;
             effects->pdata[kept++] = own;
@@ -188,7 +225,7 @@ static bool any_needs_own_notice(struct mount *mount, const GPtrArray *own)
 
 void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt)
 {
-    GPtrArray *foreign = rebuilt ? g_steal_pointer(&effects) : split_foreign(mount, effects);
+    GPtrArray *foreign = rebuilt ? g_steal_pointer(&effects) : split_foreign(effects);
 
     /* The callers of own changes must find the counters raised when they are answered. */
     if (effects && effects->len > 0)
@@ -201,7 +238,7 @@ void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt)
     notice->foreign = foreign;
     notice->own = effects;
     notice->rebuilt = rebuilt;
-    queue_notice(mount, notice);
+    queue_notice(&mount->pages, notice);
 }
 
 void mount_quorum_changed(struct mount *mount)
@@ -209,29 +246,81 @@ void mount_quorum_changed(struct mount *mount)
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->modes = true;
-    queue_notice(mount, notice);
+    queue_notice(&mount->pages, notice);
 }
 
-int invalidator_start(struct mount *mount)
+void invalidate_node(struct mount *mount, struct node *node)
 {
-    mount->last_notice = &mount->first_notice;
-    pthread_mutex_init(&mount->notice_lock, NULL);
-    pthread_cond_init(&mount->notice_there, NULL);
-    return -pthread_create(&mount->invalidator, NULL, invalidate, mount);
+    struct notice *notice = g_new0(struct notice, 1);
+
+    node_pin(mount, node);
+    notice->node = node;
+    queue_notice(&mount->pages, notice);
 }
 
-void invalidator_stop(struct mount *mount)
+/* How many workers may drop names themselves: if all waited for a directory's lock, nobody would
+ * serve the request that it is held for. */
+#define DROPPING_MAX (WORKERS / 2)
+
+void invalidate_name_and_finish(struct request *request, int result, bool is_writer)
 {
-    pthread_mutex_lock(&mount->notice_lock);
-    mount->end_invalidator = true;
-    pthread_cond_signal(&mount->notice_there);
-    pthread_mutex_unlock(&mount->notice_lock);
-    pthread_join(mount->invalidator, NULL);
-    while (mount->first_notice) {
-        struct notice *next = mount->first_notice->next;
-        notice_free(mount->first_notice);
-        mount->first_notice = next;
+    struct mount *mount = request->mount;
+
+    if (!is_writer && atomic_load(&mount->name_changes) == 0) {
+        bool here = atomic_fetch_add(&mount->dropping, 1) < DROPPING_MAX;
+        if (here)
+            drop_name_of(mount, request->node);
+        atomic_fetch_sub(&mount->dropping, 1);
+        if (here) {
+            request_finish(request, result);
+            return;
+        }
     }
-    pthread_cond_destroy(&mount->notice_there);
-    pthread_mutex_destroy(&mount->notice_lock);
+    struct notice *notice = g_new0(struct notice, 1);
+    notice->request = request;
+    notice->result = result;
+    queue_notice(&mount->names, notice);
+}
+
+static int notifier_start(struct notifier *notifier, struct mount *mount)
+{
+    notifier->mount = mount;
+    notifier->last = &notifier->first;
+    pthread_mutex_init(&notifier->lock, NULL);
+    pthread_cond_init(&notifier->there, NULL);
+    return -pthread_create(&notifier->thread, NULL, notify, notifier);
+}
+
+static void notifier_stop(struct notifier *notifier)
+{
+    struct notice *notice;
+
+    pthread_mutex_lock(&notifier->lock);
+    notifier->end = true;
+    pthread_cond_signal(&notifier->there);
+    pthread_mutex_unlock(&notifier->lock);
+    pthread_join(notifier->thread, NULL);
+    while ((notice = notifier->first)) {
+        notifier->first = notice->next;
+        if (notice->node)
+            node_unpin(notifier->mount, notice->node);
+        if (notice->request)
+            request_finish(notice->request, notice->result);
+        notice_free(notice);
+    }
+    pthread_cond_destroy(&notifier->there);
+    pthread_mutex_destroy(&notifier->lock);
+}
+
+int invalidation_start(struct mount *mount)
+{
+    int error = notifier_start(&mount->pages, mount);
+
+    return error ? error : notifier_start(&mount->names, mount);
+}
+
+void invalidation_stop(struct mount *mount)
+{
+    notifier_stop(&mount->names);
+    notifier_stop(&mount->pages);
 }

@@ -48,6 +48,7 @@ static const struct fuse_lowlevel_ops operations = {
     .rmdir = op_unlink,
     .symlink = op_symlink,
     .rename = op_rename,
+    .fsync = op_fsync,
     .link = op_link,
     .open = op_open,
     .opendir = op_open,
@@ -72,6 +73,7 @@ static void make_link_targets(struct mount *mount)
 
 static void free_parts(struct mount *mount)
 {
+    watch_destroy(mount);
     node_table_destroy(&mount->nodes);
     for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
         g_free(mount->link_targets[i]);
@@ -85,6 +87,7 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
 
     mount->options = *options;
     node_table_init(&mount->nodes);
+    watch_init(mount);
     make_link_targets(mount);
     fuse_opt_add_arg(&arguments, "pmxcfs");
     fuse_opt_add_arg(&arguments, "-odefault_permissions,allow_other,nosuid,nodev,fsname=/dev/fuse");
@@ -146,10 +149,10 @@ static void *work(void *context)
 int mount_serve(struct mount *mount)
 {
     struct sigaction action = {.sa_handler = wake};
-    int error = invalidator_start(mount);
+    int error = invalidation_start(mount);
 
     if (!error)
-        error = interrupt_watch_start(mount);
+        error = watch_start(mount);
     sigaction(WAKE_SIGNAL, &action, NULL);
     for (int i = 0; i < WORKERS && !error; i++) {
         struct worker *worker = g_new(struct worker, 1);
@@ -186,9 +189,9 @@ void mount_free(struct mount *mount)
     if (mount->serving) {
         /* Workers go on answering until the invalidator, which may wait for a request of theirs,
          * has ended. */
-        invalidator_stop(mount);
+        invalidation_stop(mount);
         stop_workers(mount);
-        interrupt_watch_stop(mount);
+        watch_stop(mount);
     }
     fuse_session_destroy(mount->session);
     free_parts(mount);

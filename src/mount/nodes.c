@@ -11,35 +11,41 @@
  * thinks that it has. Any longer time than a change can be under way will do. */
 #define FOREIGN_MILLISECONDS 60000u
 
-static uint64_t now_milliseconds(void)
-{
-    return (uint64_t)g_get_monotonic_time() / 1000;
-}
+/* How long whoever has a file open goes on reading its old content when it was replaced in one
+ * step: long enough to read 1 MiB to its end, so that nobody reads half of the old and half of the
+ * new. */
+#define FROZEN_MILLISECONDS 500u
 
 void node_table_init(struct node_table *table)
 {
     pthread_mutex_init(&table->lock, NULL);
     table->by_inode = g_hash_table_new(g_direct_hash, g_direct_equal);
-    table->root = (struct node){.virtual_name = VIRTUAL_NONE, .is_root = true, .lookups = 1};
+    table->root =
+        (struct node){.virtual_name = VIRTUAL_NONE, .is_root = true, .named = true, .lookups = 1};
 }
 
 static void node_free(struct node *node)
 {
     block_unref(node->text);
-    entry_unref(node->last);
+    entry_unref(node->kept);
     g_free(node);
 }
 
 void node_table_destroy(struct node_table *table)
 {
     GHashTableIter iter;
-    gpointer node;
+    gpointer first;
 
     /* Nodes that are gone but still known to the kernel are not listed anywhere; they end with the
      * process. */
     g_hash_table_iter_init(&iter, table->by_inode);
-    while (g_hash_table_iter_next(&iter, NULL, &node))
-        node_free(node);
+    while (g_hash_table_iter_next(&iter, NULL, &first)) {
+        for (struct node *node = first; node;) {
+            struct node *next = node->next;
+            node_free(node);
+            node = next;
+        }
+    }
     for (int i = 0; i < VIRTUAL_COUNT; i++) {
         if (table->virtuals[i])
             node_free(table->virtuals[i]);
@@ -67,15 +73,63 @@ static struct node *node_new(enum virtual_name name, uint64_t inode)
     return node;
 }
 
+/* --- The nodes of an inode. All with the table's lock held. --- */
+
+static struct node *first_of(const struct node_table *table, uint64_t inode)
+{
+    return g_hash_table_lookup(table->by_inode, KEY(inode));
+}
+
+static void link_node(struct node_table *table, struct node *node)
+{
+    node->next = first_of(table, node->inode);
+    g_hash_table_insert(table->by_inode, KEY(node->inode), node);
+}
+
+static void unlink_node(struct node_table *table, struct node *node)
+{
+    struct node *first = first_of(table, node->inode);
+
+    if (first == node) {
+        if (node->next)
+            g_hash_table_insert(table->by_inode, KEY(node->inode), node->next);
+        else
+            g_hash_table_remove(table->by_inode, KEY(node->inode));
+        return;
+    }
+    while (first && first->next != node)
+        first = first->next;
+    if (first)
+        first->next = node->next;
+}
+
+/* The node that the entry's name leads to. One that shows the entry as it is may take that place;
+ * NULL: there is none. */
+static struct node *named_of(const struct node_table *table, uint64_t inode)
+{
+    struct node *candidate = NULL;
+
+    for (struct node *node = first_of(table, inode); node; node = node->next) {
+        if (node->named)
+            return node;
+        if (!node->kept)
+            candidate = node;
+    }
+    if (candidate)
+        candidate->named = true;
+    return candidate;
+}
+
 struct node *node_look_up(struct mount *mount, uint64_t inode)
 {
     struct node_table *table = &mount->nodes;
 
     pthread_mutex_lock(&table->lock);
-    struct node *node = g_hash_table_lookup(table->by_inode, KEY(inode));
+    struct node *node = named_of(table, inode);
     if (!node) {
         node = node_new(VIRTUAL_NONE, inode);
-        g_hash_table_insert(table->by_inode, KEY(inode), node);
+        node->named = true;
+        link_node(table, node);
     }
     node->lookups++;
     pthread_mutex_unlock(&table->lock);
@@ -108,16 +162,37 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name)
     return node;
 }
 
+void node_set_truncation(struct mount *mount, struct node *node, enum truncation truncation)
+{
+    if (node->truncation == TRUNCATION_WAITS)
+        atomic_fetch_sub(&mount->truncations, 1);
+    if (truncation == TRUNCATION_WAITS)
+        atomic_fetch_add(&mount->truncations, 1);
+    node->truncation = truncation;
+}
+
+void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline)
+{
+    node->deadline = deadline;
+    if (node->listed)
+        return;
+    node->listed = true;
+    node->pins++;
+    watch_deadline(mount, node);
+}
+
+/* --- References --- */
+
 /* Frees a node that nobody refers to any more. With the table's lock held. */
 static void release(struct node_table *table, struct node *node)
 {
     if (node->lookups > 0 || node->pins > 0 || node->is_root)
         return;
-    if (node->virtual_name != VIRTUAL_NONE) {
-        if (table->virtuals[node->virtual_name] == node)
-            table->virtuals[node->virtual_name] = NULL;
-    } else if (g_hash_table_lookup(table->by_inode, KEY(node->inode)) == node) {
-        g_hash_table_remove(table->by_inode, KEY(node->inode));
+    if (node->virtual_name == VIRTUAL_NONE) {
+        if (!node->gone)
+            unlink_node(table, node);
+    } else if (table->virtuals[node->virtual_name] == node) {
+        table->virtuals[node->virtual_name] = NULL;
     }
     node_free(node);
 }
@@ -132,16 +207,11 @@ void node_forget(struct mount *mount, struct node *node, uint64_t lookups)
     pthread_mutex_unlock(&table->lock);
 }
 
-struct node *node_pin(struct mount *mount, uint64_t inode)
+void node_pin(struct mount *mount, struct node *node)
 {
-    struct node_table *table = &mount->nodes;
-
-    pthread_mutex_lock(&table->lock);
-    struct node *node = inode ? g_hash_table_lookup(table->by_inode, KEY(inode)) : &table->root;
-    if (node)
-        node->pins++;
-    pthread_mutex_unlock(&table->lock);
-    return node;
+    pthread_mutex_lock(&mount->nodes.lock);
+    node->pins++;
+    pthread_mutex_unlock(&mount->nodes.lock);
 }
 
 void node_unpin(struct mount *mount, struct node *node)
@@ -154,21 +224,25 @@ void node_unpin(struct mount *mount, struct node *node)
     pthread_mutex_unlock(&table->lock);
 }
 
-bool node_is_contested(struct mount *mount, uint64_t inode)
-{
-    struct node_table *table = &mount->nodes;
-
-    pthread_mutex_lock(&table->lock);
-    struct node *node = g_hash_table_lookup(table->by_inode, KEY(inode));
-    uint64_t foreign = node ? atomic_load(&node->foreign) : 0;
-    pthread_mutex_unlock(&table->lock);
-    return foreign && now_milliseconds() - foreign < FOREIGN_MILLISECONDS;
-}
-
 static void pin_into(GPtrArray *nodes, struct node *node)
 {
     node->pins++;
     g_ptr_array_add(nodes, node);
+}
+
+GPtrArray *node_pin_inode(struct mount *mount, uint64_t inode)
+{
+    struct node_table *table = &mount->nodes;
+    GPtrArray *nodes = NULL;
+
+    pthread_mutex_lock(&table->lock);
+    struct node *node = inode ? first_of(table, inode) : &table->root;
+    if (node)
+        nodes = g_ptr_array_new();
+    for (; node; node = node->next)
+        pin_into(nodes, node);
+    pthread_mutex_unlock(&table->lock);
+    return nodes;
 }
 
 GPtrArray *node_pin_all(struct mount *mount)
@@ -176,7 +250,7 @@ GPtrArray *node_pin_all(struct mount *mount)
     struct node_table *table = &mount->nodes;
     GPtrArray *nodes = g_ptr_array_new();
     GHashTableIter iter;
-    gpointer node;
+    gpointer first;
 
     pthread_mutex_lock(&table->lock);
     for (int i = 0; i < VIRTUAL_COUNT; i++) {
@@ -185,26 +259,64 @@ GPtrArray *node_pin_all(struct mount *mount)
     }
     pin_into(nodes, &table->root);
     g_hash_table_iter_init(&iter, table->by_inode);
-    while (g_hash_table_iter_next(&iter, NULL, &node))
-        pin_into(nodes, node);
+    while (g_hash_table_iter_next(&iter, NULL, &first)) {
+        for (struct node *node = first; node; node = node->next)
+            pin_into(nodes, node);
+    }
     pthread_mutex_unlock(&table->lock);
     return nodes;
+}
+
+bool node_is_contested(struct mount *mount, uint64_t inode, const struct node *origin)
+{
+    struct node_table *table = &mount->nodes;
+    bool contested = false;
+
+    pthread_mutex_lock(&table->lock);
+    for (const struct node *node = first_of(table, inode); node && !contested; node = node->next)
+        contested =
+            node != origin || (node->foreign && watch_now() - node->foreign < FOREIGN_MILLISECONDS);
+    pthread_mutex_unlock(&table->lock);
+    return contested;
+}
+
+bool node_takes_name(struct mount *mount, struct node *node)
+{
+    bool others = false;
+
+    pthread_mutex_lock(&mount->nodes.lock);
+    if (!node->gone) {
+        for (struct node *other = first_of(&mount->nodes, node->inode); other;
+             other = other->next) {
+            others = others || other != node;
+            other->named = other == node && !node->kept;
+        }
+    }
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return others;
+}
+
+bool node_is_gone(struct mount *mount, const struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool gone = node->gone;
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return gone;
 }
 
 struct entry *node_entry(struct mount *mount, const struct node *node, char **path)
 {
     const struct state *state = replica_read_lock(mount->options.replica);
-    struct entry *entry = node->last;
-    char *found = NULL;
+    char *found = node->is_root ? g_strdup("") : NULL;
 
-    if (node->is_root) {
-        found = g_strdup("");
-    } else if (!entry) {
-        entry = tree_entry(state->tree, node->inode);
-        if (entry && path)
-            found = tree_path(state->tree, node->inode);
-    }
-    entry_ref(entry);
+    pthread_mutex_lock(&mount->nodes.lock);
+    struct entry *entry = entry_ref(node->kept);
+    bool gone = node->gone;
+    pthread_mutex_unlock(&mount->nodes.lock);
+    if (!entry && !node->is_root)
+        entry = entry_ref(tree_entry(state->tree, node->inode));
+    if (path && !gone && !node->is_root)
+        found = tree_path(state->tree, node->inode);
     replica_read_unlock(mount->options.replica);
     if (path)
         *path = found;
@@ -213,17 +325,72 @@ struct entry *node_entry(struct mount *mount, const struct node *node, char **pa
     return entry;
 }
 
-/* The node of an entry that goes away keeps what it was. With the state's lock held exclusively. */
-static void end_node(struct node_table *table, struct entry *entry)
-{
-    struct node *node = g_hash_table_lookup(table->by_inode, KEY(entry->inode));
+/* --- What a publication does to nodes; with the state's lock held exclusively, and the table's ---
+ */
 
-    if (!node)
-        return;
+/* The nodes of an entry that goes away keep what it was. */
+static void end_nodes(struct mount *mount, struct entry *entry)
+{
+    struct node_table *table = &mount->nodes;
+    struct node *next;
+
+    for (struct node *node = first_of(table, entry->inode); node; node = next) {
+        next = node->next;
+        node->next = NULL;
+        node->gone = true;
+        node->named = false;
+        node_set_truncation(mount, node, TRUNCATION_NONE);
+        if (!node->kept)
+            node->kept = entry_ref(entry);
+    }
     g_hash_table_remove(table->by_inode, KEY(entry->inode));
-    node->last = entry_ref(entry);
-    /* The invalidator may hold a pin for a moment; it, or the kernel's last forget, frees the node.
-     */
+}
+
+/* Whoever has the old content open reads it to its end. Its name leads to a new node from now on.
+ */
+static void freeze(struct mount *mount, struct node *node, struct entry *before, uint64_t now)
+{
+    node->named = false;
+    if (node->kept)
+        return; /* frozen already, or truncated by its opener */
+    node->kept = entry_ref(before);
+    node_set_deadline(mount, node, now + FROZEN_MILLISECONDS);
+}
+
+/* The node that asked for the change has the kernel's pages as they should be. */
+static void settle_origin(struct mount *mount, struct node *node)
+{
+    if (node->truncation == TRUNCATION_NONE)
+        return;
+    node_set_truncation(mount, node, TRUNCATION_NONE);
+    node->deadline = 0;
+    entry_unref(node->kept);
+    node->kept = NULL;
+}
+
+/* True if readers must see the content change in one step. */
+static bool replaces_content(const struct effect *effect, bool rebuilt)
+{
+    return effect->before->content && effect->before->content != effect->after->content &&
+           (rebuilt || effect->truncated);
+}
+
+static void change_nodes(struct mount *mount, const struct effect *effect, bool rebuilt,
+                         uint64_t now)
+{
+    bool replaced = replaces_content(effect, rebuilt);
+
+    for (struct node *node = first_of(&mount->nodes, effect->before->inode); node;
+         node = node->next) {
+        if (node == effect->origin) {
+            settle_origin(mount, node);
+            continue;
+        }
+        if (!effect->origin)
+            node->foreign = now;
+        if (replaced)
+            freeze(mount, node, effect->before, now);
+    }
 }
 
 static bool has_moved(const struct effect *effect)
@@ -232,28 +399,24 @@ static bool has_moved(const struct effect *effect)
     const struct entry *after = effect->after;
 
     return before->parent != after->parent || before->type != after->type ||
-           g_strcmp0(before->name, after->name) != 0;
+           strcmp(before->name, after->name) != 0;
 }
 
 void mount_publishing(struct mount *mount, const GPtrArray *effects, bool rebuilt)
 {
     struct node_table *table = &mount->nodes;
-    uint64_t now = now_milliseconds();
+    uint64_t now = watch_now();
 
     pthread_mutex_lock(&table->lock);
     for (guint i = 0; i < effects->len; i++) {
         const struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
         if (effect->replaced)
-            end_node(table, effect->replaced);
-        if (before && (!effect->after || (rebuilt && has_moved(effect)))) {
-            end_node(table, before);
-            continue;
-        }
-        struct node *node =
-            before ? g_hash_table_lookup(table->by_inode, KEY(before->inode)) : NULL;
-        if (node && effect->origin != mount)
-            atomic_store(&node->foreign, now);
+            end_nodes(mount, effect->replaced);
+        if (before && (!effect->after || (rebuilt && has_moved(effect))))
+            end_nodes(mount, before);
+        else if (before)
+            change_nodes(mount, effect, rebuilt, now);
     }
     pthread_mutex_unlock(&table->lock);
 }

@@ -51,12 +51,45 @@ static void reply_entry(fuse_req_t req, const struct fuse_entry_param *param)
         node_forget(mount, node_of(mount, param->ino), 1);
 }
 
-void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* With the state's lock held. A directory that is gone has no children. */
+static const struct entry *child_of(struct mount *mount, const struct state *state,
+                                    const struct node *directory, const char *name)
+{
+    return node_is_gone(mount, directory) ? NULL : tree_child(state->tree, directory->inode, name);
+}
+
+void look_up(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct mount *mount = mount_of(req);
     const struct node *directory = node_of(mount, parent);
     struct fuse_entry_param param = {.entry_timeout = CACHE_FOR_EVER};
+
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = child_of(mount, state, directory, name);
+    if (entry) {
+        g_autofree char *path = tree_path(state->tree, entry->inode);
+        fill_entry(mount, entry, path, &param);
+    }
+    replica_read_unlock(mount->options.replica);
+    reply_entry(req, &param);
+}
+
+static uint64_t child_inode(struct mount *mount, const struct node *directory, const char *name)
+{
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = child_of(mount, state, directory, name);
+    uint64_t inode = entry ? entry->inode : 0;
+
+    replica_read_unlock(mount->options.replica);
+    return inode;
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct mount *mount = mount_of(req);
+    const struct node *directory = node_of(mount, parent);
     enum virtual_name virtual_name = directory->is_root ? virtual_find(name) : VIRTUAL_NONE;
+    struct fuse_entry_param param;
 
     if (strlen(name) > NAME_MAX_STORED) {
         fuse_reply_err(req, ENAMETOOLONG);
@@ -67,15 +100,12 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         reply_entry(req, &param);
         return;
     }
-    const struct state *state = replica_read_lock(mount->options.replica);
-    const struct entry *entry =
-        directory->last ? NULL : tree_child(state->tree, directory->inode, name);
-    if (entry) {
-        g_autofree char *path = tree_path(state->tree, entry->inode);
-        fill_entry(mount, entry, path, &param);
+    if (atomic_load(&mount->truncations) > 0) {
+        uint64_t inode = child_inode(mount, directory, name);
+        if (inode && truncate_before_lookup(req, parent, name, inode))
+            return;
     }
-    replica_read_unlock(mount->options.replica);
-    reply_entry(req, &param);
+    look_up(req, parent, name);
 }
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
@@ -192,7 +222,8 @@ static void list_entries(struct mount *mount, struct listing *listing, const str
     const struct entry *entry;
     const struct state *state = replica_read_lock(mount->options.replica);
 
-    while (!directory->last && (entry = tree_next_child(state->tree, directory->inode, after))) {
+    while (!node_is_gone(mount, directory) &&
+           (entry = tree_next_child(state->tree, directory->inode, after))) {
         mode_t mode = entry_is_directory(entry) ? S_IFDIR : S_IFREG;
         bool hidden = directory->is_root && path_is_virtual(entry->name);
         if (!hidden && !list(listing, entry->name, entry->inode, mode,

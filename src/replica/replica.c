@@ -296,8 +296,7 @@ bool replica_end_round(struct replica *replica, uint64_t count, int result)
     return true;
 }
 
-/* Why a change cannot be asked for at all now; 0: it can. */
-static int refusal(const struct replica *replica)
+int replica_refusal(const struct replica *replica)
 {
     if (!atomic_load(&replica->quorate))
         return -EACCES;
@@ -309,7 +308,7 @@ static int refusal(const struct replica *replica)
 void replica_change(struct replica *replica, const struct change *change, struct caller *caller)
 {
     const char *reason = NULL;
-    int error = refusal(replica);
+    int error = replica_refusal(replica);
 
     /* A rename onto itself is done, and must not be sent: it brings other implementations down. */
     if (!error && change->operation == CHANGE_RENAME && g_strcmp0(change->path, change->to) == 0) {
@@ -352,7 +351,7 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         }
     }
     replica_read_unlock(replica);
-    error = refusal(replica);
+    error = replica_refusal(replica);
     if (error) {
         caller->answer(caller, error);
         return;

@@ -91,6 +91,10 @@ struct replica_status {
 };
 void replica_get_status(struct replica *replica, struct replica_status *status);
 
+/* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
+ * (not joined); 0: it can. */
+int replica_refusal(const struct replica *replica);
+
 /* Asks for a change. Any thread; never waits for the group or (unless this thread becomes the
  * writer) the disk. */
 void replica_change(struct replica *replica, const struct change *change, struct caller *caller);

@@ -9,7 +9,8 @@
 
 #include "mount/internal.h"
 
-#define LOOK_INTERVAL_NANOSECONDS 100000000 /* a dying caller waits that much longer */
+#define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
+#define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
 
 /* Signals that do not end a process that has not said anything about them. */
 static uint64_t harmless_signals(void)
@@ -67,6 +68,13 @@ static bool is_dying(pid_t thread)
     return masks.pending & ~(masks.blocked | masks.ignored | masks.caught | harmless_signals());
 }
 
+/* Makes sure that the thread looks soon. With the watch lock held. */
+static void wake_watch(struct mount *mount)
+{
+    if (!mount->watching)
+        pthread_cond_signal(&mount->watch_there);
+}
+
 /* libfuse calls this with a lock of the request's held, in a worker. */
 static void note_interrupt(fuse_req_t req, void *context)
 {
@@ -74,30 +82,46 @@ static void note_interrupt(fuse_req_t req, void *context)
     struct mount *mount = request->mount;
 
     (void)req;
-    pthread_mutex_lock(&mount->interrupted_lock);
+    pthread_mutex_lock(&mount->watch_lock);
     if (!request->interrupted) {
         request->interrupted = true;
         g_ptr_array_add(mount->interrupted, request);
-        pthread_cond_signal(&mount->interrupted_there);
+        wake_watch(mount);
     }
-    pthread_mutex_unlock(&mount->interrupted_lock);
+    pthread_mutex_unlock(&mount->watch_lock);
 }
 
-void request_watch_interrupt(struct request *request)
+void watch_request(struct request *request)
 {
-    fuse_req_interrupt_func(request->req, note_interrupt, request);
+    if (request->req)
+        fuse_req_interrupt_func(request->req, note_interrupt, request);
 }
 
-void request_forget_interrupt(struct request *request)
+void unwatch_request(struct request *request)
 {
     struct mount *mount = request->mount;
 
+    if (!request->req)
+        return;
     /* After this call no note_interrupt() runs or will run for the request. */
     fuse_req_interrupt_func(request->req, NULL, NULL);
-    pthread_mutex_lock(&mount->interrupted_lock);
+    pthread_mutex_lock(&mount->watch_lock);
     if (request->interrupted)
         g_ptr_array_remove_fast(mount->interrupted, request);
-    pthread_mutex_unlock(&mount->interrupted_lock);
+    pthread_mutex_unlock(&mount->watch_lock);
+}
+
+void watch_deadline(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->watch_lock);
+    g_ptr_array_add(mount->deadlines, node);
+    wake_watch(mount);
+    pthread_mutex_unlock(&mount->watch_lock);
+}
+
+uint64_t watch_now(void)
+{
+    return (uint64_t)g_get_monotonic_time() / 1000;
 }
 
 /* Takes back the requests of dying callers. A request in the list cannot end meanwhile: its answer
@@ -106,6 +130,7 @@ static GPtrArray *take_dying(struct mount *mount)
 {
     GPtrArray *dying = g_ptr_array_new();
 
+    pthread_mutex_lock(&mount->watch_lock);
     for (guint i = mount->interrupted->len; i-- > 0;) {
         struct request *request = mount->interrupted->pdata[i];
         if (!is_dying(request->thread) || !replica_cancel(mount->options.replica, &request->caller))
@@ -114,64 +139,80 @@ static GPtrArray *take_dying(struct mount *mount)
         g_ptr_array_remove_index_fast(mount->interrupted, i);
         g_ptr_array_add(dying, request);
     }
+    pthread_mutex_unlock(&mount->watch_lock);
     return dying;
 }
 
-/* With the lock held: sleeps until there is something to look at. */
-static void wait_for_interrupts(struct mount *mount)
+/* Sleeps until it is time to look again. False: the end. */
+static bool wait_for_time(struct mount *mount, int *idle)
 {
     struct timespec until;
 
-    if (mount->interrupted->len == 0) {
-        pthread_cond_wait(&mount->interrupted_there, &mount->interrupted_lock);
-        return;
+    pthread_mutex_lock(&mount->watch_lock);
+    *idle = mount->interrupted->len + mount->deadlines->len > 0 ? 0 : *idle + 1;
+    if (*idle > LOOKS_WHEN_IDLE && !mount->end_watch) {
+        mount->watching = false;
+        pthread_cond_wait(&mount->watch_there, &mount->watch_lock);
     }
+    mount->watching = true;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += LOOK_INTERVAL_NANOSECONDS;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&mount->interrupted_there, &mount->interrupted_lock, &until);
+    if (!mount->end_watch)
+        pthread_cond_timedwait(&mount->watch_there, &mount->watch_lock, &until);
+    bool goes_on = !mount->end_watch;
+    pthread_mutex_unlock(&mount->watch_lock);
+    return goes_on;
 }
 
-static void *watch_interrupts(void *context)
+static void *watch(void *context)
 {
     struct mount *mount = context;
+    int idle = 0;
 
-    pthread_mutex_lock(&mount->interrupted_lock);
-    while (!mount->end_watch) {
+    while (wait_for_time(mount, &idle)) {
         g_autoptr(GPtrArray) dying = take_dying(mount);
-        pthread_mutex_unlock(&mount->interrupted_lock);
         for (guint i = 0; i < dying->len; i++)
             request_finish(dying->pdata[i], -EINTR);
-        pthread_mutex_lock(&mount->interrupted_lock);
-        if (!mount->end_watch)
-            wait_for_interrupts(mount);
+        deadlines_meet(mount, watch_now());
     }
-    pthread_mutex_unlock(&mount->interrupted_lock);
     return NULL;
 }
 
-int interrupt_watch_start(struct mount *mount)
+void watch_init(struct mount *mount)
 {
     pthread_condattr_t attributes;
 
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_mutex_init(&mount->interrupted_lock, NULL);
-    pthread_cond_init(&mount->interrupted_there, &attributes);
+    pthread_mutex_init(&mount->watch_lock, NULL);
+    pthread_cond_init(&mount->watch_there, &attributes);
     pthread_condattr_destroy(&attributes);
     mount->interrupted = g_ptr_array_new();
-    return -pthread_create(&mount->watch, NULL, watch_interrupts, mount);
+    mount->deadlines = g_ptr_array_new();
 }
 
-void interrupt_watch_stop(struct mount *mount)
+int watch_start(struct mount *mount)
 {
-    pthread_mutex_lock(&mount->interrupted_lock);
+    return -pthread_create(&mount->watch, NULL, watch, mount);
+}
+
+void watch_stop(struct mount *mount)
+{
+    pthread_mutex_lock(&mount->watch_lock);
     mount->end_watch = true;
-    pthread_cond_signal(&mount->interrupted_there);
-    pthread_mutex_unlock(&mount->interrupted_lock);
+    pthread_cond_signal(&mount->watch_there);
+    pthread_mutex_unlock(&mount->watch_lock);
     pthread_join(mount->watch, NULL);
+}
+
+void watch_destroy(struct mount *mount)
+{
+    for (guint i = 0; i < mount->deadlines->len; i++)
+        node_unpin(mount, mount->deadlines->pdata[i]);
+    g_ptr_array_unref(mount->deadlines);
     g_ptr_array_unref(mount->interrupted);
-    pthread_cond_destroy(&mount->interrupted_there);
-    pthread_mutex_destroy(&mount->interrupted_lock);
+    pthread_cond_destroy(&mount->watch_there);
+    pthread_mutex_destroy(&mount->watch_lock);
 }

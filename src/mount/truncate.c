@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* O_TRUNC waits for the write that follows: until then all but its opener see the old content, then
+ * they see the new one. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "mount/internal.h"
+
+/* A truncation that no write follows is sent after this time, or when somebody looks at the file
+ * after its opener has closed it. */
+#define WAIT_MILLISECONDS 100u
+
+/* The opener's node gets a life of its own: its kernel pages are empty, and its entry's name leads
+ * to another node from now on. False: it cannot (it is gone). */
+static bool detach(struct mount *mount, struct node *node, struct entry *empty, pid_t opener)
+{
+    struct node_table *table = &mount->nodes;
+
+    pthread_mutex_lock(&table->lock);
+    bool possible = !node->gone;
+    if (possible) {
+        entry_unref(node->kept);
+        node->kept = entry_ref(empty);
+        node->named = false;
+        node->opener = opener;
+        node_set_truncation(mount, node, TRUNCATION_WAITS);
+        node_set_deadline(mount, node, watch_now() + WAIT_MILLISECONDS);
+    }
+    pthread_mutex_unlock(&table->lock);
+    return possible;
+}
+
+void truncate_at_open(fuse_req_t req, struct node *node)
+{
+    struct mount *mount = fuse_req_userdata(req);
+    char *path = NULL;
+    struct entry *entry = node_entry(mount, node, &path);
+    struct request *request = request_new(req, REQUEST_SETATTR, path);
+    int error = path ? replica_refusal(mount->options.replica) : -ENOENT;
+    struct entry *empty = NULL;
+
+    request->node = node;
+    if (!error && entry) {
+        empty = entry_new(entry->inode, entry->parent, entry->type, entry->name, entry->name_length,
+                          NULL, 0);
+        empty->mtime = entry->mtime;
+        if (!detach(mount, node, empty, request->thread))
+            error = -ENOENT;
+    }
+    if (error || !entry)
+        request_finish(request, error ? error : -ENOENT);
+    else
+        invalidate_name_and_finish(request, 0, false);
+    entry_unref(empty);
+    entry_unref(entry);
+}
+
+bool truncate_take(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool waits = node->truncation == TRUNCATION_WAITS;
+    if (waits)
+        node_set_truncation(mount, node, TRUNCATION_SENT);
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return waits;
+}
+
+void truncate_cancel(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool cancelled = node->truncation != TRUNCATION_NONE && !node->gone;
+    if (cancelled) {
+        node_set_truncation(mount, node, TRUNCATION_NONE);
+        node->deadline = 0;
+        entry_unref(node->kept);
+        node->kept = NULL;
+    }
+    pthread_mutex_unlock(&mount->nodes.lock);
+    if (cancelled)
+        invalidate_node(mount, node);
+}
+
+static void send_truncation(struct request *request)
+{
+    struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+
+    request->caller.origin = request->node;
+    request_submit(request, &change);
+}
+
+/* True if a file descriptor of the process leads to a file of that name. */
+static bool has_open(pid_t process, const char *name)
+{
+    char path[64];
+    char target[PATH_MAX];
+    size_t length = strlen(name);
+    struct dirent *entry;
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)process);
+    DIR *descriptors = opendir(path);
+    while (descriptors && !found && (entry = readdir(descriptors))) {
+        ssize_t size = readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target));
+        found = size > (ssize_t)length && target[(size_t)size - length - 1] == '/' &&
+                memcmp(target + size - length, name, length) == 0;
+    }
+    if (descriptors)
+        closedir(descriptors);
+    return found;
+}
+
+/* A node of the inode whose truncation waits, pinned; NULL: none. */
+static struct node *find_waiting(struct mount *mount, uint64_t inode)
+{
+    g_autoptr(GPtrArray) nodes = node_pin_inode(mount, inode);
+    struct node *waiting = NULL;
+
+    for (guint i = 0; nodes && i < nodes->len; i++) {
+        struct node *node = nodes->pdata[i];
+        pthread_mutex_lock(&mount->nodes.lock);
+        bool waits = node->truncation == TRUNCATION_WAITS;
+        pthread_mutex_unlock(&mount->nodes.lock);
+        if (waits && !waiting)
+            waiting = node;
+        else
+            node_unpin(mount, node);
+    }
+    return waiting;
+}
+
+bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode)
+{
+    struct mount *mount = fuse_req_userdata(req);
+    struct node *node = find_waiting(mount, inode);
+    char *path = NULL;
+
+    if (!node)
+        return false;
+    if (has_open(node->opener, name) || !truncate_take(mount, node)) {
+        node_unpin(mount, node);
+        return false;
+    }
+    entry_unref(node_entry(mount, node, &path));
+    struct request *request = request_new(req, REQUEST_LOOKUP, path);
+    request->node = node;
+    request->parent = parent;
+    request->name = g_strdup(name);
+    send_truncation(request);
+    return true;
+}
+
+/* Nobody looked and nothing was written. */
+static void send_late(struct mount *mount, struct node *node)
+{
+    char *path = NULL;
+
+    if (!truncate_take(mount, node))
+        return;
+    entry_unref(node_entry(mount, node, &path));
+    struct request *request = request_new(NULL, REQUEST_TRUNCATE, path);
+    request->mount = mount;
+    request->node = node;
+    node_pin(mount, node);
+    send_truncation(request);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *file)
+{
+    struct mount *mount = fuse_req_userdata(req);
+    struct node *node = node_of(mount, ino);
+    char *path = NULL;
+
+    (void)data_only;
+    (void)file;
+    if (node->virtual_name != VIRTUAL_NONE || node->is_root || !truncate_take(mount, node)) {
+        fuse_reply_err(req, 0); /* what was written was stored before write() came back */
+        return;
+    }
+    entry_unref(node_entry(mount, node, &path));
+    struct request *request = request_new(req, REQUEST_OTHER, path);
+    request->node = node;
+    send_truncation(request);
+}
+
+/* What is to be done with a node whose time has come. With the table's lock held: true if it is a
+ * truncation to be sent. */
+static bool meet(struct node *node, bool *thawed)
+{
+    node->deadline = 0;
+    if (node->truncation == TRUNCATION_WAITS)
+        return true;
+    *thawed = node->truncation == TRUNCATION_NONE && !node->gone && node->kept;
+    if (*thawed) {
+        entry_unref(node->kept);
+        node->kept = NULL;
+    }
+    return false;
+}
+
+/* Takes those out of the list whose time has come, or that wait for nothing any more. */
+static GPtrArray *take_due(struct mount *mount, uint64_t now)
+{
+    GPtrArray *due = g_ptr_array_new();
+
+    pthread_mutex_lock(&mount->nodes.lock);
+    pthread_mutex_lock(&mount->watch_lock);
+    for (guint i = mount->deadlines->len; i-- > 0;) {
+        struct node *node = mount->deadlines->pdata[i];
+        if (node->deadline > now)
+            continue;
+        node->listed = false;
+        g_ptr_array_add(due, g_ptr_array_remove_index_fast(mount->deadlines, i));
+    }
+    pthread_mutex_unlock(&mount->watch_lock);
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return due;
+}
+
+void deadlines_meet(struct mount *mount, uint64_t now)
+{
+    g_autoptr(GPtrArray) due = take_due(mount, now);
+
+    for (guint i = 0; i < due->len; i++) {
+        struct node *node = due->pdata[i];
+        bool thawed = false;
+        pthread_mutex_lock(&mount->nodes.lock);
+        bool late = meet(node, &thawed);
+        pthread_mutex_unlock(&mount->nodes.lock);
+        if (late)
+            send_late(mount, node);
+        else if (thawed)
+            invalidate_node(mount, node);
+        node_unpin(mount, node);
+    }
+}
