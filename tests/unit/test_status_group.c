@@ -1,0 +1,906 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The status group: several executors on one made-up bus, and the recordings of real nodes. */
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "cluster/wire.h"
+#include "status/status_group.h"
+#include "trace.h"
+
+#define NODES 3u
+
+static const struct cluster_node node_list[NODES] = {
+    {1, 1, "node1"}, {2, 1, "node2"}, {3, 1, "node3"}};
+
+struct fake_clock {
+    struct clock_source source;
+    uint32_t seconds;
+};
+
+static uint32_t fake_seconds(struct clock_source *source)
+{
+    return container_of(source, struct fake_clock, source)->seconds;
+}
+
+static uint64_t fake_milliseconds(struct clock_source *source)
+{
+    return 1000ull * container_of(source, struct fake_clock, source)->seconds;
+}
+
+static const struct clock_source fake_source = {.seconds = fake_seconds,
+                                                .milliseconds = fake_milliseconds};
+
+/* A message on the bus. */
+struct parcel {
+    struct member sender;
+    struct block *message;
+};
+
+struct bus;
+
+struct station {
+    struct transport transport;
+    struct bus *bus;
+    struct member self;
+    struct status *status;
+    struct status_group *group;
+    bool joined;
+    int refuse; /* multicast answers this */
+    unsigned left, stayed_out;
+};
+
+/* Delivers in one order to all that are joined. */
+struct bus {
+    struct fake_clock clock;
+    pthread_mutex_t lock; /* for `parcels` */
+    GQueue parcels;       /* struct parcel */
+    unsigned sent;
+    struct station stations[NODES];
+};
+
+static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+                     uint64_t count)
+{
+    struct station *station = container_of(transport, struct station, transport);
+    struct bus *bus = station->bus;
+
+    (void)kind;
+    (void)count;
+    if (station->refuse)
+        return station->refuse;
+    struct parcel *parcel = g_new(struct parcel, 1);
+    *parcel = (struct parcel){station->self, block_ref(message)};
+    pthread_mutex_lock(&bus->lock);
+    g_queue_push_tail(&bus->parcels, parcel);
+    bus->sent++;
+    pthread_mutex_unlock(&bus->lock);
+    return 0;
+}
+
+static void leave(struct transport *transport, int stay_out)
+{
+    struct station *station = container_of(transport, struct station, transport);
+
+    station->left++;
+    station->stayed_out += stay_out != 0;
+}
+
+static void deliver_all(struct bus *bus)
+{
+    struct parcel *parcel;
+
+    while ((parcel = g_queue_pop_head(&bus->parcels))) {
+        for (size_t i = 0; i < NODES; i++)
+            if (bus->stations[i].joined)
+                status_group_deliver(bus->stations[i].group, parcel->sender, parcel->message);
+        block_unref(parcel->message);
+        g_free(parcel);
+    }
+}
+
+/* The nodes of `joined` (bits) are the members from now on. */
+static void set_members(struct bus *bus, unsigned joined)
+{
+    struct member members[NODES], fresh[NODES];
+    size_t count = 0, fresh_count = 0;
+
+    for (size_t i = 0; i < NODES; i++) {
+        struct station *station = &bus->stations[i];
+        if (!(joined & 1u << i))
+            continue;
+        members[count++] = station->self;
+        if (!station->joined)
+            fresh[fresh_count++] = station->self;
+    }
+    for (size_t i = 0; i < NODES; i++) {
+        struct station *station = &bus->stations[i];
+        bool was = station->joined;
+        station->joined = joined & 1u << i;
+        if (station->joined && !was)
+            status_group_restart(station->group, station->self);
+        if (station->joined)
+            status_group_configuration(station->group, members, count, fresh, fresh_count);
+        else if (was)
+            status_group_disconnected(station->group);
+    }
+    deliver_all(bus);
+}
+
+static int set_up(void **state)
+{
+    struct bus *bus = g_new0(struct bus, 1);
+
+    bus->clock = (struct fake_clock){fake_source, 1000};
+    pthread_mutex_init(&bus->lock, NULL);
+    g_queue_init(&bus->parcels);
+    for (uint32_t i = 0; i < NODES; i++) {
+        struct station *station = &bus->stations[i];
+        g_autofree char *address = g_strdup_printf("10.0.0.%u", i + 1);
+        station->bus = bus;
+        station->transport = (struct transport){.multicast = multicast, .leave = leave};
+        station->self = (struct member){i + 1, 100 + i};
+        station->status =
+            status_new(node_list[i].name, address, station->self.pid, &bus->clock.source);
+        status_set_nodes(station->status, "lab", 1, node_list, NODES);
+        station->group = status_group_new(station->status, &station->transport, &bus->clock.source,
+                                          (struct member){0, 0});
+    }
+    *state = bus;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bus *bus = *state;
+    struct parcel *parcel;
+
+    while ((parcel = g_queue_pop_head(&bus->parcels))) {
+        block_unref(parcel->message);
+        g_free(parcel);
+    }
+    for (size_t i = 0; i < NODES; i++) {
+        status_group_free(bus->stations[i].group);
+        status_free(bus->stations[i].status);
+    }
+    pthread_mutex_destroy(&bus->lock);
+    g_free(bus);
+    return 0;
+}
+
+static int set(struct bus *bus, size_t node, const char *name, const char *value)
+{
+    return status_group_set(bus->stations[node].group, name, value, strlen(value));
+}
+
+static void expect_stored(struct bus *bus, size_t at, const char *node, const char *name,
+                          const char *expected)
+{
+    struct block *value = status_get(bus->stations[at].status, node, name);
+
+    if (!expected) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_int_equal(value->capacity, strlen(expected));
+    assert_memory_equal(value->data, expected, value->capacity);
+    block_unref(value);
+}
+
+static json_t *parse(struct block *text)
+{
+    json_error_t error;
+    json_t *json = json_loadb((const char *)text->data, text->capacity, 0, &error);
+
+    if (!json)
+        fail_msg("invalid JSON: %s in %.*s", error.text, (int)text->capacity, text->data);
+    block_unref(text);
+    return json;
+}
+
+/* online and ip of a node as `at` sees them; ip NULL: not known */
+static void expect_node(struct bus *bus, size_t at, const char *node, int online, const char *ip)
+{
+    json_t *json = parse(status_members_text(bus->stations[at].status));
+    json_t *object = json_object_get(json_object_get(json, "nodelist"), node);
+
+    assert_int_equal(json_integer_value(json_object_get(object, "online")), online);
+    const char *shown = json_string_value(json_object_get(object, "ip"));
+    if (ip)
+        assert_string_equal(shown, ip);
+    else
+        assert_null(shown);
+    json_decref(json);
+}
+
+static size_t log_entries(struct bus *bus, size_t at)
+{
+    json_t *json = parse(status_cluster_log_text(bus->stations[at].status, 1000, NULL));
+    size_t count = json_array_size(json_object_get(json, "data"));
+
+    json_decref(json);
+    return count;
+}
+
+static void expect_same_logs(struct bus *bus, size_t a, size_t b)
+{
+    json_t *first = parse(status_cluster_log_text(bus->stations[a].status, 1000, NULL));
+    json_t *second = parse(status_cluster_log_text(bus->stations[b].status, 1000, NULL));
+
+    assert_true(json_equal(first, second));
+    json_decref(first);
+    json_decref(second);
+}
+
+static void test_alone_sends_the_address_once(void **state)
+{
+    struct bus *bus = *state;
+    struct station *station = &bus->stations[0];
+
+    assert_int_equal(set(bus, 0, "key", "before"), 0);
+    assert_int_equal(bus->sent, 0);
+    set_members(bus, 1);
+    assert_int_equal(bus->sent, 1);
+    assert_int_equal(status_group_mode(station->group), MODE_SYNCED);
+    status_group_configuration(station->group, &station->self, 1, NULL, 0);
+    assert_int_equal(bus->sent, 1);
+    expect_node(bus, 0, "node1", 1, "10.0.0.1");
+    expect_node(bus, 0, "node2", 0, NULL);
+}
+
+static void test_values_travel(void **state)
+{
+    struct bus *bus = *state;
+
+    /* set before anything is joined: goes out at the synchronisation */
+    assert_int_equal(set(bus, 0, "early", "bird"), 0);
+    assert_int_equal(set(bus, 1, "rrd/x", "lost"), -EINVAL);
+    set_members(bus, 3);
+    expect_stored(bus, 1, "node1", "early", "bird");
+    expect_node(bus, 0, "node2", 1, "10.0.0.2");
+    expect_node(bus, 1, "node1", 1, "10.0.0.1");
+    expect_node(bus, 1, "node3", 0, NULL);
+
+    /* while synced: at once */
+    assert_int_equal(set(bus, 1, "late", "owl"), 0);
+    assert_int_equal(status_group_set(bus->stations[1].group, "nodeip", "10.9.9.9", 9), 0);
+    assert_int_equal(status_group_set(bus->stations[1].group, "rrd/k", "1:2", 4), 0);
+    deliver_all(bus);
+    expect_stored(bus, 0, "node2", "late", "owl");
+    expect_node(bus, 0, "node2", 1, "10.9.9.9");
+    struct block *rrd = status_rrd_text(bus->stations[0].status);
+    assert_int_equal(rrd->capacity, strlen("k:1:2\n"));
+    block_unref(rrd);
+
+    /* a node that joins later gets all but RRD values */
+    set_members(bus, 7);
+    expect_stored(bus, 2, "node1", "early", "bird");
+    expect_stored(bus, 2, "node2", "late", "owl");
+    expect_node(bus, 2, "node2", 1, "10.9.9.9");
+    rrd = status_rrd_text(bus->stations[2].status);
+    assert_int_equal(rrd->capacity, 0);
+    block_unref(rrd);
+
+    /* an empty value deletes everywhere; what is refused here goes nowhere */
+    unsigned sent = bus->sent;
+    g_autofree char *large = g_strnfill(32769, 'x');
+    assert_int_equal(set(bus, 1, "large", large), -EFBIG);
+    assert_int_equal(set(bus, 1, "", "x"), -EINVAL);
+    assert_int_equal(bus->sent, sent);
+    assert_int_equal(set(bus, 1, "late", ""), 0);
+    deliver_all(bus);
+    for (size_t i = 0; i < NODES; i++)
+        expect_stored(bus, i, "node2", "late", NULL);
+}
+
+static void test_values_outlive_absence(void **state)
+{
+    struct bus *bus = *state;
+
+    set_members(bus, 7);
+    set(bus, 2, "key", "value");
+    deliver_all(bus);
+    set_members(bus, 3);
+    expect_stored(bus, 0, "node3", "key", "value");
+    expect_node(bus, 0, "node3", 0, "10.0.0.3");
+    expect_node(bus, 2, "node1", 0, "10.0.0.1");
+    expect_node(bus, 2, "node3", 0, "10.0.0.3");
+    set(bus, 2, "key", "changed while away");
+    expect_stored(bus, 0, "node3", "key", "value");
+    set_members(bus, 7);
+    expect_stored(bus, 0, "node3", "key", "changed while away");
+}
+
+static void test_log_travels(void **state)
+{
+    struct bus *bus = *state;
+
+    set_members(bus, 3);
+    assert_int_equal(log_entries(bus, 0), 2);
+    status_group_log(bus->stations[0].group, 6, "root@pam", "test", "one", 7);
+    status_group_log(bus->stations[1].group, 6, "root@pam", "test", "two", 7);
+    status_group_log(bus->stations[2].group, 6, "root@pam", "test", "three, not joined", 7);
+    assert_int_equal(log_entries(bus, 0), 3);
+    deliver_all(bus);
+    assert_int_equal(log_entries(bus, 0), 4);
+    assert_int_equal(log_entries(bus, 1), 4);
+    assert_int_equal(log_entries(bus, 2), 2);
+    set_members(bus, 7);
+    for (size_t i = 0; i < NODES; i++)
+        assert_int_equal(log_entries(bus, i), 6);
+    expect_same_logs(bus, 0, 1);
+    expect_same_logs(bus, 0, 2);
+}
+
+/* Logged while a synchronisation is under way: before the own STATE is sent, and after. */
+static void test_log_during_synchronisation(void **state)
+{
+    struct bus *bus = *state;
+    struct member members[] = {bus->stations[0].self, bus->stations[1].self};
+
+    for (size_t i = 0; i < 2; i++) {
+        bus->stations[i].joined = true;
+        status_group_restart(bus->stations[i].group, bus->stations[i].self);
+        status_group_configuration(bus->stations[i].group, members, 2, members, 2);
+    }
+    assert_int_equal(status_group_mode(bus->stations[1].group), MODE_START_SYNC);
+    status_group_log(bus->stations[1].group, 6, "root", "t", "before", 1);
+    struct parcel *start = g_queue_pop_head(&bus->parcels);
+    for (size_t i = 0; i < 2; i++)
+        status_group_deliver(bus->stations[i].group, start->sender, start->message);
+    block_unref(start->message);
+    g_free(start);
+    status_group_log(bus->stations[1].group, 6, "root", "t", "after", 1);
+    deliver_all(bus);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
+        assert_int_equal(log_entries(bus, i), 4);
+    }
+}
+
+static void inject(struct bus *bus, uint16_t subtype, const void *body, size_t size)
+{
+    static uint64_t count = 1000;
+    struct block *message = wire_build_normal(subtype, STATUS_PROTOCOL, ++count, 1000, body, size);
+
+    multicast(&bus->stations[1].transport, message, SEND_NORMAL, count);
+    block_unref(message);
+    deliver_all(bus);
+}
+
+/* Nothing that a member says here makes others leave. */
+static void test_malformed_messages(void **state)
+{
+    struct bus *bus = *state;
+    g_autofree uint8_t *bytes = g_malloc(300000);
+
+    set_members(bus, 7);
+    size_t entries = log_entries(bus, 0);
+    memset(bytes, 'k', 300000);
+    inject(bus, 1, bytes, 0);
+    inject(bus, 1, bytes, 255);
+    inject(bus, 1, bytes, 256);
+    inject(bus, 1, bytes, 5000);
+    inject(bus, 2, bytes, 300);
+    inject(bus, 3, bytes, 0);
+    inject(bus, 3, bytes, 300);
+    inject(bus, 4, bytes, 10);
+    inject(bus, 0xffff, bytes, 0);
+    memset(bytes, 0, 256);
+    inject(bus, 1, bytes, 300); /* an empty key */
+    memcpy(bytes, "nodeip", 7);
+    inject(bus, 1, bytes, 256 + 9); /* without a NUL */
+    inject(bus, 1, bytes, 256 + 300);
+    memcpy(bytes, "rrd/x", 6);
+    inject(bus, 1, bytes, 256 + 9);
+    memcpy(bytes, "large", 6);
+    inject(bus, 1, bytes, 256 + 32769);
+    memset(bytes + 4, 0xee, 252);
+    memcpy(bytes, "key", 4); /* the rest of the field is garbage */
+    memcpy(bytes + 256, "value", 5);
+    inject(bus, 1, bytes, 256 + 5);
+    for (size_t i = 0; i < NODES; i++) {
+        assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
+        assert_int_equal(bus->stations[i].left, 0);
+        assert_int_equal(log_entries(bus, i), entries);
+    }
+    expect_node(bus, 0, "node2", 1, "10.0.0.2");
+    expect_stored(bus, 0, "node2", "large", NULL);
+    expect_stored(bus, 0, "node2", "key", "value");
+    expect_stored(bus, 1, "node2", "key", NULL); /* one's own are ignored */
+}
+
+/* A member whose log buffer is garbage, or too short, spoils nothing for the others. */
+static void test_malformed_states(void **state)
+{
+    struct bus *bus = *state;
+    struct member members[] = {bus->stations[0].self, bus->stations[1].self, {9, 9}};
+    static const size_t sizes[] = {0, 100, CLUSTER_LOG_SIZE};
+    g_autofree uint8_t *bytes = g_malloc(CLUSTER_LOG_SIZE);
+
+    memset(bytes, 0xab, CLUSTER_LOG_SIZE);
+    for (size_t round = 0; round < G_N_ELEMENTS(sizes); round++) {
+        for (size_t i = 0; i < 2; i++) {
+            bus->stations[i].joined = true;
+            status_group_restart(bus->stations[i].group, bus->stations[i].self);
+            status_group_configuration(bus->stations[i].group, members, 3, members, 3);
+        }
+        struct parcel *start = g_queue_peek_head(&bus->parcels);
+        struct header header;
+        assert_int_equal(wire_parse_header(start->message->data, start->message->capacity, &header),
+                         0);
+        struct block *message = wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, &header.epoch, 1000,
+                                                bytes, sizes[round]);
+        struct parcel *parcel = g_new(struct parcel, 1);
+        *parcel = (struct parcel){members[2], message};
+        g_queue_push_tail(&bus->parcels, parcel);
+        deliver_all(bus);
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
+            assert_int_equal(log_entries(bus, i), 2);
+        }
+    }
+}
+
+/* Values that the transport did not take go out as soon as sending is seen to work. */
+static void test_refused_sends(void **state)
+{
+    struct bus *bus = *state;
+
+    set_members(bus, 3);
+    bus->stations[0].refuse = -ENOBUFS;
+    assert_int_equal(set(bus, 0, "a", "1"), 0);
+    assert_int_equal(set(bus, 0, "b", "2"), 0);
+    deliver_all(bus);
+    expect_stored(bus, 0, NULL, "a", "1");
+    expect_stored(bus, 1, "node1", "a", NULL);
+    bus->stations[0].refuse = 0;
+    assert_int_equal(set(bus, 0, "c", "3"), 0);
+    deliver_all(bus);
+    expect_stored(bus, 1, "node1", "a", "1");
+    expect_stored(bus, 1, "node1", "b", "2");
+    expect_stored(bus, 1, "node1", "c", "3");
+
+    /* the same when the transport finds out later */
+    unsigned sent = bus->sent;
+    status_group_send_failed(bus->stations[0].group, SEND_NORMAL);
+    assert_int_equal(bus->stations[0].left, 0);
+    set(bus, 0, "d", "4");
+    deliver_all(bus);
+    assert_int_equal(bus->sent, sent + 1 + 4 + 1); /* d; then a b c d and nodeip */
+}
+
+static void test_synchronisation_cannot_be_sent(void **state)
+{
+    struct bus *bus = *state;
+    struct station *station = &bus->stations[1];
+
+    set_members(bus, 3);
+    status_group_send_failed(station->group, SEND_SYNC);
+    assert_int_equal(station->left, 1);
+    assert_int_equal(station->stayed_out, 0);
+    assert_int_equal(status_group_mode(station->group), MODE_LEAVE);
+    unsigned sent = bus->sent;
+    assert_int_equal(set(bus, 1, "key", "kept for later"), 0);
+    assert_int_equal(bus->sent, sent);
+
+    set_members(bus, 1);
+    set_members(bus, 3);
+    assert_int_equal(status_group_mode(station->group), MODE_SYNCED);
+    expect_stored(bus, 0, "node2", "key", "kept for later");
+
+    station->refuse = -ENOBUFS; /* its STATE is refused */
+    set_members(bus, 7);
+    assert_int_equal(station->left, 2);
+}
+
+static void test_newer_protocol(void **state)
+{
+    struct bus *bus = *state;
+    struct block *message = wire_build_normal(1, STATUS_PROTOCOL + 1, 1, 1000, NULL, 0);
+
+    set_members(bus, 1);
+    status_group_deliver(bus->stations[0].group, bus->stations[1].self, message);
+    assert_int_equal(bus->stations[0].stayed_out, 1);
+    block_unref(message);
+}
+
+static void test_local_mode(void **state)
+{
+    struct bus *bus = *state;
+    struct status *status = status_new("alone", NULL, 1, &bus->clock.source);
+    struct status_group *group =
+        status_group_new(status, NULL, &bus->clock.source, (struct member){0, 0});
+
+    assert_int_equal(status_group_set(group, "key", "value", 5), 0);
+    status_group_log(group, 6, "root", "t", "m", 1);
+    struct block *value = status_get(status, NULL, "key");
+    assert_non_null(value);
+    block_unref(value);
+    json_t *json = parse(status_cluster_log_text(status, 0, NULL));
+    assert_int_equal(json_array_size(json_object_get(json, "data")), 2);
+    json_decref(json);
+    status_group_free(group);
+    status_free(status);
+}
+
+static void *set_much(void *data)
+{
+    struct station *station = data;
+
+    for (int i = 0; i < 200; i++) {
+        g_autofree char *value = g_strdup_printf("%d", i);
+        status_group_set(station->group, "key", value, strlen(value));
+        status_group_log(station->group, 6, "root", "t", value, 1);
+    }
+    return NULL;
+}
+
+/* Several threads set and log while the group synchronises: counts arrive in order, and in the end
+ * the others have what this node has. */
+static void test_threads(void **state)
+{
+    struct bus *bus = *state;
+    pthread_t threads[2];
+    uint64_t last = 0;
+
+    set_members(bus, 1);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, set_much, &bus->stations[0]), 0);
+    struct member alone = bus->stations[0].self;
+    for (int i = 0; i < 50; i++) {
+        status_group_configuration(bus->stations[0].group, &alone, 1, NULL, 0);
+        block_unref(status_version_text(bus->stations[0].status));
+    }
+    for (size_t i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    for (GList *item = bus->parcels.head; item; item = item->next) {
+        const struct parcel *parcel = item->data;
+        struct header header;
+        wire_parse_header(parcel->message->data, parcel->message->capacity, &header);
+        assert_true(header.count > last);
+        last = header.count;
+    }
+    assert_int_equal(bus->parcels.length, 800);
+    set_members(bus, 3);
+    struct block *own = status_get(bus->stations[0].status, NULL, "key");
+    struct block *theirs = status_get(bus->stations[1].status, "node1", "key");
+    assert_int_equal(own->capacity, theirs->capacity);
+    assert_memory_equal(own->data, theirs->data, own->capacity);
+    block_unref(own);
+    block_unref(theirs);
+    expect_same_logs(bus, 0, 1);
+}
+
+/* Recordings: one real node's group events go into an executor, which must send what the node sent,
+ * and show what it showed. */
+
+struct replay {
+    struct transport transport;
+    struct fake_clock clock;
+    const char *directory;
+    unsigned node;
+    GPtrArray *trace;
+    size_t at;
+    struct status *status;
+    struct status_group *group;
+    GQueue sent; /* struct block: sent by us, not yet by the recording */
+    unsigned compared;
+};
+
+static int replay_multicast(struct transport *transport, struct block *message, enum send_kind kind,
+                            uint64_t count)
+{
+    struct replay *replay = container_of(transport, struct replay, transport);
+
+    (void)kind;
+    (void)count;
+    g_queue_push_tail(&replay->sent, block_ref(message));
+    return 0;
+}
+
+static void replay_leave(struct transport *transport, int stay_out)
+{
+    (void)transport;
+    (void)stay_out;
+    fail_msg("the group was left");
+}
+
+/* The next event of that type in the group at or after `from`, before the process ends. */
+static const struct trace_event *look_ahead(const struct replay *replay, size_t from,
+                                            enum trace_type type)
+{
+    for (size_t i = from; i < replay->trace->len; i++) {
+        const struct trace_event *event = trace_at(replay->trace, i);
+        if (event->type == TRACE_INIT && event->group == TRACE_CONFIGURATION)
+            return NULL;
+        if (event->type == type && event->group == TRACE_STATUS)
+            return event;
+    }
+    return NULL;
+}
+
+/* When the process logged its first entry: its first STATE tells. */
+static uint32_t start_time(const struct replay *replay, struct member self)
+{
+    for (size_t i = replay->at + 1; i < replay->trace->len; i++) {
+        const struct trace_event *event = trace_at(replay->trace, i);
+        struct header header;
+        struct log_walk walk;
+        struct log_entry entry;
+        if (event->type != TRACE_SEND || event->group != TRACE_STATUS ||
+            wire_parse_header(event->message->data, event->message->capacity, &header) < 0 ||
+            header.type != MESSAGE_STATE ||
+            log_walk_start(&walk, header.body, header.body_size) < 0)
+            continue;
+        while (log_walk_next(&walk, &entry))
+            if (entry.pid == self.pid && strcmp(entry.message, "starting cluster log") == 0)
+                return entry.time;
+    }
+    fail_msg("the process never sent its log");
+    return 0;
+}
+
+static void start_process(struct replay *replay, struct member self)
+{
+    const struct cluster_node *node = &node_list[replay->node - 1];
+    g_autofree char *address = g_strdup_printf("10.99.0.%u", replay->node);
+
+    status_group_free(replay->group);
+    status_free(replay->status);
+    replay->clock.seconds = start_time(replay, self);
+    replay->status = status_new(node->name, address, self.pid, &replay->clock.source);
+    status_set_nodes(replay->status, "lab", 1, node_list, NODES);
+    replay->group =
+        status_group_new(replay->status, &replay->transport, &replay->clock.source, self);
+    status_group_restart(replay->group, self);
+}
+
+/* A message that the recording has and we have not sent was asked for by a client. */
+static void ask_for(struct replay *replay, const struct header *header)
+{
+    struct log_entry entry;
+    const char *message;
+
+    if (header->subtype == 1) {
+        assert_int_equal(status_group_set(replay->group, (const char *)header->body,
+                                          header->body + 256, header->body_size - 256),
+                         0);
+        return;
+    }
+    assert_int_equal(log_entry_parse(header->body, header->body_size, &entry), 0);
+    message = entry.message;
+    if (strncmp(message, "hello", 5) == 0) /* stored as ASCII; this was logged */
+        message = "hello \"log\" k\xc3\xa4se";
+    status_group_log(replay->group, entry.priority, entry.ident, entry.tag, message, entry.pid);
+}
+
+static void compare_sent(struct replay *replay, const struct trace_event *event)
+{
+    struct header theirs, ours;
+
+    assert_int_equal(wire_parse_header(event->message->data, event->message->capacity, &theirs), 0);
+    replay->clock.seconds = theirs.time;
+    if (g_queue_is_empty(&replay->sent))
+        ask_for(replay, &theirs);
+    struct block *message = g_queue_pop_head(&replay->sent);
+    assert_non_null(message);
+    assert_int_equal(message->capacity, event->message->capacity);
+    assert_int_equal(wire_parse_header(message->data, message->capacity, &ours), 0);
+    if (theirs.type == MESSAGE_NORMAL && theirs.subtype == 1) {
+        /* behind a key's NUL real nodes send what they find on their stack */
+        size_t key = strlen((const char *)theirs.body) + 1;
+        assert_memory_equal(message->data, event->message->data, NORMAL_HEADER_SIZE + key);
+        for (size_t i = key; i < 256; i++)
+            assert_int_equal(ours.body[i], 0);
+        assert_memory_equal(ours.body + 256, theirs.body + 256, theirs.body_size - 256);
+    } else {
+        assert_memory_equal(message->data, event->message->data, message->capacity);
+    }
+    block_unref(message);
+    replay->compared++;
+}
+
+static json_t *load(const struct replay *replay, const char *step, const char *suffix)
+{
+    g_autofree char *name = g_strdup_printf("%s.node%u.%s", step, replay->node, suffix);
+    size_t size;
+    g_autofree char *text = trace_file(replay->directory, name, &size);
+    json_error_t error;
+    json_t *json = json_loadb(text, size, 0, &error);
+
+    if (!json)
+        fail_msg("%s: %s", name, error.text);
+    return json;
+}
+
+static void expect_equal(json_t *actual, json_t *expected, const char *step, const char *what)
+{
+    if (json_equal(actual, expected))
+        return;
+    char *got = json_dumps(actual, 0), *wanted = json_dumps(expected, 0);
+    fail_msg("%s %s: expected %s got %s", step, what, wanted, got);
+}
+
+/* Nodes without values are listed or not; we do not list them. */
+static void drop_empty(json_t *kvstore)
+{
+    const char *node;
+    json_t *values;
+    void *next;
+
+    json_object_foreach_safe(kvstore, next, node, values)
+    {
+        if (json_object_size(values) == 0)
+            json_object_del(kvstore, node);
+    }
+}
+
+static void compare_step(struct replay *replay, const char *step)
+{
+    json_t *recorded = load(replay, step, "members");
+    json_t *cluster = json_object_get(recorded, "cluster");
+
+    /* what corosync said is not in the recording */
+    status_set_quorate(replay->status, json_integer_value(json_object_get(cluster, "quorate")));
+    status_set_nodes(replay->status, "lab",
+                     (uint64_t)json_integer_value(json_object_get(cluster, "version")), node_list,
+                     NODES);
+    json_t *members = parse(status_members_text(replay->status));
+    json_object_del(members, "version");
+    json_object_del(recorded, "version");
+    expect_equal(members, recorded, step, "members");
+    json_decref(members);
+    json_decref(recorded);
+
+    json_t *log = parse(status_cluster_log_text(replay->status, 0, NULL));
+    recorded = load(replay, step, "clusterlog");
+    expect_equal(log, recorded, step, "clusterlog");
+    json_decref(log);
+    json_decref(recorded);
+
+    json_t *version = parse(status_version_text(replay->status));
+    recorded = load(replay, step, "version");
+    json_t *ours = json_object_get(version, "kvstore"),
+           *theirs = json_object_get(recorded, "kvstore");
+    drop_empty(ours);
+    drop_empty(theirs);
+    expect_equal(ours, theirs, step, "kvstore");
+    json_t *start = json_object_get(version, "starttime");
+    expect_equal(start, json_object_get(recorded, "starttime"), step, "starttime");
+    json_decref(version);
+    json_decref(recorded);
+}
+
+/* After which mark of the scenario a node's files were kept. */
+static const struct {
+    const char *directory;
+    const char *mark;
+    const char *step;
+    unsigned nodes; /* bits */
+} steps[] = {
+    {"three-nodes", "node3 joined", "1-joined", 7},
+    {"three-nodes", "cluster log", "2-worked", 7},
+    {"three-nodes", "corosync.conf version 2", "3-back", 7},
+    {"three-nodes", "write by two of three", "4-end", 5},
+    {"partition", "majority wrote", "1-cut", 7},
+    {"partition", "healed", "2-healed", 7},
+    {"partition", "node3 writes again", "3-end", 7},
+};
+
+static unsigned at_mark(struct replay *replay, const char *mark)
+{
+    unsigned compared = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        if (strcmp(steps[i].directory, replay->directory) != 0 ||
+            strcmp(steps[i].mark, mark) != 0 || !(steps[i].nodes & 1u << (replay->node - 1)))
+            continue;
+        compare_step(replay, steps[i].step);
+        compared++;
+    }
+    return compared;
+}
+
+static void replay_event(struct replay *replay, const struct trace_event *event)
+{
+    const struct trace_event *next = look_ahead(replay, replay->at + 1, TRACE_SEND);
+
+    if (next && (event->type == TRACE_CONFCHG || event->type == TRACE_DELIVER))
+        replay->clock.seconds = get_le32(next->message->data + 8);
+    switch (event->type) {
+    case TRACE_LOCAL:
+        start_process(replay, event->member);
+        break;
+    case TRACE_CONFCHG:
+        status_group_configuration(replay->group, (const struct member *)event->members->data,
+                                   event->members->len, (const struct member *)event->joined->data,
+                                   event->joined->len);
+        break;
+    case TRACE_DELIVER:
+        status_group_deliver(replay->group, event->member, event->message);
+        break;
+    case TRACE_SEND:
+        compare_sent(replay, event);
+        break;
+    case TRACE_INIT:
+    case TRACE_JOIN:
+    case TRACE_LEAVE:
+    case TRACE_MARK:
+        break;
+    }
+}
+
+static void run_replay(const char *directory, unsigned node, unsigned expected_steps)
+{
+    struct replay replay = {
+        .transport = {.multicast = replay_multicast, .leave = replay_leave},
+        .clock = {fake_source, 0},
+        .directory = directory,
+        .node = node,
+        .trace = trace_load(directory, node),
+    };
+    unsigned compared_steps = 0;
+
+    for (replay.at = 0; replay.at < replay.trace->len; replay.at++) {
+        const struct trace_event *event = trace_at(replay.trace, replay.at);
+        if (event->type == TRACE_MARK) {
+            assert_true(g_queue_is_empty(&replay.sent));
+            compared_steps += at_mark(&replay, event->mark);
+        } else if (event->group == TRACE_STATUS) {
+            replay_event(&replay, event);
+        }
+    }
+    assert_true(g_queue_is_empty(&replay.sent));
+    assert_int_equal(compared_steps, expected_steps);
+    assert_true(replay.compared > 5);
+    status_group_free(replay.group);
+    status_free(replay.status);
+    g_ptr_array_unref(replay.trace);
+}
+
+static void test_recorded_three_nodes(void **state)
+{
+    (void)state;
+    run_replay("three-nodes", 1, 4);
+    run_replay("three-nodes", 2, 3);
+    run_replay("three-nodes", 3, 4);
+}
+
+static void test_recorded_partition(void **state)
+{
+    (void)state;
+    for (unsigned node = 1; node <= 3; node++)
+        run_replay("partition", node, 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_alone_sends_the_address_once),
+        TEST(test_values_travel),
+        TEST(test_values_outlive_absence),
+        TEST(test_log_travels),
+        TEST(test_log_during_synchronisation),
+        TEST(test_malformed_messages),
+        TEST(test_malformed_states),
+        TEST(test_refused_sends),
+        TEST(test_synchronisation_cannot_be_sent),
+        TEST(test_newer_protocol),
+        TEST(test_local_mode),
+        TEST(test_threads),
+        cmocka_unit_test(test_recorded_three_nodes),
+        cmocka_unit_test(test_recorded_partition),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
