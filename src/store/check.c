@@ -12,6 +12,7 @@
 /* Bytes of a name or path that are shown. */
 #define NAME_SHOWN 128u
 #define PATH_SHOWN 400u
+#define SENTENCE_SHOWN 200u
 #define INTEGRITY_LINES "100"
 
 static void note_clear(gpointer pointer)
@@ -91,14 +92,23 @@ char *name_shown(const char *bytes, size_t length)
     return g_string_free(text, FALSE);
 }
 
+/* The same for a sentence of SQLite's, which may quote what it found in the file. */
+static char *sentence_shown(const char *sentence)
+{
+    GString *text = g_string_new(NULL);
+
+    append_shown(text, sentence, strlen(sentence), SENTENCE_SHOWN);
+    return g_string_free(text, FALSE);
+}
+
 void loader_refuse_unreadable(struct loader *loader, const char *what)
 {
     int result = sqlite3_extended_errcode(loader->db);
     int error = file_errno(loader->db, result);
     bool damaged = error == -EBADMSG;
+    g_autofree char *reason = sentence_shown(sqlite3_errmsg(loader->db));
 
-    loader_refuse(loader, 0, 0,
-                  g_strdup_printf("%s cannot be read: %s", what, sqlite3_errmsg(loader->db)),
+    loader_refuse(loader, 0, 0, g_strdup_printf("%s cannot be read: %s", what, reason),
                   damaged           ? remedy_restore()
                   : error == -EBUSY ? g_strdup("stop the program that has the database open")
                                     : NULL);
@@ -216,9 +226,9 @@ static int check_integrity(sqlite3 *db, struct store_checker *checker)
     sqlite3_stmt *row =
         loader_prepare(&loader, "PRAGMA integrity_check(" INTEGRITY_LINES ")", "the database");
     while (row && sqlite3_step(row) == SQLITE_ROW) {
-        const char *line = loader_text(row, 0);
+        g_autofree char *line = sentence_shown(loader_text(row, 0));
         if (strcmp(line, "ok") != 0)
-            loader_refuse(&loader, 0, 0, g_strdup_printf("SQLite's integrity check: %.400s", line),
+            loader_refuse(&loader, 0, 0, g_strdup_printf("SQLite's integrity check: %s", line),
                           remedy_restore());
     }
     if (sqlite3_finalize(row) != SQLITE_OK && loader.notes->len == 0)

@@ -25,6 +25,8 @@ const char file_schema[] = "CREATE TABLE IF NOT EXISTS tree ("
  * visits each page once. */
 #define CACHE_PAGES 256
 #define CACHE_PAGES_LOAD 32
+/* SQLite's smallest page: no database has less bytes. */
+#define PAGE_SIZE_MIN 512
 
 int file_errno(sqlite3 *db, int result)
 {
@@ -112,10 +114,12 @@ int file_probe(const char *path, const char *vfs, char **message)
         *message = g_strdup_printf("%s is not a regular file", path);
         return -EBADMSG;
     }
-    if (info.st_size == 0) {
-        *message = g_strdup_printf("%s is no database but empty (0 bytes): restore a backup, or "
-                                   "remove it to begin with an empty database",
-                                   path);
+    /* SQLite takes an empty file, and one of a single byte, for a new database. */
+    if (info.st_size < PAGE_SIZE_MIN) {
+        *message =
+            g_strdup_printf("%s is no database, with a size of %d bytes: restore a backup, or "
+                            "remove it to begin with an empty database",
+                            path, (int)info.st_size);
         return -EBADMSG;
     }
     return 0;
@@ -183,28 +187,6 @@ static void shrink_cache(sqlite3 *db, unsigned int busy_timeout)
     sqlite3_busy_timeout(db, (int)busy_timeout);
 }
 
-int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, bool shared,
-                        sqlite3 **db, char **message)
-{
-    int result;
-
-    *db = NULL;
-    if (exists(path, "-wal", vfs))
-        result = shared ? open_beside(path, vfs, busy_timeout, db)
-                        : open_exclusive(path, vfs, busy_timeout, db);
-    else if (exists(path, "-journal", vfs))
-        result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, busy_timeout, db);
-    else
-        result = open_immutable(path, vfs, db);
-    if (result == SQLITE_OK) {
-        shrink_cache(*db, busy_timeout);
-        return 0;
-    }
-    result = give_up(*db, result, path, "open", message);
-    *db = NULL;
-    return result;
-}
-
 /* The one text that a pragma answers with; g_free() it. */
 static char *ask(sqlite3 *db, const char *sql)
 {
@@ -216,6 +198,54 @@ static char *ask(sqlite3 *db, const char *sql)
         answer = g_strdup((const char *)sqlite3_column_text(statement, 0));
     sqlite3_finalize(statement);
     return answer;
+}
+
+/* SQLite takes a last page that is cut off for one that ends in zeros. */
+static int check_length(sqlite3 *db, const char *path, char **message)
+{
+    g_autofree char *count = ask(db, "PRAGMA page_count");
+    g_autofree char *size = ask(db, "PRAGMA page_size");
+    struct stat info;
+
+    /* What is no database is for the first real read to say. */
+    if (!count || !size || stat(path, &info) < 0)
+        return 0;
+    gint64 wanted = g_ascii_strtoll(count, NULL, 10) * g_ascii_strtoll(size, NULL, 10);
+    if (info.st_size >= wanted)
+        return 0;
+    *message = g_strdup_printf("%s is truncated: it has %" G_GINT64_FORMAT
+                               " bytes and should have %" G_GINT64_FORMAT
+                               ". The file was left as it was: restore a backup",
+                               path, (gint64)info.st_size, wanted);
+    return -EBADMSG;
+}
+
+int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, bool shared,
+                        sqlite3 **db, char **message)
+{
+    bool log = exists(path, "-wal", vfs);
+    bool journal = !log && exists(path, "-journal", vfs);
+    int result;
+
+    *db = NULL;
+    if (log)
+        result = shared ? open_beside(path, vfs, busy_timeout, db)
+                        : open_exclusive(path, vfs, busy_timeout, db);
+    else if (journal)
+        result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, busy_timeout, db);
+    else
+        result = open_immutable(path, vfs, db);
+    if (result != SQLITE_OK) {
+        result = give_up(*db, result, path, "open", message);
+        *db = NULL;
+        return result;
+    }
+    shrink_cache(*db, busy_timeout);
+    if (log || journal || vfs || (result = check_length(*db, path, message)) == 0)
+        return 0;
+    sqlite3_close(*db);
+    *db = NULL;
+    return result;
 }
 
 /* Settings of a connection that commits or checkpoints. Freed pages are not overwritten with zeros

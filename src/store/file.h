@@ -11,7 +11,8 @@
 extern const char file_schema[];
 
 /* 0 if there is a file at `path` that is worth opening; -ENOENT: none; else a negative errno and
- * *message, which g_free() frees. An empty file is refused: it was something else before. */
+ * *message, which g_free() frees. A file that is empty, or nearly, is refused: it
+ * was something else before. */
 int file_probe(const char *path, const char *vfs, char **message);
 
 /* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
