@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Shared memory files of connections that a killed daemon left behind. */
+#include "socket/leftovers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* The number of the server that made a connection's directory; 0: it is no such directory. */
+static pid_t parse_server(const char *name)
+{
+    int server;
+    int client;
+    int descriptor;
+    int end = 0;
+
+    if (sscanf(name, "qb-%d-%d-%d-%n", &server, &client, &descriptor, &end) != 3 || end == 0)
+        return 0;
+    return strlen(name + end) == 6 && server > 0 ? server : 0;
+}
+
+/* When process `pid` was started, in seconds of the wall clock, rounded down; 0: there is none of
+ * that number. */
+static time_t start_time(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+    g_autofree char *text = NULL;
+    struct timespec boot;
+    struct timespec now;
+    unsigned long long ticks;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return 0;
+    /* Field 22; the second one, a name in parentheses, may hold anything. */
+    const char *fields = strrchr(text, ')');
+    if (!fields || sscanf(fields + 1,
+                          " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                          "%*s %*s %llu",
+                          &ticks) != 1)
+        return 0;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec - boot.tv_sec + (time_t)(ticks / (unsigned long long)sysconf(_SC_CLK_TCK));
+}
+
+/* True if the server that made a directory, last changed at `changed`, is no more. Two seconds of
+ * doubt, for the rounding, are in favour of a process that lives. */
+static bool is_gone(pid_t server, time_t changed)
+{
+    if (server == getpid())
+        return true;
+    time_t started = start_time(server);
+    return started == 0 || started > changed + 2;
+}
+
+/* True if `name` is a buffer of service `service`: qb-KIND-SERVICE-header or -data. */
+static bool is_buffer(const char *name, const char *service)
+{
+    static const char *const kinds[] = {"request", "response", "event"};
+    static const char *const parts[] = {"header", "data"};
+
+    for (size_t kind = 0; kind < G_N_ELEMENTS(kinds); kind++) {
+        for (size_t part = 0; part < G_N_ELEMENTS(parts); part++) {
+            char expected[512];
+            snprintf(expected, sizeof(expected), "qb-%s-%s-%s", kinds[kind], service, parts[part]);
+            if (strcmp(name, expected) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Removes a directory that holds buffers of ours alone. One that holds nothing could be another
+ * service's, but nobody can need it once its server has ended. */
+static bool remove_directory(int parent, const char *name, const char *service, bool may_be_empty)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *file;
+    bool ours = true;
+    bool empty = true;
+
+    if (!directory) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    while (ours && (file = readdir(directory))) {
+        if (strcmp(file->d_name, ".") == 0 || strcmp(file->d_name, "..") == 0)
+            continue;
+        ours = is_buffer(file->d_name, service);
+        empty = false;
+    }
+    ours = ours && (!empty || may_be_empty);
+    rewinddir(directory);
+    while (ours && (file = readdir(directory))) {
+        if (is_buffer(file->d_name, service))
+            unlinkat(fd, file->d_name, 0);
+    }
+    closedir(directory);
+    return ours && unlinkat(parent, name, AT_REMOVEDIR) == 0;
+}
+
+unsigned leftovers_remove(const char *directory, const char *name)
+{
+    DIR *parent = opendir(directory);
+    const struct dirent *file;
+    unsigned removed = 0;
+
+    if (!parent)
+        return 0;
+    while ((file = readdir(parent))) {
+        struct stat status;
+        pid_t server = parse_server(file->d_name);
+        if (server == 0 ||
+            fstatat(dirfd(parent), file->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISDIR(status.st_mode) || !is_gone(server, status.st_mtime))
+            continue;
+        if (remove_directory(dirfd(parent), file->d_name, name, start_time(server) == 0))
+            removed++;
+    }
+    closedir(parent);
+    if (removed > 0)
+        log_info("removed the shared memory of %u connections of a daemon that was killed",
+                 removed);
+    return removed;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What each request of the local socket means, and its answer (doc/ipc.md). */
+#include "socket/requests.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "core/path.h"
+#include "core/state.h"
+
+#define NAME_FIELD 256u /* bytes of a name in requests 4 and 5 */
+#define TOKENS_PATH "priv/token.cfg"
+#define FIRST_GUEST_ID 100u
+#define PRIORITY_MAX 7u            /* syslog's debug */
+#define PROPERTIES_SIZE_MAX 65536u /* bytes of a request for properties */
+#define ANY_SIZE SIZE_MAX
+
+typedef struct reply (*request_handler)(const struct request_sources *sources,
+                                        const struct request *request);
+
+static struct reply failure(int error)
+{
+    return (struct reply){.error = error};
+}
+
+/* Takes over the reference; NULL is an answer without data. */
+static struct reply whole_block(struct block *block)
+{
+    return (struct reply){.block = block, .size = block ? block->capacity : 0};
+}
+
+/* A string that is all of what is left, NUL-ended and without a NUL inside; NULL: it is not. */
+static const char *rest_string(struct reader *reader)
+{
+    const char *string = reader_string(reader, reader->left);
+
+    return reader->bad ? NULL : string;
+}
+
+/* A name in a field of fixed size, padded with NULs; NULL: it is not ended, or data follows it. */
+static const char *padded_name(struct reader *reader)
+{
+    const uint8_t *field = reader_bytes(reader, NAME_FIELD);
+
+    return field && memchr(field, 0, NAME_FIELD) ? (const char *)field : NULL;
+}
+
+/* Status */
+
+static struct reply get_version(const struct request_sources *sources,
+                                const struct request *request)
+{
+    (void)request;
+    return whole_block(status_version_text(sources->status));
+}
+
+static struct reply get_members(const struct request_sources *sources,
+                                const struct request *request)
+{
+    (void)request;
+    return whole_block(status_members_text(sources->status));
+}
+
+static struct reply get_guests(const struct request_sources *sources, const struct request *request)
+{
+    (void)request;
+    return whole_block(status_vmlist_text(sources->status, sources->guests));
+}
+
+static struct reply set_status(const struct request_sources *sources, const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    const char *name = padded_name(&reader);
+
+    if (!name)
+        return failure(-EINVAL);
+    return failure(status_group_set(sources->status_group, name, reader.data, reader.left));
+}
+
+static struct reply get_status(const struct request_sources *sources, const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    const char *name = padded_name(&reader);
+    const char *node = padded_name(&reader);
+
+    if (!name || !node)
+        return failure(-EINVAL);
+    struct block *value = status_get(sources->status, node, name);
+    return value ? whole_block(value) : failure(-ENOENT);
+}
+
+/* `.rrd` has one NUL at its end here. */
+static struct reply get_rrd(const struct request_sources *sources, const struct request *request)
+{
+    struct block *text = status_rrd_text(sources->status);
+    struct block *answer = block_new(text->capacity + 1);
+
+    (void)request;
+    memcpy(answer->data, text->data, text->capacity);
+    answer->data[text->capacity] = 0;
+    block_unref(text);
+    return whole_block(answer);
+}
+
+/* Cluster log */
+
+static struct reply add_log(const struct request_sources *sources, const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint8_t priority = reader_u8(&reader);
+    uint8_t ident_size = reader_u8(&reader);
+    uint8_t tag_size = reader_u8(&reader);
+    const char *ident = reader_string(&reader, ident_size);
+    const char *tag = reader_string(&reader, tag_size);
+    const char *message = rest_string(&reader);
+
+    if (priority > PRIORITY_MAX || !ident || !tag || !message)
+        return failure(-EINVAL);
+    status_group_log(sources->status_group, priority, ident, tag, message,
+                     (uint32_t)request->client);
+    return failure(0);
+}
+
+static struct reply get_log(const struct request_sources *sources, const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint32_t maximum = reader_u32(&reader);
+    reader_bytes(&reader, 3 * sizeof(uint32_t));
+    const char *user = rest_string(&reader);
+
+    if (!user)
+        return failure(-EINVAL);
+    return whole_block(status_cluster_log_text(sources->status, maximum, user));
+}
+
+/* Configurations */
+
+/* A status file or a link in the root, or what the name of one would lead to. */
+static bool is_below_virtual(const char *path)
+{
+    g_autofree char *first = g_strndup(path, strcspn(path, "/"));
+
+    return path_is_virtual(first);
+}
+
+/* The content of the file at `path`, with a reference. -ENOENT: there is no such file. */
+static int take_content(struct replica *replica, const char *path, struct reply *reply)
+{
+    const struct state *state = replica_read_lock(replica);
+    int error;
+    const struct entry *entry = tree_lookup(state->tree, path, &error);
+
+    error = entry && !entry_is_directory(entry) ? 0 : -ENOENT;
+    if (!error)
+        *reply = (struct reply){.block = block_ref(entry->content), .size = entry->size};
+    replica_read_unlock(replica);
+    return error;
+}
+
+static struct reply get_config(const struct request_sources *sources, const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    const char *asked = rest_string(&reader);
+    struct reply reply;
+
+    if (!asked)
+        return failure(-EINVAL);
+    g_autofree char *path = path_clean(asked);
+    if (!request->may_write && path_is_private(path))
+        return failure(-EPERM);
+    if (is_below_virtual(path))
+        return failure(-ENOENT);
+    int error = take_content(sources->replica, path, &reply);
+    if (error)
+        return failure(error);
+    /* A size without content is a hole of zeros. */
+    if (reply.size > 0 && !reply.block) {
+        reply.block = block_new((uint32_t)reply.size);
+        memset(reply.block->data, 0, reply.size);
+    }
+    return reply;
+}
+
+static bool has_line(const char *text, size_t size, const char *line)
+{
+    const char *end = text + size;
+    size_t length = strlen(line);
+
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *line_end = newline ? newline : end;
+        if ((size_t)(line_end - text) == length && memcmp(text, line, length) == 0)
+            return true;
+        text = newline ? newline + 1 : end;
+    }
+    return false;
+}
+
+static struct reply verify_token(const struct request_sources *sources,
+                                 const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    const char *token = rest_string(&reader);
+    struct reply tokens;
+
+    if (!token || *token == '\0' || strchr(token, '\n'))
+        return failure(-EINVAL);
+    if (take_content(sources->replica, TOKENS_PATH, &tokens) != 0)
+        return failure(-ENOENT);
+    bool found = tokens.block && has_line((const char *)tokens.block->data, tokens.size, token);
+    block_unref(tokens.block);
+    return failure(found ? 0 : -ENOENT);
+}
+
+/* Guest properties */
+
+static struct reply properties_reply(const struct request_sources *sources, uint32_t id,
+                                     const char *const *names)
+{
+    struct block *text = NULL;
+
+    if (id > 0 && id < FIRST_GUEST_ID)
+        return failure(-EINVAL);
+    int error = properties_get(sources->properties, id, names, &text);
+    return error ? failure(error) : whole_block(text);
+}
+
+static struct reply get_property(const struct request_sources *sources,
+                                 const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint32_t id = reader_u32(&reader);
+    const char *names[] = {rest_string(&reader), NULL};
+
+    if (!names[0] || *names[0] == '\0')
+        return failure(-EINVAL);
+    return properties_reply(sources, id, names);
+}
+
+/* The next of several strings, each NUL-ended; NULL: the last one is not. */
+static const char *next_string(struct reader *reader)
+{
+    const uint8_t *end = memchr(reader->data, 0, reader->left);
+
+    return end ? reader_string(reader, (size_t)(end + 1 - reader->data)) : NULL;
+}
+
+static struct reply get_properties(const struct request_sources *sources,
+                                   const struct request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint32_t id = reader_u32(&reader);
+    uint8_t count = reader_u8(&reader);
+    const char *names[UINT8_MAX + 1] = {NULL};
+
+    for (uint8_t i = 0; i < count; i++) {
+        names[i] = next_string(&reader);
+        if (!names[i] || !g_ascii_islower(*names[i]))
+            return failure(-EINVAL);
+    }
+    if (count == 0 || reader.left > 0)
+        return failure(-EINVAL);
+    return properties_reply(sources, id, names);
+}
+
+/* The requests by their numbers. Sizes are those of the data, without libqb's header. */
+static const struct {
+    request_handler handler;
+    size_t least;
+    size_t most;
+    bool writes; /* read-only clients may not ask */
+} requests[] = {
+    [1] = {get_version, 0, 0, false},
+    [2] = {get_members, 0, 0, false},
+    [3] = {get_guests, 0, 0, false},
+    [4] = {set_status, NAME_FIELD, ANY_SIZE, true},
+    [5] = {get_status, 2 * NAME_FIELD, 2 * NAME_FIELD, false},
+    [6] = {get_config, 1, ANY_SIZE, false},
+    [7] = {add_log, 6, ANY_SIZE, true},
+    [8] = {get_log, 17, ANY_SIZE, false},
+    [10] = {get_rrd, 0, 0, false},
+    [11] = {get_property, 5, PROPERTIES_SIZE_MAX, false},
+    [12] = {verify_token, 1, ANY_SIZE, false},
+    [13] = {get_properties, 6, PROPERTIES_SIZE_MAX, false},
+};
+
+struct reply request_answer(const struct request_sources *sources, const struct request *request)
+{
+    int32_t id = request->id;
+
+    if (id < 0 || id >= (int32_t)G_N_ELEMENTS(requests) || !requests[id].handler)
+        return failure(-ECHRNG);
+    if (requests[id].writes && !request->may_write)
+        return failure(-EPERM);
+    if (request->size < requests[id].least || request->size > requests[id].most)
+        return failure(-EINVAL);
+    return requests[id].handler(sources, request);
+}

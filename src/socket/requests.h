@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What each request of the local socket means, and its answer (doc/ipc.md). */
+#ifndef PMXCFS_SOCKET_REQUESTS_H
+#define PMXCFS_SOCKET_REQUESTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/block.h"
+#include "replica/replica.h"
+#include "socket/properties.h"
+#include "status/status.h"
+#include "status/status_group.h"
+
+/* What answers are made of. */
+struct request_sources {
+    struct replica *replica;
+    struct status *status;
+    struct status_group *status_group;
+    struct guest_source *guests;
+    struct properties *properties;
+};
+
+/* A request that arrived whole, without libqb's header. */
+struct request {
+    int32_t id;
+    bool may_write; /* the client has all rights */
+    pid_t client;
+    const uint8_t *data; /* borrowed */
+    size_t size;
+};
+
+struct reply {
+    int error;           /* 0 or a negative errno; then there is no data */
+    struct block *block; /* holds the data: a reference that is the taker's; NULL: there is none */
+    size_t size;         /* bytes of the block that are the data */
+};
+
+/* Answers a request; every one has exactly one answer. Touches memory only. Called by the socket's
+ * thread alone. */
+struct reply request_answer(const struct request_sources *sources, const struct request *request);
+
+#endif

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The local socket: a libqb service that answers what the status and the tree hold. */
+#include "socket/socket.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <qb/qbdefs.h>
+#include <qb/qbipcs.h>
+#include <qb/qbloop.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/poll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/rate.h"
+#include "socket/leftovers.h"
+#include "socket/requests.h"
+
+#define SERVICE_ID 1
+#define BUFFER_SIZE (1024u * 1024)         /* of a request, and of a reply, with its header */
+#define BUFFER_SIZE_MAX (4u * BUFFER_SIZE) /* that a client may ask for: its memory is ours too */
+#define RETRY_FIRST_NS (1 * QB_TIME_NS_IN_MSEC)
+#define RETRY_LAST_NS (64 * QB_TIME_NS_IN_MSEC)
+
+/* libqb puts these two words before a message in its ring. */
+#define CHUNK_MAGIC 0xA1A1A1A1u
+#define CHUNK_HEADER_SIZE 8u
+
+/* One client. */
+struct connection {
+    struct socket_service *service;
+    qb_ipcs_connection_t *handle;
+    bool may_write;
+    pid_t client;
+    size_t maximum; /* bytes of a request with its header */
+
+    /* How libqb wants to hear of requests. */
+    int fd;
+    int32_t events;
+    void *data;
+    qb_ipcs_dispatch_fn_t dispatch;
+
+    /* A reply that did not fit behind those that the client has not read yet. No request is taken
+     * from it meanwhile. */
+    bool blocked;
+    struct qb_ipc_response_header header;
+    struct reply reply;
+};
+
+struct socket_service {
+    char *name;
+    gid_t group;
+    struct request_sources sources;
+    pthread_t thread;
+    int wake; /* eventfd: readable when the thread shall end */
+
+    sem_t started; /* posted once by the thread, after start_error was set */
+    int start_error;
+
+    /* The thread's own. */
+    qb_loop_t *loop;
+    qb_ipcs_service_t *ipc;
+    struct connection *accepting; /* between accept and the first dispatch_add of its descriptor */
+    GPtrArray *blocked;           /* struct connection, borrowed */
+    uint64_t retry_ns;            /* until the blocked ones are tried again */
+    uint8_t *request;             /* BUFFER_SIZE_MAX bytes: a private copy of the request */
+    struct rate_limit refusals;
+};
+
+/* libqb's poll functions carry no context, but run in the thread of their service. */
+static _Thread_local struct socket_service *own_service;
+
+/* Replies */
+
+static int32_t pause_connection(struct connection *connection, bool pause)
+{
+    int32_t events = pause ? connection->events & ~POLLIN : connection->events;
+
+    return qb_loop_poll_mod(connection->service->loop, QB_LOOP_HIGH, connection->fd, events,
+                            connection->data, connection->dispatch);
+}
+
+/* Hands a reply to libqb, which copies it. 0, -EAGAIN if there is no room, or another negative
+ * errno: the client is gone. */
+static int send_reply(struct connection *connection)
+{
+    struct iovec parts[2] = {
+        {.iov_base = &connection->header, .iov_len = sizeof(connection->header)}};
+    size_t count = 1;
+
+    if (connection->reply.size > 0) {
+        parts[1].iov_base = connection->reply.block->data;
+        parts[1].iov_len = connection->reply.size;
+        count = 2;
+    }
+    ssize_t sent = qb_ipcs_response_sendv(connection->handle, parts, count);
+    if (sent == -EAGAIN || sent == -ETIMEDOUT)
+        return -EAGAIN;
+    block_unref(connection->reply.block);
+    connection->reply = (struct reply){0};
+    return sent < 0 ? (int)sent : 0;
+}
+
+static void retry_later(struct socket_service *service);
+
+static void retry_blocked(void *data)
+{
+    struct socket_service *service = data;
+
+    for (guint i = service->blocked->len; i-- > 0;) {
+        struct connection *connection = service->blocked->pdata[i];
+        if (send_reply(connection) == -EAGAIN)
+            continue;
+        connection->blocked = false;
+        g_ptr_array_remove_index_fast(service->blocked, i);
+        pause_connection(connection, false);
+        service->retry_ns = RETRY_FIRST_NS;
+    }
+    if (service->blocked->len > 0)
+        retry_later(service);
+}
+
+/* A client that reads its replies does not tell, so it has to be tried again. */
+static void retry_later(struct socket_service *service)
+{
+    qb_loop_timer_handle timer;
+
+    if (qb_loop_timer_add(service->loop, QB_LOOP_HIGH, service->retry_ns, service, retry_blocked,
+                          &timer) != 0)
+        log_error("socket: no timer");
+    service->retry_ns = MIN(service->retry_ns * 2, RETRY_LAST_NS);
+}
+
+static void block_connection(struct connection *connection)
+{
+    struct socket_service *service = connection->service;
+
+    connection->blocked = true;
+    pause_connection(connection, true);
+    g_ptr_array_add(service->blocked, connection);
+    if (service->blocked->len == 1) {
+        service->retry_ns = RETRY_FIRST_NS;
+        retry_later(service);
+    }
+}
+
+static int answer(struct connection *connection, int32_t id, struct reply reply)
+{
+    size_t size = sizeof(connection->header) + reply.size;
+
+    if (reply.error || size > BUFFER_SIZE) {
+        int error = reply.error ? reply.error : -EMSGSIZE;
+        block_unref(reply.block);
+        reply = (struct reply){.error = error};
+        size = sizeof(connection->header);
+    }
+    memset(&connection->header, 0, sizeof(connection->header));
+    connection->header.id = id;
+    connection->header.size = (int32_t)size;
+    connection->header.error = reply.error;
+    connection->reply = reply;
+    return send_reply(connection);
+}
+
+/* Requests */
+
+/* How many bytes of a message arrived, which libqb knows and does not tell: it says so in the two
+ * words before it. A ring is mapped twice, back to back, so that its end is before its beginning.
+ * Should another libqb lay its rings out in another way, the answer is `maximum`. */
+static size_t arrived_size(const void *data, size_t maximum)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const uint8_t *end = data;
+    uint32_t words[2];
+
+    if ((uintptr_t)end % page < CHUNK_HEADER_SIZE) {
+        size_t margin = CHUNK_HEADER_SIZE + sizeof(uint32_t) + 1;
+        end += (maximum + margin + page - 1) / page * page;
+    }
+    memcpy(words, end - CHUNK_HEADER_SIZE, sizeof(words));
+    return words[1] == CHUNK_MAGIC && words[0] <= maximum ? words[0] : maximum;
+}
+
+/* Takes a request out of the memory that the client shares, before anything is judged by it: the
+ * size with its header, or 0 if it is malformed. *id is set as far as it arrived. */
+static size_t take_request(struct connection *connection, const void *data, int32_t *id)
+{
+    uint8_t *copy = connection->service->request;
+    struct qb_ipc_request_header header = {0};
+    size_t arrived = arrived_size(data, connection->maximum);
+
+    memcpy(&header, data, MIN(arrived, sizeof(header)));
+    *id = header.id;
+    if (arrived < sizeof(header) || header.size < (int32_t)sizeof(header) ||
+        (size_t)header.size > arrived)
+        return 0;
+    memcpy(copy, data, (size_t)header.size);
+    return (size_t)header.size;
+}
+
+/* The size is the client's claim, unchecked. */
+static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t claimed_size)
+{
+    struct connection *connection = qb_ipcs_context_get(handle);
+    const struct socket_service *service = connection->service;
+    struct reply reply = {.error = -EINVAL};
+    int32_t id;
+    size_t size = take_request(connection, data, &id);
+
+    (void)claimed_size;
+    if (size > 0) {
+        struct request request = {
+            .id = id,
+            .may_write = connection->may_write,
+            .client = connection->client,
+            .data = service->request + sizeof(struct qb_ipc_request_header),
+            .size = size - sizeof(struct qb_ipc_request_header),
+        };
+        reply = request_answer(&service->sources, &request);
+    }
+    if (answer(connection, id, reply) == -EAGAIN)
+        block_connection(connection);
+    return 0;
+}
+
+/* Connections */
+
+static void log_refusal(struct socket_service *service, uid_t uid, gid_t gid, const char *why)
+{
+    uint32_t held_back;
+
+    if (rate_limit_pass(&service->refusals, &held_back))
+        log_warning("socket: connection of uid %u, gid %u refused: %s%s", uid, gid, why,
+                    held_back > 0 ? " (and others, not logged)" : "");
+}
+
+static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t gid)
+{
+    struct socket_service *service = own_service;
+    bool may_write = uid == 0 && gid == 0;
+    int32_t maximum = qb_ipcs_connection_get_buffer_size(handle);
+    struct qb_ipcs_connection_stats statistics = {0};
+
+    if (!may_write && gid != service->group) {
+        log_refusal(service, uid, gid, "neither root nor of the group");
+        return -EACCES;
+    }
+    if (maximum < (int32_t)BUFFER_SIZE || maximum > (int32_t)BUFFER_SIZE_MAX) {
+        log_refusal(service, uid, gid, "it asks for too large a buffer");
+        return -EMSGSIZE;
+    }
+    qb_ipcs_connection_stats_get(handle, &statistics, 0);
+    struct connection *connection = g_new0(struct connection, 1);
+    *connection = (struct connection){.service = service,
+                                      .handle = handle,
+                                      .may_write = may_write,
+                                      .client = statistics.client_pid,
+                                      .maximum = (size_t)maximum,
+                                      .fd = -1};
+    qb_ipcs_context_set(handle, connection);
+    service->accepting = connection;
+    return 0;
+}
+
+static int32_t close_connection(qb_ipcs_connection_t *handle)
+{
+    (void)handle;
+    return 0;
+}
+
+static void destroy_connection(qb_ipcs_connection_t *handle)
+{
+    struct connection *connection = qb_ipcs_context_get(handle);
+
+    if (!connection)
+        return;
+    struct socket_service *service = connection->service;
+    if (connection->blocked)
+        g_ptr_array_remove_fast(service->blocked, connection);
+    if (service->accepting == connection)
+        service->accepting = NULL;
+    block_unref(connection->reply.block);
+    g_free(connection);
+    qb_ipcs_context_set(handle, NULL);
+}
+
+/* Poll functions for libqb. All get the same, high priority, whatever libqb asks for (see
+ * start_service()). */
+
+static int32_t add_job(enum qb_loop_priority priority, void *data, qb_loop_job_dispatch_fn function)
+{
+    (void)priority;
+    return qb_loop_job_add(own_service->loop, QB_LOOP_HIGH, data, function);
+}
+
+static int32_t add_dispatch(enum qb_loop_priority priority, int32_t fd, int32_t events, void *data,
+                            qb_ipcs_dispatch_fn_t function)
+{
+    struct connection *connection = own_service->accepting;
+
+    (void)priority;
+    if (connection && data == connection->handle) {
+        connection->fd = fd;
+        connection->events = events;
+        connection->data = data;
+        connection->dispatch = function;
+        own_service->accepting = NULL;
+    }
+    return qb_loop_poll_add(own_service->loop, QB_LOOP_HIGH, fd, events, data, function);
+}
+
+/* libqb asks for it when events wait for a client that does not read. */
+static int32_t modify_dispatch(enum qb_loop_priority priority, int32_t fd, int32_t events,
+                               void *data, qb_ipcs_dispatch_fn_t function)
+{
+    struct connection *connection = qb_ipcs_context_get(data);
+
+    (void)priority;
+    if (connection) {
+        connection->events = events;
+        if (connection->blocked)
+            events &= ~POLLIN;
+    }
+    return qb_loop_poll_mod(own_service->loop, QB_LOOP_HIGH, fd, events, data, function);
+}
+
+static int32_t delete_dispatch(int32_t fd)
+{
+    return qb_loop_poll_del(own_service->loop, fd);
+}
+
+/* The thread */
+
+static int32_t end_loop(int32_t fd, int32_t events, void *data)
+{
+    struct socket_service *service = data;
+
+    (void)fd;
+    (void)events;
+    qb_loop_stop(service->loop);
+    return 0;
+}
+
+static int start_service(struct socket_service *service)
+{
+    struct qb_ipcs_service_handlers handlers = {
+        .connection_accept = accept_connection,
+        .msg_process = process_request,
+        .connection_closed = close_connection,
+        .connection_destroyed = destroy_connection,
+    };
+    struct qb_ipcs_poll_handlers poll_handlers = {
+        .job_add = add_job,
+        .dispatch_add = add_dispatch,
+        .dispatch_mod = modify_dispatch,
+        .dispatch_del = delete_dispatch,
+    };
+
+    service->ipc = qb_ipcs_create(service->name, SERVICE_ID, QB_IPC_SHM, &handlers);
+    if (!service->ipc)
+        return -ENOMEM;
+    qb_ipcs_poll_handlers_set(service->ipc, &poll_handlers);
+    qb_ipcs_enforce_buffer_size(service->ipc, BUFFER_SIZE);
+    /* One request of a client at a time, then the next client's; libqb then also never waits for
+     * the byte that should follow a request, which a client that was stopped may not have sent. */
+    qb_ipcs_request_rate_limit(service->ipc, QB_IPCS_RATE_SLOW);
+    int error = qb_ipcs_run(service->ipc); /* gives the service back itself if it fails */
+    if (error)
+        service->ipc = NULL;
+    return error;
+}
+
+static int start_loop(struct socket_service *service)
+{
+    service->loop = qb_loop_create();
+    if (!service->loop)
+        return -ENOMEM;
+    int error =
+        qb_loop_poll_add(service->loop, QB_LOOP_HIGH, service->wake, POLLIN, service, end_loop);
+    if (!error)
+        error = start_service(service);
+    if (error) {
+        qb_loop_destroy(service->loop);
+        service->loop = NULL;
+    }
+    return error;
+}
+
+static void *run(void *argument)
+{
+    struct socket_service *service = argument;
+
+    own_service = service;
+    service->start_error = start_loop(service);
+    bool started = service->start_error == 0;
+    sem_post(&service->started);
+    if (!started)
+        return NULL;
+    qb_loop_run(service->loop);
+    qb_ipcs_destroy(service->ipc);
+    qb_loop_destroy(service->loop);
+    return NULL;
+}
+
+/* Start and stop */
+
+static void service_free(struct socket_service *service)
+{
+    if (service->wake >= 0)
+        close(service->wake);
+    sem_destroy(&service->started);
+    properties_free(service->sources.properties);
+    g_ptr_array_unref(service->blocked);
+    g_free(service->request);
+    g_free(service->name);
+    g_free(service);
+}
+
+/* Signals are for other threads. */
+static int start_thread(struct socket_service *service)
+{
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    /* libqb catches it while it closes a connection whose memory the client has cut. */
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&service->thread, NULL, run, service);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error)
+        return -error;
+    while (sem_wait(&service->started) != 0)
+        continue;
+    if (service->start_error)
+        pthread_join(service->thread, NULL);
+    return service->start_error;
+}
+
+int socket_start(const struct socket_options *options, struct socket_service **service_out)
+{
+    struct socket_service *service = g_new0(struct socket_service, 1);
+
+    service->name = g_strdup(options->name);
+    service->group = options->group;
+    service->sources.replica = options->replica;
+    service->sources.status = options->status;
+    service->sources.status_group = options->status_group;
+    service->sources.guests = options->guests;
+    service->sources.properties = properties_new(options->replica);
+    service->blocked = g_ptr_array_new();
+    service->request = g_malloc(BUFFER_SIZE_MAX);
+    service->refusals.per_minute = 20;
+    sem_init(&service->started, 0, 0);
+    service->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = service->wake < 0 ? -errno : 0;
+    if (!error) {
+        leftovers_remove("/dev/shm", service->name);
+        error = start_thread(service);
+    }
+    if (error)
+        service_free(service);
+    else
+        *service_out = service;
+    return error;
+}
+
+void socket_stop(struct socket_service *service)
+{
+    uint64_t one = 1;
+
+    if (!service)
+        return;
+    if (write(service->wake, &one, sizeof(one)) != sizeof(one))
+        log_error("socket: the thread cannot be told to stop");
+    pthread_join(service->thread, NULL);
+    service_free(service);
+}
