@@ -93,12 +93,25 @@ static void send_truncation(struct request *request)
     request_submit(request, &change);
 }
 
+/* True if what a descriptor leads to, `size` bytes of `target`, is a file called `name`. Its name
+ * was dropped from the kernel's cache, which the kernel shows as a deletion. */
+static bool leads_to(const char *target, size_t size, const char *name)
+{
+    static const char deleted[] = " (deleted)";
+    const size_t suffix = sizeof(deleted) - 1;
+    size_t length = strlen(name);
+
+    if (size > suffix && memcmp(target + size - suffix, deleted, suffix) == 0)
+        size -= suffix;
+    return size > length && target[size - length - 1] == '/' &&
+           memcmp(target + size - length, name, length) == 0;
+}
+
 /* True if a file descriptor of the process leads to a file of that name. */
 static bool has_open(pid_t process, const char *name)
 {
     char path[64];
     char target[PATH_MAX];
-    size_t length = strlen(name);
     struct dirent *entry;
     bool found = false;
 
@@ -106,8 +119,7 @@ static bool has_open(pid_t process, const char *name)
     DIR *descriptors = opendir(path);
     while (descriptors && !found && (entry = readdir(descriptors))) {
         ssize_t size = readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target));
-        found = size > (ssize_t)length && target[(size_t)size - length - 1] == '/' &&
-                memcmp(target + size - length, name, length) == 0;
+        found = size > 0 && leads_to(target, (size_t)size, name);
     }
     if (descriptors)
         closedir(descriptors);
