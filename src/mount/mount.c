@@ -3,6 +3,7 @@
 #include "mount/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -80,25 +81,47 @@ static void free_parts(struct mount *mount)
     g_free(mount);
 }
 
+/* Mounts, and gives the session the descriptor. libfuse's own mount would keep a copy of the path
+ * for an unmount that is not lazy, and hides why it failed. 0 or a negative errno. */
+static int mount_kernel(struct fuse_session *session, const char *mountpoint)
+{
+    g_autofree char *data = NULL;
+    g_autofree char *path = NULL;
+
+    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    data = g_strdup_printf("fd=%d,rootmode=%o,user_id=0,group_id=0,default_permissions,allow_other",
+                           fd, (unsigned int)S_IFDIR);
+    path = g_strdup_printf("/dev/fd/%d", fd);
+    int error = mount("/dev/fuse", mountpoint, "fuse", MS_NOSUID | MS_NODEV, data) ? -errno : 0;
+    if (!error && fuse_session_mount(session, path) != 0) {
+        umount2(mountpoint, MNT_DETACH);
+        error = -EIO;
+    }
+    if (error)
+        close(fd);
+    return error;
+}
+
 struct mount *mount_new(const struct mount_options *options, char **problem)
 {
     struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
     struct mount *mount = g_new0(struct mount, 1);
+    int error;
 
     mount->options = *options;
     node_table_init(&mount->nodes);
     watch_init(mount);
     make_link_targets(mount);
     fuse_opt_add_arg(&arguments, "pmxcfs");
-    fuse_opt_add_arg(&arguments, "-odefault_permissions,allow_other,nosuid,nodev,fsname=/dev/fuse");
     mount->session = fuse_session_new(&arguments, &operations, sizeof(operations), mount);
     fuse_opt_free_args(&arguments);
     if (!mount->session) {
         *problem = g_strdup("libfuse does not accept the mount options");
-    } else if (fuse_session_mount(mount->session, options->mountpoint) != 0) {
-        *problem =
-            g_strdup_printf("cannot mount at %s: is FUSE there (modprobe fuse), and is this root?",
-                            options->mountpoint);
+    } else if ((error = mount_kernel(mount->session, options->mountpoint)) < 0) {
+        *problem = g_strdup_printf("%s (is FUSE there (modprobe fuse), and is this root?)",
+                                   g_strerror(-error));
         fuse_session_destroy(mount->session);
     } else {
         return mount;
