@@ -244,6 +244,16 @@ static void execute_checksum(struct replica *replica)
     machine_checksum(replica->machine, digest, now_seconds(replica));
 }
 
+static void execute_send(struct replica *replica, const struct action *action)
+{
+    if (replica->transport->multicast(replica->transport, action->message, action->kind, 0) == 0)
+        return;
+    if (action->kind == SEND_SYNC)
+        machine_fail(replica->machine, "a message to the group could not be sent");
+    else
+        log_warning("a request for a verification could not be sent");
+}
+
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
 static bool needs_flush(enum action_type type)
 {
@@ -257,8 +267,7 @@ static void execute(struct replica *replica, const struct action *action)
         return;
     switch (action->type) {
     case ACTION_SEND:
-        if (replica->transport->multicast(replica->transport, action->message, action->kind, 0))
-            machine_fail(replica->machine, "a message to the group could not be sent");
+        execute_send(replica, action);
         break;
     case ACTION_SEND_STATE:
         replica_send_state(replica, &action->epoch);
@@ -355,8 +364,11 @@ static void handle_send_failed(struct replica *replica, const struct event *even
     case SEND_SYNC:
         machine_fail(replica->machine, "a message to the group could not be sent");
         break;
-    case SEND_UPDATE:
-        log_warning("an entry of the synchronisation could not be sent");
+    case SEND_UPDATE: /* the count of an entry is its size; a VERIFY_REQUEST has none */
+        log_warning("%s could not be sent", event->count ? "an entry of the synchronisation"
+                                                         : "a request for a verification");
+        if (replica->updates && event->count)
+            replica_updates_delivered(replica, event->count);
         break;
     }
 }

@@ -122,9 +122,11 @@ void replica_get_status(struct replica *replica, struct replica_status *status)
 
 static void add_caller(struct replica *replica, struct caller *caller, uint64_t count)
 {
-    caller->count = count;
-    caller->since = replica->options.clock->milliseconds(replica->options.clock);
+    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+
     pthread_mutex_lock(&replica->waiting_lock);
+    caller->count = count;
+    caller->since = now;
     g_hash_table_insert(replica->waiting, count_key(count), caller);
     replica->under_way.bytes += caller->reserve.bytes;
     replica->under_way.entries += caller->reserve.entries;
@@ -196,6 +198,8 @@ static GPtrArray *take_callers(struct replica *replica, uint64_t limit)
             if (((struct caller *)round->pdata[i])->since <= limit)
                 g_ptr_array_add(taken, g_ptr_array_remove_index(round, i));
         }
+        if (round->len == 0) /* its marker may never come back */
+            g_hash_table_iter_remove(&iter);
     }
     pthread_mutex_unlock(&replica->waiting_lock);
     return taken;
@@ -335,7 +339,6 @@ void replica_change(struct replica *replica, const struct change *change, struct
 void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller)
 {
     struct change change = {.operation = CHANGE_MTIME, .path = path};
-    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
     bool expired = false;
     bool found = false;
 
@@ -346,8 +349,10 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         const struct lock *lock = state_lock(state, entry->inode);
         found = lock != NULL;
         if (found) {
+            /* The clock is read under the lock: what is published meanwhile is not older. */
+            uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
             memcpy(change.digest, lock->digest, DIGEST_SIZE);
-            expired = now - lock->since > replica->options.lock_lifetime;
+            expired = now > lock->since && now - lock->since > replica->options.lock_lifetime;
         }
     }
     replica_read_unlock(replica);

@@ -32,7 +32,7 @@ struct caller {
     const void *origin; /* goes into the effect: whose kernel caches know the change already; NULL:
                            nobody's */
 
-    /* The replica's own. */
+    /* The replica's own; zero at first. */
     uint64_t count;
     uint64_t since; /* milliseconds */
     struct admit_reserve reserve;

@@ -81,19 +81,29 @@ void replica_updates_delivered(struct replica *replica, size_t bytes)
         replica_continue_updates(replica);
 }
 
-/* Sends one entry (NULL: the root). False if the connection is gone; then a configuration change or
- * a new connection ends these updates. */
+/* Sends one entry (NULL: the root). One that cannot be sent is left out: the commit will tell.
+ * False if nothing can be sent at all. */
 static bool send_update(struct replica *replica, const struct entry *entry)
 {
     struct outgoing_updates *updates = replica->updates;
     struct block *message =
         wire_build_update(&updates->epoch, now_seconds(replica), entry, &updates->root);
-    int error = replica->transport->multicast(replica->transport, message, SEND_UPDATE, 0);
+    int error =
+        replica->transport->multicast(replica->transport, message, SEND_UPDATE, message->capacity);
 
     if (!error)
         updates->in_flight += message->capacity;
+    else if (error != -EBUSY)
+        log_warning("an entry of the synchronisation could not be sent: %s",
+                    entry ? entry->name : "the root");
     block_unref(message);
-    return error == 0;
+    return error != -EBUSY;
+}
+
+static void give_up_updates(struct replica *replica)
+{
+    replica_stop_updates(replica);
+    machine_fail(replica->machine, "the synchronisation cannot be sent");
 }
 
 void replica_continue_updates(struct replica *replica)
@@ -102,14 +112,18 @@ void replica_continue_updates(struct replica *replica)
     GPtrArray *entries = updates->entries;
 
     while (entries->len > 0 && updates->in_flight < UPDATE_WINDOW) {
-        if (!send_update(replica, entries->pdata[entries->len - 1]))
+        if (!send_update(replica, entries->pdata[entries->len - 1])) {
+            give_up_updates(replica);
             return;
+        }
         g_ptr_array_set_size(entries, (gint)entries->len - 1);
     }
     if (entries->len > 0)
         return;
-    if (updates->with_root && !send_update(replica, NULL))
+    if (updates->with_root && !send_update(replica, NULL)) {
+        give_up_updates(replica);
         return;
+    }
     struct block *complete = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
                                              &updates->epoch, now_seconds(replica), NULL, 0);
     if (replica->transport->multicast(replica->transport, complete, SEND_SYNC, 0))
