@@ -2,9 +2,12 @@
 /* The cluster thread: connects to corosync, waits for what it tells, hands it on in its order. */
 #include "cluster/corosync.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +56,23 @@ void feet_leave(struct corosync *corosync)
 
 /* --- Connecting --- */
 
+/* A corosync that was killed leaves an empty directory for each of its connections, and libqb on
+ * this side only removes what was in it. */
+static void remove_leftovers(void)
+{
+    DIR *directory = opendir("/dev/shm");
+    const struct dirent *found;
+    int server, client;
+
+    if (!directory)
+        return;
+    while ((found = readdir(directory))) {
+        if (sscanf(found->d_name, "qb-%d-%d-", &server, &client) == 2 && client == (int)getpid())
+            unlinkat(dirfd(directory), found->d_name, AT_REMOVEDIR);
+    }
+    closedir(directory);
+}
+
 /* All or nothing: a connection that breaks alone means a corosync that is about to die. */
 static void disconnect(struct corosync *corosync)
 {
@@ -60,6 +80,8 @@ static void disconnect(struct corosync *corosync)
     for (int i = 0; i < GROUP_COUNT; i++)
         group_close(&corosync->groups[i]);
     nodes_close(corosync);
+    if (corosync->connected)
+        remove_leftovers();
     corosync->connected = false;
     /* The consumer knows that quorum went with the connection; the listener does not. */
     group_hand_on(&corosync->groups[GROUP_CONFIGURATION]);

@@ -45,7 +45,7 @@ class Load:
         for node in nodes:
             stop = os.path.join(node.directory, "stop-" + folder)
             progress = os.path.join(node.directory, "progress-" + folder)
-            names = {"prefix": node.path(folder + "/" + node.name), "stop": stop, "pause": pause, "progress": progress}
+            names = {"prefix": node.path(os.path.join(folder, node.name)), "stop": stop, "pause": pause, "progress": progress}
             self.stop_files[node] = stop
             self.progress[node] = progress
             self.calls[node] = node.daemon.worker().start("execute", MAKE_FILES, names)
@@ -74,7 +74,7 @@ class Load:
         missing = []
         for name, content in acknowledged.items():
             try:
-                if node.read(self.folder + "/" + name) != content:
+                if node.read(os.path.join(self.folder, name)) != content:
                     missing.append(name)
             except FileNotFoundError:
                 missing.append(name)
