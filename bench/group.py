@@ -9,40 +9,46 @@ import subprocess
 import time
 
 from database import make_database
-from harness import Daemon, wait_for
-from nodes import Nodes, address_of
+from harness import wait_for
+from harness.cluster import Cluster, corosync_conf
 from single import LARGE_FILES, LARGE_SIZE, checked, clean, lines_of
 
 NODES = 3
 LARGE_LAST = "content/directory%d/file%d" % ((LARGE_FILES - 1) // 100, LARGE_FILES - 1)
+# As on real clusters; the tests' shorter one is for noticing losses soon.
+TOKEN_MILLISECONDS = 3000
 # Before and after the event whose stalls are looked for.
 MARGIN_SECONDS = 1
 
 
 @contextlib.contextmanager
-def cluster(bench, name):
-    """Nodes with corosync running, and one daemon each that is not started."""
-    nodes = Nodes(NODES, bench.place(name))
-    daemons = []
+def running_corosync(bench, name):
+    """Nodes with corosync running and quorate, and a daemon each that is not started."""
+    cluster = Cluster(bench.place(name), NODES, bench.options)
     try:
-        for node in nodes:
-            daemons.append(Daemon(node.directory, node.name, options=bench.options, local=False,
-                                  namespace=node.namespace, address=address_of(node.number),
-                                  mountpoint="/mnt/pve"))
-        yield nodes, daemons
+        for node in cluster:
+            node.write_conf(corosync_conf(cluster.numbers, token=TOKEN_MILLISECONDS))
+            node.start_corosync()
+        for node in cluster:
+            wait_for(lambda: has_quorum(node), "quorum on " + node.name)
+        time.sleep(2)
+        yield cluster.nodes
     finally:
-        for daemon in daemons:
-            daemon.close()
-        nodes.close()
+        cluster.close()
 
 
-def start_all(daemons):
-    for daemon in daemons:
-        daemon.launch()
-    for daemon in daemons:
-        daemon.wait_ready()
-    for daemon in daemons:
-        wait_for(lambda: is_writable(daemon), "a change on " + daemon.name)
+def has_quorum(node):
+    done = node.namespace.run(["corosync-quorumtool", "-s"])
+    return any(line.split() == ["Quorate:", "Yes"] for line in done.stdout.splitlines())
+
+
+def start_all(nodes):
+    for node in nodes:
+        node.daemon.launch()
+    for node in nodes:
+        node.daemon.wait_ready()
+    for node in nodes:
+        wait_for(lambda: is_writable(node.daemon), "a change on " + node.name)
 
 
 def is_writable(daemon):
@@ -55,19 +61,19 @@ def is_writable(daemon):
 
 
 def bench_writers(bench, rows):
-    with cluster(bench, "writers") as (nodes, daemons):
+    with running_corosync(bench, "writers") as nodes:
         measure_cpg(bench, nodes, rows, 0)
-        start_all(daemons)
+        start_all(nodes)
         for name, work in (("cluster-rewrite", "rewrite"), ("cluster-writers", "writers")):
             if name not in rows:
                 continue
             bench.progress(rows[name].title)
-            out = checked(daemons[0].run(
-                [bench.program("workload"), "-r", str(bench.start_rounds), "-o", work,
-                 "ours=" + daemons[0].mountpoint], timeout=600))
+            daemon = nodes[0].daemon
+            out = checked(daemon.run([bench.program("workload"), "-r", str(bench.start_rounds), "-o", work,
+                                      "ours=" + daemon.mountpoint], timeout=600))
             rows[name].values += [in_unit(rows[name], line["seconds"]) for line in lines_of(out)]
-        for daemon in daemons:
-            daemon.stop()
+        for node in nodes:
+            node.daemon.stop()
         # Again, so that both sides see what else the machine does.
         measure_cpg(bench, nodes, rows, 0)
 
@@ -79,7 +85,7 @@ def in_unit(row, seconds):
 def measure_cpg(bench, nodes, rows, bulk):
     """Bare libcpg between the same nodes; the limits of the rows that are wanted."""
     bench.progress("the limits of libcpg")
-    members = [node.namespace.spawn([bench.program("cpg_bench")], node.log) for node in nodes[1:]]
+    members = [node.namespace.spawn([bench.program("cpg_bench")], node.corosync_log) for node in nodes[1:]]
     out = checked(nodes[0].namespace.run(
         [bench.program("cpg_bench"), str(NODES), str(bench.cluster_rounds), str(bulk)], timeout=600))
     for node, member in zip(nodes[1:], members):
@@ -92,11 +98,11 @@ def measure_cpg(bench, nodes, rows, bulk):
 
 
 class Probes:
-    """A writer and a reader on each of some daemons, for as long as the block lasts."""
+    """A writer and a reader on each of some nodes, for as long as the block lasts."""
 
-    def __init__(self, bench, daemons):
+    def __init__(self, bench, nodes):
         self.bench = bench
-        self.daemons = daemons
+        self.daemons = [node.daemon for node in nodes]
         self.longest = {}
 
     def __enter__(self):
@@ -133,14 +139,14 @@ def end_inside(process):
             os.kill(int(child), signal.SIGTERM)
 
 
-def fill(nodes, daemons):
+def fill(nodes):
     """The same 120 MB on all nodes but the last, whose database is new."""
     source = os.path.join(os.path.dirname(nodes[0].directory), "large.db")
-    with open(nodes[0].corosync_conf, "rb") as file:
+    with open(nodes[0].daemon.corosync_conf, "rb") as file:
         make_database(source, LARGE_FILES, LARGE_SIZE, file.read())
-    for daemon in daemons[:-1]:
-        os.makedirs(daemon.state_dir, mode=0o750, exist_ok=True)
-        subprocess.run(["cp", source, daemon.database], check=True)
+    for node in nodes[:-1]:
+        os.makedirs(node.daemon.state_dir, mode=0o750, exist_ok=True)
+        subprocess.run(["cp", source, node.daemon.database], check=True)
 
 
 def join(bench, daemon, path):
@@ -163,12 +169,12 @@ def leave(process):
 
 
 def bench_join(bench, rows):
-    with cluster(bench, "join") as (nodes, daemons):
+    with running_corosync(bench, "join") as nodes:
         if "join" in rows:
             measure_cpg(bench, nodes, rows, LARGE_FILES * LARGE_SIZE)
-        fill(nodes, daemons)
-        start_all(daemons[:-1])
-        newcomer = daemons[-1]
+        fill(nodes)
+        start_all(nodes[:-1])
+        newcomer = nodes[-1].daemon
         for number in range(bench.cluster_rounds):
             if "join" in rows:
                 bench.progress("%s (%d)" % (rows["join"].title, number + 1))
@@ -179,7 +185,7 @@ def bench_join(bench, rows):
             if "join-writer" in rows or "join-reader" in rows:
                 bench.progress("stalls while it joins (%d)" % (number + 1))
                 clean(newcomer.state_dir)
-                with Probes(bench, daemons[:-1]) as probes:
+                with Probes(bench, nodes[:-1]) as probes:
                     process, _ = join(bench, newcomer, LARGE_LAST)
                 leave(process)
                 take_longest(probes, rows, "join", "values")
@@ -194,14 +200,14 @@ def take_longest(probes, rows, event, where):
 
 def bench_leave(bench, rows):
     for where, large in (("limits", False), ("values", True)):
-        with cluster(bench, "leave-" + where) as (nodes, daemons):
+        with running_corosync(bench, "leave-" + where) as nodes:
             if large:
-                fill(nodes, daemons)
-            start_all(daemons[:-1])
+                fill(nodes)
+            start_all(nodes[:-1])
             for number in range(bench.cluster_rounds):
                 bench.progress("stalls while a node leaves, %s (%d)" % ("120 MB" if large else "empty", number + 1))
-                process, _ = join(bench, daemons[-1], LARGE_LAST if large else "try-node1")
-                with Probes(bench, daemons[:-1]) as probes:
+                process, _ = join(bench, nodes[-1].daemon, LARGE_LAST if large else "try-node1")
+                with Probes(bench, nodes[:-1]) as probes:
                     leave(process)
                 take_longest(probes, rows, "leave", where)
 
