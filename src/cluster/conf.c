@@ -160,8 +160,6 @@ int conf_import(const char *host_path, struct draft *draft, uint32_t time)
     int error = apply_both(draft, content, time);
     if (error)
         log_error("cannot take %s into the database: %s", host_path, strerror(-error));
-    else
-        log_info("%s was taken into the new database", host_path);
     return error;
 }
 
