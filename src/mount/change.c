@@ -113,7 +113,7 @@ static void answer(struct caller *caller, int result)
     struct request *request = container_of(caller, struct request, caller);
     bool through_node = request->kind == REQUEST_WRITE || request->kind == REQUEST_SETATTR;
 
-    if (!result && through_node && node_takes_name(request->mount, request->node))
+    if (!result && through_node && node_takes_names(request->mount, request->node))
         invalidate_name_and_finish(request, result, true);
     else
         request_finish(request, result);

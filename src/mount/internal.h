@@ -177,6 +177,12 @@ bool node_is_contested(struct mount *mount, uint64_t inode, const struct node *o
 
 bool node_is_gone(struct mount *mount, const struct node *node);
 
+/* After a change through `node` the name of its entry must not lead to any other node, whose pages
+ * are old: true if it may, and has to be dropped. */
+bool node_takes_names(struct mount *mount, const struct node *node);
+
+bool node_is_gone(struct mount *mount, const struct node *node);
+
 /* The name of a node's entry is to lead to the node alone: true if it may lead to another now, and
  * has to be dropped. */
 bool node_takes_name(struct mount *mount, struct node *node);

@@ -103,21 +103,16 @@ static void unlink_node(struct node_table *table, struct node *node)
         first->next = node->next;
 }
 
-/* The node that the entry's name leads to. One that shows the entry as it is may take that place;
- * NULL: there is none. */
+/* The node that the entry's name leads to; NULL: there is none. A node that has lost its name never
+ * gets it back: its pages may be old, and those of a file being rewritten are empty until the
+ * writer, not only its write(), is through. */
 static struct node *named_of(const struct node_table *table, uint64_t inode)
 {
-    struct node *candidate = NULL;
+    struct node *node = first_of(table, inode);
 
-    for (struct node *node = first_of(table, inode); node; node = node->next) {
-        if (node->named)
-            return node;
-        if (!node->kept)
-            candidate = node;
-    }
-    if (candidate)
-        candidate->named = true;
-    return candidate;
+    while (node && !node->named)
+        node = node->next;
+    return node;
 }
 
 struct node *node_look_up(struct mount *mount, uint64_t inode)
@@ -280,7 +275,7 @@ bool node_is_contested(struct mount *mount, uint64_t inode, const struct node *o
     return contested;
 }
 
-bool node_takes_name(struct mount *mount, struct node *node)
+bool node_takes_names(struct mount *mount, const struct node *node)
 {
     bool others = false;
 
@@ -289,7 +284,7 @@ bool node_takes_name(struct mount *mount, struct node *node)
         for (struct node *other = first_of(&mount->nodes, node->inode); other;
              other = other->next) {
             others = others || other != node;
-            other->named = other == node && !node->kept;
+            other->named = other->named && other == node;
         }
     }
     pthread_mutex_unlock(&mount->nodes.lock);
