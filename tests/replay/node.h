@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A node of a recording, played by our own replica and status group: what it gets is what was
+ * recorded, what it sends is kept to be compared. */
+#ifndef PMXCFS_TESTS_REPLAY_NODE_H
+#define PMXCFS_TESTS_REPLAY_NODE_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replica/replica.h"
+#include "status/status_group.h"
+#include "store/store.h"
+#include "trace.h"
+
+/* A message that is to be compared: sent by us, or by the recorded node. */
+struct sent {
+    size_t line; /* in the recording, 0: ours */
+    struct block *message;
+};
+
+/* One of the two groups as the node sees it. */
+struct node_group {
+    struct transport transport;
+    struct node *node;
+    GPtrArray *sent;     /* struct sent: ours since the last comparison */
+    GPtrArray *expected; /* struct sent: the recorded node's */
+    unsigned left;       /* how often we wanted to leave */
+};
+
+struct node {
+    const char *recording;
+    unsigned number;
+    GPtrArray *trace;
+    GArray *done; /* bool for each event: a SEND that was acted upon before its turn */
+    char *directory;
+    char *path; /* of config.db */
+
+    uint64_t milliseconds; /* the clocks */
+    uint32_t seconds;
+    struct replica_clock replica_clock;
+    struct clock_source clock;
+    struct replica_listener listener;
+
+    struct member self;
+    struct node_group groups[2]; /* enum trace_group */
+    struct store *store;
+    struct replica *replica;
+    struct status *status;
+    struct status_group *status_group;
+    unsigned answers;  /* of callers that are still to come */
+    unsigned compared; /* messages */
+    int vmlist_apart;  /* by how much our counter of the guest list may rise more than theirs */
+};
+
+struct node *node_new(const char *recording, unsigned number);
+void node_free(struct node *node);
+
+/* Plays one event of the recording. */
+void node_play(struct node *node, size_t index);
+
+/* What was sent since the last comparison is what the recorded node sent. */
+void node_compare_sent(struct node *node, const char *when);
+
+#endif
