@@ -638,6 +638,33 @@ static void test_altered_bytes_do_no_harm(void **state)
     }
 }
 
+/* A row number that is altered below SQLite: rows that do not ascend would have no sure end. */
+static void test_rows_that_do_not_ascend_are_refused(void **state)
+{
+    struct place *place = *state;
+    const char *words[4] = {"the table is damaged", "comes after inode 11", "restore a backup"};
+    g_autofree char *bytes = NULL;
+    gsize size;
+    int found = 0;
+
+    place_run(place, BASE);
+    assert_true(g_file_get_contents(place->path, &bytes, &size, NULL));
+    for (gsize i = 4096; i < size && !found; i++) {
+        struct collector collector;
+        if (bytes[i] != 13)
+            continue;
+        bytes[i] = 3;
+        write_file(place->path, bytes, size);
+        collector_start(&collector);
+        assert_true(store_check(place->path, NULL, &collector.checker) <= 0);
+        found += strstr(collector.text->str, "comes after") != NULL;
+        g_string_free(collector.text, TRUE);
+        bytes[i] = 13;
+    }
+    assert_int_equal(found, 1);
+    assert_refused(place, words);
+}
+
 /* A hundred thousand directories, each in the one before, and a file deep down. */
 static void test_deep_trees_are_refused(void **state)
 {
@@ -678,6 +705,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_check_of_what_is_not_there, start, stop),
         cmocka_unit_test_setup_teardown(test_check_finds_damaged_pages, start, stop),
         cmocka_unit_test_setup_teardown(test_altered_bytes_do_no_harm, start, stop),
+        cmocka_unit_test_setup_teardown(test_rows_that_do_not_ascend_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_deep_trees_are_refused, start, stop),
     };
 
