@@ -67,11 +67,11 @@ void node_values_free(struct node_values *values)
     g_free(values);
 }
 
-int node_values_set(struct node_values *values, const char *name, const void *data, size_t size)
+int node_values_set(struct node_values *values, const char *name, const void *value, size_t size)
 {
-    struct key_value *value = g_hash_table_lookup(values->by_name, name);
+    struct key_value *stored = g_hash_table_lookup(values->by_name, name);
     size_t length = strlen(name);
-    size_t before = value ? length + value->value->capacity : 0;
+    size_t before = stored ? length + stored->value->capacity : 0;
     size_t after = size ? length + size : 0;
 
     if (after > before && values->bytes - before + after > KEY_VALUES_BYTES_MAX)
@@ -81,14 +81,14 @@ int node_values_set(struct node_values *values, const char *name, const void *da
         g_hash_table_remove(values->by_name, name);
         return 0;
     }
-    if (value) {
-        block_unref(value->value);
-        value->version++;
+    if (stored) {
+        block_unref(stored->value);
+        stored->version++;
     } else {
-        value = g_new0(struct key_value, 1);
-        g_hash_table_insert(values->by_name, g_strdup(name), value);
+        stored = g_new0(struct key_value, 1);
+        g_hash_table_insert(values->by_name, g_strdup(name), stored);
     }
-    value->value = block_copy(data, (uint32_t)size);
+    stored->value = block_copy(value, (uint32_t)size);
     return 0;
 }
 
@@ -180,24 +180,26 @@ static struct block *make_line(const char *key, const char *text)
     return block_copy(line, (uint32_t)length + 1);
 }
 
-int rrd_values_set(struct rrd_values *rrd, const char *key, const char *text, uint64_t now)
+int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, uint64_t now)
 {
     const struct rrd_value *old = g_hash_table_lookup(rrd->by_key, key);
-    size_t bytes = 2 * strlen(key) + strlen(text) + sizeof(struct rrd_value);
+    size_t bytes = 2 * strlen(key) + strlen(value) + sizeof(struct rrd_value);
 
-    if (!old && rrd->bytes + bytes > KEY_VALUES_BYTES_MAX) {
+    size_t before = old ? old->bytes : 0;
+
+    if (rrd->bytes - before + bytes > KEY_VALUES_BYTES_MAX) {
         forget_old(rrd, now);
-        if (rrd->bytes + bytes > KEY_VALUES_BYTES_MAX)
+        old = g_hash_table_lookup(rrd->by_key, key);
+        before = old ? old->bytes : 0;
+        if (rrd->bytes - before + bytes > KEY_VALUES_BYTES_MAX)
             return -ENOSPC;
     }
-    if (old)
-        rrd->bytes -= old->bytes;
-    struct rrd_value *value = g_new0(struct rrd_value, 1);
-    value->since = now;
-    value->bytes = bytes;
-    value->line = make_line(key, text);
-    g_hash_table_replace(rrd->by_key, g_strdup(key), value);
-    rrd->bytes += bytes;
+    struct rrd_value *stored = g_new0(struct rrd_value, 1);
+    stored->since = now;
+    stored->bytes = bytes;
+    stored->line = make_line(key, value);
+    g_hash_table_replace(rrd->by_key, g_strdup(key), stored);
+    rrd->bytes = rrd->bytes - before + bytes;
     return 0;
 }
 

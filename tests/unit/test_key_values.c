@@ -195,6 +195,15 @@ static void test_rrd_values_are_bounded(void **state)
     assert_int_equal(error, -ENOSPC);
     assert_true(stored > 15000);
     assert_int_equal(rrd_values_set(rrd, "7", text, 1000), 0);
+    /* what is there does not grow beyond it either */
+    assert_int_equal(rrd_values_set(rrd, "7", "short", 1000), 0);
+    for (error = 0; !error; stored++) {
+        g_autofree char *key = g_strdup_printf("%u", stored);
+        error = rrd_values_set(rrd, key, "short", 1000);
+    }
+    assert_int_equal(error, -ENOSPC);
+    assert_int_equal(rrd_values_set(rrd, "7", text, 1000), -ENOSPC);
+    assert_true(rrd->bytes <= KEY_VALUES_BYTES_MAX);
     /* old values make room */
     assert_int_equal(rrd_values_set(rrd, "later", text, 400000), 0);
     assert_int_equal(g_hash_table_size(rrd->by_key), 1);

@@ -404,7 +404,7 @@ static void test_malformed_messages(void **state)
     inject(bus, 1, bytes, 256 + 32769);
     memset(bytes + 4, 0xee, 252);
     memcpy(bytes, "key", 4); /* the rest of the field is garbage */
-    memcpy(bytes + 256, "value", 5);
+    g_strlcpy((char *)bytes + 256, "value", 6);
     inject(bus, 1, bytes, 256 + 5);
     for (size_t i = 0; i < NODES; i++) {
         assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);

@@ -2,7 +2,6 @@
 /* Recordings of what a daemon gave to and got from libcpg, for tests that replay them. */
 #include "trace.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,16 +13,13 @@ static const char *const type_names[] = {
     [TRACE_DELIVER] = "deliver", [TRACE_MARK] = "mark",
 };
 
-static void __attribute__((format(printf, 1, 2), noreturn)) give_up(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(EXIT_FAILURE);
-}
+/* Ends the test program. */
+#define give_up(...)                                                                               \
+    do {                                                                                           \
+        fprintf(stderr, __VA_ARGS__);                                                              \
+        fputc('\n', stderr);                                                                       \
+        exit(EXIT_FAILURE);                                                                        \
+    } while (0)
 
 static char *vector_path(const char *directory, const char *name)
 {
@@ -130,29 +126,39 @@ static struct trace_event *make_event(json_t *object, size_t line)
     return event;
 }
 
+/* What is in the file, NUL-ended. */
+static char *decompress(const char *path)
+{
+    const char *arguments[] = {"xz", "-dc", path, NULL};
+    g_autoptr(GError) error = NULL;
+    char *text = NULL;
+    int status = 0;
+
+    if (!g_spawn_sync(NULL, (char **)arguments, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL, &text, NULL,
+                      &status, &error))
+        give_up("xz: %s", error->message);
+    if (!g_spawn_check_wait_status(status, &error))
+        give_up("%s: %s", path, error->message);
+    return text;
+}
+
 GPtrArray *trace_load(const char *directory, unsigned node)
 {
     GPtrArray *trace = g_ptr_array_new_with_free_func(free_event);
     g_autofree char *name = g_strdup_printf("node%u.jsonl.xz", node);
     g_autofree char *path = vector_path(directory, name);
-    g_autofree char *quoted = g_shell_quote(path);
-    g_autofree char *command = g_strconcat("xz -dc ", quoted, NULL);
-    char *text = NULL; /* getline()'s */
-    size_t room = 0;
-    FILE *pipe = popen(command, "r");
+    g_autofree char *text = decompress(path);
+    size_t line = 1;
 
-    if (!pipe)
-        give_up("%s: %s", command, strerror(errno));
-    for (size_t line = 1; getline(&text, &room, pipe) >= 0; line++) {
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, line++) {
         json_error_t error;
-        json_t *object = json_loads(text, 0, &error);
+        json_t *object = json_loadb(at, (size_t)(end - at), 0, &error);
         if (!object)
             give_up("%s, line %zu: %s", path, line, error.text);
         g_ptr_array_add(trace, make_event(object, line));
         json_decref(object);
     }
-    free(text);
-    if (pclose(pipe) != 0 || trace->len == 0)
+    if (trace->len == 0)
         give_up("%s: no recording", path);
     return trace;
 }
