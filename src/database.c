@@ -37,8 +37,6 @@ static int import(const struct options *options, struct store *store, struct tre
         error = store_commit(store, draft);
         if (error < 0)
             log_error("cannot store the imported corosync.conf: %s", strerror(-error));
-        else
-            log_info("imported %s", options->corosync_conf);
     }
     draft_free(draft);
     state_free(state);
