@@ -162,6 +162,8 @@ void status_set_nodes(struct status *status, const char *cluster_name, uint64_t 
 
 void status_set_own_id(struct status *status, uint32_t id)
 {
+    if (id == 0)
+        return;
     pthread_mutex_lock(&status->lock);
     raise_clinfo(status, status->own_id != id);
     status->own_id = id;

@@ -43,7 +43,7 @@ void status_rebuilt(struct status *status); /* load, or commit of a synchronisat
 /* The cluster. Each raises clinfo if something changed. */
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count);
-void status_set_own_id(struct status *status, uint32_t id); /* this node's id, once known */
+void status_set_own_id(struct status *status, uint32_t id); /* this node's id; 0: ignored */
 void status_set_online(struct status *status, const uint32_t *ids, size_t count);
 void status_set_quorate(struct status *status, bool quorate);
 
