@@ -65,6 +65,7 @@ struct node {
 struct node_table {
     pthread_mutex_t lock;
     GHashTable *by_inode; /* inode → the first of its nodes that are not gone */
+    GHashTable *lost;     /* set: nodes found in no other way, until the kernel forgets them */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
 };

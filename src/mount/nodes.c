@@ -20,6 +20,7 @@ void node_table_init(struct node_table *table)
 {
     pthread_mutex_init(&table->lock, NULL);
     table->by_inode = g_hash_table_new(g_direct_hash, g_direct_equal);
+    table->lost = g_hash_table_new(g_direct_hash, g_direct_equal);
     table->root =
         (struct node){.virtual_name = VIRTUAL_NONE, .is_root = true, .named = true, .lookups = 1};
 }
@@ -36,8 +37,6 @@ void node_table_destroy(struct node_table *table)
     GHashTableIter iter;
     gpointer first;
 
-    /* Nodes that are gone but still known to the kernel are not listed anywhere; they end with the
-     * process. */
     g_hash_table_iter_init(&iter, table->by_inode);
     while (g_hash_table_iter_next(&iter, NULL, &first)) {
         for (struct node *node = first; node;) {
@@ -46,10 +45,14 @@ void node_table_destroy(struct node_table *table)
             node = next;
         }
     }
+    g_hash_table_iter_init(&iter, table->lost);
+    while (g_hash_table_iter_next(&iter, &first, NULL))
+        node_free(first);
     for (int i = 0; i < VIRTUAL_COUNT; i++) {
         if (table->virtuals[i])
             node_free(table->virtuals[i]);
     }
+    g_hash_table_unref(table->lost);
     g_hash_table_unref(table->by_inode);
     pthread_mutex_destroy(&table->lock);
 }
@@ -147,6 +150,8 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name)
     pthread_mutex_lock(&table->lock);
     struct node *node = table->virtuals[name];
     if (!node || !same_text(node->text, text)) {
+        if (node)
+            g_hash_table_add(table->lost, node);
         node = node_new(name, 0);
         node->text = block_ref(text);
         table->virtuals[name] = node; /* the older one lives on until the kernel forgets it */
@@ -183,10 +188,11 @@ static void release(struct node_table *table, struct node *node)
 {
     if (node->lookups > 0 || node->pins > 0 || node->is_root)
         return;
-    if (node->virtual_name == VIRTUAL_NONE) {
-        if (!node->gone)
-            unlink_node(table, node);
-    } else if (table->virtuals[node->virtual_name] == node) {
+    if (g_hash_table_remove(table->lost, node)) {
+        /* It stood nowhere else. */
+    } else if (node->virtual_name == VIRTUAL_NONE) {
+        unlink_node(table, node);
+    } else {
         table->virtuals[node->virtual_name] = NULL;
     }
     node_free(node);
@@ -333,6 +339,7 @@ static void end_nodes(struct mount *mount, struct entry *entry)
         next = node->next;
         node->next = NULL;
         node->gone = true;
+        g_hash_table_add(table->lost, node);
         node->named = false;
         node_set_truncation(mount, node, TRUNCATION_NONE);
         if (!node->kept)

@@ -325,6 +325,21 @@ def test_stop_with_files_open_and_a_shell_inside(daemon):
     assert daemon.os.read_file(daemon / "inside/file") == b"content"
 
 
+def test_stop_with_what_is_gone_still_open(daemon):
+    """Unlinked, replaced and removed things that somebody has open are put away too."""
+    for name in ("unlinked", "replaced", "source"):
+        daemon.os.write_file(daemon / name, name.encode())
+    daemon.os.mkdir(daemon / "removed")
+    fds = [daemon.os.open(daemon / name, os.O_RDONLY) for name in ("unlinked", "replaced")]
+    daemon.os.chdir(daemon / "removed")
+    other = daemon.worker()
+    other.unlink(daemon / "unlinked")
+    other.rename(daemon / "source", daemon / "replaced")
+    other.rmdir(daemon / "removed")
+    assert [daemon.os.read(fd, 100) for fd in fds] == [b"unlinked", b"replaced"]
+    daemon.stop()
+
+
 def test_stop_while_changes_are_made(daemon):
     """Whatever was acknowledged before the stop is there afterwards."""
     code = """
