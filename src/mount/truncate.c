@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -107,15 +108,15 @@ static bool leads_to(const char *target, size_t size, const char *name)
            memcmp(target + size - length, name, length) == 0;
 }
 
-/* True if a file descriptor of the process leads to a file of that name. */
-static bool has_open(pid_t process, const char *name)
+/* True if a file descriptor of the thread leads to a file of that name. */
+static bool has_descriptor(pid_t thread, const char *name)
 {
     char path[64];
     char target[PATH_MAX];
     struct dirent *entry;
     bool found = false;
 
-    snprintf(path, sizeof(path), "/proc/%d/fd", (int)process);
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)thread);
     DIR *descriptors = opendir(path);
     while (descriptors && !found && (entry = readdir(descriptors))) {
         ssize_t size = readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target));
@@ -124,6 +125,43 @@ static bool has_open(pid_t process, const char *name)
     if (descriptors)
         closedir(descriptors);
     return found;
+}
+
+/* True if the thread may still be inside of open(), whose descriptor is not there yet: it is, or it
+ * runs and cannot be looked at. */
+static bool may_be_opening(pid_t thread)
+{
+    static const long numbers[] = {
+#ifdef SYS_open
+        SYS_open,
+        SYS_creat,
+#endif
+        SYS_openat,
+        SYS_openat2,
+    };
+    char path[64];
+    char text[32];
+    long number;
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false; /* it has ended */
+    bool known = fgets(text, sizeof(text), file) && sscanf(text, "%ld", &number) == 1;
+    fclose(file);
+    for (size_t i = 0; known && i < G_N_ELEMENTS(numbers); i++) {
+        if (number == numbers[i])
+            return true;
+    }
+    return !known;
+}
+
+/* True if the opener of a truncated file has closed it, as far as `asker`, another thread or the
+ * same, can tell. */
+static bool has_closed(pid_t opener, pid_t asker, const char *name)
+{
+    return !has_descriptor(opener, name) && (asker == opener || !may_be_opening(opener)) &&
+           !has_descriptor(opener, name);
 }
 
 /* A node of the inode whose truncation waits, pinned; NULL: none. */
@@ -153,7 +191,7 @@ bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name,
 
     if (!node)
         return false;
-    if (has_open(node->opener, name) || !truncate_take(mount, node)) {
+    if (!has_closed(node->opener, fuse_req_ctx(req)->pid, name) || !truncate_take(mount, node)) {
         node_unpin(mount, node);
         return false;
     }
