@@ -73,6 +73,8 @@ class Daemon:
             own = ["log_path=" + path, "print_stacktrace=1"]
             own += [environment[name]] if environment.get(name) else []
             environment[name] = ":".join(own)
+        # GLib's own allocator hides from sanitizers what is freed and what is handed to other threads.
+        environment.setdefault("G_SLICE", "always-malloc")
         return environment
 
     # Start and stop
