@@ -3,11 +3,12 @@
 
 import os
 import select
+import signal
 import struct
 import subprocess
 from collections import namedtuple
 
-from harness import BUILD_DIR, PATIENCE, Hang
+from harness import BUILD_DIR, PATIENCE, Hang, wait_for
 
 CLIENT = os.path.join(BUILD_DIR, "tests", "socket", "socket_client")
 STRESS = os.path.join(BUILD_DIR, "tests", "socket", "socket_stress")
@@ -130,6 +131,21 @@ class Client:
         pid = self.pid_inside()
         self.daemon.namespace.kill(pid)
         self.process.wait(PATIENCE)
+
+    def freeze(self):
+        """SIGSTOP to the client."""
+        self.daemon.namespace.kill(self.pid_inside(), signal.SIGSTOP)
+
+    def thaw(self):
+        """nsenter stops when its child does, and wakes it when it is woken."""
+        pid = self.pid_inside()
+        wait_for(lambda: self.state(self.process.pid) == "T", "nsenter has stopped, too")
+        self.process.send_signal(signal.SIGCONT)
+        self.daemon.namespace.kill(pid, signal.SIGCONT)
+
+    def state(self, pid):
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
 
     def pid_inside(self):
         """The client's pid in the daemon's namespace. nsenter's child is the client."""
