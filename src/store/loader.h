@@ -20,12 +20,16 @@
 
 enum row_mark { ROW_UNKNOWN, ROW_ON_THE_WAY, ROW_REACHED, ROW_LOST };
 
+/* Repeats what is looked up most: the entries lie far apart in memory, between their contents. */
 struct row {
     struct entry *entry; /* owned; a type or name that is refused is made up */
-    uint32_t parent;     /* the place of the parent's row, or PLACE_ROOT, PLACE_NONE */
-    uint16_t level;      /* how deep, when the mark is ROW_REACHED; the root's children have 1 */
-    uint8_t mark;        /* enum row_mark: does its way up end at the root? */
-    bool stray;          /* the row's parent is no number: nothing to look for */
+    uint64_t inode;
+    uint64_t parent_inode;
+    uint32_t parent; /* the place of the parent's row, or PLACE_ROOT, PLACE_NONE */
+    uint16_t level;  /* how deep, when the mark is ROW_REACHED; the root's children have 1 */
+    uint8_t mark;    /* enum row_mark: does its way up end at the root? */
+    bool directory;
+    bool stray; /* the row's parent is no number: nothing to look for */
 };
 
 /* A finding that waits for the end of the load, when paths can be told. */

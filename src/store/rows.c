@@ -159,7 +159,12 @@ static void read_entry(struct loader *loader, sqlite3_stmt *row)
     entry->version = read_number(loader, row, VERSION, INT64_MAX);
     entry->writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
     entry->mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);
-    struct row new_row = {.entry = entry, .parent = PLACE_NONE, .stray = stray};
+    struct row new_row = {.entry = entry,
+                          .inode = inode,
+                          .parent_inode = parent,
+                          .parent = PLACE_NONE,
+                          .directory = type == ENTRY_DIRECTORY,
+                          .stray = stray};
     g_array_append_val(loader->rows, new_row);
 }
 

@@ -17,13 +17,12 @@ uint32_t loader_find(const struct loader *loader, uint64_t inode)
         return PLACE_ROOT;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (loader_row(loader, middle)->entry->inode < inode)
+        if (loader_row(loader, middle)->inode < inode)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < loader->rows->len && loader_row(loader, low)->entry->inode == inode ? low
-                                                                                     : PLACE_NONE;
+    return low < loader->rows->len && loader_row(loader, low)->inode == inode ? low : PLACE_NONE;
 }
 
 static void refuse_parent(struct loader *loader, const struct entry *entry, bool missing)
@@ -50,15 +49,14 @@ static void find_parents(struct loader *loader)
         if (row->stray)
             continue;
         /* Neighbours tend to be siblings. */
-        if (row->entry->parent != last) {
-            last = row->entry->parent;
+        if (row->parent_inode != last) {
+            last = row->parent_inode;
             last_place = loader_find(loader, last);
         }
         row->parent = last_place;
         if (row->parent == PLACE_NONE) {
             refuse_parent(loader, row->entry, true);
-        } else if (row->parent != PLACE_ROOT &&
-                   !entry_is_directory(loader_row(loader, row->parent)->entry)) {
+        } else if (row->parent != PLACE_ROOT && !loader_row(loader, row->parent)->directory) {
             refuse_parent(loader, row->entry, false);
             row->parent = PLACE_NONE;
         }
@@ -179,7 +177,7 @@ static bool guest_form(const struct loader *loader, const struct row *row, GStri
     for (uint32_t place = row->parent; place < PLACE_NONE;
          place = loader_row(loader, place)->parent)
         above[count++] = place;
-    if (strcmp(loader_row(loader, above[count - 1])->entry->name, "nodes") != 0)
+    if (count == 0 || strcmp(loader_row(loader, above[count - 1])->entry->name, "nodes") != 0)
         return false;
     g_string_truncate(path, 0);
     while (count > 0) {
@@ -228,7 +226,7 @@ static void check_guests(struct loader *loader)
 
     for (uint32_t i = 0; i < loader->rows->len; i++) {
         struct row *row = loader_row(loader, i);
-        if (!entry_is_directory(row->entry) && guest_form(loader, row, path))
+        if (!row->directory && guest_form(loader, row, path))
             check_guest(loader, row->entry, path->str, seen);
     }
     g_string_free(path, TRUE);
@@ -238,7 +236,7 @@ static void check_guests(struct loader *loader)
 static void check_version(struct loader *loader)
 {
     uint32_t count = loader->rows->len;
-    uint64_t highest = count > 0 ? loader_row(loader, count - 1)->entry->inode : 0;
+    uint64_t highest = count > 0 ? loader_row(loader, count - 1)->inode : 0;
 
     if (highest <= loader->root.version)
         return;
