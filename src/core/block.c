@@ -60,7 +60,7 @@ struct block *block_append(struct block *block, uint32_t old_size, const void *d
         /* Most files are written once, in one piece: they get no spare room. */
         uint32_t spare = old_size > 0 ? new_size / SPARE_DIVISOR : 0;
         result = block_with_room(new_size + spare, new_size);
-        if (old_size > 0)
+        if (block && old_size > 0)
             memcpy(result->data, block->data, old_size);
     }
     if (size > 0)

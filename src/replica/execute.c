@@ -177,8 +177,8 @@ static void judge_unlock(struct replica *replica, const struct outcome *outcome)
 
 static void execute_apply(struct replica *replica, const struct action *action)
 {
-    struct header header;
-    struct change change;
+    struct header header = {0};
+    struct change change = {0};
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;

@@ -62,9 +62,9 @@ static int connect_daemon(struct rrdcached *client)
 
     if (!client->path)
         return -ENOENT;
-    if (strlen(client->path) >= sizeof(address.sun_path))
+    if (g_strlcpy(address.sun_path, client->path, sizeof(address.sun_path)) >=
+        sizeof(address.sun_path))
         return -ENAMETOOLONG;
-    strcpy(address.sun_path, client->path);
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (client->fd < 0)
         return -errno;
