@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Replicas in one process: real stores in a temporary directory, clocks that stand still, and a
+ * group that delivers in agreed order when it is told to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "cluster/wire.h"
+#include "core/index.h"
+#include "replica/internal.h"
+#include "replicas.h"
+
+/* --- A node --- */
+
+static uint64_t milliseconds(struct replica_clock *clock)
+{
+    return atomic_load(&container_of(clock, struct node, clock)->milliseconds);
+}
+
+static uint32_t seconds(struct replica_clock *clock)
+{
+    return (uint32_t)atomic_load(&container_of(clock, struct node, clock)->seconds);
+}
+
+static void tell(struct node *node, const char *what, int number)
+{
+    if (node->keep_story)
+        g_string_append_printf(node->story, "%s %d;", what, number);
+}
+
+/* Readers are shut out now and see the old state afterwards, not before. */
+static void on_publishing(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt)
+{
+    struct node *node = container_of(listener, struct node, listener);
+
+    (void)rebuilt;
+    assert_int_not_equal(pthread_rwlock_tryrdlock(&node->replica->state_lock), 0);
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        assert_true(effect->version > node->replica->state->tree->root.version || rebuilt);
+    }
+    tell(node, "publishing", (int)effects->len);
+}
+
+static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
+{
+    struct node *node = container_of(listener, struct node, listener);
+    const struct state *state = replica_read_lock(node->replica); /* no lock is held */
+
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        assert_true(effect->version <= state->tree->root.version);
+    }
+    replica_read_unlock(node->replica);
+    node->published++;
+    node->rebuilt += rebuilt;
+    tell(node, "published", (int)effects->len);
+    g_ptr_array_unref(effects);
+}
+
+static void on_quorum_changed(struct replica_listener *listener, bool quorate)
+{
+    struct node *node = container_of(listener, struct node, listener);
+
+    node->quorum_changes++;
+    assert_true(replica_is_quorate(node->replica) == quorate);
+}
+
+static void prepare(struct node *node)
+{
+    node->directory = g_dir_make_tmp("pmxcfs-replica-XXXXXX", NULL);
+    assert_non_null(node->directory);
+    node->path = g_build_filename(node->directory, "config.db", NULL);
+    node->clock = (struct replica_clock){milliseconds, seconds};
+    node->listener = (struct replica_listener){on_publishing, on_published, on_quorum_changed};
+    node->story = g_string_new(NULL);
+    atomic_init(&node->milliseconds, 1000000);
+    atomic_init(&node->seconds, 1700000000);
+}
+
+void node_open(struct node *node)
+{
+    struct store_options options = {0};
+    struct tree *tree;
+    g_autofree char *message = NULL;
+
+    if (!node->directory)
+        prepare(node);
+    if (store_open(node->path, &options, &node->store, &tree, &message))
+        fail_msg("%s", message);
+    struct replica_options replica_options = {
+        .self = node->self,
+        .local = node->group == NULL,
+        .acknowledge_all = node->acknowledge_all,
+        .lock_lifetime = 120000,
+        .safety_directory = node->directory,
+        .clock = &node->clock,
+        .listener = &node->listener,
+    };
+    node->replica = replica_new(&replica_options, node->store, tree);
+    node->leaving = false;
+    node->stays_out = false;
+    if (node->group)
+        replica_set_transport(node->replica, &node->transport);
+}
+
+void node_close(struct node *node)
+{
+    replica_free(node->replica);
+    store_close(node->store);
+    node->replica = NULL;
+    node->store = NULL;
+}
+
+void node_free(struct node *node)
+{
+    GDir *directory;
+    const char *name;
+
+    if (node->replica)
+        node_close(node);
+    if (!node->directory)
+        return;
+    directory = g_dir_open(node->directory, 0, NULL);
+    while (directory && (name = g_dir_read_name(directory))) {
+        g_autofree char *file = g_build_filename(node->directory, name, NULL);
+        g_unlink(file);
+    }
+    if (directory)
+        g_dir_close(directory);
+    g_rmdir(node->directory);
+    g_free(node->directory);
+    g_free(node->path);
+    g_string_free(node->story, TRUE);
+}
+
+void node_start_local(struct node *node)
+{
+    node_open(node);
+    loopback_start(&node->loopback, node->replica, node->self);
+}
+
+static void answer(struct caller *caller, int result)
+{
+    struct asker *asker = container_of(caller, struct asker, caller);
+
+    tell(asker->node, "answer", result);
+    asker->result = result;
+    asker->answers++;
+    if (asker->then)
+        asker->then(asker);
+    atomic_store(&asker->done, true);
+}
+
+void node_ask(struct node *node, struct asker *asker, struct change change)
+{
+    asker->node = node;
+    asker->result = NOT_ANSWERED;
+    asker->caller.answer = answer;
+    asker->caller.origin = node;
+    if (change.operation == CHANGE_UNLOCK_REQUEST)
+        replica_request_unlock(node->replica, change.path, &asker->caller);
+    else
+        replica_change(node->replica, &change, &asker->caller);
+}
+
+int node_do(struct node *node, struct change change)
+{
+    struct asker asker = {0};
+
+    node_ask(node, &asker, change);
+    assert_int_equal(asker.answers, 1);
+    return asker.result;
+}
+
+int node_create(struct node *node, const char *path)
+{
+    return node_do(node, (struct change){.operation = CHANGE_CREATE, .path = path});
+}
+
+int node_mkdir(struct node *node, const char *path)
+{
+    return node_do(node, (struct change){.operation = CHANGE_MKDIR, .path = path});
+}
+
+int node_write(struct node *node, const char *path, const char *text)
+{
+    return node_do(node, (struct change){.operation = CHANGE_WRITE,
+                                         .path = path,
+                                         .truncate = true,
+                                         .data = (const uint8_t *)text,
+                                         .size = (uint32_t)strlen(text)});
+}
+
+int node_delete(struct node *node, const char *path)
+{
+    return node_do(node, (struct change){.operation = CHANGE_DELETE, .path = path});
+}
+
+int node_unlock(struct node *node, const char *path)
+{
+    return node_do(node, (struct change){.operation = CHANGE_UNLOCK_REQUEST, .path = path});
+}
+
+struct change change_fill(const char *path, uint8_t *buffer, uint32_t size, uint8_t fill)
+{
+    memset(buffer, fill, size);
+    return (struct change){
+        .operation = CHANGE_WRITE, .path = path, .truncate = true, .data = buffer, .size = size};
+}
+
+bool node_has(struct node *node, const char *path)
+{
+    int error;
+    bool there = tree_lookup(replica_read_lock(node->replica)->tree, path, &error) != NULL;
+
+    replica_read_unlock(node->replica);
+    return there;
+}
+
+char *node_read(struct node *node, const char *path)
+{
+    int error;
+    char *text = NULL;
+    const struct entry *entry = tree_lookup(replica_read_lock(node->replica)->tree, path, &error);
+
+    if (entry)
+        text = entry->content ? g_strndup((const char *)entry->content->data, entry->size)
+                              : g_strdup("");
+    replica_read_unlock(node->replica);
+    return text;
+}
+
+uint64_t node_version(struct node *node)
+{
+    uint64_t version = replica_read_lock(node->replica)->tree->root.version;
+
+    replica_read_unlock(node->replica);
+    return version;
+}
+
+static struct block *index_of(const struct state *state)
+{
+    struct draft *draft = draft_new(state);
+    struct block *index = index_build(draft);
+
+    draft_free(draft);
+    return index;
+}
+
+struct block *node_index(struct node *node)
+{
+    return index_of(node->replica->state);
+}
+
+struct replica_status node_status(struct node *node)
+{
+    struct replica_status status;
+
+    replica_get_status(node->replica, &status);
+    return status;
+}
+
+static void assert_same_index(const struct node *node, const struct block *a, const struct block *b,
+                              const char *what)
+{
+    if (a->capacity != b->capacity || memcmp(a->data, b->data, a->capacity) != 0)
+        fail_msg("node %u: %s", node->self.node, what);
+}
+
+void node_assert_stored(struct node *node)
+{
+    struct store_options options = {0};
+    struct store *store;
+    struct tree *tree;
+    g_autofree char *copy = g_strconcat(node->path, ".copy", NULL);
+    g_autofree char *message = NULL;
+
+    if (store_backup(node->path, copy, &message) ||
+        store_open(copy, &options, &store, &tree, &message))
+        fail_msg("%s", message);
+    struct state *loaded = state_new(tree, 0);
+    struct block *stored = index_of(loaded);
+    struct block *seen = node_index(node);
+    assert_same_index(node, stored, seen, "the database is not what readers see");
+    block_unref(seen);
+    block_unref(stored);
+    state_free(loaded);
+    store_close(store);
+    g_unlink(copy);
+}
+
+void disk_full(const struct node *node, uint64_t bytes)
+{
+    struct rlimit limit;
+    GStatBuf status;
+    g_autofree char *log = g_strconcat(node->path, "-wal", NULL);
+
+    if (g_stat(log, &status) == 0)
+        bytes += (uint64_t)status.st_size;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+void disk_free(void)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* --- A group --- */
+
+static bool is_update(const struct block *message)
+{
+    return get_le16(message->data) == MESSAGE_UPDATE;
+}
+
+static void enqueue(struct group *group, struct member sender, struct block *message)
+{
+    struct delivery *delivery = g_new(struct delivery, 1);
+
+    *delivery = (struct delivery){sender, block_ref(message)};
+    pthread_mutex_lock(&group->lock);
+    g_queue_push_tail(&group->queue, delivery);
+    if (is_update(message)) {
+        group->update_bytes += message->capacity;
+        group->update_bytes_max = MAX(group->update_bytes_max, group->update_bytes);
+    }
+    pthread_mutex_unlock(&group->lock);
+}
+
+static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+                     uint64_t count)
+{
+    struct node *node = container_of(transport, struct node, transport);
+
+    (void)kind;
+    (void)count;
+    if (!node->member)
+        return -EBUSY;
+    if (node->refuse)
+        return node->refuse;
+    enqueue(node->group, node->self, message);
+    return 0;
+}
+
+static void leave(struct transport *transport, int stay_out)
+{
+    struct node *node = container_of(transport, struct node, transport);
+
+    node->leaving = true;
+    node->stays_out = stay_out;
+}
+
+void group_start(struct group *group, unsigned nodes)
+{
+    *group = (struct group){.next_pid = 100};
+    pthread_mutex_init(&group->lock, NULL);
+    g_queue_init(&group->queue);
+    for (unsigned i = 0; i < nodes; i++) {
+        struct node *node = &group->nodes[i];
+        node->group = group;
+        node->self = (struct member){i + 1, group->next_pid++};
+        node->transport = (struct transport){multicast, leave};
+        node_open(node);
+    }
+}
+
+static struct delivery *dequeue(struct group *group)
+{
+    pthread_mutex_lock(&group->lock);
+    struct delivery *delivery = g_queue_pop_head(&group->queue);
+    if (delivery && is_update(delivery->message))
+        group->update_bytes -= delivery->message->capacity;
+    pthread_mutex_unlock(&group->lock);
+    return delivery;
+}
+
+static void delivery_free(struct delivery *delivery)
+{
+    block_unref(delivery->message);
+    g_free(delivery);
+}
+
+void group_stop(struct group *group)
+{
+    struct delivery *delivery;
+
+    for (size_t i = 0; i < NODES_MAX; i++)
+        node_free(&group->nodes[i]);
+    while ((delivery = dequeue(group)))
+        delivery_free(delivery);
+    pthread_mutex_destroy(&group->lock);
+}
+
+static void run(struct node *node)
+{
+    if (node->fail_commits)
+        disk_full(node, 0);
+    replica_run(node->replica);
+    if (node->fail_commits)
+        disk_free();
+}
+
+/* Tells all members, and whoever has just left, who is there now. */
+static void configure(struct group *group, const struct node *joined)
+{
+    struct member members[NODES_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        if (group->nodes[i].member)
+            members[count++] = group->nodes[i].self;
+    }
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        struct node *node = &group->nodes[i];
+        if (!node->member)
+            continue;
+        replica_post_configuration(node->replica, members, count, joined ? &joined->self : NULL,
+                                   joined ? 1 : 0);
+        run(node);
+    }
+}
+
+static void deliver_all(struct group *group)
+{
+    while (group_step(group))
+        continue;
+}
+
+void group_join(struct group *group, unsigned index)
+{
+    struct node *node = &group->nodes[index];
+
+    deliver_all(group);
+    node->leaving = false;
+    replica_post_connected(node->replica, node->self);
+    replica_post_quorum(node->replica, true);
+    node->member = true;
+    configure(group, node);
+}
+
+void group_leave(struct group *group, unsigned index)
+{
+    struct node *node = &group->nodes[index];
+
+    deliver_all(group);
+    node->member = false;
+    configure(group, NULL);
+    replica_post_disconnected(node->replica);
+    run(node);
+}
+
+/* A node that wants to leave does so between two messages. */
+static bool let_one_leave(struct group *group)
+{
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        struct node *node = &group->nodes[i];
+        if (!node->member || !node->leaving)
+            continue;
+        node->member = false;
+        node->left++;
+        configure(group, NULL);
+        return true;
+    }
+    return false;
+}
+
+bool group_step(struct group *group)
+{
+    if (let_one_leave(group))
+        return true;
+    struct delivery *delivery = dequeue(group);
+    if (!delivery)
+        return false;
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        struct node *node = &group->nodes[i];
+        if (!node->member)
+            continue;
+        replica_post_message(node->replica, delivery->sender, delivery->message);
+        run(node);
+    }
+    delivery_free(delivery);
+    return true;
+}
+
+void group_settle(struct group *group)
+{
+    deliver_all(group);
+}
+
+void group_inject(struct group *group, struct member sender, struct block *message)
+{
+    enqueue(group, sender, message);
+    block_unref(message);
+}
+
+int group_do(struct group *group, unsigned index, struct change change)
+{
+    struct asker asker = {0};
+
+    node_ask(&group->nodes[index], &asker, change);
+    group_settle(group);
+    assert_int_equal(asker.answers, 1);
+    return asker.result;
+}
+
+void group_assert_same(struct group *group)
+{
+    struct block *first = NULL;
+
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        struct node *node = &group->nodes[i];
+        if (!node->member)
+            continue;
+        assert_int_equal(node_status(node).mode, MODE_SYNCED);
+        assert_int_equal(node_status(node).queued, 0);
+        node_assert_stored(node);
+        struct block *index = node_index(node);
+        if (first)
+            assert_same_index(node, index, first, "differs from the first member");
+        else
+            first = block_ref(index);
+        block_unref(index);
+    }
+    assert_non_null(first);
+    block_unref(first);
+}
