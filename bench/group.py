@@ -9,8 +9,9 @@ import subprocess
 import time
 
 from database import make_database
-from harness import wait_for
+from harness import ROOM, wait_for
 from harness.cluster import Cluster, corosync_conf
+from rows import VALUE
 from single import LARGE_FILES, LARGE_SIZE, checked, clean, lines_of
 
 NODES = 3
@@ -98,7 +99,8 @@ def measure_cpg(bench, nodes, rows, bulk):
 
 
 class Probes:
-    """A writer and a reader on each of some nodes, for as long as the block lasts."""
+    """A writer and a reader on each of some nodes, for as long as the block lasts; and a reader of
+    tmpfs there, whose stalls are those of the machine: processes that wait for a processor."""
 
     def __init__(self, bench, nodes):
         self.bench = bench
@@ -108,10 +110,10 @@ class Probes:
     def __enter__(self):
         self.processes = []
         for daemon in self.daemons:
-            for kind in ("writer", "reader"):
+            for kind, root in (("writer", daemon.mountpoint), ("reader", daemon.mountpoint), ("control", ROOM)):
                 process = daemon.namespace.popen(
-                    [self.bench.program("probe"), kind, daemon.mountpoint, "probe-%s-%s" % (kind, daemon.name)],
-                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                    [self.bench.program("probe"), kind, root, "probe-%s-%s" % (kind, daemon.name)],
+                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
                 self.processes.append((kind, process))
         for _, process in self.processes:
             process.stdout.readline()
@@ -196,6 +198,8 @@ def take_longest(probes, rows, event, where):
         row = rows.get("%s-%s" % (event, kind))
         if row:
             getattr(row, where).append(seconds)
+            if row.kind == VALUE:
+                row.limits.append(probes.longest["control"])
 
 
 def bench_leave(bench, rows):

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A writer or reader that never rests, and tells how long its longest call took. */
+/* A writer or reader that never rests, and tells how long its longest call took. On another file
+ * system a reader of one file alone tells what the machine itself does. */
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -12,6 +12,8 @@
 
 /* Between two calls, so that what is measured stays measurable on few processors. */
 #define PAUSE 0.0005
+/* Calls that are told one by one on stderr. */
+#define SLOW 0.008
 
 static volatile sig_atomic_t ended;
 
@@ -21,17 +23,38 @@ static void end(int number)
     ended = 1;
 }
 
+enum kind { WRITER, READER, CONTROL };
+
 struct probe {
     char path[PATH_MAX];
     const char *root;
     unsigned calls;
     unsigned failures;
     double longest;
-    double longest_at; /* seconds after the start */
+    double longest_at; /* seconds since the machine's start */
+    const char *longest_call;
 };
 
+/* Times one call and remembers the longest. */
+static void time_call(struct probe *probe, const char *name, bool (*call)(const struct probe *))
+{
+    double before = seconds_now();
+    bool good = call(probe);
+    double taken = seconds_now() - before;
+
+    probe->calls++;
+    probe->failures += !good;
+    if (taken > probe->longest) {
+        probe->longest = taken;
+        probe->longest_at = before;
+        probe->longest_call = name;
+    }
+    if (taken > SLOW)
+        fprintf(stderr, "%.3f: %s took %.1f ms\n", before, name, taken * 1e3);
+}
+
 /* Rewrites a file. */
-static bool write_once(const struct probe *probe)
+static bool write_file(const struct probe *probe)
 {
     char content[500];
     memset(content, 'x', sizeof(content));
@@ -42,7 +65,7 @@ static bool write_once(const struct probe *probe)
     return good;
 }
 
-static bool read_file(const char *path)
+static bool read_path(const char *path)
 {
     char content[4096];
     int file = open(path, O_RDONLY);
@@ -52,47 +75,66 @@ static bool read_file(const char *path)
     return good;
 }
 
-/* A file that the kernel may know, and a status file and the file system's size, for which it must
- * ask. */
-static bool read_once(const struct probe *probe)
+/* What the kernel may know. */
+static bool read_file(const struct probe *probe)
 {
-    char version[PATH_MAX + 16];
-    struct statvfs size;
-    snprintf(version, sizeof(version), "%s/.version", probe->root);
-    return read_file(probe->path) && read_file(version) && statvfs(probe->root, &size) == 0;
+    return read_path(probe->path);
 }
 
-static void run(struct probe *probe, bool (*once)(const struct probe *probe))
+/* What it must ask for. */
+static bool read_version(const struct probe *probe)
 {
-    double start = seconds_now();
+    char path[PATH_MAX + 16];
+    snprintf(path, sizeof(path), "%s/.version", probe->root);
+    return read_path(path);
+}
+
+static bool read_size(const struct probe *probe)
+{
+    struct statvfs size;
+    return statvfs(probe->root, &size) == 0;
+}
+
+static void run(struct probe *probe, enum kind kind)
+{
     while (!ended) {
-        double before = seconds_now();
-        probe->failures += !once(probe);
-        double taken = seconds_now() - before;
-        probe->calls++;
-        if (taken > probe->longest) {
-            probe->longest = taken;
-            probe->longest_at = before - start;
+        if (kind == WRITER) {
+            time_call(probe, "a rewrite", write_file);
+        } else if (kind == CONTROL) {
+            time_call(probe, "reading a file", read_file);
+        } else {
+            time_call(probe, "reading a file", read_file);
+            time_call(probe, "reading .version", read_version);
+            time_call(probe, "statfs", read_size);
         }
         pause_seconds(PAUSE);
     }
 }
 
+static enum kind parse_kind(const char *word)
+{
+    static const char *const words[] = {"writer", "reader", "control"};
+    for (int kind = WRITER; kind <= CONTROL; kind++) {
+        if (strcmp(word, words[kind]) == 0)
+            return (enum kind)kind;
+    }
+    errno = 0;
+    fail("usage: probe writer|reader|control ROOT FILE (until SIGTERM)");
+}
+
 int main(int argc, char **argv)
 {
     struct probe probe = {0};
-    bool writer = argc == 4 && strcmp(argv[1], "writer") == 0;
-    if (argc != 4 || (!writer && strcmp(argv[1], "reader") != 0))
-        fail("usage: probe writer|reader ROOT FILE (until SIGTERM)");
+    enum kind kind = parse_kind(argc == 4 ? argv[1] : "");
     probe.root = argv[2];
     snprintf(probe.path, sizeof(probe.path), "%s/%s", argv[2], argv[3]);
     signal(SIGTERM, end);
-    if (!write_once(&probe))
+    if (!write_file(&probe))
         fail("%s", probe.path);
     printf("started\n");
     fflush(stdout);
-    run(&probe, writer ? write_once : read_once);
-    printf("{\"longest\": %.9f, \"at\": %.3f, \"calls\": %u, \"failures\": %u}\n", probe.longest,
-           probe.longest_at, probe.calls, probe.failures);
+    run(&probe, kind);
+    printf("{\"longest\": %.9f, \"call\": \"%s\", \"at\": %.3f, \"calls\": %u, \"failures\": %u}\n",
+           probe.longest, probe.longest_call, probe.longest_at, probe.calls, probe.failures);
     return 0;
 }
