@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Requests that change something: each becomes a change, and is answered when that is done. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -123,7 +124,7 @@ struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
 {
     struct request *request = g_new0(struct request, 1);
 
-    request->mount = req ? mount_of(req) : NULL;
+    request->mount = req ? mount_of(req) : NULL; /* without one the caller fills it in */
     request->req = req;
     request->kind = kind;
     request->path = path;
@@ -137,6 +138,7 @@ void request_submit(struct request *request, struct change *change)
 {
     struct mount *mount = request->mount;
 
+    assert(mount);
     if (!request->path) {
         request_finish(request, -ENOENT);
         return;

@@ -182,12 +182,6 @@ bool node_is_gone(struct mount *mount, const struct node *node);
  * are old: true if it may, and has to be dropped. */
 bool node_takes_names(struct mount *mount, const struct node *node);
 
-bool node_is_gone(struct mount *mount, const struct node *node);
-
-/* The name of a node's entry is to lead to the node alone: true if it may lead to another now, and
- * has to be dropped. */
-bool node_takes_name(struct mount *mount, struct node *node);
-
 /* What a tree node shows: its living entry, or what it keeps; one reference. `*path` (g_free() it;
  * NULL allowed) is the living entry's path, NULL if it is gone. The root gives NULL and the path
  * "". */

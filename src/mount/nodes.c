@@ -136,8 +136,8 @@ struct node *node_look_up(struct mount *mount, uint64_t inode)
 
 static bool same_text(const struct block *first, const struct block *second)
 {
-    if (first == second)
-        return true;
+    if (first == second || !first || !second)
+        return first == second;
     return first->capacity == second->capacity &&
            memcmp(first->data, second->data, first->capacity) == 0;
 }
