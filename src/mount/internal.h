@@ -135,6 +135,7 @@ struct mount {
     pthread_t workers[WORKERS];
     atomic_bool running[WORKERS];
     atomic_bool stopping;
+    atomic_bool unmounting; /* by mount_free() */
     bool serving;
 
     struct notifier pages; /* drops pages, attributes, and what comes with them */

@@ -163,7 +163,7 @@ static void *work(void *context)
     pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
     serve(mount);
     /* The first to find the mount gone tells. */
-    if (!atomic_exchange(&mount->stopping, true))
+    if (!atomic_exchange(&mount->stopping, true) && !atomic_load(&mount->unmounting))
         mount->options.unmounted(mount->options.context);
     atomic_store(&mount->running[number], false);
     return NULL;
@@ -206,6 +206,7 @@ void mount_free(struct mount *mount)
 {
     if (!mount)
         return;
+    atomic_store(&mount->unmounting, true);
     /* Lazily: whoever has a file open or stands inside keeps a mount that is in nobody's way. */
     if (umount2(mount->options.mountpoint, MNT_DETACH) != 0 && errno != EINVAL)
         log_warning("cannot unmount %s: %s", mount->options.mountpoint, g_strerror(errno));

@@ -42,7 +42,7 @@ void truncate_at_open(fuse_req_t req, struct node *node)
     char *path = NULL;
     struct entry *entry = node_entry(mount, node, &path);
     struct request *request = request_new(req, REQUEST_SETATTR, path);
-    int error = path ? replica_refusal(mount->options.replica) : -ENOENT;
+    int error = path ? replica_refusal(mount->options.replica, path) : -ENOENT;
     struct entry *empty = NULL;
 
     request->node = node;

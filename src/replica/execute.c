@@ -175,6 +175,22 @@ static void judge_unlock(struct replica *replica, const struct outcome *outcome)
     replica_send(replica, &change, NULL);
 }
 
+/* Tells whose id it is that a change of this node's was refused for. */
+static void note_taken_guest(struct replica *replica, const struct change *change)
+{
+    const char *path = change->operation == CHANGE_RENAME ? change->to : change->path;
+    struct guest_path wanted;
+
+    if (!path || !path_parse_guest(path, &wanted))
+        return;
+    const struct guest *guest = draft_guest(replica->draft, wanted.id);
+    if (!guest || guest_is_at(guest, &wanted))
+        return;
+    g_autofree char *detail = g_strdup_printf("guest id %u is taken by the %s guest of node %s",
+                                              guest->id, guest_type_name(guest->type), guest->node);
+    refusals_note(&replica->refusals, REFUSAL_GUEST, path, detail, now_milliseconds(replica));
+}
+
 static void execute_apply(struct replica *replica, const struct action *action)
 {
     struct header header = {0};
@@ -202,6 +218,8 @@ static void execute_apply(struct replica *replica, const struct action *action)
         return;
     }
     outcome.result = apply_message(replica, &outcome);
+    if (outcome.own && outcome.result == -EEXIST)
+        note_taken_guest(replica, &change);
     block_ref(outcome.message);
     g_array_append_val(replica->outcomes, outcome);
 }

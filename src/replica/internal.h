@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "replica/refusals.h"
 #include "replica/replica.h"
 
 /* Something that happened, waiting for the writer. */
@@ -78,6 +79,8 @@ struct replica {
     struct event *first;
     struct event **last;
     bool busy;
+
+    struct refusals refusals;
 
     atomic_bool quorate;
     atomic_bool joined;

@@ -39,6 +39,7 @@ static void init_locks(struct replica *replica)
     pthread_mutex_init(&replica->waiting_lock, NULL);
     pthread_mutex_init(&replica->queue_lock, NULL);
     pthread_cond_init(&replica->idle, NULL);
+    refusals_init(&replica->refusals);
 }
 
 struct replica *replica_new(const struct replica_options *options, struct store *store,
@@ -82,6 +83,7 @@ void replica_free(struct replica *replica)
     draft_free(replica->draft);
     machine_free(replica->machine);
     state_free(replica->state);
+    refusals_destroy(&replica->refusals);
     pthread_cond_destroy(&replica->idle);
     pthread_mutex_destroy(&replica->queue_lock);
     pthread_mutex_destroy(&replica->waiting_lock);
@@ -300,35 +302,53 @@ bool replica_end_round(struct replica *replica, uint64_t count, int result)
     return true;
 }
 
-int replica_refusal(const struct replica *replica)
+int replica_refusal(struct replica *replica, const char *path)
 {
-    if (!atomic_load(&replica->quorate))
+    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+
+    if (!atomic_load(&replica->quorate)) {
+        refusals_note(&replica->refusals, REFUSAL_QUORUM, path, NULL, now);
         return -EACCES;
-    if (atomic_load(&replica->broken))
+    }
+    if (atomic_load(&replica->broken)) {
+        refusals_note(&replica->refusals, REFUSAL_DATABASE, path, NULL, now);
         return -EIO;
-    return atomic_load(&replica->joined) ? 0 : -EBUSY;
+    }
+    if (!atomic_load(&replica->joined)) {
+        refusals_note(&replica->refusals, REFUSAL_NOT_JOINED, path, NULL, now);
+        return -EBUSY;
+    }
+    return 0;
+}
+
+/* What may be said against the change by this node alone. */
+static int admission(struct replica *replica, const struct change *change,
+                     struct admit_reserve *reserve)
+{
+    const char *reason = NULL;
+
+    pthread_mutex_lock(&replica->waiting_lock);
+    struct admit_reserve under_way = replica->under_way;
+    pthread_mutex_unlock(&replica->waiting_lock);
+    int error = admit(replica_read_lock(replica), change, &under_way, reserve, &reason);
+    replica_read_unlock(replica);
+    if (error && reason)
+        refusals_note(
+            &replica->refusals, error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM,
+            change->path, reason, replica->options.clock->milliseconds(replica->options.clock));
+    return error;
 }
 
 void replica_change(struct replica *replica, const struct change *change, struct caller *caller)
 {
-    const char *reason = NULL;
-    int error = replica_refusal(replica);
-
+    int error = replica_refusal(replica, change->path);
     /* A rename onto itself is done, and must not be sent: it brings other implementations down. */
-    if (!error && change->operation == CHANGE_RENAME && g_strcmp0(change->path, change->to) == 0) {
-        caller->answer(caller, 0);
-        return;
-    }
-    if (!error) {
-        pthread_mutex_lock(&replica->waiting_lock);
-        struct admit_reserve under_way = replica->under_way;
-        pthread_mutex_unlock(&replica->waiting_lock);
-        error = admit(replica_read_lock(replica), change, &under_way, &caller->reserve, &reason);
-        replica_read_unlock(replica);
-    }
-    if (error) {
-        if (reason)
-            log_warning("refused: %s: %s", change->path, reason);
+    bool done =
+        !error && change->operation == CHANGE_RENAME && g_strcmp0(change->path, change->to) == 0;
+
+    if (!error && !done)
+        error = admission(replica, change, &caller->reserve);
+    if (error || done) {
         caller->answer(caller, error);
         return;
     }
@@ -356,7 +376,7 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         }
     }
     replica_read_unlock(replica);
-    error = replica_refusal(replica);
+    error = replica_refusal(replica, path);
     if (error) {
         caller->answer(caller, error);
         return;

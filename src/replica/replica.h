@@ -93,7 +93,7 @@ void replica_get_status(struct replica *replica, struct replica_status *status);
 
 /* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
  * (not joined); 0: it can. */
-int replica_refusal(const struct replica *replica);
+int replica_refusal(struct replica *replica, const char *path);
 
 /* Asks for a change. Any thread; never waits for the group or (unless this thread becomes the
  * writer) the disk. */

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Refusals that an administrator can meet, told in the log: why, where, and what to do; each cause
+ * once in a while. */
+#include "replica/refusals.h"
+
+#include <glib.h>
+
+#include "base/log.h"
+
+#define PAUSE_MILLISECONDS 10000u
+
+static const struct {
+    const char *why;
+    const char *remedy;
+} texts[REFUSAL_COUNT] = {
+    [REFUSAL_QUORUM] = {"there is no quorum",
+                        "see 'corosync-quorumtool -s' for the nodes that are missing"},
+    [REFUSAL_NOT_JOINED] = {"this node has not joined the cluster's group yet",
+                            "see 'systemctl status corosync'; it is tried again by itself"},
+    [REFUSAL_DATABASE] =
+        {"the database does not take writes",
+         "look for a full or failing disk; when it is well again this node comes back by itself"},
+    [REFUSAL_LIMIT] = {"a limit is reached",
+                       "delete what is not needed; this is not for large files"},
+    [REFUSAL_FORM] = {"the name is not allowed here", "choose another"},
+    [REFUSAL_GUEST] = {"the guest id is taken", "choose another id, or move that guest"},
+};
+
+void refusals_init(struct refusals *refusals)
+{
+    *refusals = (struct refusals){0};
+    pthread_mutex_init(&refusals->lock, NULL);
+}
+
+void refusals_destroy(struct refusals *refusals)
+{
+    pthread_mutex_destroy(&refusals->lock);
+}
+
+/* True if it is time for another message; *suppressed: how many were not logged since the last. */
+static bool is_due(struct refusals *refusals, enum refusal cause, uint64_t now,
+                   uint64_t *suppressed)
+{
+    pthread_mutex_lock(&refusals->lock);
+    uint64_t logged = refusals->causes[cause].logged;
+    bool due = logged == 0 || now - logged >= PAUSE_MILLISECONDS;
+    *suppressed = refusals->causes[cause].suppressed;
+    refusals->causes[cause].suppressed = due ? 0 : *suppressed + 1;
+    if (due)
+        refusals->causes[cause].logged = MAX(now, 1);
+    pthread_mutex_unlock(&refusals->lock);
+    return due;
+}
+
+void refusals_note(struct refusals *refusals, enum refusal cause, const char *path,
+                   const char *detail, uint64_t now)
+{
+    uint64_t suppressed;
+
+    if (!is_due(refusals, cause, now, &suppressed))
+        return;
+    g_autofree char *more =
+        suppressed
+            ? g_strdup_printf(" (and %" G_GUINT64_FORMAT " times before, not logged)", suppressed)
+            : g_strdup("");
+    log_warning("refused to change '%s': %s; %s%s", path ? path : "?",
+                detail ? detail : texts[cause].why, texts[cause].remedy, more);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Refusals that an administrator can meet, told in the log: why, where, and what to do; each cause
+ * once in a while. */
+#ifndef PMXCFS_REPLICA_REFUSALS_H
+#define PMXCFS_REPLICA_REFUSALS_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+enum refusal {
+    REFUSAL_QUORUM,     /* no quorum */
+    REFUSAL_NOT_JOINED, /* not in the group (yet) */
+    REFUSAL_DATABASE,   /* database error */
+    REFUSAL_LIMIT,      /* a limit of sizes or numbers is reached */
+    REFUSAL_FORM,       /* a path that other nodes trip over */
+    REFUSAL_GUEST,      /* the guest id is taken */
+    REFUSAL_COUNT,
+};
+
+struct refusals {
+    pthread_mutex_t lock;
+    struct {
+        uint64_t logged;     /* milliseconds; 0: never */
+        uint64_t suppressed; /* since then */
+    } causes[REFUSAL_COUNT];
+};
+
+void refusals_init(struct refusals *refusals);
+void refusals_destroy(struct refusals *refusals);
+
+/* Logs a refusal for `path`, `detail` being what the cause alone does not tell (NULL: nothing),
+ * unless one of that cause was logged less than 10 s ago: then it is counted, and told with the
+ * next one. `now`: milliseconds. Any thread. */
+void refusals_note(struct refusals *refusals, enum refusal cause, const char *path,
+                   const char *detail, uint64_t now);
+
+#endif
