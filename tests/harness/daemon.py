@@ -70,7 +70,7 @@ class Daemon:
         path = os.path.join(self.directory, "sanitizer")
         environment = dict(os.environ)
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
-            own = ["log_path=" + path, "print_stacktrace=1"]
+            own = ["log_path=" + path, "print_stacktrace=1", "atexit_sleep_ms=50"]
             own += [environment[name]] if environment.get(name) else []
             environment[name] = ":".join(own)
         # GLib's own allocator hides from sanitizers what is freed and what is handed to other threads.
