@@ -13,6 +13,11 @@ static struct replica *replica_of(struct group_consumer *consumer)
     return container_of(consumer, struct groups, configuration_consumer)->replica;
 }
 
+static bool configuration_ready(struct group_consumer *consumer)
+{
+    return replica_is_ready(replica_of(consumer));
+}
+
 static void configuration_connected(struct group_consumer *consumer, struct member self)
 {
     replica_post_connected(replica_of(consumer), self);
@@ -117,7 +122,8 @@ void groups_init(struct groups *groups, struct replica *replica, struct status *
     *groups = (struct groups){
         .replica = replica,
         .status = status,
-        .configuration_consumer = {.connected = configuration_connected,
+        .configuration_consumer = {.ready = configuration_ready,
+                                   .connected = configuration_connected,
                                    .disconnected = configuration_disconnected,
                                    .configuration = configuration_changed,
                                    .message = configuration_message,

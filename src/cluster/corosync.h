@@ -18,6 +18,10 @@ struct corosync;
 /* Who carries out what a group's messages and members mean; embed it. Everything is called by the
  * cluster thread, one call at a time, in the order in which corosync told it. */
 struct group_consumer {
+    /* Asked before connected(): false puts the join off for as long as one join is from the next.
+     * NULL: always ready. */
+    bool (*ready)(struct group_consumer *consumer);
+
     /* Connected as this member, about to join: everything of before is over (machine_restart()).
      * Comes before every join, also after a leave. */
     void (*connected)(struct group_consumer *consumer, struct member self);

@@ -408,6 +408,11 @@ static int join(struct group *group)
     if (!group->announced) {
         if (!feet_enter(group->corosync))
             return 0;
+        if (consumer->ready && !consumer->ready(consumer)) {
+            feet_leave(group->corosync);
+            group->act_at = feet_now() + group->corosync->options.rejoin_delay;
+            return 0;
+        }
         consumer->connected(consumer, group->self);
         if (consumer->run)
             consumer->run(consumer);

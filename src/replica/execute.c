@@ -8,6 +8,7 @@
 #include "cluster/wire.h"
 #include "core/apply.h"
 #include "core/digest.h"
+#include "core/index.h"
 #include "replica/internal.h"
 #include "store/store.h"
 
@@ -101,6 +102,12 @@ static void store_one_by_one(struct replica *replica)
     answer_outcomes(replica, 0);
 }
 
+void replica_set_broken(struct replica *replica)
+{
+    atomic_store(&replica->writable, false);
+    atomic_store(&replica->broken, true);
+}
+
 bool replica_flush(struct replica *replica)
 {
     if (draft_is_empty(replica->draft)) {
@@ -126,7 +133,7 @@ bool replica_flush(struct replica *replica)
               "and it comes "
               "back by a full synchronisation when the database takes writes again",
               g_strerror(-error));
-    atomic_store(&replica->broken, true);
+    replica_set_broken(replica);
     answer_outcomes(replica, error);
     machine_fail(replica->machine, "database error");
     return false;
@@ -398,6 +405,8 @@ static void handle_connected(struct replica *replica, struct member self)
     pthread_mutex_lock(&replica->send_lock);
     machine_restart(replica->machine, self);
     pthread_mutex_unlock(&replica->send_lock);
+    /* All members wait for the slowest index: the digests are made before the group is joined. */
+    block_unref(index_build(replica->draft));
 }
 
 static void handle_disconnected(struct replica *replica)
@@ -408,6 +417,13 @@ static void handle_disconnected(struct replica *replica)
     replica_stop_updates(replica);
     replica_fail_callers(replica, -EBUSY);
     handle_quorum(replica, false);
+}
+
+/* Writes nothing new, to see whether the database takes it. */
+static void handle_probe(struct replica *replica)
+{
+    if (atomic_load(&replica->broken) && draft_is_empty(replica->draft))
+        atomic_store(&replica->writable, store_commit(replica->store, replica->draft) == 0);
 }
 
 void replica_handle(struct replica *replica, const struct event *event)
@@ -433,6 +449,9 @@ void replica_handle(struct replica *replica, const struct event *event)
         break;
     case EVENT_VERIFY:
         machine_verify(replica->machine, now_seconds(replica));
+        break;
+    case EVENT_PROBE:
+        handle_probe(replica);
         break;
     }
     replica_carry_out(replica);

@@ -19,6 +19,7 @@ struct event {
         EVENT_CONNECTED,
         EVENT_DISCONNECTED,
         EVENT_VERIFY,
+        EVENT_PROBE,
     } type;
     struct event *next;
     struct member member;  /* MESSAGE: sender; CONNECTED: self */
@@ -85,6 +86,7 @@ struct replica {
     atomic_bool quorate;
     atomic_bool joined;
     atomic_bool broken;
+    atomic_bool writable; /* while broken: the database takes writes again */
     atomic_int mode;
     atomic_size_t queued;
 };
@@ -94,7 +96,8 @@ void replica_handle(struct replica *replica, const struct event *event);
 bool replica_flush(
     struct replica *replica); /* false: the database failed and the group is being left */
 void replica_publish(struct replica *replica, bool rebuilt);
-void replica_carry_out(struct replica *replica); /* all actions that the machine has */
+void replica_set_broken(struct replica *replica); /* the database failed */
+void replica_carry_out(struct replica *replica);  /* all actions that the machine has */
 
 /* synchronise.c: what a leader and a follower do beyond single changes. */
 void replica_send_state(struct replica *replica, const struct epoch *epoch);

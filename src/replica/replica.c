@@ -471,6 +471,15 @@ void replica_post_verify(struct replica *replica)
     post(replica, event_new(EVENT_VERIFY));
 }
 
+bool replica_is_ready(struct replica *replica)
+{
+    if (!atomic_load(&replica->broken))
+        return true;
+    post(replica, event_new(EVENT_PROBE));
+    replica_run(replica);
+    return atomic_load(&replica->writable);
+}
+
 /* Works off a list of events as one batch. */
 static void work_off(struct replica *replica, struct event *event)
 {

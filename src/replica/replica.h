@@ -121,6 +121,12 @@ void replica_post_send_failed(struct replica *replica, enum send_kind kind, uint
 void replica_post_connected(struct replica *replica, struct member self); /* (again): mode START */
 void replica_post_disconnected(struct replica *replica);
 void replica_post_verify(struct replica *replica);
+
+/* Whether it makes sense to join the group: not while the database takes no writes, since each join
+ * makes the whole cluster synchronise. Tries to write if need be. Any thread that may be the
+ * writer.
+ */
+bool replica_is_ready(struct replica *replica);
 void replica_run(struct replica *replica);
 
 /* Waits until nobody has the writer role and nothing is queued; for the stop and for tests. */

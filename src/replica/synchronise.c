@@ -259,7 +259,7 @@ int replica_commit(struct replica *replica, const struct action *action)
         log_error(
             "synchronisation failed: the database did not take it (%s); the old state is kept",
             g_strerror(-error));
-        atomic_store(&replica->broken, true);
+        replica_set_broken(replica);
         drop(draft);
         return error;
     }
