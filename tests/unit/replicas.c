@@ -73,6 +73,7 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
     struct node *node = container_of(listener, struct node, listener);
 
     node->quorum_changes++;
+    tell(node, "quorum", quorate);
     assert_true(replica_is_quorate(node->replica) == quorate);
 }
 

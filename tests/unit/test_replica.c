@@ -640,6 +640,10 @@ static void test_commit_refused(void **unused)
     /* Another index than the leader's: an entry is missing. */
     assert_not_taken(&group, foreign_state(), 1);
     assert_not_taken(&group, foreign_state(), 5);
+    /* An entry comes that this node has, but otherwise. */
+    struct state *other = foreign_state();
+    tree_put(other->tree, foreign_entry(2, 0, ENTRY_FILE, "own0"));
+    assert_not_taken(&group, other, 1);
     /* No tree at all. */
     state = foreign_state();
     tree_put(state->tree, foreign_entry(1007, 1999, ENTRY_FILE, "orphan"));
@@ -883,7 +887,7 @@ static void test_quorum_in_a_batch(void **unused)
     assert_int_equal(asker.result, 0);
     assert_int_equal(node->left, 0);
     assert_false(node->leaving);
-    assert_string_equal(node->story->str, "publishing 1;published 1;answer 0;");
+    assert_string_equal(node->story->str, "publishing 1;published 1;answer 0;quorum 0;");
     block_unref(delivery->message);
     g_free(delivery);
     group_stop(&group);
@@ -1007,12 +1011,18 @@ static void test_broken(void **unused)
     struct asker refused = {0};
     node_ask(node, &refused, create("x"));
     assert_int_equal(refused.result, -EIO);
-    /* As long as the disk is full it does not get in. */
+    /* As long as the disk is full it better stays out, and does not get in. */
+    disk_full(node, 0);
+    assert_false(replica_is_ready(node->replica));
+    disk_free();
+    assert_true(replica_is_ready(group.nodes[0].replica));
     group_join(&group, 1);
     group_settle(&group);
     assert_int_equal(node->left, 2);
     assert_true(node_status(node).broken);
     node->fail_commits = 0;
+    assert_true(replica_is_ready(node->replica));
+    assert_true(node_status(node).broken); /* until it is in sync */
     group_join(&group, 1);
     group_settle(&group);
     assert_false(node_status(node).broken);
@@ -1136,6 +1146,34 @@ static void test_verification(void **unused)
     group_settle(&group);
     assert_int_equal(node->left, 1);
     assert_int_equal(group.nodes[0].left + group.nodes[1].left, 0);
+    group_stop(&group);
+}
+
+/* The checksum is that of all that was delivered before the request, also in one batch with it. */
+static void test_verification_in_a_batch(void **unused)
+{
+    struct group group;
+    struct asker asker = {0};
+    struct delivery *delivery;
+
+    (void)unused;
+    join_all(&group, 2);
+    node_ask(&group.nodes[0], &asker, create("f"));
+    replica_post_verify(group.nodes[0].replica);
+    replica_run(group.nodes[0].replica);
+    assert_int_equal(g_queue_get_length(&group.queue), 2);
+    while ((delivery = g_queue_pop_head(&group.queue))) {
+        replica_post_message(group.nodes[0].replica, delivery->sender, delivery->message);
+        replica_post_message(group.nodes[1].replica, delivery->sender, delivery->message);
+        replica_run(group.nodes[1].replica); /* one by one */
+        block_unref(delivery->message);
+        g_free(delivery);
+    }
+    replica_run(group.nodes[0].replica); /* at once */
+    assert_int_equal(g_queue_get_length(&group.queue), 1);
+    group_settle(&group);
+    assert_int_equal(group.nodes[1].left, 0);
+    group_assert_same(&group);
     group_stop(&group);
 }
 
@@ -1405,6 +1443,7 @@ int main(void)
         cmocka_unit_test(test_broken_in_a_batch),
         cmocka_unit_test(test_acknowledge_all),
         cmocka_unit_test(test_verification),
+        cmocka_unit_test(test_verification_in_a_batch),
         cmocka_unit_test(test_unlock),
         cmocka_unit_test(test_changes_in_between),
         cmocka_unit_test(test_threads),
