@@ -46,7 +46,7 @@ configure_and_build() {
     local directory=$1 compiler=$2
     shift 2
     if [ ! -f "$directory/build.ninja" ]; then
-        CC=$compiler meson setup "$directory" -Dwerror=true "$@" || return 1
+        CC=$compiler meson setup "$directory" "$@" || return 1
     fi
     ninja -C "$directory"
 }
@@ -96,13 +96,19 @@ fi
 export ASAN_OPTIONS=detect_stack_use_after_return=1
 export PYTHONDONTWRITEBYTECODE=1
 
+sanitize="-Dwerror=true -Db_lundef=false"
+
 stage format check format
-stage gcc check configure_and_build build-gcc gcc
-stage clang check configure_and_build build-sanitizers clang -Db_sanitize=address,undefined -Db_lundef=false
+stage gcc check configure_and_build build-gcc gcc -Dwerror=true
+# shellcheck disable=SC2086 # a list of words
+stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
 stage tidy check tidy
 stage unit meson_tests build-gcc
 stage unit-sanitizers meson_tests build-sanitizers
 stage mount python_tests build-sanitizers tests/mount
 stage socket python_tests build-sanitizers tests/socket
 stage cluster python_tests build-sanitizers tests/cluster
+# shellcheck disable=SC2086
+stage clang-threads check configure_and_build build-threads clang $sanitize -Db_sanitize=thread
+stage threads python_tests build-threads tests/mount tests/socket
 summary

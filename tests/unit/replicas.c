@@ -282,8 +282,8 @@ static void assert_same_index(const struct node *node, const struct block *a, co
 void node_assert_stored(struct node *node)
 {
     struct store_options options = {0};
-    struct store *store;
-    struct tree *tree;
+    struct store *store = NULL;
+    struct tree *tree = NULL;
     g_autofree char *copy = g_strconcat(node->path, ".copy", NULL);
     g_autofree char *message = NULL;
 
