@@ -158,7 +158,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
     (void)file;
     if (node->text) {
-        reply_part(req, node->text->data, node->text->capacity, size, offset);
+        /* The node may be forgotten as soon as the kernel has the answer. */
+        struct block *text = block_ref(node->text);
+        reply_part(req, text->data, text->capacity, size, offset);
+        block_unref(text);
         return;
     }
     struct entry *entry = node_entry(mount, node, NULL);
