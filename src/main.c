@@ -2,6 +2,7 @@
 /* pmxcfs: makes the parts, starts them in order, and stops them in the opposite order. */
 #include <errno.h>
 #include <glib.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ struct parts {
     struct keeper *keeper;
     struct replica *replica;
     bool cluster; /* else local mode */
+    atomic_bool stopping;
     struct loopback loopback;
     struct groups groups;
     struct conf *conf;
@@ -151,7 +153,10 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
 
 static void on_unmounted(void *context)
 {
-    (void)context;
+    struct parts *parts = context;
+
+    if (atomic_load(&parts->stopping))
+        return;
     log_info("the file system was unmounted");
     daemon_request_stop();
 }
@@ -304,6 +309,7 @@ static int start_mount(struct parts *parts)
         .status = parts->status,
         .guests = &parts->guests,
         .unmounted = on_unmounted,
+        .context = parts,
     };
     g_autofree char *problem = NULL;
 
@@ -470,6 +476,7 @@ static int run(struct parts *parts, int ready_fd)
         .exit_code = error == 0 ? EXIT_SUCCESS : EXIT_FAILURE,
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
+    atomic_store(&parts->stopping, true);
     daemon_begin_stop(&resort);
     stop(parts, &resort);
     leave_place(parts);
