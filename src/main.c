@@ -265,7 +265,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
     };
 
     parts->replica = replica_new(&options, parts->store, tree);
-    status_rebuilt(parts->status);
+    status_rebuilt(parts->status, NULL);
 }
 
 /* Local mode: a group of one, which is there at once. */

@@ -87,7 +87,7 @@ static void announce_own(struct mount *mount, const struct effect *effect)
 static void tell_status(struct mount *mount, const GPtrArray *effects, bool rebuilt)
 {
     if (rebuilt)
-        status_rebuilt(mount->options.status);
+        status_rebuilt(mount->options.status, effects);
     else
         status_published(mount->options.status, effects);
 }

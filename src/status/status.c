@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "status/feed.h"
 #include "status/json_text.h"
 #include "status/key_values.h"
 #include "status/versions.h"
@@ -40,6 +41,8 @@ struct status {
     struct rrd_values *rrd;
     uint64_t rrd_sequence; /* one more with every RRD value */
     uint64_t rrd_text_at;  /* milliseconds, when its text was made */
+    struct feed *feed;
+    struct feed_listener *feed_listener;
     struct cluster_log *log;
     uint32_t log_uid; /* last uid of this process */
 
@@ -71,6 +74,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
         node_values_set_address(status->own, address);
     status->others = g_hash_table_new_full(NULL, NULL, NULL, free_node_values);
     status->rrd = rrd_values_new();
+    status->feed = feed_new();
     status->log = cluster_log_new();
     block_unref(
         status_log(status, FIRST_ENTRY_PRIORITY, "root", "cluster", "starting cluster log", pid));
@@ -85,6 +89,7 @@ void status_free(struct status *status)
     node_values_free(status->own);
     g_hash_table_destroy(status->others);
     rrd_values_free(status->rrd);
+    feed_free(status->feed);
     cluster_log_free(status->log);
     block_unref(status->version_text.text);
     block_unref(status->members_text.text);
@@ -124,20 +129,79 @@ static void keep_text(struct cached_text *cached, uint64_t version, struct block
     cached->version = version;
 }
 
+/* With the lock held. */
+static void tell_feed_listener(const struct status *status)
+{
+    if (status->feed_listener)
+        status->feed_listener->added(status->feed_listener);
+}
+
 void status_published(struct status *status, const GPtrArray *effects)
 {
     pthread_mutex_lock(&status->lock);
     if (versions_published(&status->versions, effects))
         status->sequence++;
+    feed_add(status->feed, effects, false);
+    tell_feed_listener(status);
     pthread_mutex_unlock(&status->lock);
 }
 
-void status_rebuilt(struct status *status)
+void status_rebuilt(struct status *status, const GPtrArray *effects)
 {
     pthread_mutex_lock(&status->lock);
     versions_rebuilt(&status->versions);
     status->sequence++;
+    if (effects)
+        feed_add(status->feed, effects, true);
+    tell_feed_listener(status);
     pthread_mutex_unlock(&status->lock);
+}
+
+void status_set_feed_listener(struct status *status, struct feed_listener *listener)
+{
+    pthread_mutex_lock(&status->lock);
+    status->feed_listener = listener;
+    pthread_mutex_unlock(&status->lock);
+}
+
+uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed)
+{
+    pthread_mutex_lock(&status->lock);
+    *missed = 0;
+    uint64_t position =
+        version == UINT64_MAX ? status->feed->next : feed_find(status->feed, version, missed);
+    pthread_mutex_unlock(&status->lock);
+    return position;
+}
+
+/* The name of the node that made a change; writer 0 is this node without a cluster. With the lock
+ * held. */
+static const char *writer_name(const struct status *status, uint32_t id)
+{
+    const struct cluster_node *node = members_by_id(status->members, id);
+
+    if (id == 0 || id == status->own_id)
+        return status->node_name;
+    return node ? node->name : NULL;
+}
+
+char *status_feed_next(struct status *status, uint64_t *position, bool all, uint64_t *missed)
+{
+    char *text = NULL;
+
+    *missed = 0;
+    pthread_mutex_lock(&status->lock);
+    while (!text) {
+        uint64_t wanted = *position;
+        const struct feed_record *record = feed_get(status->feed, position);
+        *missed += *position - wanted;
+        if (!record)
+            break;
+        text = feed_record_text(record, writer_name(status, record->node), all);
+        (*position)++;
+    }
+    pthread_mutex_unlock(&status->lock);
+    return text;
 }
 
 static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)

@@ -38,7 +38,24 @@ void status_set_rrd_listener(struct status *status, struct rrd_listener *listene
 /* What raises counters. The writer calls these after the content is there for every reader: a
  * counter must never be visible before what raised it. */
 void status_published(struct status *status, const GPtrArray *effects /* struct effect */);
-void status_rebuilt(struct status *status); /* load, or commit of a synchronisation */
+void status_rebuilt(struct status *status,
+                    const GPtrArray *effects); /* load (NULL), or commit of a synchronisation */
+
+/* The change feed (status/feed.h). A listener is told that there is something new, with the status'
+ * lock held: it may wake a thread, no more. NULL: nobody. */
+struct feed_listener {
+    void (*added)(struct feed_listener *listener);
+};
+void status_set_feed_listener(struct status *status, struct feed_listener *listener);
+
+/* Where a subscriber who knows `version` (UINT64_MAX: what comes from now on) starts to read;
+ * *missed: changes that are forgotten. */
+uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed);
+
+/* The next record at *position that may be seen (`all`: private paths too), as one line of JSON to
+ * be freed with free(), and *position behind it; NULL: there is none yet. *missed: records that
+ * were forgotten before they were read. */
+char *status_feed_next(struct status *status, uint64_t *position, bool all, uint64_t *missed);
 
 /* The cluster. Each raises clinfo if something changed. */
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,

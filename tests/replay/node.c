@@ -85,7 +85,7 @@ static void count_rebuild(struct node *node)
 
     node->vmlist_apart += g_hash_table_size(state->guests.by_id) == 0;
     replica_read_unlock(node->replica);
-    status_rebuilt(node->status);
+    status_rebuilt(node->status, NULL);
 }
 
 /* A guest that moves is one change; the recorded nodes counted it out and in. */

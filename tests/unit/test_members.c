@@ -373,7 +373,7 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 
     guests->taken++;
     if (guests->raise)
-        status_rebuilt(guests->raise);
+        status_rebuilt(guests->raise, NULL);
     return guest_snapshot_new(&guests->list);
 }
 
@@ -396,7 +396,7 @@ static void test_vmlist(void **state)
     };
 
     expect_json(status_vmlist_text(status, &guests.source), "{\"version\":0}");
-    status_rebuilt(status);
+    status_rebuilt(status, NULL);
     add_guest(&guests, 4000000000, GUEST_QEMU, "alpha");
     add_guest(&guests, 100, GUEST_LXC, "be\xff\"ta");
     add_guest(&guests, 101, GUEST_OPENVZ, "alpha");
@@ -411,7 +411,7 @@ static void test_vmlist(void **state)
     assert_int_equal(guests.taken, 2);
 
     /* a counter that rises between the copy and the text is not shown with that copy */
-    status_rebuilt(status);
+    status_rebuilt(status, NULL);
     guests.raise = status;
     json_t *json = parse(status_vmlist_text(status, &guests.source));
     assert_int_equal(json_integer_value(json_object_get(json, "version")), 2);
@@ -450,7 +450,7 @@ static void *write_much(void *data)
         status_set_own(fixture->status, "key", value, strlen(value));
         status_set_own(fixture->status, "rrd/key", value, strlen(value) + 1);
         status_set_remote(fixture->status, 2, "nodeip", value, strlen(value) + 1);
-        status_rebuilt(fixture->status);
+        status_rebuilt(fixture->status, NULL);
         block_unref(status_log(fixture->status, 6, "root", "t", value, 1));
         status_set_quorate(fixture->status, i % 2);
     }

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The change feed: the last changes that were applied on this node, in the order of their versions.
+ */
+#include "status/feed.h"
+
+#include <string.h>
+
+#include "core/draft.h"
+#include "status/json_text.h"
+
+/* Beyond this a gap in the versions is not waited for any longer. */
+#define EARLY_MAX 4096u
+/* Paths that a resync record tells by name: its event has to fit a reply of the socket. */
+#define RESYNC_PATHS_MAX 2000u
+
+static void record_free(struct feed_record *record)
+{
+    if (!record)
+        return;
+    g_free(record->path);
+    g_free(record->target);
+    if (record->paths)
+        g_ptr_array_unref(record->paths);
+    g_free(record);
+}
+
+static void record_destroy(gpointer record)
+{
+    record_free(record);
+}
+
+struct feed *feed_new(void)
+{
+    struct feed *feed = g_new0(struct feed, 1);
+
+    feed->next = 1;
+    feed->early = g_ptr_array_new_with_free_func(record_destroy);
+    return feed;
+}
+
+void feed_free(struct feed *feed)
+{
+    for (size_t i = 0; i < FEED_RECORDS; i++)
+        record_free(feed->records[i]);
+    g_ptr_array_unref(feed->early);
+    g_free(feed);
+}
+
+static const char *operation_name(enum change_operation operation)
+{
+    switch (operation) {
+    case CHANGE_WRITE:
+        return "write";
+    case CHANGE_MKDIR:
+        return "mkdir";
+    case CHANGE_RENAME:
+        return "rename";
+    case CHANGE_CREATE:
+        return "create";
+    case CHANGE_MTIME:
+        return "mtime";
+    case CHANGE_UNLOCK:
+        return "unlock";
+    default:
+        return "delete";
+    }
+}
+
+static struct feed_record *record_of_effect(const struct effect *effect)
+{
+    struct feed_record *record = g_new0(struct feed_record, 1);
+
+    record->version = effect->version;
+    record->time = effect->time;
+    record->node = effect->writer;
+    record->operation = operation_name(effect->operation);
+    record->path = g_strdup(effect->path);
+    record->target = g_strdup(effect->to);
+    record->size = effect->after ? effect->after->size : 0;
+    return record;
+}
+
+static void append(struct feed *feed, struct feed_record *record)
+{
+    struct feed_record **place = &feed->records[feed->next % FEED_RECORDS];
+
+    record_free(*place);
+    *place = record;
+    feed->next++;
+    feed->version = record->version;
+}
+
+static gint compare_versions(gconstpointer a, gconstpointer b)
+{
+    const struct feed_record *first = *(struct feed_record *const *)a;
+    const struct feed_record *second = *(struct feed_record *const *)b;
+
+    return (first->version > second->version) - (first->version < second->version);
+}
+
+/* Moves early records to their places; `all`: whatever is missing before them. */
+static void take_early(struct feed *feed, bool all)
+{
+    guint taken = 0;
+
+    g_ptr_array_sort(feed->early, compare_versions);
+    while (taken < feed->early->len) {
+        struct feed_record *record = feed->early->pdata[taken];
+        if (!all && record->version > feed->version + 1)
+            break;
+        feed->early->pdata[taken++] = NULL;
+        append(feed, record);
+    }
+    if (taken > 0)
+        g_ptr_array_remove_range(feed->early, 0, taken);
+}
+
+static void add_change(struct feed *feed, const struct effect *effect)
+{
+    struct feed_record *record = record_of_effect(effect);
+
+    if (feed->version == 0 || record->version <= feed->version + 1)
+        append(feed, record);
+    else
+        g_ptr_array_add(feed->early, record);
+}
+
+static void add_resync(struct feed *feed, const GPtrArray *effects)
+{
+    struct feed_record *record = g_new0(struct feed_record, 1);
+
+    take_early(feed, true);
+    record->operation = "resync";
+    record->from = feed->version;
+    record->version = feed->version;
+    record->paths = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        record->version = effect->version;
+        record->time = effect->time;
+        record->node = effect->writer;
+        if (effect->path)
+            g_ptr_array_add(record->paths, g_strdup(effect->path));
+    }
+    append(feed, record);
+}
+
+void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt)
+{
+    if (rebuilt) {
+        add_resync(feed, effects);
+        return;
+    }
+    for (guint i = 0; i < effects->len; i++)
+        add_change(feed, effects->pdata[i]);
+    if (feed->early->len > 0)
+        take_early(feed, feed->early->len > EARLY_MAX);
+}
+
+static uint64_t oldest(const struct feed *feed)
+{
+    return feed->next > FEED_RECORDS ? feed->next - FEED_RECORDS : 1;
+}
+
+uint64_t feed_find(const struct feed *feed, uint64_t version, uint64_t *missed)
+{
+    uint64_t low = oldest(feed);
+    uint64_t high = feed->next;
+
+    *missed = 0;
+    if (low < high) {
+        const struct feed_record *first = feed->records[low % FEED_RECORDS];
+        uint64_t before = first->paths ? first->from : first->version - 1;
+        *missed = before > version ? before - version : 0;
+    } else if (feed->version > version) {
+        *missed = feed->version - version;
+    }
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (feed->records[middle % FEED_RECORDS]->version <= version)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence)
+{
+    if (*sequence < oldest(feed))
+        *sequence = oldest(feed);
+    return *sequence < feed->next ? feed->records[*sequence % FEED_RECORDS] : NULL;
+}
+
+static bool may_see(const char *path, bool all)
+{
+    return all || !path || !path_is_private(path);
+}
+
+static void add_paths(json_t *object, const GPtrArray *paths, bool all)
+{
+    json_t *array = json_array();
+    uint32_t left_out = 0;
+
+    for (guint i = 0; i < paths->len; i++) {
+        const char *path = paths->pdata[i];
+        if (!may_see(path, all))
+            continue;
+        if (json_array_size(array) < RESYNC_PATHS_MAX)
+            json_array_append_new(array, json_text_string(path, strlen(path)));
+        else
+            left_out++;
+    }
+    json_object_set_new(object, "paths", array);
+    if (left_out > 0)
+        json_object_set_new(object, "more", json_integer(left_out));
+}
+
+char *feed_record_text(const struct feed_record *record, const char *node_name, bool all)
+{
+    /* A move across the border would tell a private name too. */
+    if (!may_see(record->path, all) || !may_see(record->target, all))
+        return NULL;
+    json_t *object = json_object();
+    json_object_set_new(object, "version", json_integer((json_int_t)record->version));
+    json_object_set_new(object, "time", json_integer(record->time));
+    json_object_set_new(object, "node",
+                        node_name ? json_text_string(node_name, strlen(node_name))
+                                  : json_integer(record->node));
+    json_object_set_new(object, "operation", json_string(record->operation));
+    if (record->path)
+        json_object_set_new(object, "path", json_text_string(record->path, strlen(record->path)));
+    if (record->target)
+        json_object_set_new(object, "target",
+                            json_text_string(record->target, strlen(record->target)));
+    if (record->paths) {
+        json_object_set_new(object, "from", json_integer((json_int_t)record->from));
+        add_paths(object, record->paths, all);
+    } else {
+        json_object_set_new(object, "size", json_integer(record->size));
+    }
+    char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The change feed: the last changes that were applied on this node, in the order of their versions.
+ */
+#ifndef PMXCFS_STATUS_FEED_H
+#define PMXCFS_STATUS_FEED_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Records and events: doc/ipc.md, "Change feed". No lock: the owner serialises. */
+
+#define FEED_RECORDS 10000u
+
+/* One change, or one synchronisation (operation "resync"). */
+struct feed_record {
+    uint64_t version;      /* the global version that it made */
+    uint64_t from;         /* resync: the version before it */
+    uint32_t time;         /* seconds */
+    uint32_t node;         /* node id of who made it */
+    const char *operation; /* static */
+    char *path;            /* NULL: resync */
+    char *target;          /* rename, else NULL */
+    uint32_t size;         /* bytes of the file as it is now */
+    GPtrArray *paths;      /* resync: those that changed (char *), else NULL */
+};
+
+struct feed {
+    struct feed_record *records[FEED_RECORDS]; /* a ring, by sequence */
+    uint64_t next;                             /* sequence of the next record, from 1 */
+    uint64_t version;                          /* of the last record; 0: not known yet */
+    GPtrArray *early;                          /* records whose predecessors are still to come */
+};
+
+struct feed *feed_new(void);
+void feed_free(struct feed *feed);
+
+/* Adds what `effects` (struct effect) tell; `rebuilt`: they are one synchronisation. Changes may
+ * come before their predecessors (those wait for the kernel's caches): they are kept until these
+ * are there. */
+void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt);
+
+/* The sequence of the first record after `version`; *missed: how many changes after it are not
+ * remembered. */
+uint64_t feed_find(const struct feed *feed, uint64_t version, uint64_t *missed);
+
+/* The record of a sequence: NULL if it is still to come. If it is forgotten, the oldest one, and
+ * *sequence is moved on to that. */
+const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence);
+
+/* One JSON object in a line, without private paths unless `all`; NULL if nothing of it may be seen.
+ * `node_name` NULL: not known. free() it. */
+char *feed_record_text(const struct feed_record *record, const char *node_name, bool all);
+
+#endif
