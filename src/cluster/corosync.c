@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,8 +58,28 @@ void feet_leave(struct corosync *corosync)
 
 /* --- Connecting --- */
 
-/* A corosync that was killed leaves an empty directory for each of its connections, and libqb on
- * this side only removes what was in it. */
+/* The buffers of one connection, if libqb did not come to removing them. */
+static void remove_buffers(int directory, const char *name)
+{
+    int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *buffers = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *found;
+
+    if (!buffers) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    while ((found = readdir(buffers))) {
+        if (strncmp(found->d_name, "qb-", 3) == 0)
+            unlinkat(dirfd(buffers), found->d_name, 0);
+    }
+    closedir(buffers);
+    unlinkat(directory, name, AT_REMOVEDIR);
+}
+
+/* A corosync that was killed leaves a directory for each of its connections, which libqb on this
+ * side does not remove, and one that dies while we connect leaves it with megabytes in it. */
 static void remove_leftovers(void)
 {
     DIR *directory = opendir("/dev/shm");
@@ -67,8 +89,9 @@ static void remove_leftovers(void)
     if (!directory)
         return;
     while ((found = readdir(directory))) {
-        if (sscanf(found->d_name, "qb-%d-%d-", &server, &client) == 2 && client == (int)getpid())
-            unlinkat(dirfd(directory), found->d_name, AT_REMOVEDIR);
+        if (sscanf(found->d_name, "qb-%d-%d-", &server, &client) == 2 && client == (int)getpid() &&
+            server > 0 && kill(server, 0) < 0 && errno == ESRCH)
+            remove_buffers(dirfd(directory), found->d_name);
     }
     closedir(directory);
 }
@@ -80,8 +103,6 @@ static void disconnect(struct corosync *corosync)
     for (int i = 0; i < GROUP_COUNT; i++)
         group_close(&corosync->groups[i]);
     nodes_close(corosync);
-    if (corosync->connected)
-        remove_leftovers();
     corosync->connected = false;
     /* The consumer knows that quorum went with the connection; the listener does not. */
     group_hand_on(&corosync->groups[GROUP_CONFIGURATION]);
@@ -111,6 +132,7 @@ static void try_to_connect(struct corosync *corosync)
     log_info("connected to corosync as node %u", corosync->groups[GROUP_CONFIGURATION].self.node);
     corosync->absence_logged = false;
     corosync->connected = true;
+    remove_leftovers(); /* now, since a killed process is there until its parent has noticed */
 }
 
 /* --- The loop --- */
@@ -244,6 +266,7 @@ static void *cluster_thread(void *data)
     for (int i = 0; i < GROUP_COUNT; i++)
         group_say_farewell(&corosync->groups[i]);
     disconnect(corosync);
+    remove_leftovers();
     return NULL;
 }
 

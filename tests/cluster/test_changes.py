@@ -167,6 +167,7 @@ def test_guests_of_a_dead_node(cluster, folder):
         for path in ("nodes", "nodes/" + node.name, "nodes/" + node.name + "/lxc"):
             if not cluster[1].exists(path):
                 cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
     dead, heir = cluster[3], cluster[1]
     ids = range(2000, 2010)
     for guest in ids:

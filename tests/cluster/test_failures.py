@@ -82,7 +82,7 @@ def test_corosync_is_killed_thirty_times(cluster, folder):
     # file takes, one is under way when corosync dies.
     check_all(cluster, load, acknowledged, victim, lost=30)
     wait_for(lambda: count_descriptors(victim) <= before + 2, "no descriptors of dead corosyncs are left")
-    left = [name for name in victim.os.listdir("/dev/shm") if name.split("-")[2] == str(victim.daemon.pid)]
+    left = [name for name in victim.os.listdir("/dev/shm") if name.split("-")[2:3] == [str(victim.daemon.pid)]]
     assert len(left) <= 4, "buffers of dead corosyncs are left: %s" % left
 
 
@@ -101,6 +101,7 @@ def test_corosync_of_the_lowest_node_is_killed(cluster, folder):
 
 def test_all_corosyncs_are_killed(cluster, folder):
     cluster[2].write(folder + "/file", b"content")
+    cluster.wait_equal()
     for node in cluster:
         node.end_corosync()
     for node in cluster:
