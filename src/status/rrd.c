@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -198,11 +199,22 @@ static time_t last_midnight(void)
     return mktime(&day);
 }
 
-/* librrd's message of the last failure in this thread, or another. */
-static char *library_error(const char *otherwise)
+/* What librrd says about its failure in this thread just now. About a full disk it says nothing,
+ * and leaves an errno of something that it did later. */
+static char *library_error(const char *what, const char *path)
 {
-    char *message = g_strdup(rrd_test_error() ? rrd_get_error() : otherwise);
+    struct statvfs room = {0};
+    char *message;
 
+    if (rrd_test_error()) {
+        message = g_strdup(rrd_get_error());
+    } else {
+        g_autofree char *directory = g_path_get_dirname(path);
+        statvfs(directory, &room);
+        message =
+            g_strdup_printf("%s, librrd does not say why; %llu KiB are free in %s", what,
+                            (unsigned long long)room.f_bavail * room.f_frsize / 1024, directory);
+    }
     rrd_clear_error();
     return message;
 }
@@ -220,7 +232,7 @@ static char *create_file(const struct rrd *rrd, const struct rrd_target *target,
     int count = rrd_target_arguments(target, arguments);
     if (rrd_create_r(path, RRD_STEP_SECONDS, last_midnight(), count, arguments) == 0)
         return NULL;
-    return library_error("cannot be made");
+    return library_error("the file cannot be made", path);
 }
 
 static char *update_file(const char *path, const char *update)
@@ -231,7 +243,7 @@ static char *update_file(const char *path, const char *update)
         return g_strdup_printf("%s: %s", path, g_strerror(-error));
     if (rrd_update_r(path, NULL, 1, &update) == 0)
         return NULL;
-    return library_error("cannot be written");
+    return library_error("the file cannot be written", path);
 }
 
 /* rrdcached */

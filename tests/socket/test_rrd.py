@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""RRD values from the socket to files, read back by rrdtool; rrdcached that works, stops, or is not there."""
+
+import math
+import os
+import shutil
+import signal
+import stat
+import time
+
+import pytest
+from harness import wait_for
+
+NODE_SOURCES = ("loadavg maxcpu cpu iowait memtotal memused swaptotal swapused roottotal rootused netin netout memavailable arcsize "
+                "pressurecpusome pressureiosome pressureiofull pressurememorysome pressurememoryfull").split()
+VM_SOURCES = ("maxcpu cpu maxmem mem maxdisk disk netin netout diskread diskwrite memhost pressurecpusome pressurecpufull "
+              "pressureiosome pressureiofull pressurememorysome pressurememoryfull").split()
+
+pytestmark = pytest.mark.skipif(not shutil.which("rrdtool"), reason="no rrdtool")
+
+
+@pytest.fixture
+def minute():
+    """The end of a full minute that is later than midnight."""
+    return int(time.time()) // 60 * 60 + 120
+
+
+class Rrdcached:
+    """A real rrdcached in the daemon's namespace."""
+
+    def __init__(self, daemon):
+        self.daemon = daemon
+        self.socket = os.path.join(daemon.directory, "rrdcached.sock")
+        os.makedirs(daemon.rrd_dir, exist_ok=True)
+        self.log = os.path.join(daemon.directory, "rrdcached.log")
+        command = ["rrdcached", "-g", "-l", "unix:" + self.socket, "-p", os.path.join(daemon.directory, "rrdcached.pid"),
+                   "-b", daemon.rrd_dir, "-B", "-w", "3600", "-f", "7200"]
+        self.pid = daemon.namespace.spawn(command, self.log)
+        wait_for(lambda: os.path.exists(self.socket), "rrdcached listens")
+
+    def signal(self, number):
+        self.daemon.namespace.kill(self.pid, number)
+
+    def received(self):
+        """Updates that it took so far."""
+        code = """
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect(path)
+s.sendall(b"STATS\\n")
+data = b""
+while b"TreeDepth" not in data or not data.endswith(b"\\n"):
+    data += s.recv(4096)
+s.close()
+result = data
+"""
+        answer = self.daemon.os.execute(code, {"path": self.socket}).decode()
+        (line,) = [line for line in answer.splitlines() if line.startswith("UpdatesReceived")]
+        return int(line.split()[1])
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.daemon.namespace.wait(self.pid)
+        os.unlink(self.socket)
+
+
+@pytest.fixture
+def rrdcached(daemon):
+    if not shutil.which("rrdcached"):
+        pytest.skip("no rrdcached")
+    # the daemon may have met its absence already, and asks again after a while only
+    daemon.stop()
+    cached = Rrdcached(daemon)
+    daemon.start()
+    return cached
+
+
+def fetch(daemon, path, end, cached=None):
+    """{source: average} of the minute that ends at `end`; None if there is no such file."""
+    full = os.path.join(daemon.rrd_dir, path)
+    if not os.path.exists(full):
+        return None
+    command = ["rrdtool", "fetch", full, "AVERAGE", "--start", str(end - 60), "--end", str(end - 60), "--resolution", "60"]
+    command += ["--daemon", "unix:" + cached.socket] if cached else []
+    lines = daemon.run(command, check=True).stdout.split("\n")
+    names = lines[0].split()
+    for line in lines[1:]:
+        if line.startswith("%d:" % end):
+            return dict(zip(names, map(float, line.split(":")[1].split())))
+    raise AssertionError("no row for %d in %s" % (end, lines))
+
+
+def put(client, key, value):
+    assert client.set_status("rrd/" + key, value.encode() + b"\0") == 0
+
+
+def wait_value(daemon, path, end, source, expected, cached=None):
+    def there():
+        row = fetch(daemon, path, end, cached)
+        return row is not None and math.isclose(row[source], expected, rel_tol=1e-6)
+
+    wait_for(there, "%s of %s" % (source, path))
+
+
+def test_node(daemon, root, minute):
+    for second in (minute - 60, minute):
+        columns = [str(number) for number in range(1, 20)]
+        columns[10] = str(60000 + (second - minute) * 100)  # netin rises by 100 a second
+        put(root, "pve-node-9.0/node1", "12345:c:%d:%s" % (second, ":".join(columns)))
+    wait_value(daemon, "pve-node-9.0/node1", minute, "netin", 100)
+    row = fetch(daemon, "pve-node-9.0/node1", minute)
+    assert list(row) == NODE_SOURCES
+    for number, name in enumerate(NODE_SOURCES):
+        assert math.isclose(row[name], {"netin": 100, "netout": 0}.get(name, number + 1)), name
+
+
+def test_guest_of_an_old_node(daemon, root, minute):
+    for second in (minute - 60, minute):
+        put(root, "pve2.3-vm/100", "1:a name:running:0:%d:1:2:3:4:5:6:7:8:9:10" % second)
+    wait_value(daemon, "pve-vm-9.0/100", minute, "disk", 6)
+    row = fetch(daemon, "pve-vm-9.0/100", minute)
+    assert list(row) == VM_SOURCES
+    assert all(math.isnan(row[name]) for name in VM_SOURCES[10:])
+
+
+def test_storage_of_a_newer_node(daemon, root, minute):
+    for second in (minute - 60, minute):
+        put(root, "pve-storage-12.3/node2/local", "%d:1000:500:7:8:9" % second)
+    wait_value(daemon, "pve-storage-9.0/node2/local", minute, "used", 500)
+    assert fetch(daemon, "pve-storage-9.0/node2/local", minute) == {"total": 1000, "used": 500}
+    for path in ("", "pve-storage-9.0", "pve-storage-9.0/node2"):
+        assert stat.S_IMODE(os.stat(os.path.join(daemon.rrd_dir, path)).st_mode) == 0o750
+
+
+def test_bad_keys(daemon, root, minute):
+    """Logged, no file, but shown all the same."""
+    keys = ["pve2-node/../x", "pve2-node/a/b", "pve2-storage/a", "nonsense", "pve-vm-9.0/.", "pve-node-/a"]
+    for key in keys:
+        put(root, key, "1:2:%d:1:1:1:1:1:1:1" % minute)
+        wait_for(lambda: '"%s": of no known form' % key in daemon.log_text(), "the message about " + key)
+    put(root, "pve2-storage/node1/good", "%d:1:1" % minute)
+    wait_for(lambda: os.path.exists(os.path.join(daemon.rrd_dir, "pve-storage-9.0/node1/good")), "a good file")
+    assert sorted(os.listdir(daemon.rrd_dir)) == ["pve-storage-9.0"]
+    wait_for(lambda: all(key.encode() + b":" in root.ask(10).data for key in keys), "the values in .rrd")
+
+
+def test_older_files_are_left_alone(daemon, root, minute):
+    old = os.path.join(daemon.rrd_dir, "pve2-storage/node1")
+    os.makedirs(old)
+    with open(os.path.join(old, "local"), "w") as file:
+        file.write("an old file")
+    for second in (minute - 60, minute):
+        put(root, "pve2-storage/node1/local", "%d:1:2" % second)
+    wait_value(daemon, "pve-storage-9.0/node1/local", minute, "used", 2)
+    with open(os.path.join(old, "local")) as file:
+        assert file.read() == "an old file"
+
+
+def test_rrdcached(daemon, root, rrdcached, connect, minute):
+    """It gets the values, and files are made for it."""
+    root = connect()
+    for second in (minute - 60, minute):
+        put(root, "pve-storage-9.0/node1/with space", "%d:1000:500" % second)
+    wait_for(lambda: rrdcached.received() == 2, "both updates")
+    assert math.isnan(fetch(daemon, "pve-storage-9.0/node1/with space", minute)["used"])  # it keeps them
+    assert fetch(daemon, "pve-storage-9.0/node1/with space", minute, rrdcached)["used"] == 500
+
+
+def test_rrdcached_that_was_killed(daemon, root, rrdcached, connect, minute):
+    """Without it values go to the files; a new one is used again."""
+    root = connect()
+    put(root, "pve2-storage/node1/a", "%d:1:1" % (minute - 60))
+    wait_for(lambda: rrdcached.received() == 1, "an update")
+    rrdcached.kill()
+    for second in (minute - 60, minute):
+        put(root, "pve2-storage/node1/b", "%d:1:2" % second)
+    wait_value(daemon, "pve-storage-9.0/node1/b", minute, "used", 2)
+    another = Rrdcached(daemon)
+
+    def used():
+        put(root, "pve2-storage/node1/c", "%d:1:2" % (int(time.time()) + 60))
+        return another.received() > 0
+
+    wait_for(used, "the new rrdcached is used")
+
+
+def test_rrdcached_that_hangs(daemon, root, rrdcached, connect, minute):
+    """It holds up nobody: neither requests nor the mount nor the stop, and values go to the files."""
+    root, reader = connect(), connect()
+    daemon.os.write_file(daemon / "file", b"content")
+    put(root, "pve2-storage/node1/a", "%d:1:1" % (minute - 60))
+    wait_for(lambda: rrdcached.received() == 1, "an update")
+    rrdcached.signal(signal.SIGSTOP)
+    for number in range(300):
+        put(root, "pve2-storage/node1/s%d" % number, "%d:1:1" % (minute - 60))
+        put(root, "pve2-storage/node1/s%d" % number, "%d:1:2" % minute)
+        assert reader.config("file") == (0, b"content")
+        assert reader.ask(10).error == 0
+        assert daemon.os.read_file(daemon / "file") == b"content"
+        assert daemon.os.read_file(daemon / ".version")
+        daemon.os.write_file(daemon / "other", b"%d" % number)
+    for number in (0, 150, 299):
+        wait_value(daemon, "pve-storage-9.0/node1/s%d" % number, minute, "used", 2)
+    assert "rrdcached does not answer" in daemon.log_text()
+    daemon.stop()
+    rrdcached.signal(signal.SIGCONT)
+
+
+def test_full_disk(make_daemon, minute):
+    """Values that cannot be written are lost, and nothing else is; when there is room they are written again."""
+    from ipc_client import Client
+
+    daemon = make_daemon(tmpfs=["/mnt/rrd"])
+    daemon.rrd_dir = "/mnt/rrd/db"
+    daemon.namespace.run(["mount", "-o", "remount,size=3m", "/mnt/rrd"], check=True)
+    daemon.start()
+    client = Client(daemon)
+    try:
+        for guest in range(100, 110):  # each takes 1.3 MB
+            for second in (minute - 60, minute):
+                put(client, "pve-vm-9.0/%d" % guest, "1:n:r:0:%d:1:2:3:4:5" % second)
+        wait_for(lambda: "the file cannot be made" in daemon.log_text(), "the message about the disk")
+        daemon.os.write_file(daemon / "file", b"content")
+        assert client.config("file") == (0, b"content")
+        assert client.get_status("x").error
+
+        def files():
+            return daemon.os.listdir("/mnt/rrd/db/pve-vm-9.0")
+
+        put(client, "pve-storage-9.0/node1/last", "%d:1:1" % minute)
+        wait_for(lambda: len(files()) in (1, 2) and all(name.isdigit() for name in files()), "whole files alone")
+        daemon.namespace.run(["mount", "-o", "remount,size=20m", "/mnt/rrd"], check=True)
+
+        def written():
+            put(client, "pve-vm-9.0/109", "1:n:r:0:%d:1:2:3:4:5" % minute)
+            return "109" in files()
+
+        wait_for(written, "writing goes on")
+    finally:
+        client.close()
