@@ -121,8 +121,12 @@ class Worker:
         """Waits until condition(self) is true; fails with `what` otherwise."""
         wait_for(lambda: condition(self), what, seconds)
 
-    def close(self):
-        """Ends the process: it exits when its input ends; one that hangs is killed."""
+    def close(self, fd=None):
+        """Closes a descriptor there; without one, ends the process: it exits when its input ends, and
+        one that hangs is killed."""
+        if fd is not None:
+            self.call("os", "close", fd)
+            return
         self.process.stdin.close()
         try:
             self.process.wait(5)
