@@ -3,7 +3,6 @@
 
 import math
 import os
-import shutil
 import signal
 import stat
 import time
@@ -15,9 +14,6 @@ NODE_SOURCES = ("loadavg maxcpu cpu iowait memtotal memused swaptotal swapused r
                 "pressurecpusome pressureiosome pressureiofull pressurememorysome pressurememoryfull").split()
 VM_SOURCES = ("maxcpu cpu maxmem mem maxdisk disk netin netout diskread diskwrite memhost pressurecpusome pressurecpufull "
               "pressureiosome pressureiofull pressurememorysome pressurememoryfull").split()
-
-pytestmark = pytest.mark.skipif(not shutil.which("rrdtool"), reason="no rrdtool")
-
 
 @pytest.fixture
 def minute():
@@ -66,8 +62,6 @@ result = data
 
 @pytest.fixture
 def rrdcached(daemon):
-    if not shutil.which("rrdcached"):
-        pytest.skip("no rrdcached")
     # the daemon may have met its absence already, and asks again after a while only
     daemon.stop()
     cached = Rrdcached(daemon)
