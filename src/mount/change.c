@@ -39,11 +39,14 @@ static void reply_new_entry(struct request *request)
 
     const struct state *state = replica_read_lock(mount->options.replica);
     const struct entry *entry = tree_lookup(state->tree, request->path, &error);
+    /* The kernel takes nothing but what it asked for: EIO if a file has become a directory. */
+    if (entry && entry_is_directory(entry) != (request->kind == REQUEST_MKDIR))
+        entry = NULL;
     if (entry)
         fill_entry(mount, entry, request->path, &param);
     replica_read_unlock(mount->options.replica);
     if (!entry)
-        fuse_reply_err(request->req, ENOENT); /* another node was quick to delete it */
+        fuse_reply_err(request->req, ENOENT); /* another node was quick to delete or replace it */
     else if (fuse_reply_entry(request->req, &param) != 0)
         node_forget(mount, node_of(mount, param.ino), 1);
 }

@@ -46,7 +46,7 @@ except OSError as error:
 def test_same_names_on_all_nodes(cluster, folder):
     """Any operations, on few names, by all nodes at once: the databases are equal afterwards."""
     calls = [
-        node.daemon.worker().start("execute", MIXED, {"folder": node.path(folder), "seed": seed, "count": 300})
+        node.daemon.worker().start("execute", MIXED, {"folder": node.path(folder), "seed": seed, "count": 1000})
         for seed, node in enumerate(cluster)
     ]
     for call in calls:
