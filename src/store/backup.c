@@ -46,8 +46,9 @@ static int copy_database(const char *path, const char *copy, char **message)
     return error;
 }
 
-int store_backup(const char *path, const char *copy, char **message)
+int store_backup(const char *given, const char *copy, char **message)
 {
+    g_autofree char *path = file_resolve(given, NULL);
     g_autofree char *unfinished = g_strconcat(copy, ".new", NULL);
 
     *message = NULL;

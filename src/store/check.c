@@ -248,8 +248,9 @@ static int refuse_file(struct store_checker *checker, int error, char *message)
     return error;
 }
 
-int store_check(const char *path, const char *vfs, struct store_checker *checker)
+int store_check(const char *given, const char *vfs, struct store_checker *checker)
 {
+    g_autofree char *path = file_resolve(given, vfs);
     sqlite3 *db;
     char *message = NULL;
     int error = file_probe(path, vfs, &message);
@@ -257,7 +258,7 @@ int store_check(const char *path, const char *vfs, struct store_checker *checker
     if (error == -ENOENT)
         message = g_strdup_printf("there is no %s", path);
     if (!error)
-        error = file_open_untouched(path, vfs, 0, true, &db, &message);
+        error = file_open_untouched(path, vfs, 0, &db, &message);
     if (error)
         return refuse_file(checker, error, message);
     error = store_check_connection(db, checker, NULL);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -60,11 +61,14 @@ int file_errno(sqlite3 *db, int result)
 /* Closes and frees a connection that could not be used, saying why. */
 static int give_up(sqlite3 *db, int result, const char *path, const char *what, char **message)
 {
-    int error = result == SQLITE_OK ? -EIO : file_errno(db, result);
+    int error = file_errno(db, result);
     int cause = sqlite3_system_errno(db);
+    /* Some results are our own findings, of which the connection knows nothing. */
+    const char *reason =
+        sqlite3_errcode(db) == SQLITE_OK ? sqlite3_errstr(result) : sqlite3_errmsg(db);
 
-    *message = g_strdup_printf("cannot %s %s: %s%s%s%s", what, path, sqlite3_errmsg(db),
-                               cause ? " (" : "", cause ? g_strerror(cause) : "", cause ? ")" : "");
+    *message = g_strdup_printf("cannot %s %s: %s%s%s%s", what, path, reason, cause ? " (" : "",
+                               cause ? g_strerror(cause) : "", cause ? ")" : "");
     sqlite3_close(db);
     return error;
 }
@@ -95,6 +99,15 @@ static int probe_absent(const char *path, const char *vfs, char **message)
                         "database back, or move that file away to begin with an empty one",
                         path, path, suffix);
     return -EBADMSG;
+}
+
+char *file_resolve(const char *path, const char *vfs)
+{
+    char *real = vfs ? NULL : realpath(path, NULL);
+    char *copy = g_strdup(real ? real : path);
+
+    free(real);
+    return copy;
 }
 
 int file_probe(const char *path, const char *vfs, char **message)
@@ -154,10 +167,9 @@ static int open_immutable(const char *path, const char *vfs, sqlite3 **db)
 
 /* With the whole file locked the log's index is kept in memory, not in a file; and the log is not
  * folded at the end. Only reading is left. */
-static int open_exclusive(const char *path, const char *vfs, unsigned int busy_timeout,
-                          sqlite3 **db)
+static int open_exclusive(const char *path, const char *vfs, sqlite3 **db)
 {
-    int result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, busy_timeout, db);
+    int result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, 0, db);
 
     if (result != SQLITE_OK)
         return result;
@@ -166,10 +178,11 @@ static int open_exclusive(const char *path, const char *vfs, unsigned int busy_t
                         NULL);
 }
 
-/* As open_exclusive(), or, when somebody has it open, as one more reader of his log. */
+/* As open_exclusive(), or, when somebody has it open (if only an idle sqlite3), as one more reader
+ * of his log. */
 static int open_beside(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db)
 {
-    int result = open_exclusive(path, vfs, 0, db);
+    int result = open_exclusive(path, vfs, db);
 
     if (result == SQLITE_OK)
         result = sqlite3_exec(*db, "SELECT 1 FROM sqlite_master", NULL, NULL, NULL);
@@ -220,8 +233,8 @@ static int check_length(sqlite3 *db, const char *path, char **message)
     return -EBADMSG;
 }
 
-int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, bool shared,
-                        sqlite3 **db, char **message)
+int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
+                        char **message)
 {
     bool log = exists(path, "-wal", vfs);
     bool journal = !log && exists(path, "-journal", vfs);
@@ -229,8 +242,7 @@ int file_open_untouched(const char *path, const char *vfs, unsigned int busy_tim
 
     *db = NULL;
     if (log)
-        result = shared ? open_beside(path, vfs, busy_timeout, db)
-                        : open_exclusive(path, vfs, busy_timeout, db);
+        result = open_beside(path, vfs, busy_timeout, db);
     else if (journal)
         result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, busy_timeout, db);
     else

@@ -10,6 +10,9 @@
 /* The table, as every implementation makes it (doc/database.md). */
 extern const char file_schema[];
 
+/* The path without symbolic links, since a log lies beside the file itself; g_free() it. */
+char *file_resolve(const char *path, const char *vfs);
+
 /* 0 if there is a file at `path` that is worth opening; -ENOENT: none; else a negative errno and
  * *message, which g_free() frees. A file that is empty, or nearly, is refused: it
  * was something else before. */
@@ -17,11 +20,11 @@ int file_probe(const char *path, const char *vfs, char **message);
 
 /* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
  * if it is in WAL mode, and also if a log of a crashed daemon lies beside it, which is read but not
- * folded. `shared`: another process may have it open now; else that is SQLITE_BUSY at the first
- * read, after `busy_timeout` milliseconds. (The one exception: a hot rollback journal is played
+ * folded. Another process may have it open; `busy_timeout` (milliseconds) is how long the first
+ * read waits if that one keeps it locked. (The one exception: a hot rollback journal is played
  * back, as no reader can do without that.) 0 or a negative errno with *message. */
-int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, bool shared,
-                        sqlite3 **db, char **message);
+int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
+                        char **message);
 
 /* Opens `path` for writing, with WAL journal, without automatic checkpoints. `full`: synced at each
  * commit. Makes the table if there is none. 0 or a negative errno with *message. */

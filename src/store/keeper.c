@@ -24,11 +24,13 @@ struct keeper {
     struct store *store;
     struct keeper_options options;
     pthread_t thread;
+    bool failing; /* the last checkpoint failed; the thread's own */
     atomic_uint_fast64_t checkpoints;
 
     pthread_mutex_t lock; /* never held over I/O; guards what follows */
     pthread_cond_t wake;
     bool stop;
+    unsigned int log;    /* rises each time the log starts anew */
     unsigned int pages;  /* in the log */
     unsigned int done;   /* of these, moved into the database */
     uint64_t due;        /* milliseconds when the oldest unmoved commit gets too old; 0: none */
@@ -49,8 +51,10 @@ static void note_commit(struct store_listener *listener, unsigned int pages)
     struct keeper *keeper = container_of(listener, struct keeper, listener);
 
     pthread_mutex_lock(&keeper->lock);
-    if (pages < keeper->pages)
+    if (pages < keeper->pages) {
         keeper->done = 0;
+        keeper->log++;
+    }
     keeper->pages = pages;
     bool first = keeper->due == 0;
     if (first)
@@ -88,13 +92,23 @@ static bool wait_for_work(struct keeper *keeper)
     return false;
 }
 
-/* First in a way that holds up nobody. Under a steady load that never reaches the end of the log:
- * when it has grown too long the writer waits, for what little came since. */
-static int checkpoint(struct keeper *keeper, bool too_long, unsigned int *remaining)
+/* Are there more pages in the log than there should ever be? */
+static bool is_too_long(struct keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    bool too_long = keeper->pages >= keeper->options.pages_max;
+    pthread_mutex_unlock(&keeper->lock);
+    return too_long;
+}
+
+/* First in a way that holds up nobody. Under a steady load that never reaches the end of the log,
+ * so that it cannot start anew: when it has grown too long the writer waits, for what little came
+ * since (or for nothing, if nothing came). */
+static int checkpoint(struct keeper *keeper, unsigned int *remaining)
 {
     int error = store_checkpoint(keeper->store, false, remaining);
 
-    if (too_long && *remaining > 0 && (!error || error == -EBUSY))
+    if ((!error || error == -EBUSY) && is_too_long(keeper))
         error = store_checkpoint(keeper->store, true, remaining);
     /* Somebody reads in the log, or writes: there is a next time. */
     return error == -EBUSY ? 0 : error;
@@ -103,23 +117,27 @@ static int checkpoint(struct keeper *keeper, bool too_long, unsigned int *remain
 /* Holds the lock, but not over the checkpoint. */
 static void work(struct keeper *keeper)
 {
+    unsigned int log = keeper->log;
     unsigned int pages = keeper->pages;
     unsigned int done = keeper->done;
     unsigned int remaining = 0;
 
     keeper->due = 0;
     pthread_mutex_unlock(&keeper->lock);
-    int error = checkpoint(keeper, pages >= keeper->options.pages_max, &remaining);
-    if (error)
+    int error = checkpoint(keeper, &remaining);
+    if (error && !keeper->failing)
         log_warning("cannot fold the log into the database: %s", g_strerror(-error));
+    keeper->failing = error != 0;
     atomic_fetch_add(&keeper->checkpoints, 1);
     pthread_mutex_lock(&keeper->lock);
-    /* Of the pages known then, that many at least are in the database now. */
-    if (keeper->pages >= pages && !error)
+    bool vain = error != 0;
+    if (keeper->log == log && !error) {
+        /* Of the pages known then, that many at least are in the database now. */
         keeper->done = MAX(keeper->done, pages - MIN(pages, remaining));
-    /* No progress: a full disk, or somebody who reads an old state for long. */
-    keeper->not_before =
-        error || keeper->done == done ? now_milliseconds() + RETRY_MILLISECONDS : 0;
+        vain = keeper->done == done;
+    }
+    /* A full disk, or somebody who reads an old state for long. */
+    keeper->not_before = vain ? now_milliseconds() + RETRY_MILLISECONDS : 0;
     if (keeper->due == 0 && keeper->pages > keeper->done)
         keeper->due = now_milliseconds() + keeper->options.age;
 }

@@ -82,7 +82,7 @@ static int load(const char *path, const struct store_options *options, struct tr
 {
     struct refusal refusal = {.checker.found = add_finding};
     sqlite3 *db;
-    int error = file_open_untouched(path, options->vfs, options->busy_timeout, false, &db, message);
+    int error = file_open_untouched(path, options->vfs, options->busy_timeout, &db, message);
 
     if (error)
         return error;
@@ -193,10 +193,11 @@ static void make_private(const char *path)
         log_warning("cannot make %s private: %s", path, g_strerror(errno));
 }
 
-int store_open(const char *path, const struct store_options *given, struct store **store,
+int store_open(const char *given_path, const struct store_options *given, struct store **store,
                struct tree **tree, char **message)
 {
     struct store_options options = given ? *given : (struct store_options){0};
+    g_autofree char *path = file_resolve(given_path, options.vfs);
 
     *store = NULL;
     *tree = NULL;

@@ -699,6 +699,69 @@ static void test_open_by_another_program_for_itself(void **state)
     sqlite3_close(other);
 }
 
+/* An idle sqlite3 in some terminal keeps nobody from starting, and what it left in the log is read.
+ */
+static void test_open_beside_an_idle_program(void **state)
+{
+    struct node *node = *state;
+    sqlite3 *other;
+
+    close_node(node);
+    other = place_connect(node->place.path);
+    assert_int_equal(sqlite3_exec(other,
+                                  "INSERT INTO tree VALUES (0, 0, 9, 1, 1, 8, '__version__', NULL)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    open_with(node, &(struct store_options){.busy_timeout = 20});
+    assert_int_equal(node->state->tree->root.version, 9);
+    change(node, CHANGE_CREATE, "f", NULL, NULL);
+    g_autofree char *rows = place_rows(other, "SELECT max(inode) FROM tree");
+    assert_string_equal(rows, "10\n");
+    sqlite3_close(other);
+    close_node(node);
+    g_autofree char *names = place_names(&node->place);
+    assert_string_equal(names, "config.db");
+}
+
+static void test_open_through_a_symbolic_link(void **state)
+{
+    struct node *node = *state;
+    struct node linked = {0};
+    g_autofree char *link_path = g_build_filename(node->place.directory, "link.db", NULL);
+    sqlite3 *other;
+
+    close_node(node);
+    other = place_connect(node->place.path);
+    assert_int_equal(sqlite3_exec(other,
+                                  "INSERT INTO tree VALUES (0, 0, 9, 1, 1, 8, '__version__', NULL)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(symlink(node->place.path, link_path), 0);
+    linked.place.path = link_path;
+    open_with(&linked, NULL);
+    assert_int_equal(linked.state->tree->root.version, 9);
+    close_node(&linked);
+    sqlite3_close(other);
+}
+
+static void test_read_only_file_system(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *message = NULL;
+    struct store *store;
+    struct tree *tree;
+
+    mount_disk(node, "1m");
+    close_node(node);
+    assert_int_equal(
+        mount(NULL, node->place.directory, NULL, MS_REMOUNT | MS_RDONLY, "size=1m,mode=0700"), 0);
+    int error = store_open(node->place.path, NULL, &store, &tree, &message);
+    assert_true(error == -EROFS || error == -EIO);
+    assert_non_null(strstr(message, "cannot write to"));
+    assert_null(strstr(message, "not an error"));
+    assert_int_equal(umount2(node->place.directory, MNT_DETACH), 0);
+}
+
 static void test_backup(void **state)
 {
     struct node *node = *state;
@@ -946,6 +1009,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_locked_by_another_program, start, stop),
         cmocka_unit_test_setup_teardown(test_read_by_another_program, start, stop),
         cmocka_unit_test_setup_teardown(test_open_by_another_program_for_itself, start, stop),
+        cmocka_unit_test_setup_teardown(test_open_beside_an_idle_program, start, stop),
+        cmocka_unit_test_setup_teardown(test_open_through_a_symbolic_link, start, stop),
+        cmocka_unit_test_setup_teardown(test_read_only_file_system, start, stop),
         cmocka_unit_test_setup_teardown(test_backup, start, stop),
         cmocka_unit_test_setup_teardown(test_create_does_not_overwrite, start, stop),
         cmocka_unit_test_setup_teardown(test_commits_do_not_checkpoint, start, stop),
