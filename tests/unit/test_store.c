@@ -221,6 +221,35 @@ static void test_readable_for_others_is_made_private(void **state)
     assert_int_equal(info.st_mode & 07777, 0600);
 }
 
+/* Through another of SQLite's file layers, as a simulated disk is: on files, and in memory. */
+static void test_other_file_layers(void **state)
+{
+    struct node *node = *state;
+    static const char *const layers[] = {"unix", "memdb"};
+    g_autofree char *path = g_build_filename(node->place.directory, "other.db", NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(layers); i++) {
+        struct node other = {.place.path = path};
+        const struct store_options options = {.vfs = layers[i]};
+        sqlite3 *holder = NULL;
+        open_with(&other, &options);
+        /* What is in memory is there as long as somebody has it open. */
+        assert_int_equal(sqlite3_open_v2(path, &holder, SQLITE_OPEN_READWRITE, layers[i]),
+                         SQLITE_OK);
+        change(&other, CHANGE_CREATE, "f", NULL, NULL);
+        change(&other, CHANGE_WRITE, "f", NULL, "text");
+        close_node(&other);
+        open_with(&other, &options);
+        assert_int_equal(other.state->tree->root.version, 3);
+        assert_int_equal(tree_child(other.state->tree, 0, "f")->size, 4);
+        close_node(&other);
+        sqlite3_close(holder);
+        unlink(path);
+    }
+    g_autofree char *names = place_names(&node->place);
+    assert_null(strstr(names, "other"));
+}
+
 /* ---- What a change writes ---- */
 
 static void test_rows_of_each_change(void **state)
@@ -994,6 +1023,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(test_directory_that_is_missing_is_named, start, stop),
         cmocka_unit_test_setup_teardown(test_readable_for_others_is_made_private, start, stop),
+        cmocka_unit_test_setup_teardown(test_other_file_layers, start, stop),
         cmocka_unit_test_setup_teardown(test_rows_of_each_change, start, stop),
         cmocka_unit_test_setup_teardown(test_hole_is_not_stored, start, stop),
         cmocka_unit_test_setup_teardown(test_batch_is_one_transaction, start, stop),
