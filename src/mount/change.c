@@ -384,13 +384,14 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
     struct node *node = node_of(mount, ino);
     bool is_entry = node->virtual_name == VIRTUAL_NONE && !node->is_root;
 
-    /* The truncation of an open comes without a file and without a time, unlike ftruncate() and
-     * truncate(). */
-    bool opens = to_set == FUSE_SET_ATTR_SIZE && !file && wanted->st_size == 0;
+    /* The truncation of an open comes without a file and without a time, unlike ftruncate(). That
+     * of truncate() looks the same, but nobody will write or close there. */
+    bool opens = is_entry && to_set == FUSE_SET_ATTR_SIZE && !file && wanted->st_size == 0 &&
+                 truncate_may_be_opening(fuse_req_ctx(req)->pid);
 
     if (!keeps_owner_and_mode(mount, node, wanted, to_set))
         fuse_reply_err(req, EPERM);
-    else if (opens && is_entry)
+    else if (opens)
         truncate_at_open(req, node);
     else if ((to_set & FUSE_SET_ATTR_SIZE) && is_entry)
         set_size(req, node, wanted->st_size);

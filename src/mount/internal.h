@@ -195,6 +195,8 @@ void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline
 /* truncate.c: O_TRUNC waits for the write. */
 /* An open with O_TRUNC of `node`: answers the request. */
 void truncate_at_open(fuse_req_t req, struct node *node);
+/* True if the thread may be inside of open(). */
+bool truncate_may_be_opening(pid_t thread);
 /* The waiting truncation of `node`, if there is one, is the caller's now to send. */
 bool truncate_take(struct mount *mount, struct node *node);
 /* It could not be sent: the old content is there again. */

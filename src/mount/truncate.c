@@ -108,8 +108,26 @@ static bool leads_to(const char *target, size_t size, const char *name)
            memcmp(target + size - length, name, length) == 0;
 }
 
-/* True if a file descriptor of the thread leads to a file of that name. */
-static bool has_descriptor(pid_t thread, const char *name)
+/* True if a thread's descriptor leads to that inode number, or nobody can tell. */
+static bool leads_to_inode(pid_t thread, const char *descriptor, uint64_t inode)
+{
+    char path[PATH_MAX];
+    char line[256];
+    unsigned long long number = inode;
+
+    snprintf(path, sizeof(path), "/proc/%d/fdinfo/%s", (int)thread, descriptor);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file) && sscanf(line, "ino: %llu", &number) != 1) {
+    }
+    fclose(file);
+    return number == inode;
+}
+
+/* True if a file descriptor of the thread leads to that entry. Its name alone is not enough: files
+ * in other directories have the same one. */
+static bool has_descriptor(pid_t thread, const char *name, uint64_t inode)
 {
     char path[64];
     char target[PATH_MAX];
@@ -120,16 +138,17 @@ static bool has_descriptor(pid_t thread, const char *name)
     DIR *descriptors = opendir(path);
     while (descriptors && !found && (entry = readdir(descriptors))) {
         ssize_t size = readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target));
-        found = size > 0 && leads_to(target, (size_t)size, name);
+        found = size > 0 && leads_to(target, (size_t)size, name) &&
+                leads_to_inode(thread, entry->d_name, inode);
     }
     if (descriptors)
         closedir(descriptors);
     return found;
 }
 
-/* True if the thread may still be inside of open(), whose descriptor is not there yet: it is, or it
- * runs and cannot be looked at. */
-static bool may_be_opening(pid_t thread)
+/* True if the descriptor may not be there yet: the thread is inside of open(), or it runs and
+ * cannot be looked at. */
+bool truncate_may_be_opening(pid_t thread)
 {
     static const long numbers[] = {
 #ifdef SYS_open
@@ -158,10 +177,11 @@ static bool may_be_opening(pid_t thread)
 
 /* True if the opener of a truncated file has closed it, as far as `asker`, another thread or the
  * same, can tell. */
-static bool has_closed(pid_t opener, pid_t asker, const char *name)
+static bool has_closed(pid_t opener, pid_t asker, const char *name, uint64_t inode)
 {
-    return !has_descriptor(opener, name) && (asker == opener || !may_be_opening(opener)) &&
-           !has_descriptor(opener, name);
+    return !has_descriptor(opener, name, inode) &&
+           (asker == opener || !truncate_may_be_opening(opener)) &&
+           !has_descriptor(opener, name, inode);
 }
 
 /* A node of the inode whose truncation waits, pinned; NULL: none. */
@@ -191,7 +211,8 @@ bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name,
 
     if (!node)
         return false;
-    if (!has_closed(node->opener, fuse_req_ctx(req)->pid, name) || !truncate_take(mount, node)) {
+    if (!has_closed(node->opener, fuse_req_ctx(req)->pid, name, inode) ||
+        !truncate_take(mount, node)) {
         node_unpin(mount, node);
         return false;
     }
