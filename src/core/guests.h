@@ -8,7 +8,8 @@
 
 #include "core/path.h"
 
-/* Immutable, so that a list can be copied cheaply. */
+/* Immutable but for its version, which a list that is built anew gives it under the state's lock.
+ */
 struct guest {
     uint32_t id;
     enum guest_type type;

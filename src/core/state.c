@@ -45,20 +45,66 @@ bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **
     return false;
 }
 
+/* Gives a guest a new version, at its place; those of old are used again, since freeing and making
+ * thousands of them would hold up readers. */
+static void register_guest(struct guest_list *guests, const struct guest_path *path)
+{
+    struct guest *guest = g_hash_table_lookup(guests->by_id, INODE_KEY(path->id));
+    uint64_t version = ++guests->last_version;
+
+    if (guest && guest_is_at(guest, path))
+        guest->version = version;
+    else
+        g_hash_table_insert(guests->by_id, INODE_KEY(path->id), guest_new(path, version));
+}
+
+static gboolean is_older(gpointer id, gpointer guest, gpointer version)
+{
+    (void)id;
+    return ((struct guest *)guest)->version <= *(uint64_t *)version;
+}
+
+/* Registers the guests whose configurations are in a directory; `path` is its path with a slash,
+ * and is so again at the end. */
+static void register_guests_in(struct state *state, const struct entry *directory, GString *path)
+{
+    const struct entry *child;
+    gsize length = path->len;
+
+    for (uint64_t after = 0; (child = tree_next_child(state->tree, directory->inode, after));
+         after = child->inode) {
+        struct guest_path guest;
+        if (entry_is_directory(child))
+            continue;
+        g_string_append_len(path, child->name, child->name_length);
+        if (path_parse_guest(path->str, &guest))
+            register_guest(&state->guests, &guest);
+        g_string_truncate(path, length);
+    }
+}
+
+/* The guest list anew, by way of the directories that can have guests: readers wait meanwhile. */
 static void rebuild_guests(struct state *state)
 {
-    struct draft *draft = draft_new(state);
-    g_autoptr(GPtrArray) sorted = tree_sorted(state->tree);
+    const struct tree *tree = state->tree;
+    const struct entry *nodes = tree_child(tree, 0, "nodes");
+    const struct entry *node;
+    const struct entry *directory;
+    uint64_t version = state->guests.last_version;
+    g_autoptr(GString) path = g_string_new(NULL);
 
-    g_hash_table_remove_all(state->guests.by_id);
-    for (guint i = 0; i < sorted->len; i++) {
-        struct guest_path guest;
-        g_autofree char *path = guest_path_of(draft, sorted->pdata[i], &guest);
-        if (path)
-            g_hash_table_insert(state->guests.by_id, INODE_KEY(guest.id),
-                                guest_new(&guest, ++state->guests.last_version));
+    for (uint64_t after = 0; nodes && (node = tree_next_child(tree, nodes->inode, after));
+         after = node->inode) {
+        for (uint64_t last = 0; (directory = tree_next_child(tree, node->inode, last));
+             last = directory->inode) {
+            g_string_printf(path, "nodes/%s/%s", node->name, directory->name);
+            if (!path_is_guest_directory(path->str))
+                continue;
+            g_string_append_c(path, '/');
+            register_guests_in(state, directory, path);
+        }
     }
-    draft_free(draft);
+    g_hash_table_foreach_remove(state->guests.by_id, is_older, &version);
 }
 
 /* Notes a lock directory: one whose digest is new starts its age anew. */
