@@ -113,6 +113,7 @@ static void published(struct replica_listener *listener, GPtrArray *effects, boo
 {
     struct node *node = container_of(listener, struct node, listener);
 
+    node->publications++;
     if (rebuilt)
         count_rebuild(node);
     else
@@ -245,6 +246,7 @@ static void stop(struct node *node)
 {
     if (!node->replica)
         return;
+    replica_run(node->replica);
     status_group_free(node->status_group);
     replica_free(node->replica);
     status_free(node->status);
@@ -293,12 +295,13 @@ static void start(struct node *node, size_t from)
     replica_run(node->replica);
 }
 
-struct node *node_new(const char *recording, unsigned number)
+struct node *node_new(const char *recording, unsigned number, bool lazy)
 {
     struct node *node = g_new0(struct node, 1);
 
     node->recording = recording;
     node->number = number;
+    node->lazy = lazy;
     node->trace = trace_load(recording, number);
     node->done = g_array_new(FALSE, TRUE, sizeof(bool));
     g_array_set_size(node->done, node->trace->len);
@@ -523,6 +526,8 @@ static char *describe_all(enum trace_group which, const GPtrArray *list)
 
 void node_compare_sent(struct node *node, const char *when)
 {
+    if (node->replica)
+        replica_run(node->replica);
     for (int i = 0; i < 2; i++) {
         struct node_group *group = &node->groups[i];
         g_autofree char *ours = describe_all((enum trace_group)i, group->sent);
@@ -551,6 +556,7 @@ static void play_send(struct node *node, size_t index)
     if (g_array_index(node->done, bool, index))
         return;
     g_array_index(node->done, bool, index) = true;
+    replica_run(node->replica);
     add_sent(group->expected, event->line, event->message);
     assert_int_equal(wire_parse_header(event->message->data, event->message->capacity, &header), 0);
     if (was_sent(group, event->group, event->message))
@@ -595,7 +601,8 @@ static void play_delivery(struct node *node, size_t index)
         return;
     }
     replica_post_message(node->replica, event->member, event->message);
-    replica_run(node->replica);
+    if (!node->lazy)
+        replica_run(node->replica);
 }
 
 static void play_configuration(struct node *node, const struct trace_event *event)
@@ -614,7 +621,8 @@ static void play_configuration(struct node *node, const struct trace_event *even
     replica_post_quorum(node->replica, quorate);
     replica_post_configuration(node->replica, members, event->members->len, joined,
                                event->joined->len);
-    replica_run(node->replica);
+    if (!node->lazy)
+        replica_run(node->replica);
 }
 
 void node_play(struct node *node, size_t index)

@@ -30,6 +30,7 @@ struct node_group {
 
 struct node {
     const char *recording;
+    bool lazy; /* what is delivered is worked off as late as can be: in large batches */
     unsigned number;
     GPtrArray *trace;
     GArray *done; /* bool for each event: a SEND that was acted upon before its turn */
@@ -50,10 +51,11 @@ struct node {
     struct status_group *status_group;
     unsigned answers;  /* of callers that are still to come */
     unsigned compared; /* messages */
-    int vmlist_apart;  /* by how much our counter of the guest list may rise more than theirs */
+    unsigned publications;
+    int vmlist_apart; /* by how much our counter of the guest list may rise more than theirs */
 };
 
-struct node *node_new(const char *recording, unsigned number);
+struct node *node_new(const char *recording, unsigned number, bool lazy);
 void node_free(struct node *node);
 
 /* Plays one event of the recording. */

@@ -245,9 +245,10 @@ static unsigned compare_step(struct node *node, const char *mark)
 
 /* --- The test: a node, its databases, all messages that it sent --- */
 
-static void replay(const char *recording, unsigned number, unsigned databases, unsigned messages)
+static void replay_once(const char *recording, unsigned number, bool lazy, unsigned databases,
+                        unsigned messages)
 {
-    struct node *node = node_new(recording, number);
+    struct node *node = node_new(recording, number, lazy);
     unsigned compared = 0;
 
     for (size_t i = 0; i < node->trace->len; i++) {
@@ -261,10 +262,17 @@ static void replay(const char *recording, unsigned number, unsigned databases, u
     }
     node_compare_sent(node, "end");
     assert_int_equal(compared, databases);
-    print_message("%s, node %u: %u messages, %u databases\n", recording, number, node->compared,
-                  compared);
     assert_int_equal(node->compared, messages);
+    print_message("%s, node %u: %u messages, %u databases, %u publications\n", recording, number,
+                  node->compared, compared, node->publications);
     node_free(node);
+}
+
+/* Message by message, and in batches: nothing may depend on it. */
+static void replay(const char *recording, unsigned number, unsigned databases, unsigned messages)
+{
+    replay_once(recording, number, false, databases, messages);
+    replay_once(recording, number, true, databases, messages);
 }
 
 static void test_three_nodes_1(void **unused)
