@@ -30,6 +30,10 @@ SECTIONS = (
 )
 
 
+# Above this share of other load the result is not to be trusted.
+BUSY = 0.1
+
+
 class Bench:
     """What all sections need to know."""
 
@@ -99,6 +103,20 @@ def run(bench, rows):
     return good
 
 
+def busy_share(seconds=2):
+    """The part of all processors' time that is used now, before the bench has started anything."""
+
+    def times():
+        with open("/proc/stat") as file:
+            fields = [int(field) for field in file.readline().split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    all_before, idle_before = times()
+    time.sleep(seconds)
+    all_after, idle_after = times()
+    return 1 - (idle_after - idle_before) / max(all_after - all_before, 1)
+
+
 def revision():
     done = subprocess.run(["git", "-C", SOURCE_DIR, "describe", "--always", "--dirty"], capture_output=True, text=True)
     return done.stdout.strip() or "unknown"
@@ -112,7 +130,7 @@ def report(bench, rows, path):
         len(rows) - len(missed) - len(unknown), len(missed), len(unknown), ", quick run" if bench.quick else ""))
     if path:
         about = {"revision": revision(), "kernel": platform.release(), "processors": os.cpu_count(),
-                 "quick": bench.quick, "rounds": bench.rounds, "options": bench.options,
+                 "busy_before": round(bench.busy, 3), "quick": bench.quick, "rounds": bench.rounds, "options": bench.options,
                  "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         with open(path, "w") as file:
             json.dump({"about": about, "rows": [row.as_json() for row in rows]}, file, indent=1)
@@ -128,6 +146,10 @@ def main():
     rows = choose(rows, arguments.only)
     with tempfile.TemporaryDirectory(prefix="pmxcfs-bench-", dir=arguments.directory) as directory:
         bench = Bench(arguments, directory)
+        bench.busy = busy_share()
+        if bench.busy > BUSY:
+            print("warning: the machine is busy with other things (%d %%); times and their relations will be wrong"
+                  % (100 * bench.busy), file=sys.stderr)
         good = run(bench, rows)
     report(bench, rows, arguments.json)
     sys.exit(0 if good else 1)
