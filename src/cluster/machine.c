@@ -956,6 +956,15 @@ bool machine_is_lowest(const struct machine *machine)
     return machine->members->len > 0 && member_at(machine, 0)->node == machine->self.node;
 }
 
+bool machine_is_complete(const struct machine *machine)
+{
+    for (guint i = 0; i < machine->peers->len; i++) {
+        if (!peer_at(machine, i)->synced)
+            return false;
+    }
+    return machine->mode == MODE_SYNCED;
+}
+
 size_t machine_queued(const struct machine *machine)
 {
     return (size_t)g_sequence_get_length(machine->queue) + machine->sync_queue.length;

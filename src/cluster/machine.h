@@ -135,7 +135,8 @@ struct block *machine_number(struct machine *machine, uint16_t subtype, uint32_t
 
 enum machine_mode machine_mode(const struct machine *machine);
 const struct member *machine_members(const struct machine *machine, size_t *count);
-bool machine_is_lowest(const struct machine *machine); /* this member has the lowest node id */
-size_t machine_queued(const struct machine *machine);  /* NORMAL messages kept, both queues */
+bool machine_is_lowest(const struct machine *machine);   /* this member has the lowest node id */
+bool machine_is_complete(const struct machine *machine); /* SYNCED, and so are all other members */
+size_t machine_queued(const struct machine *machine);    /* NORMAL messages kept, both queues */
 
 #endif

@@ -24,8 +24,7 @@ static uint32_t now_seconds(struct replica *replica)
 
 /* --- Storing, publishing, answering --- */
 
-static void answer_outcome(struct replica *replica, const struct outcome *outcome,
-                           GPtrArray **round)
+static void answer_outcome(struct replica *replica, const struct outcome *outcome)
 {
     if (!outcome->own)
         return;
@@ -38,26 +37,20 @@ static void answer_outcome(struct replica *replica, const struct outcome *outcom
         caller->answer(caller, outcome->result);
         return;
     }
-    if (!*round)
-        *round = g_ptr_array_new();
-    g_ptr_array_add(*round, caller);
+    replica_begin_round(replica, caller);
 }
 
 /* Answers the callers of all outcomes; `error` replaces success. */
 static void answer_outcomes(struct replica *replica, int error)
 {
-    GPtrArray *round = NULL;
-
     for (guint i = 0; i < replica->outcomes->len; i++) {
         struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
         if (!outcome->result)
             outcome->result = error;
-        answer_outcome(replica, outcome, &round);
+        answer_outcome(replica, outcome);
         block_unref(outcome->message);
     }
     g_array_set_size(replica->outcomes, 0);
-    if (round)
-        replica_send_marker(replica, round);
 }
 
 void replica_publish(struct replica *replica, bool rebuilt)
@@ -236,6 +229,7 @@ static void execute_leave(struct replica *replica, bool stay_out)
     replica_flush(replica);
     replica_stop_updates(replica);
     atomic_store(&replica->joined, false);
+    replica_drop_held(replica);
     replica_fail_callers(replica, -EBUSY);
     replica->transport->leave(replica->transport, stay_out);
 }
@@ -259,6 +253,7 @@ static void execute_synced(struct replica *replica, const struct action *action)
                  action->alone ? " (no other node is there)" : "");
     /* What is in memory is what is in the database, and what the others have. */
     atomic_store(&replica->broken, false);
+    replica_release(replica);
 }
 
 static void execute_checksum(struct replica *replica)
@@ -346,6 +341,7 @@ static void handle_configuration(struct replica *replica, const struct event *ev
     for (size_t i = 0; i < event->member_count; i++)
         joined = joined || is_self(replica, event->members[i]);
     replica_stop_updates(replica);
+    replica_hold(replica);
     machine_configuration(replica->machine, event->members, event->member_count,
                           event->members + event->member_count, event->joined_count,
                           now_seconds(replica));
@@ -402,6 +398,7 @@ static void handle_connected(struct replica *replica, struct member self)
 {
     replica->options.self = self;
     atomic_store(&replica->joined, false);
+    replica_drop_held(replica);
     pthread_mutex_lock(&replica->send_lock);
     machine_restart(replica->machine, self);
     pthread_mutex_unlock(&replica->send_lock);
@@ -415,6 +412,7 @@ static void handle_disconnected(struct replica *replica)
         replica_carry_out(replica);
     atomic_store(&replica->joined, false);
     replica_stop_updates(replica);
+    replica_drop_held(replica);
     replica_fail_callers(replica, -EBUSY);
     handle_quorum(replica, false);
 }

@@ -51,6 +51,12 @@ struct outgoing_updates {
     size_t in_flight;   /* bytes sent and not delivered yet */
 };
 
+/* A numbered message that waits until this node is in sync. */
+struct held {
+    struct block *message; /* owned */
+    uint64_t count;
+};
+
 struct replica {
     struct replica_options options;
     struct store *store;
@@ -65,13 +71,18 @@ struct replica {
     GArray *outcomes; /* struct outcome */
     struct outgoing_updates *updates;
 
-    /* Numbering and multicasting are one step under this lock. */
+    /* Numbering and multicasting are one step under this lock. While this node is not in sync its
+     * changes are numbered and held, and sent when it is: members that are in sync would apply them
+     * at once, before this node takes over a state with them in it and applies them again. */
     pthread_mutex_t send_lock;
+    bool sending; /* false: messages are held */
+    GQueue held;  /* struct held */
 
     /* Callers without an answer. */
     pthread_mutex_t waiting_lock;
     GHashTable *waiting; /* count → struct caller */
-    GHashTable *rounds;  /* count of a marker → GPtrArray of struct caller (acknowledge all) */
+    GHashTable *rounds; /* acknowledge all: count of a marker → GPtrArray of struct caller; 0: those
+                           whose marker was not sent yet */
     struct admit_reserve under_way;
 
     /* The writer role. */
@@ -107,12 +118,20 @@ void replica_stop_updates(struct replica *replica);
 void replica_updates_delivered(struct replica *replica, size_t bytes);
 int replica_commit(struct replica *replica, const struct action *action);
 
+/* replica.c: holding messages, and sending what was held; then dropping it, its callers get EBUSY.
+ */
+void replica_hold(struct replica *replica);
+void replica_release(struct replica *replica);
+void replica_drop_held(struct replica *replica);
+
 /* replica.c: callers. */
 struct caller *replica_take_caller(struct replica *replica, uint64_t count);
 const void *replica_caller_origin(struct replica *replica, uint64_t count);
 void replica_fail_callers(struct replica *replica, int error);
 void replica_send(struct replica *replica, const struct change *change, struct caller *caller);
-void replica_send_marker(struct replica *replica, GPtrArray *callers); /* takes the array over */
+void replica_begin_round(struct replica *replica, struct caller *caller); /* acknowledge all */
+void replica_send_marker(struct replica *replica);            /* for all who began one */
+void replica_fail_rounds(struct replica *replica, int error); /* also those sent already */
 bool replica_end_round(struct replica *replica, uint64_t count,
                        int result); /* false: no such marker */
 

@@ -56,6 +56,7 @@ struct replica *replica_new(const struct replica_options *options, struct store 
     replica->waiting = g_hash_table_new(g_direct_hash, g_direct_equal);
     replica->rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy);
     replica->last = &replica->first;
+    g_queue_init(&replica->held);
     atomic_init(&replica->mode, MODE_START);
     init_locks(replica);
     return replica;
@@ -70,6 +71,7 @@ void replica_free(struct replica *replica)
 {
     if (!replica)
         return;
+    replica_drop_held(replica);
     replica_fail_callers(replica, -EBUSY);
     replica_stop_updates(replica);
     for (struct event *event = replica->first; event;) {
@@ -244,6 +246,65 @@ static uint32_t wall_seconds(struct replica *replica)
     return replica->options.clock->seconds(replica->options.clock);
 }
 
+/* With the send lock held. */
+static int send_or_hold(struct replica *replica, struct block *message, uint64_t count)
+{
+    if (replica->sending)
+        return replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
+    struct held *held = g_new(struct held, 1);
+    *held = (struct held){block_ref(message), count};
+    g_queue_push_tail(&replica->held, held);
+    return 0;
+}
+
+static void held_free(struct held *held)
+{
+    block_unref(held->message);
+    g_free(held);
+}
+
+void replica_hold(struct replica *replica)
+{
+    pthread_mutex_lock(&replica->send_lock);
+    replica->sending = false;
+    pthread_mutex_unlock(&replica->send_lock);
+}
+
+void replica_release(struct replica *replica)
+{
+    struct held *held;
+
+    pthread_mutex_lock(&replica->send_lock);
+    while ((held = g_queue_pop_head(&replica->held))) {
+        if (replica->transport->multicast(replica->transport, held->message, SEND_NORMAL,
+                                          held->count))
+            replica_post_send_failed(replica, SEND_NORMAL, held->count);
+        held_free(held);
+    }
+    replica->sending = true;
+    pthread_mutex_unlock(&replica->send_lock);
+}
+
+void replica_drop_held(struct replica *replica)
+{
+    GQueue dropped;
+    struct held *held;
+
+    pthread_mutex_lock(&replica->send_lock);
+    dropped = replica->held;
+    g_queue_init(&replica->held);
+    replica->sending = false;
+    pthread_mutex_unlock(&replica->send_lock);
+    while ((held = g_queue_pop_head(&dropped))) {
+        struct caller *caller = replica_take_caller(replica, held->count);
+        if (caller)
+            caller->answer(caller, -EBUSY);
+        else
+            replica_end_round(replica, held->count, -EBUSY);
+        held_free(held);
+    }
+}
+
 void replica_send(struct replica *replica, const struct change *change, struct caller *caller)
 {
     g_autoptr(GByteArray) body = g_byte_array_new();
@@ -257,7 +318,7 @@ void replica_send(struct replica *replica, const struct change *change, struct c
                            body->data, body->len, &count);
         if (caller)
             add_caller(replica, caller, count);
-        error = replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
+        error = send_or_hold(replica, message, count);
         pthread_mutex_unlock(&replica->send_lock);
         block_unref(message);
         if (error && caller)
@@ -267,12 +328,30 @@ void replica_send(struct replica *replica, const struct change *change, struct c
         caller->answer(caller, error);
 }
 
-void replica_send_marker(struct replica *replica, GPtrArray *callers)
+void replica_begin_round(struct replica *replica, struct caller *caller)
+{
+    pthread_mutex_lock(&replica->waiting_lock);
+    GPtrArray *callers = g_hash_table_lookup(replica->rounds, count_key(0));
+    if (!callers) {
+        callers = g_ptr_array_new();
+        g_hash_table_insert(replica->rounds, count_key(0), callers);
+    }
+    g_ptr_array_add(callers, caller);
+    pthread_mutex_unlock(&replica->waiting_lock);
+}
+
+void replica_send_marker(struct replica *replica)
 {
     uint64_t count;
     struct change nothing = {.operation = CHANGE_MTIME};
     g_autoptr(GByteArray) body = g_byte_array_new();
+    gpointer callers = NULL;
 
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_steal_extended(replica->rounds, count_key(0), NULL, &callers);
+    pthread_mutex_unlock(&replica->waiting_lock);
+    if (!callers)
+        return;
     /* A change without a path is an error on every node, and harms none: it only comes back. */
     wire_build_change(&nothing, body);
     pthread_mutex_lock(&replica->send_lock);
@@ -281,7 +360,7 @@ void replica_send_marker(struct replica *replica, GPtrArray *callers)
     pthread_mutex_lock(&replica->waiting_lock);
     g_hash_table_insert(replica->rounds, count_key(count), callers);
     pthread_mutex_unlock(&replica->waiting_lock);
-    int error = replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
+    int error = send_or_hold(replica, message, count);
     pthread_mutex_unlock(&replica->send_lock);
     block_unref(message);
     if (error)
@@ -300,6 +379,22 @@ bool replica_end_round(struct replica *replica, uint64_t count, int result)
     answer_all(round, result);
     g_ptr_array_unref(round);
     return true;
+}
+
+void replica_fail_rounds(struct replica *replica, int error)
+{
+    g_autoptr(GPtrArray) callers = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer round;
+
+    pthread_mutex_lock(&replica->waiting_lock);
+    g_hash_table_iter_init(&iter, replica->rounds);
+    while (g_hash_table_iter_next(&iter, NULL, &round)) {
+        g_ptr_array_extend(callers, round, NULL, NULL);
+        g_ptr_array_set_size(round, 0);
+    }
+    pthread_mutex_unlock(&replica->waiting_lock);
+    answer_all(callers, error);
 }
 
 int replica_refusal(struct replica *replica, const char *path)
@@ -491,6 +586,10 @@ static void work_off(struct replica *replica, struct event *event)
     }
     if (!replica_flush(replica))
         replica_carry_out(replica);
+    /* A member that is not in sync keeps messages that a new configuration makes it forget: before
+     * it is, nothing is safe with all. */
+    if (replica->options.acknowledge_all && machine_is_complete(replica->machine))
+        replica_send_marker(replica);
     atomic_store(&replica->mode, (int)machine_mode(replica->machine));
     atomic_store(&replica->queued, machine_queued(replica->machine));
 }

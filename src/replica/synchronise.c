@@ -266,5 +266,7 @@ int replica_commit(struct replica *replica, const struct action *action)
     log_info("synchronised: %u entries changed, version is now %" G_GUINT64_FORMAT,
              draft->effects->len, draft->root.version);
     replica_publish(replica, true);
+    /* What waited to be safe with all may be among what was taken away. */
+    replica_fail_rounds(replica, -EBUSY);
     return 0;
 }
