@@ -111,13 +111,16 @@ void request_finish(struct request *request, int result)
 }
 
 /* After a change through a node that the file's name does not lead to (one of several), the name
- * must lead there. */
+ * must lead there. A utimens() that deleted an expired lock took a name away, which the kernel
+ * does not expect. */
 static void answer(struct caller *caller, int result)
 {
     struct request *request = container_of(caller, struct request, caller);
     bool through_node = request->kind == REQUEST_WRITE || request->kind == REQUEST_SETATTR;
 
-    if (!result && through_node && node_takes_names(request->mount, request->node))
+    if (!result && through_node &&
+        (node_takes_names(request->mount, request->node) ||
+         node_is_gone(request->mount, request->node)))
         invalidate_name_and_finish(request, result, true);
     else
         request_finish(request, result);

@@ -114,15 +114,18 @@ static void drop_attributes(struct mount *mount)
     }
 }
 
-/* Drops the name that leads to the entry of a node. */
+/* Drops the name that leads to the entry of a node, or that led there until it was deleted. */
 static void drop_name_of(struct mount *mount, const struct node *node)
 {
     const struct state *state = replica_read_lock(mount->options.replica);
-    struct entry *entry = entry_ref(tree_entry(state->tree, node->inode));
+    bool gone = node_is_gone(mount, node);
+    struct entry *entry = gone ? NULL : entry_ref(tree_entry(state->tree, node->inode));
 
     replica_read_unlock(mount->options.replica);
+    if (gone)
+        entry = node_entry(mount, node, NULL);
     if (entry)
-        drop_name(mount, entry->parent, entry->name, false);
+        drop_name(mount, entry->parent, entry->name, gone);
     entry_unref(entry);
 }
 
