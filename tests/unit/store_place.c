@@ -2,21 +2,49 @@
 /* A directory of its own for a test of the store, and looks at what is in it that need no store. */
 #include "store_place.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#define MEMORY_LIMIT "size=1g,mode=0700"
+
+static char *base; /* NULL: the directory of temporary files */
+
+bool place_use_memory(void)
+{
+    char *directory = g_dir_make_tmp("store-XXXXXX", NULL);
+
+    if (!directory)
+        return false;
+    if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mount("tmpfs", directory, "tmpfs", 0, MEMORY_LIMIT) == 0) {
+        base = directory;
+        return true;
+    }
+    rmdir(directory);
+    g_free(directory);
+    return false;
+}
+
+void place_leave_memory(void)
+{
+    if (base) {
+        umount2(base, MNT_DETACH);
+        rmdir(base);
+    }
+    g_clear_pointer(&base, g_free);
+}
+
 void place_start(struct place *place)
 {
-    g_autoptr(GError) error = NULL;
-
-    place->directory = g_dir_make_tmp("store-XXXXXX", &error);
-    if (!place->directory)
-        fail_msg("%s", error->message);
+    place->directory = g_build_filename(base ? base : g_get_tmp_dir(), "store-XXXXXX", NULL);
+    assert_non_null(g_mkdtemp(place->directory));
     place->path = g_build_filename(place->directory, "config.db", NULL);
 }
 

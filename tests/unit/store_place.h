@@ -13,6 +13,12 @@ struct place {
     char *path;      /* directory/config.db, not there at first */
 };
 
+/* Before all else: from now on places are in memory, mounted in a namespace of this process's own,
+ * so that tests do not wait for disks and leave nothing behind. False, and places are where
+ * temporary files are, if that is not allowed. The process must be single-threaded. */
+bool place_use_memory(void);
+void place_leave_memory(void);
+
 void place_start(struct place *place);
 void place_stop(struct place *place); /* removes all */
 

@@ -2,7 +2,6 @@
 /* config.db: what each change writes, that it is read again as it was, and what happens on full
  * disks, beside other programs, and when the process is killed. */
 #include <errno.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1007,13 +1006,6 @@ static void test_kill_loses_nothing(void **state)
     }
 }
 
-/* A mount namespace of the process's own: what is mounted goes away with it. */
-static void make_namespace(void)
-{
-    have_namespace =
-        unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1052,6 +1044,8 @@ int main(void)
     };
 
     log_detach(); /* failures are expected */
-    make_namespace();
-    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    have_namespace = place_use_memory();
+    int failures = cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    place_leave_memory();
+    return failures;
 }

@@ -710,5 +710,8 @@ int main(void)
     };
 
     log_detach(); /* warnings are expected */
-    return cmocka_run_group_tests_name("store_check", tests, NULL, NULL);
+    place_use_memory();
+    int failures = cmocka_run_group_tests_name("store_check", tests, NULL, NULL);
+    place_leave_memory();
+    return failures;
 }
