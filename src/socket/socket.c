@@ -10,6 +10,7 @@
 #include <qb/qbloop.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -18,8 +19,10 @@
 
 #include "base/log.h"
 #include "base/rate.h"
+#include "base/util.h"
 #include "socket/leftovers.h"
 #include "socket/requests.h"
+#include "socket/subscription.h"
 
 #define SERVICE_ID 1
 #define BUFFER_SIZE (1024u * 1024)         /* of a request, and of a reply, with its header */
@@ -50,6 +53,8 @@ struct connection {
     bool blocked;
     struct qb_ipc_response_header header;
     struct reply reply;
+
+    struct subscription subscription;
 };
 
 struct socket_service {
@@ -59,6 +64,12 @@ struct socket_service {
     pthread_t thread;
     int wake; /* eventfd: readable when the thread shall end */
 
+    /* The change feed. */
+    struct feed_listener listener;
+    int feed;               /* eventfd: readable when there is something new */
+    atomic_bool feed_told;  /* it was written to and not read yet */
+    atomic_uint feed_users; /* subscribers */
+
     sem_t started; /* posted once by the thread, after start_error was set */
     int start_error;
 
@@ -67,6 +78,8 @@ struct socket_service {
     qb_ipcs_service_t *ipc;
     struct connection *accepting; /* between accept and the first dispatch_add of its descriptor */
     GPtrArray *blocked;           /* struct connection, borrowed */
+    GPtrArray *subscribers;       /* struct connection, borrowed */
+    bool feed_retry;              /* a timer for subscribers runs */
     uint64_t retry_ns;            /* until the blocked ones are tried again */
     uint8_t *request;             /* BUFFER_SIZE_MAX bytes: a private copy of the request */
     struct rate_limit refusals;
@@ -203,6 +216,8 @@ static size_t take_request(struct connection *connection, const void *data, int3
     return (size_t)header.size;
 }
 
+static struct reply subscribe(struct connection *connection, const struct request *request);
+
 /* The size is the client's claim, unchecked. */
 static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t claimed_size)
 {
@@ -221,11 +236,94 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
             .data = service->request + sizeof(struct qb_ipc_request_header),
             .size = size - sizeof(struct qb_ipc_request_header),
         };
-        reply = request_answer(&service->sources, &request);
+        reply = id == REQUEST_SUBSCRIBE ? subscribe(connection, &request)
+                                        : request_answer(&service->sources, &request);
     }
     if (answer(connection, id, reply) == -EAGAIN)
         block_connection(connection);
     return 0;
+}
+
+/* Subscribers */
+
+static void send_changes(void *data);
+
+/* A subscriber that reads its events does not tell, so it has to be tried again. */
+static void send_changes_later(struct socket_service *service)
+{
+    qb_loop_timer_handle timer;
+
+    if (service->feed_retry)
+        return;
+    service->feed_retry = qb_loop_timer_add(service->loop, QB_LOOP_LOW, RETRY_FIRST_NS, service,
+                                            send_changes, &timer) == 0;
+}
+
+static void send_changes(void *data)
+{
+    struct socket_service *service = data;
+    bool again = false;
+
+    service->feed_retry = false;
+    for (guint i = 0; i < service->subscribers->len; i++) {
+        struct connection *connection = service->subscribers->pdata[i];
+        again =
+            again || subscription_send(&connection->subscription, connection->handle,
+                                       service->sources.status, connection->may_write) == -EAGAIN;
+    }
+    if (again)
+        send_changes_later(service);
+}
+
+static int32_t feed_has_news(int32_t fd, int32_t events, void *data)
+{
+    struct socket_service *service = data;
+    uint64_t count;
+
+    (void)events;
+    if (read(fd, &count, sizeof(count)) == sizeof(count))
+        atomic_store(&service->feed_told, false);
+    send_changes(service);
+    return 0;
+}
+
+/* Called by whoever adds to the feed, with a lock held. */
+static void tell_feed(struct feed_listener *listener)
+{
+    struct socket_service *service = container_of(listener, struct socket_service, listener);
+    uint64_t one = 1;
+
+    if (atomic_load(&service->feed_users) == 0 || atomic_exchange(&service->feed_told, true))
+        return;
+    if (write(service->feed, &one, sizeof(one)) != sizeof(one))
+        atomic_store(&service->feed_told, false);
+}
+
+static struct reply subscribe(struct connection *connection, const struct request *request)
+{
+    struct socket_service *service = connection->service;
+    bool first = !connection->subscription.active;
+
+    if (first)
+        atomic_fetch_add(&service->feed_users, 1);
+    int error = subscription_start(&connection->subscription, service->sources.status,
+                                   request->data, request->size);
+    if (first && error)
+        atomic_fetch_sub(&service->feed_users, 1);
+    else if (first)
+        g_ptr_array_add(service->subscribers, connection);
+    if (!error)
+        send_changes_later(service);
+    return (struct reply){.error = error};
+}
+
+static void unsubscribe(struct connection *connection)
+{
+    if (!connection->subscription.active)
+        return;
+    subscription_clear(&connection->subscription);
+    g_ptr_array_remove_fast(connection->service->subscribers, connection);
+    atomic_fetch_sub(&connection->service->feed_users, 1);
 }
 
 /* Connections */
@@ -269,7 +367,10 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
 
 static int32_t close_connection(qb_ipcs_connection_t *handle)
 {
-    (void)handle;
+    struct connection *connection = qb_ipcs_context_get(handle);
+
+    if (connection)
+        unsubscribe(connection);
     return 0;
 }
 
@@ -284,6 +385,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
         g_ptr_array_remove_fast(service->blocked, connection);
     if (service->accepting == connection)
         service->accepting = NULL;
+    unsubscribe(connection);
     block_unref(connection->reply.block);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);
@@ -383,6 +485,9 @@ static int start_loop(struct socket_service *service)
     int error =
         qb_loop_poll_add(service->loop, QB_LOOP_HIGH, service->wake, POLLIN, service, end_loop);
     if (!error)
+        error = qb_loop_poll_add(service->loop, QB_LOOP_LOW, service->feed, POLLIN, service,
+                                 feed_has_news);
+    if (!error)
         error = start_service(service);
     if (error) {
         qb_loop_destroy(service->loop);
@@ -413,6 +518,9 @@ static void service_free(struct socket_service *service)
 {
     if (service->wake >= 0)
         close(service->wake);
+    if (service->feed >= 0)
+        close(service->feed);
+    g_ptr_array_unref(service->subscribers);
     sem_destroy(&service->started);
     properties_free(service->sources.properties);
     g_ptr_array_unref(service->blocked);
@@ -454,20 +562,25 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     service->sources.guests = options->guests;
     service->sources.properties = properties_new(options->replica);
     service->blocked = g_ptr_array_new();
+    service->subscribers = g_ptr_array_new();
+    service->listener.added = tell_feed;
     service->request = g_malloc(BUFFER_SIZE_MAX);
     service->refusals.per_minute = 20;
     sem_init(&service->started, 0, 0);
     service->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = service->wake < 0 ? -errno : 0;
+    service->feed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = service->wake < 0 || service->feed < 0 ? -errno : 0;
     if (!error) {
         leftovers_remove("/dev/shm", service->name);
         error = start_thread(service);
     }
-    if (error)
+    if (error) {
         service_free(service);
-    else
-        *service_out = service;
-    return error;
+        return error;
+    }
+    status_set_feed_listener(options->status, &service->listener);
+    *service_out = service;
+    return 0;
 }
 
 void socket_stop(struct socket_service *service)
@@ -476,6 +589,7 @@ void socket_stop(struct socket_service *service)
 
     if (!service)
         return;
+    status_set_feed_listener(service->sources.status, NULL);
     if (write(service->wake, &one, sizeof(one)) != sizeof(one))
         log_error("socket: the thread cannot be told to stop");
     pthread_join(service->thread, NULL);
