@@ -249,7 +249,7 @@ static int run(sqlite3_stmt *statement)
     return sqlite3_reset(statement);
 }
 
-static int put_row(struct store *store, const struct root *root)
+static int put_root(struct store *store, const struct root *root)
 {
     sqlite3_stmt *put = store->put;
 
@@ -318,7 +318,7 @@ static int write_rows(struct store *store, const struct draft *draft)
         result = put_or_remove(store, (uintptr_t)inodes->pdata[i],
                                g_hash_table_lookup(draft->entries, inodes->pdata[i]));
     if (result == SQLITE_OK)
-        result = put_row(store, &draft->root);
+        result = put_root(store, &draft->root);
     return result;
 }
 
