@@ -107,6 +107,7 @@ stage unit meson_tests build-gcc
 stage unit-sanitizers meson_tests build-sanitizers
 stage mount python_tests build-sanitizers tests/mount
 stage socket python_tests build-sanitizers tests/socket
+stage crash python_tests build-gcc tests/crash
 stage cluster python_tests build-sanitizers tests/cluster
 # shellcheck disable=SC2086
 stage clang-threads check configure_and_build build-threads clang $sanitize -Db_sanitize=thread

@@ -110,6 +110,11 @@ class Namespace:
             worker.become(uid, uid if gid is None else gid, list(groups))
         return worker
 
+    def end_worker(self, worker):
+        """Ends a worker before the namespace does; for tests that use many."""
+        self.workers.remove(worker)
+        worker.close()
+
     def outside(self, path):
         """The path under which a file of the namespace is seen from outside (not on FUSE)."""
         return "/proc/%d/root%s" % (self.pid, path)
