@@ -267,9 +267,9 @@ static void send_changes(void *data)
     service->feed_retry = false;
     for (guint i = 0; i < service->subscribers->len; i++) {
         struct connection *connection = service->subscribers->pdata[i];
-        again =
-            again || subscription_send(&connection->subscription, connection->handle,
-                                       service->sources.status, connection->may_write) == -EAGAIN;
+        int error = subscription_send(&connection->subscription, connection->handle,
+                                      service->sources.status, connection->may_write);
+        again = again || error == -EAGAIN;
     }
     if (again)
         send_changes_later(service);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The daemon as pmxcfsctl sees it: requests on the local socket. */
+#include "ctl/client.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <qb/qbipcc.h>
+#include <string.h>
+
+#define BUFFER_SIZE (1024u * 1024)
+#define EVENT_MILLISECONDS 1000
+
+struct client {
+    qb_ipcc_connection_t *connection;
+    char *buffer; /* BUFFER_SIZE bytes */
+};
+
+struct client *client_open(const char *name)
+{
+    qb_ipcc_connection_t *connection = qb_ipcc_connect(name, BUFFER_SIZE);
+
+    if (!connection)
+        return NULL;
+    struct client *client = g_new0(struct client, 1);
+    client->connection = connection;
+    client->buffer = g_malloc(BUFFER_SIZE);
+    return client;
+}
+
+void client_close(struct client *client)
+{
+    if (!client)
+        return;
+    qb_ipcc_disconnect(client->connection);
+    g_free(client->buffer);
+    g_free(client);
+}
+
+/* What follows the header of the message in the buffer. */
+static int take_data(const struct client *client, ssize_t received, char **data, size_t *size)
+{
+    struct qb_ipc_response_header header;
+
+    if (received < 0)
+        return (int)received;
+    if ((size_t)received < sizeof(header))
+        return -EPROTO;
+    memcpy(&header, client->buffer, sizeof(header));
+    if (header.error)
+        return header.error;
+    *size = (size_t)received - sizeof(header);
+    *data = g_malloc(*size + 1);
+    memcpy(*data, client->buffer + sizeof(header), *size);
+    (*data)[*size] = '\0';
+    return 0;
+}
+
+int client_ask(struct client *client, int32_t id, const void *request, size_t request_size,
+               char **data, size_t *size)
+{
+    struct qb_ipc_request_header header = {.id = id};
+    struct iovec parts[2] = {
+        {.iov_base = &header, .iov_len = sizeof(header)},
+        {.iov_base = (void *)request, .iov_len = request_size},
+    };
+
+    header.size = (int32_t)(sizeof(header) + request_size);
+    ssize_t received =
+        qb_ipcc_sendv_recv(client->connection, parts, 2, client->buffer, BUFFER_SIZE, -1);
+    return take_data(client, received, data, size);
+}
+
+int client_next_event(struct client *client, char **data, size_t *size)
+{
+    ssize_t received =
+        qb_ipcc_event_recv(client->connection, client->buffer, BUFFER_SIZE, EVENT_MILLISECONDS);
+
+    if (received == -ETIMEDOUT)
+        return -EAGAIN;
+    return take_data(client, received, data, size);
+}
