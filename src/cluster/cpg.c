@@ -331,9 +331,11 @@ static void hand_on_one(struct group *group, const struct delivery *delivery)
     struct group_consumer *consumer = group->consumer;
 
     if (is_configuration(delivery)) {
+        const struct member *members = delivery->members; /* NULL: nobody is left */
         note_configuration(group, delivery);
-        consumer->configuration(consumer, delivery->members, delivery->member_count,
-                                delivery->members + delivery->member_count, delivery->joined_count);
+        consumer->configuration(consumer, members, delivery->member_count,
+                                members ? members + delivery->member_count : NULL,
+                                delivery->joined_count);
     } else {
         consumer->message(consumer, delivery->sender, delivery->message);
     }
