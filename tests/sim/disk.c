@@ -1,0 +1,808 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A node's disk in memory: it fills up, fails, and loses what was not synced when power goes. */
+#include "disk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "core/draft.h"
+#include "core/state.h"
+#include "core/tree.h"
+#include "store/store.h"
+
+#define VFS_NAME "sim"
+#define FAST_NAME "sim-fast"
+#define LOCK_SLOTS 8
+#define SECTOR 512u
+
+/* A write or truncation that power loss may undo. */
+struct unsynced {
+    uint64_t offset;
+    GByteArray *bytes; /* NULL: truncated to `offset` */
+};
+
+struct file {
+    GByteArray *now;
+    GByteArray *safe;   /* as of the last sync */
+    GArray *unsynced;   /* struct unsynced, in order */
+    GPtrArray *handles; /* struct handle, borrowed */
+    GPtrArray *shm;     /* regions of the log's index, owned */
+};
+
+struct handle {
+    sqlite3_file base;
+    struct disk *disk;
+    struct file *file;
+    int lock;
+    unsigned int shm_shared; /* bit by slot */
+    unsigned int shm_exclusive;
+};
+
+/* The rows of a database without SQLite. */
+struct rows {
+    GHashTable *entries; /* inode → struct entry, owned reference */
+    struct root root;
+};
+
+struct disk {
+    struct random *random;
+    struct disk_listener *listener;
+    bool sqlite;
+    bool full;
+    bool failing;
+    bool crashed;
+    uint32_t crash_at;
+    enum crash_kind crash_kind;
+    char path[32];
+    GHashTable *files; /* name → struct file */
+    struct rows *rows;
+    GHashTable *left; /* after a crash: name → GByteArray */
+};
+
+struct image {
+    GHashTable *files; /* name → GByteArray */
+    struct rows *rows;
+};
+
+/* Disks by the number in their path; one process runs one simulation at a time. */
+static struct disk *disks[256];
+
+/* ---- Files ---- */
+
+static void free_unsynced(gpointer pointer)
+{
+    struct unsynced *unsynced = pointer;
+
+    if (unsynced->bytes)
+        g_byte_array_unref(unsynced->bytes);
+}
+
+static struct file *file_new(void)
+{
+    struct file *file = g_new0(struct file, 1);
+
+    file->now = g_byte_array_new();
+    file->safe = g_byte_array_new();
+    file->unsynced = g_array_new(FALSE, FALSE, sizeof(struct unsynced));
+    g_array_set_clear_func(file->unsynced, free_unsynced);
+    file->handles = g_ptr_array_new();
+    file->shm = g_ptr_array_new_with_free_func(g_free);
+    return file;
+}
+
+static void file_free(gpointer pointer)
+{
+    struct file *file = pointer;
+
+    assert(file->handles->len == 0);
+    g_byte_array_unref(file->now);
+    g_byte_array_unref(file->safe);
+    g_array_unref(file->unsynced);
+    g_ptr_array_unref(file->handles);
+    g_ptr_array_unref(file->shm);
+    g_free(file);
+}
+
+static void bytes_put(GByteArray *bytes, uint64_t offset, const void *data, size_t size)
+{
+    guint old = bytes->len;
+
+    if (offset + size > old) {
+        g_byte_array_set_size(bytes, (guint)(offset + size));
+        if (offset > old)
+            memset(bytes->data + old, 0, (size_t)(offset - old));
+    }
+    if (size > 0)
+        memcpy(bytes->data + offset, data, size);
+}
+
+static void bytes_redo(GByteArray *bytes, const struct unsynced *unsynced)
+{
+    if (unsynced->bytes)
+        bytes_put(bytes, unsynced->offset, unsynced->bytes->data, unsynced->bytes->len);
+    else if (bytes->len > unsynced->offset)
+        g_byte_array_set_size(bytes, (guint)unsynced->offset);
+}
+
+/* A write of which some sectors arrived and others did not. */
+static void bytes_tear(struct disk *disk, GByteArray *bytes, const struct unsynced *unsynced)
+{
+    for (guint at = 0; at < unsynced->bytes->len; at += SECTOR) {
+        guint size = MIN(SECTOR, unsynced->bytes->len - at);
+        if (random_chance(disk->random, 500))
+            bytes_put(bytes, unsynced->offset + at, unsynced->bytes->data + at, size);
+    }
+}
+
+static GByteArray *bytes_copy(const GByteArray *bytes)
+{
+    GByteArray *copy = g_byte_array_sized_new(bytes->len);
+
+    return g_byte_array_append(copy, bytes->data, bytes->len);
+}
+
+/* What is left of a file: all that was synced, and of the rest each write or not. */
+static GByteArray *after_power_loss(struct disk *disk, const struct file *file)
+{
+    GByteArray *left = bytes_copy(file->safe);
+    uint32_t kept = random_below(disk->random, 1001);
+
+    for (guint i = 0; i < file->unsynced->len; i++) {
+        const struct unsynced *unsynced = &g_array_index(file->unsynced, struct unsynced, i);
+        if (random_chance(disk->random, kept))
+            bytes_redo(left, unsynced);
+        else if (unsynced->bytes && random_chance(disk->random, 100))
+            bytes_tear(disk, left, unsynced);
+    }
+    return left;
+}
+
+static GHashTable *contents_new(void)
+{
+    return g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                 (GDestroyNotify)g_byte_array_unref);
+}
+
+/* ---- Rows without SQLite ---- */
+
+static struct rows *rows_new(void)
+{
+    struct rows *rows = g_new0(struct rows, 1);
+
+    rows->entries =
+        g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, (GDestroyNotify)entry_unref);
+    rows->root.version = 1;
+    return rows;
+}
+
+static void rows_free(struct rows *rows)
+{
+    if (!rows)
+        return;
+    g_hash_table_unref(rows->entries);
+    g_free(rows);
+}
+
+static struct rows *rows_copy(const struct rows *rows)
+{
+    struct rows *copy = rows_new();
+    GHashTableIter iter;
+    gpointer inode, entry;
+
+    g_hash_table_iter_init(&iter, rows->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry))
+        g_hash_table_insert(copy->entries, inode, entry_ref(entry));
+    copy->root = rows->root;
+    return copy;
+}
+
+/* What a load makes of them: nothing that was only in memory may come back. */
+static struct tree *rows_load(const struct rows *rows)
+{
+    struct tree *tree = tree_new();
+    GHashTableIter iter;
+    gpointer inode, entry;
+
+    g_hash_table_iter_init(&iter, rows->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        const struct entry *stored = entry;
+        struct entry *loaded =
+            entry_new(stored->inode, stored->parent, stored->type, stored->name,
+                      stored->name_length, stored->content, stored->content ? stored->size : 0);
+        loaded->version = stored->version;
+        loaded->writer = stored->writer;
+        loaded->mtime = stored->mtime;
+        tree_put(tree, loaded);
+    }
+    tree->root = rows->root;
+    return tree;
+}
+
+static void rows_commit(struct rows *rows, const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer inode, entry;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        if (entry)
+            g_hash_table_insert(rows->entries, inode, entry_ref(entry));
+        else
+            g_hash_table_remove(rows->entries, inode);
+    }
+    rows->root = draft->root;
+}
+
+/* ---- Faults ---- */
+
+void disk_crash(struct disk *disk, enum crash_kind kind)
+{
+    GHashTableIter iter;
+    gpointer name, pointer;
+
+    if (disk->crashed)
+        return;
+    disk->crashed = true;
+    disk->crash_at = 0;
+    disk->left = contents_new();
+    g_hash_table_iter_init(&iter, disk->files);
+    while (g_hash_table_iter_next(&iter, &name, &pointer)) {
+        const struct file *file = pointer;
+        GByteArray *left =
+            kind == CRASH_POWER ? after_power_loss(disk, file) : bytes_copy(file->now);
+        g_hash_table_insert(disk->left, g_strdup(name), left);
+    }
+    if (disk->listener)
+        disk->listener->crashing(disk->listener);
+}
+
+/* One more write or sync was carried out. */
+static void count_step(struct disk *disk)
+{
+    if (disk->crash_at > 0 && --disk->crash_at == 0)
+        disk_crash(disk, disk->crash_kind);
+}
+
+static bool is_useless(const struct disk *disk)
+{
+    return disk->crashed || disk->failing;
+}
+
+void disk_crash_at(struct disk *disk, uint32_t count, enum crash_kind kind)
+{
+    disk->crash_at = count;
+    disk->crash_kind = kind;
+}
+
+bool disk_has_crashed(const struct disk *disk)
+{
+    return disk->crashed;
+}
+
+void disk_set_full(struct disk *disk, bool full)
+{
+    disk->full = full;
+}
+
+void disk_set_failing(struct disk *disk, bool failing)
+{
+    disk->failing = failing;
+}
+
+bool disk_is_well(const struct disk *disk)
+{
+    return !disk->full && !disk->failing;
+}
+
+static void take_contents(struct disk *disk, GHashTable *contents)
+{
+    GHashTableIter iter;
+    gpointer name, bytes;
+
+    g_hash_table_remove_all(disk->files);
+    g_hash_table_iter_init(&iter, contents);
+    while (g_hash_table_iter_next(&iter, &name, &bytes)) {
+        struct file *file = file_new();
+        g_byte_array_append(file->now, ((GByteArray *)bytes)->data, ((GByteArray *)bytes)->len);
+        g_byte_array_append(file->safe, ((GByteArray *)bytes)->data, ((GByteArray *)bytes)->len);
+        g_hash_table_insert(disk->files, g_strdup(name), file);
+    }
+}
+
+void disk_reboot(struct disk *disk)
+{
+    take_contents(disk, disk->left);
+    g_clear_pointer(&disk->left, g_hash_table_unref);
+    disk->crashed = false;
+}
+
+/* ---- Images ---- */
+
+struct image *disk_image(const struct disk *disk)
+{
+    struct image *image = g_new0(struct image, 1);
+    GHashTableIter iter;
+    gpointer name, file;
+
+    image->files = contents_new();
+    g_hash_table_iter_init(&iter, disk->files);
+    while (g_hash_table_iter_next(&iter, &name, &file))
+        g_hash_table_insert(image->files, g_strdup(name), bytes_copy(((struct file *)file)->now));
+    image->rows = rows_copy(disk->rows);
+    return image;
+}
+
+void disk_restore(struct disk *disk, const struct image *image)
+{
+    GHashTableIter iter;
+    gpointer name, bytes;
+    g_autoptr(GHashTable) contents = contents_new();
+
+    /* Names begin with the number of the disk that they were taken from. */
+    g_hash_table_iter_init(&iter, image->files);
+    while (g_hash_table_iter_next(&iter, &name, &bytes))
+        g_hash_table_insert(contents, g_strconcat(disk->path, strstr(name, ".db") + 3, NULL),
+                            g_byte_array_ref(bytes));
+    take_contents(disk, contents);
+    rows_free(disk->rows);
+    disk->rows = rows_copy(image->rows);
+}
+
+void image_free(struct image *image)
+{
+    if (!image)
+        return;
+    g_hash_table_unref(image->files);
+    rows_free(image->rows);
+    g_free(image);
+}
+
+/* ---- SQLite's file layer ---- */
+
+static struct handle *handle_of(sqlite3_file *base)
+{
+    return container_of(base, struct handle, base);
+}
+
+static struct disk *disk_of(const char *name)
+{
+    unsigned int number = 0;
+
+    if (sscanf(name, "/%u/", &number) != 1 || number >= G_N_ELEMENTS(disks))
+        return NULL;
+    return disks[number];
+}
+
+static int handle_close(sqlite3_file *base)
+{
+    struct handle *handle = handle_of(base);
+
+    g_ptr_array_remove(handle->file->handles, handle);
+    return SQLITE_OK;
+}
+
+static int handle_read(sqlite3_file *base, void *buffer, int size, sqlite3_int64 offset)
+{
+    struct handle *handle = handle_of(base);
+    const GByteArray *now = handle->file->now;
+    size_t there = (size_t)offset < now->len ? MIN((size_t)size, now->len - (size_t)offset) : 0;
+
+    if (handle->disk->crashed)
+        return SQLITE_IOERR_READ;
+    if (there > 0)
+        memcpy(buffer, now->data + offset, there);
+    if (there == (size_t)size)
+        return SQLITE_OK;
+    memset((char *)buffer + there, 0, (size_t)size - there);
+    return SQLITE_IOERR_SHORT_READ;
+}
+
+static void note_unsynced(struct file *file, uint64_t offset, const void *data, size_t size)
+{
+    struct unsynced unsynced = {.offset = offset};
+
+    if (data) {
+        unsynced.bytes = g_byte_array_sized_new((guint)size);
+        g_byte_array_append(unsynced.bytes, data, (guint)size);
+    }
+    g_array_append_val(file->unsynced, unsynced);
+}
+
+static int handle_write(sqlite3_file *base, const void *data, int size, sqlite3_int64 offset)
+{
+    struct handle *handle = handle_of(base);
+    struct file *file = handle->file;
+
+    if (is_useless(handle->disk))
+        return SQLITE_IOERR_WRITE;
+    if (handle->disk->full && offset + size > file->now->len)
+        return SQLITE_FULL;
+    bytes_put(file->now, (uint64_t)offset, data, (size_t)size);
+    note_unsynced(file, (uint64_t)offset, data, (size_t)size);
+    count_step(handle->disk);
+    return SQLITE_OK;
+}
+
+static int handle_truncate(sqlite3_file *base, sqlite3_int64 size)
+{
+    struct handle *handle = handle_of(base);
+
+    if (is_useless(handle->disk))
+        return SQLITE_IOERR_TRUNCATE;
+    if (handle->file->now->len > size)
+        g_byte_array_set_size(handle->file->now, (guint)size);
+    note_unsynced(handle->file, (uint64_t)size, NULL, 0);
+    count_step(handle->disk);
+    return SQLITE_OK;
+}
+
+static int handle_sync(sqlite3_file *base, int flags)
+{
+    struct handle *handle = handle_of(base);
+    struct file *file = handle->file;
+
+    (void)flags;
+    if (is_useless(handle->disk))
+        return SQLITE_IOERR_FSYNC;
+    for (guint i = 0; i < file->unsynced->len; i++)
+        bytes_redo(file->safe, &g_array_index(file->unsynced, struct unsynced, i));
+    g_array_set_size(file->unsynced, 0);
+    count_step(handle->disk);
+    return SQLITE_OK;
+}
+
+static int handle_size(sqlite3_file *base, sqlite3_int64 *size)
+{
+    *size = handle_of(base)->file->now->len;
+    return SQLITE_OK;
+}
+
+static int handle_lock(sqlite3_file *base, int level)
+{
+    struct handle *handle = handle_of(base);
+    int others = 0;
+
+    if (handle->lock >= level)
+        return SQLITE_OK;
+    for (guint i = 0; i < handle->file->handles->len; i++) {
+        const struct handle *other = handle->file->handles->pdata[i];
+        if (other != handle)
+            others = MAX(others, other->lock);
+    }
+    if (level == SQLITE_LOCK_SHARED ? others >= SQLITE_LOCK_PENDING
+                                    : others >= SQLITE_LOCK_RESERVED)
+        return SQLITE_BUSY;
+    if (level == SQLITE_LOCK_EXCLUSIVE && others >= SQLITE_LOCK_SHARED) {
+        handle->lock = SQLITE_LOCK_PENDING;
+        return SQLITE_BUSY;
+    }
+    handle->lock = level;
+    return SQLITE_OK;
+}
+
+static int handle_unlock(sqlite3_file *base, int level)
+{
+    handle_of(base)->lock = MIN(handle_of(base)->lock, level);
+    return SQLITE_OK;
+}
+
+static int handle_check_reserved(sqlite3_file *base, int *reserved)
+{
+    const struct handle *handle = handle_of(base);
+
+    *reserved = 0;
+    for (guint i = 0; i < handle->file->handles->len; i++) {
+        const struct handle *other = handle->file->handles->pdata[i];
+        if (other->lock >= SQLITE_LOCK_RESERVED)
+            *reserved = 1;
+    }
+    return SQLITE_OK;
+}
+
+static int handle_control(sqlite3_file *base, int operation, void *argument)
+{
+    (void)base;
+    (void)operation;
+    (void)argument;
+    return SQLITE_NOTFOUND;
+}
+
+static int handle_sector_size(sqlite3_file *base)
+{
+    (void)base;
+    return (int)SECTOR;
+}
+
+static int handle_characteristics(sqlite3_file *base)
+{
+    (void)base;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
+
+static int handle_shm_map(sqlite3_file *base, int region, int size, int extend,
+                          void volatile **memory)
+{
+    GPtrArray *shm = handle_of(base)->file->shm;
+
+    *memory = NULL;
+    if ((guint)region >= shm->len && !extend)
+        return SQLITE_OK;
+    while (shm->len <= (guint)region)
+        g_ptr_array_add(shm, g_malloc0((gsize)size));
+    *memory = shm->pdata[region];
+    return SQLITE_OK;
+}
+
+static int handle_shm_lock(sqlite3_file *base, int offset, int count, int flags)
+{
+    struct handle *handle = handle_of(base);
+    unsigned int mask = ((1u << count) - 1u) << offset;
+    unsigned int shared = 0, exclusive = 0;
+
+    if (flags & SQLITE_SHM_UNLOCK) {
+        handle->shm_shared &= ~mask;
+        handle->shm_exclusive &= ~mask;
+        return SQLITE_OK;
+    }
+    for (guint i = 0; i < handle->file->handles->len; i++) {
+        const struct handle *other = handle->file->handles->pdata[i];
+        shared |= other == handle ? 0 : other->shm_shared;
+        exclusive |= other == handle ? 0 : other->shm_exclusive;
+    }
+    if ((exclusive & mask) || ((flags & SQLITE_SHM_EXCLUSIVE) && (shared & mask)))
+        return SQLITE_BUSY;
+    if (flags & SQLITE_SHM_EXCLUSIVE)
+        handle->shm_exclusive |= mask;
+    else
+        handle->shm_shared |= mask;
+    return SQLITE_OK;
+}
+
+static void handle_shm_barrier(sqlite3_file *base)
+{
+    (void)base;
+}
+
+static int handle_shm_unmap(sqlite3_file *base, int remove)
+{
+    struct handle *handle = handle_of(base);
+
+    handle->shm_shared = 0;
+    handle->shm_exclusive = 0;
+    if (remove)
+        g_ptr_array_set_size(handle->file->shm, 0);
+    return SQLITE_OK;
+}
+
+static const sqlite3_io_methods methods = {
+    .iVersion = 2,
+    .xClose = handle_close,
+    .xRead = handle_read,
+    .xWrite = handle_write,
+    .xTruncate = handle_truncate,
+    .xSync = handle_sync,
+    .xFileSize = handle_size,
+    .xLock = handle_lock,
+    .xUnlock = handle_unlock,
+    .xCheckReservedLock = handle_check_reserved,
+    .xFileControl = handle_control,
+    .xSectorSize = handle_sector_size,
+    .xDeviceCharacteristics = handle_characteristics,
+    .xShmMap = handle_shm_map,
+    .xShmLock = handle_shm_lock,
+    .xShmBarrier = handle_shm_barrier,
+    .xShmUnmap = handle_shm_unmap,
+};
+
+static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base, int flags,
+                    int *given_flags)
+{
+    struct handle *handle = handle_of(base);
+    struct disk *disk = name ? disk_of(name) : NULL;
+
+    (void)vfs;
+    memset(handle, 0, sizeof(*handle));
+    if (!disk || disk->crashed)
+        return SQLITE_CANTOPEN;
+    struct file *file = g_hash_table_lookup(disk->files, name);
+    if (!file) {
+        if (!(flags & SQLITE_OPEN_CREATE) || is_useless(disk))
+            return SQLITE_CANTOPEN;
+        file = file_new();
+        g_hash_table_insert(disk->files, g_strdup(name), file);
+    }
+    handle->disk = disk;
+    handle->file = file;
+    handle->base.pMethods = &methods;
+    g_ptr_array_add(file->handles, handle);
+    if (given_flags)
+        *given_flags = flags;
+    return SQLITE_OK;
+}
+
+static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
+{
+    struct disk *disk = disk_of(name);
+
+    (void)vfs;
+    (void)sync;
+    if (!disk || is_useless(disk))
+        return SQLITE_IOERR_DELETE;
+    if (!g_hash_table_remove(disk->files, name))
+        return SQLITE_IOERR_DELETE_NOENT;
+    count_step(disk);
+    return SQLITE_OK;
+}
+
+static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *result)
+{
+    const struct disk *disk = disk_of(name);
+
+    (void)vfs;
+    (void)flags;
+    *result = disk && !disk->crashed && g_hash_table_contains(disk->files, name);
+    return SQLITE_OK;
+}
+
+static int vfs_full_name(sqlite3_vfs *vfs, const char *name, int size, char *full)
+{
+    (void)vfs;
+    sqlite3_snprintf(size, full, "%s", name);
+    return SQLITE_OK;
+}
+
+static int vfs_randomness(sqlite3_vfs *vfs, int size, char *bytes)
+{
+    (void)vfs;
+    memset(bytes, 42, (size_t)size);
+    return size;
+}
+
+static int vfs_sleep(sqlite3_vfs *vfs, int microseconds)
+{
+    (void)vfs;
+    return microseconds;
+}
+
+static int vfs_time(sqlite3_vfs *vfs, double *now)
+{
+    (void)vfs;
+    *now = 2460000.5;
+    return SQLITE_OK;
+}
+
+static int vfs_last_error(sqlite3_vfs *vfs, int size, char *text)
+{
+    (void)vfs;
+    (void)size;
+    (void)text;
+    return 0;
+}
+
+static sqlite3_vfs vfs_sim = {
+    .iVersion = 1,
+    .szOsFile = sizeof(struct handle),
+    .mxPathname = 64,
+    .zName = VFS_NAME,
+    .xOpen = vfs_open,
+    .xDelete = vfs_delete,
+    .xAccess = vfs_access,
+    .xFullPathname = vfs_full_name,
+    .xRandomness = vfs_randomness,
+    .xSleep = vfs_sleep,
+    .xCurrentTime = vfs_time,
+    .xGetLastError = vfs_last_error,
+};
+
+/* ---- The store without SQLite: the linker sends all calls here first ---- */
+
+int __real_store_open(const char *path, const struct store_options *options, struct store **store,
+                      struct tree **tree, char **message);
+int __real_store_commit(struct store *store, const struct draft *draft);
+int __real_store_checkpoint(struct store *store, bool finish, unsigned int *remaining);
+void __real_store_close(struct store *store);
+int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
+                      struct tree **tree, char **message);
+int __wrap_store_commit(struct store *store, const struct draft *draft);
+int __wrap_store_checkpoint(struct store *store, bool finish, unsigned int *remaining);
+void __wrap_store_close(struct store *store);
+
+/* A disk that is its own open store. NULL: a real store. */
+static struct disk *fast_disk(const struct store *store)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
+        if (store && (const void *)disks[i] == (const void *)store)
+            return disks[i];
+    }
+    return NULL;
+}
+
+int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
+                      struct tree **tree, char **message)
+{
+    if (!options || g_strcmp0(options->vfs, FAST_NAME) != 0)
+        return __real_store_open(path, options, store, tree, message);
+    struct disk *disk = disk_of(path);
+    *message = NULL;
+    *tree = rows_load(disk->rows);
+    *store = (struct store *)disk;
+    return 0;
+}
+
+int __wrap_store_commit(struct store *store, const struct draft *draft)
+{
+    struct disk *disk = fast_disk(store);
+
+    if (!disk)
+        return __real_store_commit(store, draft);
+    count_step(disk);
+    if (is_useless(disk))
+        return -EIO;
+    if (disk->full)
+        return -ENOSPC;
+    rows_commit(disk->rows, draft);
+    count_step(disk);
+    return disk->crashed ? -EIO : 0;
+}
+
+int __wrap_store_checkpoint(struct store *store, bool finish, unsigned int *remaining)
+{
+    return fast_disk(store) ? 0 : __real_store_checkpoint(store, finish, remaining);
+}
+
+void __wrap_store_close(struct store *store)
+{
+    if (!fast_disk(store))
+        __real_store_close(store);
+}
+
+/* ---- Making ---- */
+
+const char *disk_path(const struct disk *disk)
+{
+    return disk->path;
+}
+
+const char *disk_vfs(const struct disk *disk)
+{
+    return disk->sqlite ? VFS_NAME : FAST_NAME;
+}
+
+struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *listener)
+{
+    struct disk *disk = g_new0(struct disk, 1);
+    guint number = 0;
+
+    if (!sqlite3_vfs_find(VFS_NAME))
+        sqlite3_vfs_register(&vfs_sim, 0);
+    while (disks[number])
+        number++;
+    assert(number < G_N_ELEMENTS(disks));
+    disks[number] = disk;
+    disk->random = random;
+    disk->sqlite = sqlite;
+    disk->listener = listener;
+    g_snprintf(disk->path, sizeof(disk->path), "/%u/config.db", number);
+    disk->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, file_free);
+    disk->rows = rows_new();
+    return disk;
+}
+
+void disk_free(struct disk *disk)
+{
+    if (!disk)
+        return;
+    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
+        if (disks[i] == disk)
+            disks[i] = NULL;
+    }
+    g_hash_table_unref(disk->files);
+    if (disk->left)
+        g_hash_table_unref(disk->left);
+    rows_free(disk->rows);
+    g_free(disk);
+}

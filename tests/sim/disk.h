@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A node's disk in memory: it fills up, fails, and loses what was not synced when power goes. */
+#ifndef PMXCFS_SIM_DISK_H
+#define PMXCFS_SIM_DISK_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "random.h"
+
+/* Two kinds of database lie on it. With SQLite, a file layer of SQLite's keeps the files here, with
+ * all their writes and syncs. Without, a commit is one step that puts rows into a map (store_*()
+ * are wrapped by the linker): 20 times as fast, which buys more seeds. */
+struct disk;
+
+/* What is on a disk that nobody has open; a new disk may start as a copy of it. */
+struct image;
+
+/* How a crash ends. */
+enum crash_kind {
+    CRASH_PROCESS, /* kill -9: what was written is there */
+    CRASH_POWER,   /* what was synced is there, and anything or nothing of the rest */
+};
+
+/* Told when the disk reaches the write at which it was to crash. */
+struct disk_listener {
+    void (*crashing)(struct disk_listener *listener);
+};
+
+struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *listener);
+void disk_free(struct disk *disk);
+
+/* The name for store_open(), and the file layer for store_options. */
+const char *disk_path(const struct disk *disk);
+const char *disk_vfs(const struct disk *disk);
+
+/* Nobody may have the database open. */
+struct image *disk_image(const struct disk *disk);
+void disk_restore(struct disk *disk, const struct image *image);
+void image_free(struct image *image);
+
+/* Faults: writes that need more room fail; every write and sync fails. */
+void disk_set_full(struct disk *disk, bool full);
+void disk_set_failing(struct disk *disk, bool failing);
+bool disk_is_well(const struct disk *disk);
+
+/* The `count`-th write or sync from now (from 1) is the last one that is carried out, then the
+ * listener is told and nothing works any more until disk_reboot(). 0: never. */
+void disk_crash_at(struct disk *disk, uint32_t count, enum crash_kind kind);
+void disk_crash(struct disk *disk, enum crash_kind kind); /* now */
+bool disk_has_crashed(const struct disk *disk);
+
+/* After a crash, when the store was closed: what is left is what the disk holds. */
+void disk_reboot(struct disk *disk);
+
+#endif

@@ -1,0 +1,94 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes a source file with one fault put in: what the simulator must find (doc/testing.md).
+
+fault.py NAME SOURCE_DIRECTORY OUTPUT;  fault.py --list;  fault.py --file NAME
+"""
+
+import sys
+
+# name: (file, what is there, what is put in its place)
+FAULTS = {
+    "queue-not-resent": (
+        "cluster/machine.c",
+        "push_send(machine, SEND_SYNC, block_ref(kept->message));",
+        "continue;",
+    ),
+    "epoch-not-compared": (
+        "cluster/machine.c",
+        "!same_epoch(&header->epoch, &machine->epoch);",
+        "machine->mode == MODE_START;",
+    ),
+    "sync-queue-dropped": (
+        "cluster/machine.c",
+        "while ((kept = g_queue_pop_head(&machine->sync_queue)))\n        apply_kept(machine, kept);",
+        "while ((kept = g_queue_pop_head(&machine->sync_queue)))\n        drop_kept(machine, kept);",
+    ),
+    "first-is-leader": (
+        "cluster/machine.c",
+        "if (views[i].version > views[leader].version ||",
+        "if (views[i].version < 1 ||",
+    ),
+    "digest-not-cleared": (
+        "core/entry.c",
+        "copy->version = entry->version;",
+        "copy->version = entry->version;\n    copy->has_digest = entry->has_digest;\n"
+        "    memcpy(copy->digest, entry->digest, DIGEST_SIZE);",
+    ),
+    "commit-not-compared": (
+        "replica/synchronise.c",
+        "if (result->capacity != leader->capacity ||",
+        "if (result->capacity == 0 &&",
+    ),
+    "changes-not-held": (
+        "replica/replica.c",
+        "if (replica->sending)",
+        "if (replica->transport)",
+    ),
+    "rounds-survive-commit": (
+        "replica/synchronise.c",
+        "replica_fail_rounds(replica, -EBUSY);",
+        "(void)replica;",
+    ),
+    "callers-forgotten": (
+        "replica/execute.c",
+        "replica_fail_callers(replica, -EBUSY);\n    replica->transport->leave",
+        "replica->transport->leave",
+    ),
+    "published-before-stored": (
+        "replica/execute.c",
+        "    int error = store_commit(replica->store, replica->draft);\n    if (!error) {\n        replica_publish",
+        "    int error = store_commit(replica->store, replica->draft);\n    if (error != -EBADMSG) {\n        replica_publish",
+    ),
+    "locks-do-not-last": (
+        "replica/execute.c",
+        "if (age <= (int64_t)replica->options.lock_lifetime)",
+        "if (age <= 1000)",
+    ),
+    "guests-not-tested": (
+        "core/apply.c",
+        "return guest && !guest_is_at(guest, path);",
+        "return guest && guest->id == 0 && !guest_is_at(guest, path);",
+    ),
+}
+
+
+def main():
+    if sys.argv[1] == "--list":
+        print("\n".join(FAULTS))
+        return
+    if sys.argv[1] == "--file":
+        print(FAULTS[sys.argv[2]][0])
+        return
+    name, directory, output = sys.argv[1:]
+    path, there, fault = FAULTS[name]
+    with open("%s/%s" % (directory, path)) as file:
+        source = file.read()
+    if source.count(there) != 1:
+        # The test of this fault fails then, and not everybody's build.
+        print("fault.py: %s is not in %s any more: write it anew" % (name, path), file=sys.stderr)
+    with open(output, "w") as file:
+        file.write(source.replace(there, fault))
+
+
+main()

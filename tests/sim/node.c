@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A whole node: a real replica and store, and what stands in for the rest of the daemon. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cluster/wire.h"
+#include "core/index.h"
+#include "replica/internal.h"
+#include "sim.h"
+#include "store/store.h"
+
+#define REJOIN_DELAY 6000u
+#define OUTBOX_MAX 4096u
+#define DAY 1700000000u
+
+struct member node_self(const struct node *node)
+{
+    return (struct member){node->id, node->pid};
+}
+
+enum machine_mode node_mode(const struct node *node)
+{
+    return machine_mode(node->replica->machine);
+}
+
+/* A digest of the published state: of its index, which is what the cluster compares. */
+static uint64_t digest_draft(const struct draft *draft)
+{
+    struct block *index = index_build(draft);
+    uint64_t digest = index->capacity;
+
+    for (uint32_t at = 0; at + 8 <= index->capacity; at += 8) {
+        digest = (digest ^ get_le64(index->data + at)) * 0x9e3779b97f4a7c15u;
+        digest ^= digest >> 29;
+    }
+    block_unref(index);
+    return digest;
+}
+
+uint64_t node_digest(const struct node *node)
+{
+    return digest_draft(node->replica->draft);
+}
+
+/* ---- Its clocks ---- */
+
+static struct node *clock_node(struct replica_clock *clock)
+{
+    return container_of(clock, struct node, clock);
+}
+
+static uint64_t clock_milliseconds(struct replica_clock *clock)
+{
+    const struct node *node = clock_node(clock);
+
+    return node->sim->now + node->boot;
+}
+
+/* Never the same second twice on one node: it names a change. */
+static uint32_t clock_seconds(struct replica_clock *clock)
+{
+    const struct node *node = clock_node(clock);
+    struct sim *sim = node->sim;
+    uint32_t time = DAY + node->skew;
+
+    time += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
+    while (!g_hash_table_add(node->times, GUINT_TO_POINTER(time)))
+        time++;
+    return time;
+}
+
+/* ---- Its transport ---- */
+
+static struct node *transport_node(struct transport *transport)
+{
+    return container_of(transport, struct node, transport);
+}
+
+static int transport_multicast(struct transport *transport, struct block *message,
+                               enum send_kind kind, uint64_t count)
+{
+    struct node *node = transport_node(transport);
+
+    if (node->membership != MEMBER_IN || disk_has_crashed(node->disk))
+        return -EBUSY;
+    if (node->outbox.length >= OUTBOX_MAX)
+        return -ENOBUFS;
+    struct outgoing *outgoing = g_new(struct outgoing, 1);
+    *outgoing = (struct outgoing){block_ref(message), kind, count};
+    g_queue_push_tail(&node->outbox, outgoing);
+    client_note_sent(node, outgoing);
+    return 0;
+}
+
+static void drop_outbox(struct node *node)
+{
+    struct outgoing *outgoing;
+
+    while ((outgoing = g_queue_pop_head(&node->outbox)))
+        outgoing_free(outgoing);
+}
+
+static void transport_leave(struct transport *transport, int stay_out)
+{
+    struct node *node = transport_node(transport);
+
+    if (disk_has_crashed(node->disk))
+        return;
+    sim_trace(node->sim, "%u leaves%s", node->id, stay_out ? " for good" : "");
+    if (stay_out)
+        sim_fail(node->sim, "node %u leaves for good", node->id);
+    node->sim->statistics.departures++;
+    if (node->membership == MEMBER_IN || node->membership == MEMBER_JOINING)
+        node->membership = MEMBER_LEAVE;
+    drop_outbox(node);
+}
+
+/* ---- What it publishes ---- */
+
+static const char *name_past(const struct past *past, char name[64])
+{
+    if (!past)
+        return "none";
+    g_snprintf(name, 64, "#%u(%u@%u)", past->depth, (uint32_t)(past->change >> 32),
+               (uint32_t)past->change - DAY);
+    return name;
+}
+
+/* Nodes of this configuration that went another way from the state that a change was now made of.
+ */
+static void note_witnesses(const struct node *node, struct past *made)
+{
+    struct sim *sim = node->sim;
+    size_t count;
+    const struct member *members = machine_members(node->replica->machine, &count);
+
+    made->thin = node->turning || count <= sim->nodes->len / 2;
+    for (size_t i = 0; i < count && !node->turning; i++) {
+        const struct node *other = sim->nodes->pdata[members[i].node - 1];
+        if (!other->alive || !other->past || other == node)
+            continue;
+        if (past_is_ancestor(made->parent, other->past) && other->past != made->parent &&
+            !past_is_ancestor(made, other->past))
+            g_array_append_val(made->witnesses, other->id);
+    }
+}
+
+static struct past *follow(const struct node *node, struct past *past, const GPtrArray *effects)
+{
+    struct sim *sim = node->sim;
+
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        change_id change = change_identity(effect->writer, effect->time);
+        bool made;
+        if (past_has(past, change))
+            sim_fail(sim, "node %u applies a change of node %u twice (%s)", node->id,
+                     effect->writer, effect->path);
+        past = history_extend(sim->history, past, change, &made);
+        if (made)
+            note_witnesses(node, past);
+    }
+    return past;
+}
+
+/* Changes that this node had and the state that it takes over has not: was that lawful? The
+ * protocol lets the highest version win, so it can lose what a majority has to a single node that
+ * is ahead: one that alone received, or alone stored, some last changes. But never may a change be
+ * lost by a configuration in which a member had it; and where no node can ever be alone with a
+ * change, none that all have acknowledged. */
+static void check_loss(const struct node *node, struct past *new)
+{
+    struct sim *sim = node->sim;
+    struct past *fork = past_fork(node->past, new);
+    bool amnesia = sim->plan.power && !sim->plan.durable;
+    bool strict = sim->plan.acknowledge_all && sim->plan.together && sim->plan.crashes == 0 &&
+                  sim->plan.disks == 0;
+    char names[3][64];
+
+    if (!fork || fork == node->past)
+        return;
+    if (fork == new)
+        sim_fail(sim, "node %u synchronised from %s to the older %s", node->id,
+                 name_past(node->past, names[0]), name_past(new, names[1]));
+    const struct past *won = past_first_step(fork, new);
+    const struct past *lost = past_first_step(fork, node->past);
+    bool split = g_hash_table_contains(sim->split, &won->change) ||
+                 g_hash_table_contains(sim->split, &lost->change);
+    for (guint i = 0; i < won->witnesses->len && !split && !amnesia; i++) {
+        if (g_array_index(won->witnesses, uint32_t, i) == node->id)
+            sim_fail(sim, "node %u had %s, but its configuration went on from %s to %s", node->id,
+                     name_past(lost, names[0]), name_past(fork, names[1]),
+                     name_past(won, names[2]));
+    }
+    for (const struct past *past = node->past; past != fork; past = past->parent) {
+        if (!g_hash_table_contains(sim->acknowledged, &past->change))
+            continue;
+        sim->statistics.lost++;
+        if (strict && !won->thin && !past->thin)
+            sim_fail(sim, "acknowledged by all, but lost on node %u: %s", node->id,
+                     name_past(past, names[0]));
+    }
+}
+
+/* Two members that are up to date in the same configuration: one may only be ahead. */
+static void check_order(const struct node *node)
+{
+    struct sim *sim = node->sim;
+    char names[2][64];
+
+    if (node_mode(node) != MODE_SYNCED)
+        return;
+    for (guint i = 0; i < sim->nodes->len; i++) {
+        const struct node *other = sim->nodes->pdata[i];
+        if (other == node || !other->alive || !other->past || disk_has_crashed(other->disk) ||
+            other->seen_ring != node->seen_ring || node_mode(other) != MODE_SYNCED)
+            continue;
+        if (!past_is_ancestor(node->past, other->past) &&
+            !past_is_ancestor(other->past, node->past))
+            sim_fail(sim, "nodes %u (%s) and %u (%s) are in sync and have gone different ways",
+                     node->id, name_past(node->past, names[0]), other->id,
+                     name_past(other->past, names[1]));
+    }
+}
+
+static void check_guests(const struct node *node)
+{
+    uint32_t id;
+    g_autofree char *first = NULL;
+    g_autofree char *second = NULL;
+
+    if (draft_find_duplicate_guest(node->replica->draft, &id, &first, &second))
+        sim_fail(node->sim, "node %u has guest %u twice: %s and %s", node->id, id, first, second);
+}
+
+static struct node *listener_node(struct replica_listener *listener)
+{
+    return container_of(listener, struct node, listener);
+}
+
+static void listener_publishing(struct replica_listener *listener, const GPtrArray *effects,
+                                bool rebuilt)
+{
+    (void)listener;
+    (void)effects;
+    (void)rebuilt;
+}
+
+static void listener_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
+{
+    struct node *node = listener_node(listener);
+    struct sim *sim = node->sim;
+    char names[2][64];
+    struct past *past;
+
+    if (disk_has_crashed(node->disk)) {
+        g_ptr_array_unref(effects); /* it does not live to see this */
+        return;
+    }
+    if (rebuilt) {
+        sim->statistics.commits++;
+        past = history_find(sim->history, node_digest(node));
+        if (!past)
+            sim_fail(sim, "node %u synchronised to a state that no node ever had", node->id);
+        sim_trace(sim, "%u synchronised from %s to %s", node->id, name_past(node->past, names[0]),
+                  name_past(past, names[1]));
+        check_loss(node, past);
+    } else {
+        past = follow(node, node->past, effects);
+        sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
+        if (!history_note_digest(sim->history, past, node_digest(node)))
+            sim_fail(sim, "node %u: the same changes made another state than elsewhere (%s)",
+                     node->id, name_past(past, names[0]));
+    }
+    node->past = past;
+    g_ptr_array_add(node->passed, past);
+    g_ptr_array_unref(effects);
+    check_guests(node);
+    if (!rebuilt)
+        check_order(node);
+}
+
+static void listener_quorum(struct replica_listener *listener, bool quorate)
+{
+    struct node *node = listener_node(listener);
+
+    sim_trace(node->sim, "%u is %s", node->id, quorate ? "quorate" : "not quorate");
+}
+
+/* ---- Crash and start ---- */
+
+/* The disk is at its last write: remember what a commit under way would make. */
+static void disk_crashing(struct disk_listener *listener)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+    const struct draft *draft = node->replica ? node->replica->draft : NULL;
+
+    node->in_flight = NULL;
+    node->in_flight_digest = 0;
+    if (!draft || draft_is_empty(draft))
+        return;
+    node->in_flight_digest = digest_draft(draft);
+    node->in_flight = draft->rebuild ? history_find(node->sim->history, node->in_flight_digest)
+                                     : follow(node, node->past, draft->effects);
+}
+
+static void clear_inbox(struct node *node)
+{
+    struct notice *notice;
+
+    while ((notice = g_queue_pop_head(&node->inbox)))
+        notice_free(notice);
+}
+
+/* The process is gone, however it ended. */
+static void bury(struct node *node)
+{
+    g_clear_pointer(&node->replica, replica_free);
+    client_check_answered(node);
+    g_clear_pointer(&node->store, store_close);
+    if (disk_has_crashed(node->disk))
+        disk_reboot(node->disk);
+    node->alive = false;
+    node->connected = false;
+    node->membership = MEMBER_OUT;
+    drop_outbox(node);
+    clear_inbox(node);
+}
+
+/* Where only the process ended, corosync tells the others. */
+static void tell_death(struct node *node)
+{
+    if (!node->ring || !node->up)
+        return;
+    for (guint i = 0; i < node->view->len; i++) {
+        if (g_array_index(node->view, struct member, i).node == node->id) {
+            network_leave(node);
+            return;
+        }
+    }
+}
+
+bool node_finish_crash(struct node *node)
+{
+    if (!node->alive || !disk_has_crashed(node->disk))
+        return false;
+    sim_trace(node->sim, "%u crashed", node->id);
+    node->sim->statistics.crashes++;
+    bury(node);
+    tell_death(node);
+    return true;
+}
+
+void node_crash(struct node *node, enum crash_kind kind)
+{
+    disk_crash(node->disk, kind);
+    if (kind == CRASH_POWER) {
+        node->up = false;
+        node_finish_crash(node);
+        network_reform(node->sim);
+    } else {
+        node_finish_crash(node);
+    }
+}
+
+void node_stop(struct node *node)
+{
+    sim_trace(node->sim, "%u stops", node->id);
+    replica_run(node->replica);
+    if (node_finish_crash(node))
+        return;
+    bury(node);
+    tell_death(node);
+}
+
+/* Which state came back from the disk, and may it? */
+static void check_loaded(struct node *node)
+{
+    struct sim *sim = node->sim;
+    uint64_t digest = node_digest(node);
+    struct past *found = history_find(sim->history, digest);
+    bool lawful = false;
+    char names[2][64];
+
+    if (!node->past) {
+        found = history_start(sim->history, digest);
+        lawful = true;
+    } else if (node->in_flight && node->in_flight_digest == digest) {
+        found = node->in_flight;
+        lawful = history_note_digest(sim->history, found, digest);
+    } else if (found) {
+        lawful = found == node->past;
+        for (guint i = 0; i < node->passed->len && sim->plan.power && !sim->plan.durable; i++)
+            lawful = lawful || node->passed->pdata[i] == found;
+    }
+    if (!lawful)
+        sim_fail(sim, "node %u came back with %s and had %s", node->id, name_past(found, names[0]),
+                 name_past(node->past, names[1]));
+    sim_trace(sim, "%u started with %s", node->id, name_past(found, names[0]));
+    node->past = found;
+    node->in_flight = NULL;
+    g_ptr_array_add(node->passed, found);
+}
+
+static void connect_process(struct node *node)
+{
+    node->connected = true;
+    node->membership = MEMBER_OUT;
+    node->stay_out = false;
+    network_tell_quorum(node, node->ring->quorate, false);
+}
+
+void node_start(struct node *node)
+{
+    struct sim *sim = node->sim;
+    struct store_options store_options = {
+        .durability = sim->plan.durable ? STORE_FULL : STORE_NORMAL, .vfs = disk_vfs(node->disk)};
+    struct replica_options options = {
+        .acknowledge_all = sim->plan.acknowledge_all,
+        .lock_lifetime = LOCK_LIFETIME,
+        .clock = &node->clock,
+        .listener = &node->listener,
+    };
+    struct tree *tree;
+    g_autofree char *message = NULL;
+
+    disk_set_full(node->disk, false);
+    disk_set_failing(node->disk, false);
+    node->pid = ++sim->next_pid;
+    options.self = node_self(node);
+    int error = store_open(disk_path(node->disk), &store_options, &node->store, &tree, &message);
+    if (error)
+        sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
+    node->replica = replica_new(&options, node->store, tree);
+    replica_set_transport(node->replica, &node->transport);
+    node->alive = true;
+    node->joined_at = 0;
+    node->seen_ring = 0;
+    g_hash_table_remove_all(node->sent);
+    check_loaded(node);
+    if (node->up && node->ring)
+        connect_process(node);
+}
+
+void node_disconnect(struct node *node)
+{
+    if (!node->alive || !node->connected)
+        return;
+    sim_trace(node->sim, "%u lost corosync", node->id);
+    node->connected = false;
+    node->membership = MEMBER_OUT;
+    drop_outbox(node);
+    clear_inbox(node);
+    replica_post_disconnected(node->replica);
+    replica_run(node->replica);
+    node->connect_at = node->sim->now + 1000;
+    node_finish_crash(node);
+}
+
+/* ---- Life ---- */
+
+static bool has_self(const struct node *node, const GArray *members)
+{
+    for (guint i = 0; i < members->len; i++) {
+        struct member member = g_array_index(members, struct member, i);
+        if (member.node == node->id && member.pid == node->pid)
+            return true;
+    }
+    return false;
+}
+
+static void take_configuration(struct node *node, const struct notice *notice)
+{
+    bool inside = has_self(node, notice->members);
+
+    if (inside && node->membership == MEMBER_JOINING)
+        node->membership = MEMBER_IN;
+    else if (!inside && node->membership == MEMBER_LEAVING)
+        node->membership = MEMBER_OUT;
+    node->seen_ring = notice->ring;
+    node->turning = true;
+    replica_post_configuration(node->replica, (const struct member *)notice->members->data,
+                               notice->members->len, (const struct member *)notice->joined->data,
+                               notice->joined->len);
+}
+
+static void take_notice(struct node *node, const struct notice *notice)
+{
+    switch (notice->type) {
+    case NOTICE_CONFIGURATION:
+        take_configuration(node, notice);
+        break;
+    case NOTICE_MESSAGE:
+        replica_post_message(node->replica, notice->sender, notice->message);
+        break;
+    case NOTICE_QUORUM:
+        replica_post_quorum(node->replica, notice->quorate);
+        break;
+    case NOTICE_SEND_FAILED:
+        replica_post_send_failed(node->replica, notice->kind, notice->count);
+        break;
+    }
+}
+
+bool node_work(struct node *node, uint32_t count)
+{
+    struct notice *notice;
+
+    if (!node->alive || node->inbox.length == 0)
+        return false;
+    for (uint32_t i = 0; i < count && (notice = g_queue_pop_head(&node->inbox)); i++) {
+        take_notice(node, notice);
+        notice_free(notice);
+    }
+    replica_run(node->replica);
+    node->turning = false;
+    node_finish_crash(node);
+    return true;
+}
+
+bool node_manage(struct node *node)
+{
+    uint64_t now = node->sim->now;
+
+    if (!node->alive || !node->up || !node->ring)
+        return false;
+    if (!node->connected) {
+        if (now < node->connect_at)
+            return false;
+        connect_process(node);
+        return true;
+    }
+    if (node->membership == MEMBER_OUT && !node->stay_out &&
+        (node->joined_at == 0 || now >= node->joined_at + REJOIN_DELAY)) {
+        bool ready = replica_is_ready(node->replica);
+        node->joined_at = now + 1;
+        if (node_finish_crash(node) || !ready)
+            return true;
+        replica_post_connected(node->replica, node_self(node));
+        replica_run(node->replica);
+        node->membership = MEMBER_JOINING;
+        network_join(node);
+        return true;
+    }
+    if (node->membership == MEMBER_LEAVE) {
+        node->membership = MEMBER_LEAVING;
+        network_leave(node);
+        return true;
+    }
+    return false;
+}
+
+void node_wait(struct node *node, uint64_t *until)
+{
+    if (!node->alive || !node->up)
+        return;
+    if (!node->connected)
+        *until = MIN(*until, node->connect_at);
+    else if (node->membership == MEMBER_OUT && !node->stay_out)
+        *until = MIN(*until, node->joined_at + REJOIN_DELAY);
+}
+
+bool node_is_at_rest(const struct node *node)
+{
+    return node->alive && node->connected && node->membership == MEMBER_IN &&
+           node->inbox.length == 0 && node->outbox.length == 0 && node_mode(node) == MODE_SYNCED &&
+           network_is_quiet(node->ring);
+}
+
+struct node *node_new(struct sim *sim, uint32_t id)
+{
+    struct node *node = g_new0(struct node, 1);
+
+    node->sim = sim;
+    node->id = id;
+    node->disk_listener.crashing = disk_crashing;
+    node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
+    node->up = true;
+    node->view = g_array_new(FALSE, FALSE, sizeof(struct member));
+    node->times = g_hash_table_new(g_direct_hash, g_direct_equal);
+    node->boot = random_below(&sim->random, 1000000);
+    g_queue_init(&node->inbox);
+    g_queue_init(&node->outbox);
+    node->sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    node->clock =
+        (struct replica_clock){.milliseconds = clock_milliseconds, .seconds = clock_seconds};
+    node->listener = (struct replica_listener){.publishing = listener_publishing,
+                                               .published = listener_published,
+                                               .quorum_changed = listener_quorum};
+    node->transport =
+        (struct transport){.multicast = transport_multicast, .leave = transport_leave};
+    node->passed = g_ptr_array_new();
+    node->calls = g_ptr_array_new_with_free_func(g_free);
+    return node;
+}
+
+void node_free(struct node *node)
+{
+    if (node->alive)
+        bury(node);
+    disk_free(node->disk);
+    g_array_unref(node->view);
+    g_hash_table_unref(node->times);
+    g_hash_table_unref(node->sent);
+    g_ptr_array_unref(node->passed);
+    g_ptr_array_unref(node->calls);
+    g_free(node);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the simulator's files share: the cluster, its nodes, and what the seed made of them. */
+#ifndef PMXCFS_SIM_SIM_H
+#define PMXCFS_SIM_SIM_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/machine.h"
+#include "cluster/transport.h"
+#include "core/tree.h"
+#include "disk.h"
+#include "history.h"
+#include "random.h"
+#include "replica/replica.h"
+
+struct store;
+struct sim;
+
+/* What a seed decides before the first step. Chances are per thousand steps. */
+struct plan {
+    uint32_t nodes;
+    uint32_t phases; /* of faults, each with a rest behind it */
+    uint32_t steps;  /* in a phase */
+    bool sqlite;
+    bool durable;         /* STORE_FULL */
+    bool power;           /* crashes lose what was not synced */
+    bool acknowledge_all; /* all nodes' option */
+    bool together;        /* all members receive a message in the same step */
+    bool coarse;          /* several messages of different nodes in one second */
+    bool strangers;       /* some nodes start with an empty database */
+    uint32_t changes;     /* chance of a change */
+    uint32_t partitions;
+    uint32_t crashes;
+    uint32_t departures; /* of corosync under a daemon that goes on */
+    uint32_t storms;     /* of TRY_AGAIN */
+    uint32_t disks;
+    uint32_t jumps; /* of clocks */
+};
+
+/* What corosync has agreed upon, in order. */
+enum item_type { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE };
+
+struct item {
+    enum item_type type;
+    struct member member;  /* the sender, or who joins or leaves */
+    struct block *message; /* owned */
+};
+
+/* A configuration of corosync: some nodes, and the order of what they say. */
+struct ring {
+    uint32_t id;
+    GPtrArray *nodes; /* struct node */
+    GArray *items;    /* struct item */
+    bool quorate;
+    bool two_steps; /* who left and who joined is told in two configuration changes */
+};
+
+/* What corosync has told a process that has not looked yet. */
+enum notice_type { NOTICE_CONFIGURATION, NOTICE_MESSAGE, NOTICE_QUORUM, NOTICE_SEND_FAILED };
+
+struct notice {
+    enum notice_type type;
+    struct member sender;
+    struct block *message; /* owned */
+    GArray *members;       /* struct member, owned */
+    GArray *joined;        /* struct member, owned */
+    uint32_t ring;
+    bool quorate;
+    enum send_kind kind;
+    uint64_t count;
+};
+
+struct outgoing {
+    struct block *message; /* owned */
+    enum send_kind kind;
+    uint64_t count;
+};
+
+enum membership { MEMBER_OUT, MEMBER_JOINING, MEMBER_IN, MEMBER_LEAVE, MEMBER_LEAVING };
+
+struct node {
+    struct sim *sim;
+    uint32_t id; /* from 1 */
+
+    /* The machine with its corosync. */
+    struct disk *disk;
+    struct disk_listener disk_listener;
+    bool up;
+    uint32_t component; /* nodes of the same number see each other */
+    struct ring *ring;
+    guint position;  /* items of the ring that were received */
+    guint visit_end; /* position behind the last message that this node put in order */
+    uint32_t burst;  /* messages that it may still put in order at this visit of the token */
+    GArray *view;    /* struct member: processes in the group, as of `position` */
+    uint64_t slow_until;
+    uint64_t storm_until;
+    uint32_t skew;     /* seconds */
+    uint32_t boot;     /* milliseconds that its clock is ahead */
+    GHashTable *times; /* seconds that were given out */
+
+    /* The process. */
+    bool alive;
+    bool connected; /* to corosync */
+    uint32_t pid;
+    enum membership membership;
+    bool stay_out;
+    uint64_t joined_at;
+    uint64_t connect_at;
+    GQueue inbox;     /* struct notice */
+    GQueue outbox;    /* struct outgoing */
+    GHashTable *sent; /* count → change_id, as allocated uint64_t */
+    uint32_t seen_ring;
+    bool turning; /* took a configuration change since it last ran: what it publishes now it may
+                     have applied before */
+    struct store *store;
+    struct replica *replica;
+    struct replica_clock clock;
+    struct replica_listener listener;
+    struct transport transport;
+
+    /* What the checks know. */
+    struct past *past;
+    struct past *in_flight; /* what the commit would have made that a crash hit */
+    uint64_t in_flight_digest;
+    GPtrArray *passed; /* struct past: all that was ever committed here */
+    GPtrArray *calls;  /* struct call, owned: of this process */
+};
+
+/* A lock in the tree as its owner sees it. */
+struct claim {
+    struct node *owner; /* NULL: nobody's */
+    uint64_t until;     /* milliseconds */
+    change_id change;   /* that made or renewed it */
+};
+
+#define CLAIMS 3
+#define LOCK_LIFETIME 120000u
+
+struct statistics {
+    uint64_t steps;
+    uint64_t changes;
+    uint64_t acknowledged;
+    uint64_t refused;
+    uint64_t crashes;
+    uint64_t rings;
+    uint64_t synchronisations;
+    uint64_t commits; /* of synchronisations */
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t departures; /* LEAVE by a daemon */
+    uint64_t splits;     /* messages that only a part of their configuration received */
+    uint64_t lost;       /* acknowledged changes lost as the protocol allows */
+};
+
+struct sim {
+    uint64_t seed;
+    struct random random;
+    bool trace;
+    struct plan plan;
+    uint64_t now;  /* milliseconds */
+    uint32_t tick; /* seconds that were ever asked for */
+    uint32_t next_ring;
+    uint32_t next_pid;
+    uint32_t next_token;
+    GPtrArray *nodes; /* struct node, owned */
+    GPtrArray *rings; /* struct ring, owned */
+    struct history *history;
+    GHashTable *acknowledged; /* change_id, owned */
+    GHashTable *split;        /* change_id, owned: received by a part of its configuration */
+    struct claim claims[CLAIMS];
+    struct statistics statistics;
+};
+
+/* sim.c */
+void sim_trace(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A promise was broken: tells the seed, shows the trace, and ends the process. */
+void sim_fail(struct sim *sim, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+/* Runs one seed. */
+void sim_run(uint64_t seed, bool trace, struct statistics *statistics);
+struct sim *sim_new(uint64_t seed, bool trace);
+void sim_free(struct sim *sim);
+/* Everything that is under way, without faults, until nothing is. */
+void sim_rest(struct sim *sim);
+
+/* network.c: the process group service */
+void network_reform(struct sim *sim); /* after `up` or `component` changed */
+void network_join(struct node *node);
+void network_leave(struct node *node);
+bool network_send(struct node *node);    /* puts one message in order; false: not now */
+bool network_receive(struct node *node); /* takes one item; false: there is none */
+bool network_is_quiet(const struct ring *ring);
+void network_free_ring(struct ring *ring);
+void notice_free(struct notice *notice);
+void outgoing_free(struct outgoing *outgoing);
+void network_tell_quorum(struct node *node, bool quorate, bool first);
+
+/* node.c */
+struct node *node_new(struct sim *sim, uint32_t id);
+void node_free(struct node *node);
+void node_start(struct node *node);
+void node_stop(struct node *node); /* properly; the database is closed */
+void node_crash(struct node *node, enum crash_kind kind);
+bool node_finish_crash(struct node *node); /* after each call into it: true if the disk ended it */
+void node_disconnect(struct node *node);   /* its corosync is gone */
+bool node_work(struct node *node, uint32_t count); /* false: nothing to do */
+bool node_manage(struct node *node);               /* joins, leaves, connects */
+struct member node_self(const struct node *node);
+enum machine_mode node_mode(const struct node *node);
+uint64_t node_digest(const struct node *node);
+bool node_is_at_rest(const struct node *node);
+void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
+const char *node_name(const struct node *node);
+
+/* client.c */
+void client_change(struct node *node);        /* asks for any change */
+struct call *client_write(struct node *node); /* one that must succeed; call_result() tells */
+bool call_is_answered(const struct call *call);
+int call_result(const struct call *call);
+void client_check_answered(struct node *node); /* and forgets all calls */
+void client_note_sent(struct node *node, const struct outgoing *outgoing);
+
+/* database.c: what nodes start with */
+void database_give(struct node *node, bool empty);
+
+#endif
