@@ -37,6 +37,7 @@ static size_t content_size;
 static qb_ipcc_connection_t *connection;
 static uint8_t reply[BUFFER_SIZE];
 static unsigned random_state;
+static int slot; /* its number: the one that takes its place has the same */
 
 static unsigned random_below(unsigned limit)
 {
@@ -103,7 +104,7 @@ static void check_value(void)
     size_t size = 1 + random_below(VALUE_MAX);
 
     memset(request, 0, NAME_FIELD);
-    snprintf((char *)request, NAME_FIELD, "stress-%d", getpid());
+    snprintf((char *)request, NAME_FIELD, "stress-%d", slot);
     for (size_t i = 0; i < size; i++)
         request[NAME_FIELD + i] = (uint8_t)random_below(256);
     memcpy(names, request, NAME_FIELD);
@@ -167,11 +168,12 @@ static void run_client(void)
     }
 }
 
-static pid_t start_client(void)
+static pid_t start_client(int number)
 {
     pid_t pid = fork();
 
     if (pid == 0) {
+        slot = number;
         run_client();
         _exit(0);
     }
@@ -215,7 +217,7 @@ static unsigned kill_clients(pid_t *clients, int count, double seconds)
         if (!WIFSIGNALED(status))
             exit(1);
         killed++;
-        clients[next] = start_client();
+        clients[next] = start_client(next);
     }
     return killed;
 }
@@ -237,7 +239,7 @@ int main(int argc, char **argv)
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int count = atoi(argv[2]);
     for (int i = 0; i < count; i++)
-        clients[i] = start_client();
+        clients[i] = start_client(i);
     unsigned killed = kill_clients(clients, count, atof(argv[3]));
     for (int i = 0; i < count; i++) {
         int status;
