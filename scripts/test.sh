@@ -58,10 +58,10 @@ tidy() {
     return 1
 }
 
-# meson_tests DIRECTORY: the C programs, counted by their single tests.
+# meson_tests DIRECTORY OPTION...: the C programs, counted by their single tests.
 meson_tests() {
     rm -f "$1/meson-logs/testlog.json"
-    meson test -C "$1" --no-rebuild --print-errorlogs --num-processes "$jobs"
+    meson test -C "$1" --no-rebuild --print-errorlogs --num-processes "$jobs" "${@:2}"
     # shellcheck disable=SC2046 # three numbers
     count $(scripts/count-results.py "$1/meson-logs/testlog.json")
 }
@@ -103,8 +103,10 @@ stage gcc check configure_and_build build-gcc gcc -Dwerror=true
 # shellcheck disable=SC2086 # a list of words
 stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
 stage tidy check tidy
-stage unit meson_tests build-gcc
-stage unit-sanitizers meson_tests build-sanitizers
+stage unit meson_tests build-gcc --no-suite sim
+stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
+stage sim meson_tests build-gcc --suite sim
+stage sim-sanitizers meson_tests build-sanitizers --suite sim
 stage mount python_tests build-sanitizers tests/mount
 stage socket python_tests build-sanitizers tests/socket
 stage crash python_tests build-gcc tests/crash
