@@ -127,7 +127,7 @@ static void update_lock(struct state *state, uint64_t inode, uint64_t now)
 {
     const struct entry *entry = tree_entry(state->tree, inode);
 
-    if (entry && !entry_is_directory(entry))
+    if (entry && !entry_is_directory(entry)) /* numbers are not given twice but by a commit */
         return;
     g_autofree char *path = entry ? tree_path(state->tree, inode) : NULL;
     if (path && path_is_below_lock(path))
@@ -136,17 +136,33 @@ static void update_lock(struct state *state, uint64_t inode, uint64_t now)
         g_hash_table_remove(state->locks, INODE_KEY(inode));
 }
 
-static void note_locks_below(struct state *state, uint64_t directory, uint64_t now)
+/* Notes all directories below one, however deep a foreign database has them, and adds them to
+ * `seen`. */
+static void note_locks_below(struct state *state, uint64_t directory, uint64_t now,
+                             GHashTable *seen)
 {
+    g_autoptr(GArray) pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     const struct entry *child;
 
-    for (uint64_t after = 0; (child = tree_next_child(state->tree, directory, after));
-         after = child->inode) {
-        if (entry_is_directory(child)) {
+    g_array_append_val(pending, directory);
+    while (pending->len > 0) {
+        uint64_t inode = g_array_index(pending, uint64_t, pending->len - 1);
+        g_array_set_size(pending, pending->len - 1);
+        for (uint64_t after = 0; (child = tree_next_child(state->tree, inode, after));
+             after = child->inode) {
+            if (!entry_is_directory(child))
+                continue;
             note_lock(state, child, now);
-            note_locks_below(state, child->inode, now);
+            g_hash_table_add(seen, INODE_KEY(child->inode));
+            g_array_append_val(pending, child->inode);
         }
     }
+}
+
+static gboolean is_not_seen(gpointer inode, gpointer lock, gpointer seen)
+{
+    (void)lock;
+    return !g_hash_table_contains(seen, inode);
 }
 
 /* All locks anew; those whose digest did not change keep their age. */
@@ -154,17 +170,11 @@ static void rebuild_locks(struct state *state, uint64_t now)
 {
     int error;
     const struct entry *directory = tree_lookup(state->tree, "priv/lock", &error);
-    GHashTableIter iter;
-    gpointer inode;
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
 
     if (directory && entry_is_directory(directory))
-        note_locks_below(state, directory->inode, now);
-    g_hash_table_iter_init(&iter, state->locks);
-    while (g_hash_table_iter_next(&iter, &inode, NULL)) {
-        g_autofree char *path = tree_path(state->tree, (uint64_t)(uintptr_t)inode);
-        if (!path || !path_is_below_lock(path))
-            g_hash_table_iter_remove(&iter);
-    }
+        note_locks_below(state, directory->inode, now, seen);
+    g_hash_table_foreach_remove(state->locks, is_not_seen, seen);
 }
 
 struct state *state_new(struct tree *tree, uint64_t now)

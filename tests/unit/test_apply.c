@@ -677,11 +677,12 @@ static void test_lock_ages_survive(void **state)
     struct world *world = *state;
 
     world_make(world, (const char *const[]){"priv/lock/kept", "priv/lock/renewed", "priv/lock/gone",
-                                            "priv/lock/x", NULL});
+                                            "priv/lock/x", "priv/lock/file", NULL});
     world->now = 1000;
     world_publish(world);
     uint64_t gone = inode_of(world, "priv/lock/gone");
     uint64_t x = inode_of(world, "priv/lock/x");
+    uint64_t file = inode_of(world, "priv/lock/file");
     struct entry *renewed = entry_clone(world_entry(world, "priv/lock/renewed"));
     renewed->version = 100;
     draft_put(world->draft, renewed);
@@ -690,6 +691,8 @@ static void test_lock_ages_survive(void **state)
     struct entry *made =
         entry_new(101, inode_of(world, "priv/lock"), ENTRY_DIRECTORY, "new", 3, NULL, 0);
     draft_put(world->draft, made);
+    draft_put(world->draft,
+              entry_new(file, inode_of(world, "priv/lock"), ENTRY_FILE, "file", 4, NULL, 0));
     world->draft->root.version = 101;
     world->draft->rebuild = true;
     world->now = 2000;
@@ -699,6 +702,23 @@ static void test_lock_ages_survive(void **state)
     assert_int_equal(state_lock_age(world->state, "priv/lock/new", NULL, 5000), 3000);
     assert_null(state_lock(world->state, gone));
     assert_null(state_lock(world->state, x));
+    assert_null(state_lock(world->state, file));
+}
+
+/* Directories below directories below a lock, as only a foreign database has them. */
+static void test_deep_locks(void **state)
+{
+    struct world *world = *state;
+    uint64_t parent = inode_of(world, "priv/lock");
+
+    world_publish(world);
+    for (uint64_t inode = 1000; inode < 201000; parent = inode++)
+        tree_put(world->state->tree, entry_new(inode, parent, ENTRY_DIRECTORY, "d", 1, NULL, 0));
+    struct state *loaded = state_new(g_steal_pointer(&world->state->tree), 1);
+    assert_non_null(state_lock(loaded, 200999));
+    world->state->tree = g_steal_pointer(&loaded->tree);
+    loaded->tree = tree_new();
+    state_free(loaded);
 }
 
 /* A synchronisation builds the guest list anew, with new versions for all. */
@@ -766,6 +786,7 @@ int main(void)
         TEST(test_not_tested),
         TEST(test_lock_ages),
         TEST(test_lock_ages_survive),
+        TEST(test_deep_locks),
         TEST(test_guests_rebuilt),
         TEST(test_origin),
     };
