@@ -32,6 +32,7 @@ struct kept {
 struct peer {
     bool synced;         /* has the state that the group agreed upon */
     struct block *state; /* its STATE message, or NULL; a reference */
+    bool shared;         /* `state` is another peer's message with the same body */
 };
 
 /* The checksum that VERIFY messages are compared with. */
@@ -261,9 +262,11 @@ static void drop_states(struct machine *machine)
 {
     for (guint i = 0; i < machine->peers->len; i++) {
         struct peer *peer = peer_at(machine, i);
-        if (peer->state)
-            block_unref(let_go(machine, peer->state));
+        if (peer->state && !peer->shared)
+            let_go(machine, peer->state);
+        block_unref(peer->state);
         peer->state = NULL;
+        peer->shared = false;
     }
 }
 
@@ -651,6 +654,23 @@ static void take_epoch(struct machine *machine, const struct delivery *delivery)
     push(machine, (struct action){.type = ACTION_SEND_STATE, .epoch = machine->epoch});
 }
 
+/* Keeps a member's STATE. In a large cluster nearly all are alike, and are kept once. */
+static void keep_state(struct machine *machine, struct peer *peer, struct block *message)
+{
+    uint32_t size = message_size(message);
+
+    for (guint i = 0; i < machine->peers->len && !peer->state; i++) {
+        const struct peer *other = peer_at(machine, i);
+        if (!other->state || message_size(other->state) != size ||
+            memcmp(state_body(other), message->data + SYNC_HEADER_SIZE, state_size(other)) != 0)
+            continue;
+        peer->state = block_ref(other->state);
+        peer->shared = true;
+    }
+    if (!peer->state)
+        peer->state = keep(machine, message);
+}
+
 static void take_state(struct machine *machine, const struct delivery *delivery)
 {
     struct peer *peer = find_peer(machine, &delivery->sender);
@@ -660,7 +680,7 @@ static void take_state(struct machine *machine, const struct delivery *delivery)
              peer ? "second state of a member" : "state of a process that is no member");
         return;
     }
-    peer->state = keep(machine, delivery->message);
+    keep_state(machine, peer, delivery->message);
     if (!within_bounds(machine))
         return;
     for (guint i = 0; i < machine->peers->len; i++)
