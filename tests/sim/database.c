@@ -32,6 +32,29 @@ static void fill(struct draft *draft)
     apply(draft, &change, NULL);
 }
 
+/* That many files more, 200 in a directory. */
+static void fill_large(struct draft *draft, uint32_t entries)
+{
+    static const uint8_t content[200] = "name: value\n";
+    char path[64];
+
+    for (uint32_t i = 0; i < entries; i++) {
+        struct change change = {.operation = CHANGE_MKDIR, .time = 1000, .path = path};
+        g_snprintf(path, sizeof(path), "l%u", i / 200);
+        if (i % 200 == 0)
+            apply(draft, &change, NULL);
+        g_snprintf(path, sizeof(path), "l%u/f%u", i / 200, i);
+        change.operation = CHANGE_CREATE;
+        apply(draft, &change, NULL);
+        change.operation = CHANGE_WRITE;
+        change.data = content;
+        change.size = sizeof(content);
+        apply(draft, &change, NULL);
+        /* What it did interests nobody. */
+        g_ptr_array_set_size(draft->effects, 0);
+    }
+}
+
 static struct image *make_image(struct sim *sim, bool empty)
 {
     struct disk *disk = disk_new(&sim->random, sim->plan.sqlite, NULL);
@@ -46,6 +69,7 @@ static struct image *make_image(struct sim *sim, bool empty)
     struct draft *draft = draft_new(state);
     if (!empty)
         fill(draft);
+    fill_large(draft, sim->plan.entries);
     if (!empty && store_commit(store, draft))
         sim_fail(sim, "no database could be filled");
     draft_free(draft);

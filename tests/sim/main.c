@@ -28,6 +28,7 @@ static int seconds;
 static int workers = 2;
 static gboolean trace;
 static gboolean must_fail;
+static gboolean growth;
 
 static const GOptionEntry options[] = {
     {"first", 'f', 0, G_OPTION_ARG_INT64, &seed_first, "the first seed (1)", "SEED"},
@@ -39,6 +40,8 @@ static const GOptionEntry options[] = {
     {"jobs", 'j', 0, G_OPTION_ARG_INT, &workers, "processes (2)", "COUNT"},
     {"must-fail", 0, 0, G_OPTION_ARG_NONE, &must_fail,
      "success means that a seed fails: for builds with a fault in them", NULL},
+    {"growth", 0, 0, G_OPTION_ARG_NONE, &growth,
+     "print how messages, bytes, time and memory grow with nodes and entries", NULL},
     {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
 };
 
@@ -153,6 +156,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error ? error->message : "too many jobs");
         return 2;
     }
+    if (growth)
+        return growth_run();
     if (must_fail)
         g_setenv("SIM_BRIEF", "1", TRUE);
     if (one_seed < 0)

@@ -254,8 +254,8 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
     char names[2][64];
     struct past *past;
 
-    if (disk_has_crashed(node->disk)) {
-        g_ptr_array_unref(effects); /* it does not live to see this */
+    if (disk_has_crashed(node->disk) || sim->plan.unchecked) {
+        g_ptr_array_unref(effects); /* a crashed one does not live to see this */
         return;
     }
     if (rebuilt) {

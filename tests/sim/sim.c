@@ -138,7 +138,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     return sim;
 }
 
-static void add_nodes(struct sim *sim)
+void sim_add_nodes(struct sim *sim)
 {
     for (uint32_t i = 1; i <= sim->plan.nodes; i++) {
         struct node *node = node_new(sim, i);
@@ -522,7 +522,7 @@ void sim_run(uint64_t seed, bool trace, struct statistics *statistics)
     struct sim *sim = sim_new(seed, trace);
 
     trace_plan(sim);
-    add_nodes(sim);
+    sim_add_nodes(sim);
     for (uint32_t phase = 0; phase < sim->plan.phases; phase++) {
         for (uint32_t step = 0; step < sim->plan.steps; step++)
             do_step(sim);

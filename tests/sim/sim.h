@@ -29,6 +29,8 @@ struct plan {
     bool acknowledge_all; /* all nodes' option */
     bool together;        /* all members receive a message in the same step */
     bool coarse;          /* several messages of different nodes in one second */
+    uint32_t entries;     /* that every database has more */
+    bool unchecked;       /* nothing is tested: to measure what the nodes do */
     bool strangers;       /* some nodes start with an empty database */
     uint32_t changes;     /* chance of a change */
     uint32_t partitions;
@@ -181,6 +183,7 @@ void sim_fail(struct sim *sim, const char *format, ...)
 /* Runs one seed. */
 void sim_run(uint64_t seed, bool trace, struct statistics *statistics);
 struct sim *sim_new(uint64_t seed, bool trace);
+void sim_add_nodes(struct sim *sim);
 void sim_free(struct sim *sim);
 /* Everything that is under way, without faults, until nothing is. */
 void sim_rest(struct sim *sim);
@@ -213,6 +216,9 @@ uint64_t node_digest(const struct node *node);
 bool node_is_at_rest(const struct node *node);
 void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
 const char *node_name(const struct node *node);
+
+/* growth.c: the table of how messages, time and memory grow; what main() gives back. */
+int growth_run(void);
 
 /* client.c */
 void client_change(struct node *node);        /* asks for any change */
