@@ -712,10 +712,10 @@ static void test_deep_locks(void **state)
     uint64_t parent = inode_of(world, "priv/lock");
 
     world_publish(world);
-    for (uint64_t inode = 1000; inode < 201000; parent = inode++)
+    for (uint64_t inode = 1000; inode < 101000; parent = inode++)
         tree_put(world->state->tree, entry_new(inode, parent, ENTRY_DIRECTORY, "d", 1, NULL, 0));
     struct state *loaded = state_new(g_steal_pointer(&world->state->tree), 1);
-    assert_non_null(state_lock(loaded, 200999));
+    assert_non_null(state_lock(loaded, 100999));
     world->state->tree = g_steal_pointer(&loaded->tree);
     loaded->tree = tree_new();
     state_free(loaded);

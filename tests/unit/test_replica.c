@@ -1289,6 +1289,50 @@ static void test_changes_in_between(void **unused)
     group_stop(&group);
 }
 
+/* A node that is not in sync holds its changes back: members that are would apply them before it
+ * takes their state over, and it would apply them again. */
+static void test_held(void **unused)
+{
+    struct group group;
+    struct asker early = {0};
+    struct asker gone = {0};
+
+    (void)unused;
+    group_start(&group, 2);
+    group_join(&group, 0);
+    fill(&group, 0, "f", 3);
+    group_join(&group, 1);
+    struct node *node = &group.nodes[1];
+    node_ask(node, &early, create("early"));
+    while (node_status(node).mode != MODE_SYNCED) {
+        assert_int_equal(early.answers, 0);
+        for (GList *link = group.queue.head; link; link = link->next) {
+            const struct delivery *delivery = link->data;
+            if (delivery->sender.node == node->self.node)
+                assert_int_not_equal(get_le16(delivery->message->data), MESSAGE_NORMAL);
+        }
+        assert_true(group_step(&group));
+    }
+    group_settle(&group);
+    assert_int_equal(early.answers, 1);
+    assert_int_equal(early.result, 0);
+    group_assert_same(&group);
+    /* Held, and the node leaves: its caller hears of it, once, and nothing is sent later. */
+    group_leave(&group, 1);
+    group_join(&group, 1);
+    node_ask(node, &gone, create("gone"));
+    node->member = false;
+    replica_post_disconnected(node->replica);
+    replica_run(node->replica);
+    assert_int_equal(gone.result, -EBUSY);
+    group_join(&group, 1);
+    group_settle(&group);
+    assert_int_equal(gone.answers, 1);
+    assert_false(node_has(&group.nodes[0], "gone"));
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
 /* --- Many threads --- */
 
 struct worker {
@@ -1467,6 +1511,7 @@ int main(void)
         cmocka_unit_test(test_verification_in_a_batch),
         cmocka_unit_test(test_unlock),
         cmocka_unit_test(test_changes_in_between),
+        cmocka_unit_test(test_held),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_group_threads),
     };
