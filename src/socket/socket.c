@@ -39,6 +39,7 @@ struct connection {
     struct socket_service *service;
     qb_ipcs_connection_t *handle;
     bool may_write;
+    bool established; /* libqb could make its buffers */
     pid_t client;
     size_t maximum; /* bytes of a request with its header */
 
@@ -365,6 +366,13 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
     return 0;
 }
 
+static void note_connection(qb_ipcs_connection_t *handle)
+{
+    struct connection *connection = qb_ipcs_context_get(handle);
+
+    connection->established = true;
+}
+
 static int32_t close_connection(qb_ipcs_connection_t *handle)
 {
     struct connection *connection = qb_ipcs_context_get(handle);
@@ -385,6 +393,8 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
         g_ptr_array_remove_fast(service->blocked, connection);
     if (service->accepting == connection)
         service->accepting = NULL;
+    if (!connection->established && rate_limit_pass(&service->refusals, &(uint32_t){0}))
+        log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
     block_unref(connection->reply.block);
     g_free(connection);
@@ -452,6 +462,7 @@ static int start_service(struct socket_service *service)
 {
     struct qb_ipcs_service_handlers handlers = {
         .connection_accept = accept_connection,
+        .connection_created = note_connection,
         .msg_process = process_request,
         .connection_closed = close_connection,
         .connection_destroyed = destroy_connection,

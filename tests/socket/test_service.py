@@ -9,7 +9,7 @@ import struct
 
 import pytest
 from harness import GROUP_ID, wait_for
-from ipc_client import STRESS, Client, text
+from ipc_client import STRESS, Client, Refused, text
 
 LARGE = 1048552  # bytes of the largest file that fits a reply
 
@@ -207,6 +207,21 @@ def test_name_in_use(daemon, make_daemon):
     second.launch()
     assert second.wait_exit() != 0
     assert daemon.socket_name in second.log_text() and "in use" in second.log_text()
+    assert Client(daemon).ask(1).error == 0
+
+
+def test_no_room_for_buffers(daemon, root):
+    """/dev/shm is full: the client hears it, the log says it, others go on, and nothing is left."""
+    before = shared_memory(daemon)
+    daemon.namespace.run(["mount", "-o", "remount,size=4m", "/dev/shm"], check=True)
+    for _ in range(3):
+        with pytest.raises(Refused) as caught:
+            Client(daemon)
+        assert caught.value.args[0] == errno.ENOSPC
+        assert root.ask(1).error == 0
+    assert "is /dev/shm full?" in daemon.log_text()
+    wait_for(lambda: shared_memory(daemon) == before, "nothing left behind")
+    daemon.namespace.run(["mount", "-o", "remount,size=64m", "/dev/shm"], check=True)
     assert Client(daemon).ask(1).error == 0
 
 
