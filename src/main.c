@@ -124,7 +124,7 @@ static void submit_changed_conf(struct parts *parts, const GPtrArray *effects, b
         const struct effect *effect = effects->pdata[i];
         if (writes_conf(effect)) {
             changed = true;
-            reload = effect->origin != NULL; /* this node asked for it */
+            reload = reload || effect->origin; /* this node asked for it */
         }
     }
     if (changed)

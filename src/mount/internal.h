@@ -88,8 +88,23 @@ struct notice {
 /* A thread that tells the kernel things, in order. There are two: dropping pages waits for pages
  * that a write under way has locked, so that no request may wait for it; dropping a name waits only
  * for changes of names. */
+/* Carries the notifications of one thread to the kernel, one at a time. */
+struct messenger {
+    struct mount *mount;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int error; /* why there is no thread: notifications are sent by the caller */
+    bool idle; /* nothing to carry */
+    bool end;
+    fuse_ino_t node;  /* whose pages or attributes are dropped, or the parent of `name` */
+    const char *name; /* NULL: pages and attributes */
+    off_t offset;     /* -1: attributes alone */
+};
+
 struct notifier {
     struct mount *mount;
+    struct messenger messenger;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t there;
@@ -166,6 +181,9 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name);
 void node_forget(struct mount *mount, struct node *node, uint64_t lookups);
 void node_pin(struct mount *mount, struct node *node);
 void node_unpin(struct mount *mount, struct node *node);
+/* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned; NULL:
+ * none. */
+struct node *node_pin_waiting(struct mount *mount, uint64_t inode);
 /* All nodes that the kernel knows, pinned, links and root first. */
 GPtrArray *node_pin_all(struct mount *mount);
 
@@ -188,9 +206,10 @@ bool node_takes_names(struct mount *mount, const struct node *node);
  * "". */
 struct entry *node_entry(struct mount *mount, const struct node *node, char **path);
 
-/* Both with the table's lock held. */
+/* All with the table's lock held; clearing gives a pin back. */
 void node_set_truncation(struct mount *mount, struct node *node, enum truncation truncation);
 void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline);
+void node_clear_deadline(struct mount *mount, struct node *node);
 
 /* truncate.c: O_TRUNC waits for the write. */
 /* An open with O_TRUNC of `node`: answers the request. */
@@ -267,7 +286,8 @@ void watch_stop(struct mount *mount);
 void watch_request(struct request *request); /* before it is submitted */
 void unwatch_request(struct request *request);
 void watch_deadline(struct mount *mount, struct node *node); /* for node_set_deadline() */
-uint64_t watch_now(void);                                    /* milliseconds */
+void unwatch_deadline(struct mount *mount, struct node *node);
+uint64_t watch_now(void); /* milliseconds */
 
 /* invalidate.c */
 int invalidation_start(struct mount *mount);
@@ -279,5 +299,12 @@ void invalidate_node(struct mount *mount, struct node *node);
 void invalidate_name_and_finish(struct request *request, int result, bool is_writer);
 
 #define CACHE_FOR_EVER 1e9 /* seconds: all that changes is invalidated */
+
+/* messenger.c. Each messenger is used by one thread, which waits until the kernel has taken what it
+ * sends. messenger_start(): 0 or a negative errno; before any request is read. */
+int messenger_start(struct messenger *messenger, struct mount *mount);
+void messenger_stop(struct messenger *messenger);
+void messenger_drop_inode(struct messenger *messenger, fuse_ino_t node, off_t offset);
+void messenger_drop_name(struct messenger *messenger, fuse_ino_t parent, const char *name);
 
 #endif

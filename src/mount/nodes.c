@@ -181,6 +181,16 @@ void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline
     watch_deadline(mount, node);
 }
 
+void node_clear_deadline(struct mount *mount, struct node *node)
+{
+    node->deadline = 0;
+    if (!node->listed)
+        return;
+    node->listed = false;
+    node->pins--;
+    unwatch_deadline(mount, node);
+}
+
 /* --- References --- */
 
 /* Frees a node that nobody refers to any more. With the table's lock held. */
@@ -204,6 +214,9 @@ void node_forget(struct mount *mount, struct node *node, uint64_t lookups)
 
     pthread_mutex_lock(&table->lock);
     node->lookups -= MIN(lookups, node->lookups);
+    /* Nobody is left who could see it thaw. */
+    if (node->lookups == 0 && node->truncation != TRUNCATION_WAITS)
+        node_clear_deadline(mount, node);
     release(table, node);
     pthread_mutex_unlock(&table->lock);
 }
@@ -237,13 +250,30 @@ GPtrArray *node_pin_inode(struct mount *mount, uint64_t inode)
     GPtrArray *nodes = NULL;
 
     pthread_mutex_lock(&table->lock);
-    struct node *node = inode ? first_of(table, inode) : &table->root;
-    if (node)
-        nodes = g_ptr_array_new();
-    for (; node; node = node->next)
+    for (struct node *node = inode ? first_of(table, inode) : &table->root; node;
+         node = node->next) {
+        if (node->lookups == 0)
+            continue; /* the kernel has forgotten it */
+        if (!nodes)
+            nodes = g_ptr_array_new();
         pin_into(nodes, node);
+    }
     pthread_mutex_unlock(&table->lock);
     return nodes;
+}
+
+struct node *node_pin_waiting(struct mount *mount, uint64_t inode)
+{
+    struct node_table *table = &mount->nodes;
+
+    pthread_mutex_lock(&table->lock);
+    struct node *node = first_of(table, inode);
+    while (node && node->truncation != TRUNCATION_WAITS)
+        node = node->next;
+    if (node)
+        node->pins++;
+    pthread_mutex_unlock(&table->lock);
+    return node;
 }
 
 GPtrArray *node_pin_all(struct mount *mount)
@@ -275,8 +305,8 @@ bool node_is_contested(struct mount *mount, uint64_t inode, const struct node *o
 
     pthread_mutex_lock(&table->lock);
     for (const struct node *node = first_of(table, inode); node && !contested; node = node->next)
-        contested =
-            node != origin || (node->foreign && watch_now() - node->foreign < FOREIGN_MILLISECONDS);
+        contested = (node != origin && node->lookups > 0) ||
+                    (node->foreign && watch_now() - node->foreign < FOREIGN_MILLISECONDS);
     pthread_mutex_unlock(&table->lock);
     return contested;
 }
@@ -289,7 +319,7 @@ bool node_takes_names(struct mount *mount, const struct node *node)
     if (!node->gone) {
         for (struct node *other = first_of(&mount->nodes, node->inode); other;
              other = other->next) {
-            others = others || other != node;
+            others = others || (other != node && other->lookups > 0);
             other->named = other->named && other == node;
         }
     }
@@ -365,7 +395,7 @@ static void settle_origin(struct mount *mount, struct node *node)
     if (node->truncation == TRUNCATION_NONE)
         return;
     node_set_truncation(mount, node, TRUNCATION_NONE);
-    node->deadline = 0;
+    node_clear_deadline(mount, node);
     entry_unref(node->kept);
     node->kept = NULL;
 }

@@ -77,7 +77,7 @@ void truncate_cancel(struct mount *mount, struct node *node)
     bool cancelled = node->truncation != TRUNCATION_NONE && !node->gone;
     if (cancelled) {
         node_set_truncation(mount, node, TRUNCATION_NONE);
-        node->deadline = 0;
+        node_clear_deadline(mount, node);
         entry_unref(node->kept);
         node->kept = NULL;
     }
@@ -184,29 +184,10 @@ static bool has_closed(pid_t opener, pid_t asker, const char *name, uint64_t ino
            !has_descriptor(opener, name, inode);
 }
 
-/* A node of the inode whose truncation waits, pinned; NULL: none. */
-static struct node *find_waiting(struct mount *mount, uint64_t inode)
-{
-    g_autoptr(GPtrArray) nodes = node_pin_inode(mount, inode);
-    struct node *waiting = NULL;
-
-    for (guint i = 0; nodes && i < nodes->len; i++) {
-        struct node *node = nodes->pdata[i];
-        pthread_mutex_lock(&mount->nodes.lock);
-        bool waits = node->truncation == TRUNCATION_WAITS;
-        pthread_mutex_unlock(&mount->nodes.lock);
-        if (waits && !waiting)
-            waiting = node;
-        else
-            node_unpin(mount, node);
-    }
-    return waiting;
-}
-
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode)
 {
     struct mount *mount = fuse_req_userdata(req);
-    struct node *node = find_waiting(mount, inode);
+    struct node *node = node_pin_waiting(mount, inode);
     char *path = NULL;
 
     if (!node)

@@ -119,6 +119,13 @@ void watch_deadline(struct mount *mount, struct node *node)
     pthread_mutex_unlock(&mount->watch_lock);
 }
 
+void unwatch_deadline(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->watch_lock);
+    g_ptr_array_remove_fast(mount->deadlines, node);
+    pthread_mutex_unlock(&mount->watch_lock);
+}
+
 uint64_t watch_now(void)
 {
     return (uint64_t)g_get_monotonic_time() / 1000;
