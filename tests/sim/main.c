@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ static void G_GNUC_NORETURN work(struct worker *worker, uint64_t first, double e
 {
     struct statistics statistics;
 
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (uint64_t seed = first; seconds ? now() < end : seed < seed_first + (uint64_t)seed_count;
          seed += (uint64_t)workers) {
         worker->seed = seed;
