@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rewrites with O_TRUNC are one change (doc/filesystem.md): whoever opens the file after the writer did
+sees the old or the new content, never an empty or half file."""
+
+import errno
+import os
+import signal
+import time
+
+import pytest
+
+from support import MIB, read_rows, refused
+
+# An open with O_TRUNC that no write follows is sent after this time, in seconds.
+WAIT = 0.1
+TRIES = 50
+
+SIZES = [1, 100, 4096, 4097, 131072, 131073, 500000, MIB]
+
+
+def content(number, size):
+    return (b"%06d " % number * (size // 7 + 1))[:size]
+
+
+def within_time(attempt):
+    """Runs attempt() until it took so little time that no truncation can have been sent by itself."""
+    for _ in range(TRIES):
+        started = time.monotonic()
+        answer = attempt()
+        if time.monotonic() - started < WAIT * 0.9:
+            return answer
+    raise AssertionError("this machine is too slow for this test")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_old_content_until_the_write_then_the_new(shared, here, second_process, size):
+    path = here + "/file"
+    old, new = content(1, 70000), content(2, size)
+
+    def attempt():
+        shared.os.write_file(path, old)
+        before = read_rows(shared.database)[0][1]
+        fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+        opened = shared.os.fstat(fd).st_size
+        seen = second_process.read_file(path), second_process.stat(path).st_size
+        assert shared.os.write(fd, new) == size
+        after = read_rows(shared.database)[0][1]
+        final = second_process.read_file(path), second_process.stat(path).st_size
+        shared.os.close(fd)
+        return opened, seen, final, after - before
+
+    opened, seen, final, changes = within_time(attempt)
+    assert opened == 0, "the writer has an empty file"
+    assert seen == (old, len(old))
+    assert final == (new, size)
+    assert changes == 1, "truncation and write are one change"
+    assert shared.os.read_file(path) == new
+    assert shared.os.stat(path).st_size == size
+
+
+def test_the_written_file_goes_on(shared, here, second_process):
+    """More writes, a seek back, and a truncation, all through the one descriptor."""
+    path = here + "/file"
+    shared.os.write_file(path, content(1, 10000))
+    fd = shared.os.open(path, os.O_RDWR | os.O_TRUNC)
+    model = b""
+    for number in range(5):
+        data = content(number, 3000)
+        shared.os.write(fd, data)
+        model += data
+        assert second_process.read_file(path) == model
+        assert shared.os.pread(fd, MIB, 0) == model
+    shared.os.pwrite(fd, b"start", 0)
+    model = b"start" + model[5:]
+    assert second_process.read_file(path) == shared.os.read_file(path) == model
+    shared.os.ftruncate(fd, 7)
+    assert second_process.read_file(path) == model[:7]
+    shared.os.close(fd)
+
+
+def test_a_first_write_that_is_not_at_the_start(shared, here, second_process):
+    path = here + "/file"
+    shared.os.write_file(path, content(1, 10000))
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    shared.os.pwrite(fd, b"x", 5000)
+    assert second_process.read_file(path) == bytes(5000) + b"x"
+    shared.os.close(fd)
+
+
+# Without a write
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, MIB])
+def test_nothing_written(shared, here, second_process, size):
+    """Empty as soon as the file is closed, for everybody."""
+    path = here + "/file"
+    for _ in range(10):
+        shared.os.write_file(path, content(1, size))
+        shared.os.close(shared.os.open(path, os.O_WRONLY | os.O_TRUNC))
+        assert shared.os.stat(path).st_size == 0
+        assert second_process.stat(path).st_size == 0
+        shared.os.write_file(path, content(1, size))
+        shared.os.close(shared.os.open(path, os.O_WRONLY | os.O_TRUNC))
+        assert second_process.read_file(path) == b""
+        assert shared.os.read_file(path) == b""
+
+
+def test_a_shell_empties_a_file(shared, here, second_process):
+    path = here + "/file"
+    for _ in range(5):
+        shared.os.write_file(path, b"content")
+        done = shared.run(["sh", "-c", ': > "$1"; stat -c %s "$1"; cat "$1"', "sh", path])
+        assert done.stdout == "0\n"
+        assert second_process.stat(path).st_size == 0
+    shared.os.write_file(path, b"content")
+    shared.run(["sh", "-c", ': > "$1"', "sh", path], check=True)
+    assert second_process.stat(path).st_size == 0
+    done = shared.run(["sh", "-c", 'echo one > "$1"; cat "$1"; echo two >> "$1"; cat "$1"', "sh", path])
+    assert done.stdout == "one\none\ntwo\n"
+
+
+def test_it_is_sent_at_fsync(shared, here, second_process):
+    path = here + "/file"
+    for _ in range(10):
+        shared.os.write_file(path, b"content")
+        fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+        shared.os.fsync(fd)
+        assert second_process.read_file(path) == b""
+        inode = shared.os.fstat(fd).st_ino
+        assert not read_rows(shared.database)[inode][6]
+        shared.os.write(fd, b"new")
+        assert second_process.read_file(path) == b"new"
+        shared.os.close(fd)
+
+
+def test_it_is_sent_after_a_while(shared, here, second_process):
+    path = here + "/file"
+    shared.os.write_file(path, b"content")
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    inode = shared.os.fstat(fd).st_ino
+    shared.os.wait_for(lambda _: not read_rows(shared.database)[inode][6], "the truncation is stored")
+    second_process.wait_for(lambda worker: worker.read_file(path) == b"", "the truncation is seen")
+    assert second_process.stat(path).st_size == 0
+    shared.os.write(fd, b"late")
+    assert second_process.read_file(path) == b"late"
+    shared.os.close(fd)
+
+
+def test_writers_that_die_between_open_and_write(shared, here, second_process):
+    path = here + "/file"
+    for _ in range(5):
+        shared.os.write_file(path, b"content")
+        writer = shared.worker()
+        writer.open(path, os.O_WRONLY | os.O_TRUNC)
+        shared.os.kill(writer.getpid(), signal.SIGKILL)
+        second_process.wait_for(lambda worker: worker.read_file(path) == b"", "the truncation is seen")
+        assert shared.os.stat(path).st_size == 0
+        writer.close()
+
+
+def test_unlinked_and_renamed_meanwhile(shared, here, second_process):
+    path = here + "/file"
+    shared.os.write_file(path, b"content")
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    second_process.unlink(path)
+    with refused(errno.ENOENT):
+        shared.os.write(fd, b"x")
+    shared.os.close(fd)
+    assert not shared.os.exists(path)
+    shared.os.write_file(path, b"content")
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    second_process.rename(path, here + "/moved")
+    shared.os.write(fd, b"new")
+    assert second_process.read_file(here + "/moved") == b"new"
+    shared.os.close(fd)
+    assert shared.os.listdir(here) == ["moved"]
+
+
+def test_a_write_that_fails(shared, here, second_process):
+    """The caller hears of it, and the content is the old one or none."""
+    path = here + "/file"
+    shared.os.write_file(path, b"content")
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    with refused(errno.EFBIG):
+        shared.os.pwrite(fd, b"x", MIB)
+    shared.os.close(fd)
+    assert second_process.read_file(path) in (b"content", b"")
+    shared.os.write_file(path, b"again")
+    assert second_process.read_file(path) == b"again"
+
+
+def test_a_file_of_one_page_after_another(shared, here):
+    """Rewrites of growing and shrinking sizes by one process: what it reads is what it wrote."""
+    path = here + "/file"
+    for number, size in enumerate([1, 5000, 3, 4096, 0, 100000, 99999, 1, MIB, 10]):
+        shared.os.write_file(path, content(number, size))
+        assert shared.os.read_file(path) == content(number, size)
+        assert shared.os.stat(path).st_size == size
+
+
+# Readers in a loop
+
+# Each content says who it is and how long it must be. What a writer opened while the reader had the
+# file open may be seen as it happens, so the times of all opens are kept to tell this apart.
+WRITE = """
+import random
+generator = random.Random(seed)
+result = []
+while not os.path.exists(directory + "/stop-writers"):
+    size = generator.choice(sizes)
+    data = (b"%d %d " % (seed, size)) + bytes([97 + generator.randrange(26)]) * size
+    before = time.monotonic()
+    fd = os.open(directory + "/file", os.O_WRONLY | os.O_TRUNC)
+    opened = time.monotonic()
+    time.sleep(generator.choice((0, 0.002, 0.01)))
+    assert os.write(fd, data) == len(data)
+    written = time.monotonic()
+    os.close(fd)
+    result.append((before, opened, written))
+    time.sleep(generator.choice((0, 0.002, 0.01)))
+"""
+
+READ = """
+result = (0, [])
+count = 0
+bad = []
+while not os.path.exists(directory + "/stop-readers"):
+    before = time.monotonic()
+    fd = os.open(directory + "/file", os.O_RDONLY)
+    data = b""
+    while True:
+        part = os.read(fd, 100000)
+        if not part:
+            break
+        data += part
+    os.close(fd)
+    after = time.monotonic()
+    count += 1
+    fields = data.split(b" ", 2)
+    whole = len(fields) == 3 and fields[1].isdigit() and int(fields[1]) == len(fields[2]) and len(set(fields[2])) <= 1
+    if not whole:
+        bad.append((before, after, len(data), data[:20], len(set(fields[-1]))))
+result = (count, bad)
+"""
+
+
+@pytest.mark.parametrize("writers", [1, 3])
+def test_readers_see_the_old_or_the_new_content(shared, here, writers):
+    path = here + "/file"
+    shared.os.write_file(path, b"0 1 x")
+    processes = [shared.worker() for _ in range(writers + 2)]
+    reading = [reader.start("execute", READ, {"directory": here}) for reader in processes[writers:]]
+    writing = [writer.start("execute", WRITE, {"directory": here, "seed": number + 1, "sizes": (1, 1000, 5000, 150000, 900000)})
+               for number, writer in enumerate(processes[:writers])]
+    reading[0].done(3)
+    shared.os.mkdir(here + "/stop-writers")
+    written = [one.result() for one in writing]
+    shared.os.mkdir(here + "/stop-readers")
+    read = [one.result() for one in reading]
+    assert all(written) and all(count for count, _ in read)
+    opens = [entry for entries in written for entry in entries]
+    for _, bad in read:
+        for before, after, *what in bad:
+            # A writer opened the file while the reader had it open, or took so long to write that the
+            # truncation was sent before it.
+            excused = any(opened_before < after and opened_after > before for opened_before, opened_after, _ in opens) or \
+                any(end - start >= WAIT * 0.9 and start < after and end > before - 1 for start, _, end in opens)
+            assert excused, "a reader saw %s" % (what,)
+    # In the end it is one of the contents, whole.
+    last = shared.os.read_file(path).split(b" ", 2)
+    if all(end - start < WAIT * 0.9 for start, _, end in opens):
+        assert len(last[2]) == int(last[1]) and len(set(last[2])) == 1
