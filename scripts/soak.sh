@@ -43,6 +43,13 @@ simulator() {
     build-gcc/tests/sim/sim --first "$(date +%s)000000" --seconds "$1" --jobs "$jobs"
 }
 
+# Four rounds of two targets; what they learn is kept for the next run.
+fuzz() {
+    CC=clang build build-fuzz fuzz -Dfuzz=true -Dtests=false -Db_lundef=false -Db_sanitize=address,undefined ||
+        return 1
+    FUZZ_CORPUS=build-fuzz/fuzz-corpus tests/fuzz/run.sh build-fuzz $(($1 / 4 + 1))
+}
+
 run_all() {
     local share=$((total / ${#names[@]})) i
     for i in "${!names[@]}"; do
@@ -58,5 +65,6 @@ run_all() {
 }
 
 stage simulator simulator
+stage fuzz fuzz
 [ ${#names[@]} -gt 0 ] || usage
 run_all
