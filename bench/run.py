@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from harness import BUILD_DIR, SOURCE_DIR  # noqa: E402
 
 import group  # noqa: E402
+import ipc  # noqa: E402
 import single  # noqa: E402
 import wear  # noqa: E402
 from rows import make_rows, table  # noqa: E402
@@ -23,6 +24,7 @@ from rows import make_rows, table  # noqa: E402
 SECTIONS = (
     (single.bench_mount, single.MOUNT_ROWS),
     (single.bench_start, ("start", "memory")),
+    (ipc.bench_socket, ("socket-version", "socket-config", "socket-properties")),
     (group.bench_writers, ("cluster-rewrite", "cluster-writers")),
     (group.bench_join, ("join", "join-writer", "join-reader")),
     (group.bench_leave, ("leave-writer", "leave-reader")),
