@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BUFFER_SIZE (1024u * 1024)
 #define LINE_SIZE (2 * BUFFER_SIZE + 256)
@@ -56,7 +57,13 @@ static ssize_t exchange(size_t size)
 {
     struct iovec part = {.iov_base = message, .iov_len = size};
 
-    return qb_ipcc_sendv_recv(connection, &part, 1, reply, sizeof(reply), -1);
+    ssize_t received;
+
+    /* A large request has to wait until the one before it is out of the shared memory. */
+    while ((received = qb_ipcc_sendv_recv(connection, &part, 1, reply, sizeof(reply), -1)) ==
+           -EAGAIN)
+        usleep(1000);
+    return received;
 }
 
 #define HONEST INT64_MAX /* the header claims what is sent */
