@@ -81,7 +81,8 @@ struct socket_service {
     GPtrArray *blocked;           /* struct connection, borrowed */
     GPtrArray *subscribers;       /* struct connection, borrowed */
     bool feed_retry;              /* a timer for subscribers runs */
-    uint64_t retry_ns;            /* until the blocked ones are tried again */
+    bool retry;                   /* a timer for the blocked ones runs */
+    uint64_t retry_ns;            /* until they are tried again */
     uint8_t *request;             /* BUFFER_SIZE_MAX bytes: a private copy of the request */
     struct rate_limit refusals;
 };
@@ -126,6 +127,7 @@ static void retry_blocked(void *data)
 {
     struct socket_service *service = data;
 
+    service->retry = false;
     for (guint i = service->blocked->len; i-- > 0;) {
         struct connection *connection = service->blocked->pdata[i];
         if (send_reply(connection) == -EAGAIN)
@@ -144,8 +146,9 @@ static void retry_later(struct socket_service *service)
 {
     qb_loop_timer_handle timer;
 
-    if (qb_loop_timer_add(service->loop, QB_LOOP_HIGH, service->retry_ns, service, retry_blocked,
-                          &timer) != 0)
+    service->retry = qb_loop_timer_add(service->loop, QB_LOOP_HIGH, service->retry_ns, service,
+                                       retry_blocked, &timer) == 0;
+    if (!service->retry)
         log_error("socket: no timer");
     service->retry_ns = MIN(service->retry_ns * 2, RETRY_LAST_NS);
 }
@@ -157,7 +160,7 @@ static void block_connection(struct connection *connection)
     connection->blocked = true;
     pause_connection(connection, true);
     g_ptr_array_add(service->blocked, connection);
-    if (service->blocked->len == 1) {
+    if (!service->retry) {
         service->retry_ns = RETRY_FIRST_NS;
         retry_later(service);
     }
