@@ -158,7 +158,8 @@ void daemon_request_stop(void)
 
 void daemon_leave(const struct last_resort *resort)
 {
-    if (resort->mountpoint)
+    /* By force first: it breaks the connection, or whoever waits for us could keep us. */
+    if (resort->mountpoint && umount2(resort->mountpoint, MNT_FORCE) < 0)
         umount2(resort->mountpoint, MNT_DETACH);
     if (resort->pid_file)
         unlink(resort->pid_file);

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "daemon.h"
+#include "guard.h"
 #include "database.h"
 #include "groups.h"
 #include "mount/mount.h"
@@ -42,6 +43,7 @@ struct parts {
     gid_t group;
     int lock_fd;
     bool pid_file_written;
+    pid_t guard; /* 0: not started */
 
     struct clock_source clock;
     struct replica_clock replica_clock;
@@ -319,6 +321,7 @@ static int start_mount(struct parts *parts)
         log_error("cannot mount at %s: %s", options.mountpoint, problem);
         return -EIO;
     }
+    guard_mounted(parts->guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
         log_error("cannot start the threads of the mount: %s", strerror(-error));
@@ -375,6 +378,10 @@ static int start(struct parts *parts)
     error = take_place(parts);
     if (error < 0)
         return error;
+    parts->guard = guard_start(parts->options.mountpoint);
+    if (parts->guard < 0)
+        log_warning("no guard (%s): if this daemon is killed, processes may hang",
+                    strerror((int)-parts->guard));
     error = start_inside(parts);
     if (error < 0)
         return error;
@@ -439,6 +446,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
 
 static void leave_place(struct parts *parts)
 {
+    guard_stop(parts->guard);
     if (parts->pid_file_written)
         unlink(parts->options.pid_file);
     if (parts->lock_fd >= 0)

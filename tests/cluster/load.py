@@ -37,18 +37,21 @@ result = (acknowledged, failed)
 class Load:
     """One process on each of `nodes` that makes files in the directory `folder`."""
 
-    def __init__(self, nodes, folder, pause=0.01):
+    def __init__(self, nodes, folder, pause=0.01, name=""):
         self.folder = folder
+        self.workers = []
         self.calls = {}
         self.stop_files = {}
         self.progress = {}
         for node in nodes:
-            stop = os.path.join(node.directory, "stop-" + folder)
-            progress = os.path.join(node.directory, "progress-" + folder)
-            names = {"prefix": node.path(os.path.join(folder, node.name)), "stop": stop, "pause": pause, "progress": progress}
+            stop = os.path.join(node.directory, "stop-" + folder + name)
+            progress = os.path.join(node.directory, "progress-" + folder + name)
+            names = {"prefix": node.path(os.path.join(folder, node.name + name)), "stop": stop, "pause": pause, "progress": progress}
             self.stop_files[node] = stop
             self.progress[node] = progress
-            self.calls[node] = node.daemon.worker().start("execute", MAKE_FILES, names)
+            worker = node.daemon.worker()
+            self.workers.append((node, worker, worker.getpid()))
+            self.calls[node] = worker.start("execute", MAKE_FILES, names)
 
     def count(self, node):
         """The number of the last file that was acknowledged there."""
@@ -68,6 +71,13 @@ class Load:
         for stop in self.stop_files.values():
             open(stop, "w").close()
         return {node: call.result()[0] for node, call in self.calls.items()}
+
+    def abandon(self):
+        """Ends all processes, whatever they had acknowledged; fails if one cannot be killed."""
+        for node, worker, pid in self.workers:
+            node.namespace.kill(pid)
+        for node, worker, pid in self.workers:
+            wait_for(lambda: worker.process.poll() is not None, "a process that makes files can be killed")
 
     def check(self, node, acknowledged, lost=0):
         """Everything acknowledged is on `node`; but for `lost` of them at most."""

@@ -120,12 +120,13 @@ def test_corosync_hangs(cluster, folder):
     node.write(folder + "/file", b"content")
     node.signal_corosync(signal.SIGSTOP)
     worker = node.daemon.worker()
+    pid = worker.getpid()
     pending = worker.start("mkdir", node.path(folder + "/directory"))
     assert node.read(folder + "/file") == b"content"
     assert node.os.listdir(node.path(folder)) == ["file"]
     node.members()
     assert not pending.done()
-    worker.process.kill()
+    node.namespace.kill(pid)
     wait_for(lambda: worker.process.poll() is not None, "the caller can be killed")
     assert node.read(folder + "/file") == b"content"
     wait_for(lambda: cluster[1].online() == ["node1", "node2"], "the others notice")
@@ -200,3 +201,20 @@ def test_start_while_corosync_hangs(cluster, folder):
     assert time.monotonic() - begin < 8
     node.daemon.start()
     node.signal_corosync(signal.SIGCONT)
+
+
+def test_daemon_is_killed_while_all_change_one_directory(cluster, folder):
+    """kill -9 while the kernel is being told of the others' changes in the very directory in which
+    processes here wait for answers of the daemon: they are answered, and it starts again."""
+    victim = cluster[2]
+    loads = [Load([cluster[1], cluster[3]], folder, pause=0)]
+    for attempt in range(3):
+        own = [Load([victim], folder, pause=0, name="-%d-%d" % (attempt, i)) for i in range(3)]
+        for load in own:
+            load.wait_progress(victim, 30)
+        victim.daemon.kill()
+        for load in own:
+            load.abandon()
+        victim.daemon.start()
+        wait_for(lambda: victim.is_quorate(), "the killed node is back")
+    check_all(cluster, loads[0], loads[0].end())
