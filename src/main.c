@@ -267,6 +267,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .listener = &parts->listener,
     };
 
+    status_start_feed(parts->status, tree->root.version);
     parts->replica = replica_new(&options, parts->store, tree);
     status_rebuilt(parts->status, NULL);
 }

@@ -71,6 +71,16 @@ const uint8_t *entry_digest(struct entry *entry)
     return entry->digest;
 }
 
+void tree_forget_digests(struct tree *tree)
+{
+    GHashTableIter iter;
+    gpointer entry;
+
+    g_hash_table_iter_init(&iter, tree->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &entry))
+        ((struct entry *)entry)->has_digest = false;
+}
+
 void root_digest(const struct root *root, uint8_t digest[DIGEST_SIZE])
 {
     EVP_MD_CTX *hash = hash_begin();

@@ -8,6 +8,9 @@
 /* The entry digest, computed when first asked for and kept in the entry. Writer only. */
 const uint8_t *entry_digest(struct entry *entry);
 
+/* Entry digests are computed anew from what is in memory now. Writer only. */
+void tree_forget_digests(struct tree *tree);
+
 void root_digest(const struct root *root, uint8_t digest[DIGEST_SIZE]);
 
 /* The entry digest's fields with the inode before them. Any thread. */

@@ -95,6 +95,21 @@ static void store_one_by_one(struct replica *replica)
     answer_outcomes(replica, 0);
 }
 
+static int parse_outcome(const struct outcome *outcome, struct change *change);
+
+/* Local mode: a change, or a batch that begins with it, was not stored. */
+static void note_undone(struct replica *replica, int error)
+{
+    struct change change = {0};
+    g_autofree char *detail =
+        g_strdup_printf("the database did not take it (%s)", g_strerror(-error));
+
+    if (replica->outcomes->len > 0)
+        parse_outcome(&g_array_index(replica->outcomes, struct outcome, 0), &change);
+    refusals_note(&replica->refusals, REFUSAL_DATABASE, change.path, detail,
+                  now_milliseconds(replica));
+}
+
 void replica_set_broken(struct replica *replica)
 {
     atomic_store(&replica->writable, false);
@@ -115,7 +130,7 @@ bool replica_flush(struct replica *replica)
     }
     drop_draft(replica);
     if (replica->options.local) {
-        log_error("the database did not take a change (%s): it was undone", g_strerror(-error));
+        note_undone(replica, error);
         if (replica->outcomes->len > 1)
             store_one_by_one(replica);
         else
@@ -229,8 +244,12 @@ static void execute_leave(struct replica *replica, bool stay_out)
     replica_flush(replica);
     replica_stop_updates(replica);
     atomic_store(&replica->joined, false);
+    atomic_store(&replica->outdated, machine_mode(replica->machine) == MODE_VERSION_ERROR);
     replica_drop_held(replica);
     replica_fail_callers(replica, -EBUSY);
+    /* It may be that the memory is not what it was when the digests were made (a verification
+     * failed): then the next index has to tell, or the others would take this node for synced. */
+    tree_forget_digests(replica->state->tree);
     replica->transport->leave(replica->transport, stay_out);
 }
 

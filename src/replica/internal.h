@@ -97,6 +97,7 @@ struct replica {
     atomic_bool quorate;
     atomic_bool joined;
     atomic_bool broken;
+    atomic_bool outdated; /* stays out: a member's protocol is newer */
     atomic_bool writable; /* while broken: the database takes writes again */
     atomic_int mode;
     atomic_size_t queued;

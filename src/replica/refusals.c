@@ -17,6 +17,8 @@ static const struct {
                         "see 'corosync-quorumtool -s' for the nodes that are missing"},
     [REFUSAL_NOT_JOINED] = {"this node has not joined the cluster's group yet",
                             "see 'systemctl status corosync'; it is tried again by itself"},
+    [REFUSAL_PROTOCOL] = {"a member speaks a newer version of the protocol",
+                          "update the packages of this node and start pmxcfs again"},
     [REFUSAL_DATABASE] =
         {"the database does not take writes",
          "look for a full or failing disk; when it is well again this node comes back by itself"},

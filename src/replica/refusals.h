@@ -10,6 +10,7 @@
 enum refusal {
     REFUSAL_QUORUM,     /* no quorum */
     REFUSAL_NOT_JOINED, /* not in the group (yet) */
+    REFUSAL_PROTOCOL,   /* a member's protocol is newer */
     REFUSAL_DATABASE,   /* database error */
     REFUSAL_LIMIT,      /* a limit of sizes or numbers is reached */
     REFUSAL_FORM,       /* a path that other nodes trip over */

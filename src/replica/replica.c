@@ -410,7 +410,9 @@ int replica_refusal(struct replica *replica, const char *path)
         return -EIO;
     }
     if (!atomic_load(&replica->joined)) {
-        refusals_note(&replica->refusals, REFUSAL_NOT_JOINED, path, NULL, now);
+        refusals_note(&replica->refusals,
+                      atomic_load(&replica->outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED, path,
+                      NULL, now);
         return -EBUSY;
     }
     return 0;

@@ -15,6 +15,7 @@
 /* Bytes of entries under way at a time: enough to keep corosync busy, little enough that a change
  * of this node, which queues behind them, waits a few milliseconds. */
 #define UPDATE_WINDOW (256u * 1024)
+#define NAMES_LOGGED_MAX 20u
 
 static uint32_t now_seconds(struct replica *replica)
 {
@@ -209,6 +210,35 @@ static void add_effects(struct draft *draft)
             after ? draft_path(draft, after) : tree_path(draft->base->tree, before->inode);
         g_ptr_array_add(draft->effects, effect);
     }
+    if (draft->effects->len > 0)
+        return;
+    /* Only the root differed (something was made and deleted again): its version is to be known. */
+    struct effect *effect = g_new0(struct effect, 1);
+    effect->version = draft->root.version;
+    effect->writer = draft->root.writer;
+    effect->time = draft->root.mtime;
+    g_ptr_array_add(draft->effects, effect);
+}
+
+/* Tells by name what differed, so that whoever looks for the cause need not guess. */
+static void log_differences(const struct draft *draft)
+{
+    guint logged = 0;
+
+    for (guint i = 0; i < draft->effects->len; i++) {
+        const struct effect *effect = draft->effects->pdata[i];
+        if (!effect->path)
+            continue;
+        if (++logged <= NAMES_LOGGED_MAX)
+            log_info("differed from the others: '%s' (%s)", effect->path,
+                     !effect->before  ? "was missing here"
+                     : !effect->after ? "is deleted"
+                                      : "is replaced");
+    }
+    if (logged > NAMES_LOGGED_MAX)
+        log_info("differed from the others: %u more", logged - NAMES_LOGGED_MAX);
+    log_info("synchronised: %u entries changed, version is now %" G_GUINT64_FORMAT, logged,
+             draft->root.version);
 }
 
 static void drop(struct draft *draft)
@@ -263,8 +293,7 @@ int replica_commit(struct replica *replica, const struct action *action)
         drop(draft);
         return error;
     }
-    log_info("synchronised: %u entries changed, version is now %" G_GUINT64_FORMAT,
-             draft->effects->len, draft->root.version);
+    log_differences(draft);
     replica_publish(replica, true);
     /* What waited to be safe with all may be among what was taken away. */
     replica_fail_rounds(replica, -EBUSY);

@@ -10,8 +10,10 @@
 
 /* Beyond this a gap in the versions is not waited for any longer. */
 #define EARLY_MAX 4096u
-/* Paths that a resync record tells by name: its event has to fit a reply of the socket. */
+/* Paths that a resync record tells by name, and their bytes: its event has to fit a reply of the
+ * socket, where a byte can take six. */
 #define RESYNC_PATHS_MAX 2000u
+#define RESYNC_BYTES_MAX (160u * 1024)
 
 static void record_free(struct feed_record *record)
 {
@@ -36,6 +38,11 @@ struct feed *feed_new(void)
     feed->next = 1;
     feed->early = g_ptr_array_new_with_free_func(record_destroy);
     return feed;
+}
+
+void feed_start(struct feed *feed, uint64_t version)
+{
+    feed->version = version;
 }
 
 void feed_free(struct feed *feed)
@@ -87,7 +94,7 @@ static void append(struct feed *feed, struct feed_record *record)
     record_free(*place);
     *place = record;
     feed->next++;
-    feed->version = record->version;
+    feed->version = MAX(feed->version, record->version);
 }
 
 static gint compare_versions(gconstpointer a, gconstpointer b)
@@ -98,15 +105,16 @@ static gint compare_versions(gconstpointer a, gconstpointer b)
     return (first->version > second->version) - (first->version < second->version);
 }
 
-/* Moves early records to their places; `all`: whatever is missing before them. */
-static void take_early(struct feed *feed, bool all)
+/* Moves early records to their places: those up to `known`, whatever is missing before them, and
+ * what follows them without a gap. */
+static void take_early(struct feed *feed, uint64_t known)
 {
     guint taken = 0;
 
     g_ptr_array_sort(feed->early, compare_versions);
     while (taken < feed->early->len) {
         struct feed_record *record = feed->early->pdata[taken];
-        if (!all && record->version > feed->version + 1)
+        if (record->version > known && record->version > feed->version + 1)
             break;
         feed->early->pdata[taken++] = NULL;
         append(feed, record);
@@ -125,13 +133,26 @@ static void add_change(struct feed *feed, const struct effect *effect)
         g_ptr_array_add(feed->early, record);
 }
 
+static void keep_path(struct feed_record *record, const char *path, size_t *bytes)
+{
+    size_t size = strlen(path);
+
+    if (record->paths->len < RESYNC_PATHS_MAX && *bytes + size <= RESYNC_BYTES_MAX) {
+        g_ptr_array_add(record->paths, g_strdup(path));
+        *bytes += size;
+    } else if (path_is_private(path)) {
+        record->more_private++;
+    } else {
+        record->more++;
+    }
+}
+
 static void add_resync(struct feed *feed, const GPtrArray *effects)
 {
     struct feed_record *record = g_new0(struct feed_record, 1);
+    size_t bytes = 0;
 
-    take_early(feed, true);
     record->operation = "resync";
-    record->from = feed->version;
     record->version = feed->version;
     record->paths = g_ptr_array_new_with_free_func(g_free);
     for (guint i = 0; i < effects->len; i++) {
@@ -140,9 +161,13 @@ static void add_resync(struct feed *feed, const GPtrArray *effects)
         record->time = effect->time;
         record->node = effect->writer;
         if (effect->path)
-            g_ptr_array_add(record->paths, g_strdup(effect->path));
+            keep_path(record, effect->path, &bytes);
     }
+    /* A change that was made here since then may be known already: it comes after this. */
+    take_early(feed, record->version);
+    record->from = feed->version;
     append(feed, record);
+    take_early(feed, 0);
 }
 
 void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt)
@@ -154,7 +179,7 @@ void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt)
     for (guint i = 0; i < effects->len; i++)
         add_change(feed, effects->pdata[i]);
     if (feed->early->len > 0)
-        take_early(feed, feed->early->len > EARLY_MAX);
+        take_early(feed, feed->early->len > EARLY_MAX ? UINT64_MAX : 0);
 }
 
 static uint64_t oldest(const struct feed *feed)
@@ -197,23 +222,19 @@ static bool may_see(const char *path, bool all)
     return all || !path || !path_is_private(path);
 }
 
-static void add_paths(json_t *object, const GPtrArray *paths, bool all)
+static void add_paths(json_t *object, const struct feed_record *record, bool all)
 {
     json_t *array = json_array();
-    uint32_t left_out = 0;
+    uint32_t more = record->more + (all ? record->more_private : 0);
 
-    for (guint i = 0; i < paths->len; i++) {
-        const char *path = paths->pdata[i];
-        if (!may_see(path, all))
-            continue;
-        if (json_array_size(array) < RESYNC_PATHS_MAX)
+    for (guint i = 0; i < record->paths->len; i++) {
+        const char *path = record->paths->pdata[i];
+        if (may_see(path, all))
             json_array_append_new(array, json_text_string(path, strlen(path)));
-        else
-            left_out++;
     }
     json_object_set_new(object, "paths", array);
-    if (left_out > 0)
-        json_object_set_new(object, "more", json_integer(left_out));
+    if (more > 0)
+        json_object_set_new(object, "more", json_integer(more));
 }
 
 char *feed_record_text(const struct feed_record *record, const char *node_name, bool all)
@@ -235,7 +256,7 @@ char *feed_record_text(const struct feed_record *record, const char *node_name, 
                             json_text_string(record->target, strlen(record->target)));
     if (record->paths) {
         json_object_set_new(object, "from", json_integer((json_int_t)record->from));
-        add_paths(object, record->paths, all);
+        add_paths(object, record, all);
     } else {
         json_object_set_new(object, "size", json_integer(record->size));
     }

@@ -23,6 +23,8 @@ struct feed_record {
     char *target;          /* rename, else NULL */
     uint32_t size;         /* bytes of the file as it is now */
     GPtrArray *paths;      /* resync: those that changed (char *), else NULL */
+    uint32_t more;         /* resync: how many more did, beyond what an event can tell */
+    uint32_t more_private; /* and how many private ones */
 };
 
 struct feed {
@@ -34,6 +36,9 @@ struct feed {
 
 struct feed *feed_new(void);
 void feed_free(struct feed *feed);
+
+/* Before anything is added: the version of the tree now. What led to it is not remembered. */
+void feed_start(struct feed *feed, uint64_t version);
 
 /* Adds what `effects` (struct effect) tell; `rebuilt`: they are one synchronisation. Changes may
  * come before their predecessors (those wait for the kernel's caches): they are kept until these

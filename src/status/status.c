@@ -164,6 +164,13 @@ void status_set_feed_listener(struct status *status, struct feed_listener *liste
     pthread_mutex_unlock(&status->lock);
 }
 
+void status_start_feed(struct status *status, uint64_t version)
+{
+    pthread_mutex_lock(&status->lock);
+    feed_start(status->feed, version);
+    pthread_mutex_unlock(&status->lock);
+}
+
 uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed)
 {
     pthread_mutex_lock(&status->lock);

@@ -48,6 +48,9 @@ struct feed_listener {
 };
 void status_set_feed_listener(struct status *status, struct feed_listener *listener);
 
+/* The version that the tree was loaded with; before the first publication. */
+void status_start_feed(struct status *status, uint64_t version);
+
 /* Where a subscriber who knows `version` (UINT64_MAX: what comes from now on) starts to read;
  * *missed: changes that are forgotten. */
 uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed);

@@ -56,6 +56,15 @@ static bool is_same(struct entry *before, struct entry *after)
     return after && memcmp(entry_digest(before), entry_digest(after), DIGEST_SIZE) == 0;
 }
 
+/* True if the leader has another content where both should have the same: under one version, or
+ * with nothing newer of its own. No history leads to that; somebody's copy was altered. */
+static bool contradicts(const struct draft *draft, const struct entry *before,
+                        const struct entry *after)
+{
+    return draft->root.version <= draft->base->tree->root.version ||
+           (after && after->version <= before->version);
+}
+
 /* The entries to keep, borrowed, in ascending inode order. What was changed last by this node
  * itself, or in local mode, may be unknown to all others even if nothing else shows it. */
 static GPtrArray *find_taken(const struct draft *draft, uint32_t own)
@@ -70,9 +79,10 @@ static GPtrArray *find_taken(const struct draft *draft, uint32_t own)
         gpointer after;
         if (!g_hash_table_lookup_extended(draft->entries, (gpointer)(uintptr_t)before->inode, NULL,
                                           &after) ||
-            before->version <= common || is_same(before, after))
+            is_same(before, after))
             continue;
-        if (diverged || before->writer == own || before->writer == 0)
+        bool unknown = diverged || before->writer == own || before->writer == 0;
+        if (contradicts(draft, before, after) || (before->version > common && unknown))
             g_ptr_array_add(taken, before);
     }
     return taken;

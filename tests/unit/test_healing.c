@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Tests of nodes whose copy differs, in memory or on disk: they get in sync by joining again, say
+ * what differed, and keep what was taken away. And of the words for what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cluster/wire.h"
+#include "core/limits.h"
+#include "replica/internal.h"
+#include "replicas.h"
+
+/* --- What is logged (to stderr here) --- */
+
+static int kept_stderr = -1;
+static int captured = -1;
+
+static void log_begin(void)
+{
+    kept_stderr = dup(STDERR_FILENO);
+    captured = memfd_create("log", 0);
+    assert_true(kept_stderr >= 0 && captured >= 0);
+    dup2(captured, STDERR_FILENO);
+}
+
+/* What was logged since log_begin(); g_free() it. */
+static char *log_end(void)
+{
+    dup2(kept_stderr, STDERR_FILENO);
+    close(kept_stderr);
+    off_t size = lseek(captured, 0, SEEK_END);
+    char *text = g_malloc0((gsize)size + 1);
+    assert_int_equal(pread(captured, text, (size_t)size, 0), size);
+    close(captured);
+    return text;
+}
+
+static unsigned count_in(const char *text, const char *wanted)
+{
+    unsigned count = 0;
+
+    for (const char *at = text; (at = strstr(at, wanted)); at++)
+        count++;
+    return count;
+}
+
+static void assert_says(const char *text, const char *wanted, unsigned times)
+{
+    if (count_in(text, wanted) != times)
+        fail_msg("not %u times '%s' in:\n%s", times, wanted, text);
+}
+
+/* --- A group --- */
+
+static void start(struct group *group, unsigned nodes)
+{
+    group_start(group, nodes);
+    for (unsigned i = 0; i < nodes; i++)
+        group_join(group, i);
+    group_settle(group);
+}
+
+static struct change create(const char *path)
+{
+    return (struct change){.operation = CHANGE_CREATE, .path = path};
+}
+
+static void put(struct group *group, const char *path, const char *text)
+{
+    assert_int_equal(group_do(group, 0, create(path)), 0);
+    assert_int_equal(group_do(group, 0,
+                              (struct change){.operation = CHANGE_WRITE,
+                                              .path = path,
+                                              .truncate = true,
+                                              .data = (const uint8_t *)text,
+                                              .size = (uint32_t)strlen(text)}),
+                     0);
+}
+
+static void assert_content(struct node *node, const char *path, const char *expected)
+{
+    g_autofree char *text = node_read(node, path);
+
+    assert_non_null(text);
+    assert_string_equal(text, expected);
+}
+
+/* The only safety copy of a node: a database that loads, for its owner alone. store_close() it. */
+static struct tree *load_copy(const struct node *node)
+{
+    GDir *directory = g_dir_open(node->directory, 0, NULL);
+    struct store_options options = {0};
+    struct store *store;
+    struct tree *tree;
+    struct stat status;
+    g_autofree char *message = NULL;
+    g_autofree char *path = NULL;
+    const char *name;
+
+    while ((name = g_dir_read_name(directory))) {
+        if (!g_str_has_prefix(name, "config.db.kept-"))
+            continue;
+        assert_null(path);
+        path = g_build_filename(node->directory, name, NULL);
+    }
+    g_dir_close(directory);
+    assert_non_null(path);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
+    if (store_open(path, &options, &store, &tree, &message))
+        fail_msg("%s", message);
+    store_close(store);
+    return tree;
+}
+
+static void assert_copy_has(const struct node *node, const char *path, const char *text)
+{
+    struct tree *tree = load_copy(node);
+    int error;
+    const struct entry *entry = tree_lookup(tree, path, &error);
+
+    assert_non_null(entry);
+    assert_int_equal(entry->size, strlen(text));
+    assert_memory_equal(entry->content->data, text, strlen(text));
+    tree_free(tree);
+}
+
+static struct entry *find(struct node *node, const char *path)
+{
+    int error;
+
+    return (struct entry *)tree_lookup(node->replica->state->tree, path, &error);
+}
+
+/* A bit of a file flips in one node's memory, long after its digest was made: the verification
+ * finds it, and the node comes back with the others' content. */
+static void test_failed_verification(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[2];
+
+    (void)unused;
+    start(&group, 3);
+    put(&group, "altered", "right");
+    put(&group, "untouched", "newer");
+    find(node, "altered")->content->data[0] = 'R';
+    log_begin();
+    replica_post_verify(group.nodes[0].replica);
+    replica_run(group.nodes[0].replica);
+    group_settle(&group);
+    assert_int_equal(node->left, 1);
+    assert_int_equal(group.nodes[0].left + group.nodes[1].left, 0);
+    group_join(&group, 2);
+    group_settle(&group);
+    g_autofree char *log = log_end();
+    assert_content(node, "altered", "right");
+    group_assert_same(&group);
+    assert_says(log, "data verification failed", 1);
+    assert_says(log, "differed from the others: 'altered' (is replaced)", 1);
+    assert_says(log, "untouched", 0);
+    assert_copy_has(node, "altered", "Right");
+    log_begin();
+    replica_post_verify(group.nodes[0].replica);
+    replica_run(group.nodes[0].replica);
+    group_settle(&group);
+    g_autofree char *after = log_end();
+    assert_says(after, "data verification successful", 3);
+    assert_int_equal(node->left, 1);
+    group_stop(&group);
+}
+
+/* An old entry differs at equal versions (a database that somebody has edited): it is kept,
+ * although everything newer is the same on all nodes. */
+static void test_old_entry_differs(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[1];
+
+    (void)unused;
+    start(&group, 2);
+    put(&group, "old", "right");
+    for (int i = 0; i < 5; i++) {
+        g_autofree char *path = g_strdup_printf("new%d", i);
+        put(&group, path, "same");
+    }
+    group_leave(&group, 1);
+    struct entry *old = find(node, "old");
+    memcpy(old->content->data, "WRONG", 5);
+    old->has_digest = false;
+    put(&group, "meanwhile", "text");
+    log_begin();
+    group_join(&group, 1);
+    group_settle(&group);
+    g_autofree char *log = log_end();
+    group_assert_same(&group);
+    assert_content(node, "old", "right");
+    assert_says(log, "differed from the others: 'old' (is replaced)", 1);
+    assert_says(log, "differed from the others: 'meanwhile' (was missing here)", 1);
+    assert_says(log, "taken away: old", 1);
+    assert_copy_has(node, "old", "WRONG");
+    group_stop(&group);
+}
+
+/* A node that was merely away has nothing to keep. */
+static void test_merely_away(void **unused)
+{
+    struct group group;
+
+    (void)unused;
+    start(&group, 2);
+    put(&group, "a", "1");
+    put(&group, "b", "1");
+    group_leave(&group, 1);
+    assert_int_equal(group_do(&group, 0, (struct change){.operation = CHANGE_DELETE, .path = "a"}),
+                     0);
+    put(&group, "c", "1");
+    log_begin();
+    group_join(&group, 1);
+    group_settle(&group);
+    g_autofree char *log = log_end();
+    group_assert_same(&group);
+    assert_says(log, "differed from the others: 'a' (is deleted)", 1);
+    assert_says(log, "taken away", 0);
+    group_stop(&group);
+}
+
+/* Made and deleted while a node was away: only the version differs, and listeners learn it. */
+static void test_root_differs(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[1];
+
+    (void)unused;
+    start(&group, 2);
+    group_leave(&group, 1);
+    assert_int_equal(group_do(&group, 0, create("a")), 0);
+    assert_int_equal(group_do(&group, 0, (struct change){.operation = CHANGE_DELETE, .path = "a"}),
+                     0);
+    node->keep_story = true;
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    assert_non_null(strstr(node->story->str, "published 1;"));
+    group_stop(&group);
+}
+
+/* --- Words --- */
+
+/* A member with a newer protocol: this node stays out, and says at each refusal what to do. */
+static void test_newer_protocol(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[1];
+    const struct epoch epoch = {1, 1, 1, 1};
+
+    (void)unused;
+    start(&group, 2);
+    put(&group, "f", "text");
+    log_begin();
+    group_inject(
+        &group, group.nodes[0].self,
+        wire_build_sync(MESSAGE_SYNC_START, CONFIGURATION_PROTOCOL + 1, &epoch, 5, NULL, 0));
+    group_settle(&group);
+    for (int i = 0; i < 10; i++) {
+        struct asker asker = {0};
+        node_ask(node, &asker, create("x"));
+        assert_int_equal(asker.result, -EBUSY);
+    }
+    g_autofree char *log = log_end();
+    assert_true(node->stays_out);
+    assert_content(node, "f", "text");
+    assert_says(log, "newer version of the protocol", 3); /* by both nodes, and one refusal */
+    assert_says(log, "refused to change 'x'", 1);
+    assert_says(log, "update", 3);
+    group_stop(&group);
+}
+
+/* Each cause once in ten seconds, with the number of those that were not told. */
+static void test_rate(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[0];
+
+    (void)unused;
+    start(&group, 1);
+    replica_post_quorum(node->replica, false);
+    replica_run(node->replica);
+    log_begin();
+    for (int i = 0; i < 100; i++) {
+        struct asker asker = {0};
+        node_ask(node, &asker, create("d/file"));
+        assert_int_equal(asker.result, -EACCES);
+    }
+    node->milliseconds += 10000;
+    struct asker asker = {0};
+    node_ask(node, &asker, create("d/other"));
+    g_autofree char *log = log_end();
+    assert_says(log, "refused to change 'd/file': there is no quorum", 1);
+    assert_says(log, "refused to change 'd/other': there is no quorum", 1);
+    assert_says(log, "(and 99 times before, not logged)", 1);
+    assert_says(log, "corosync-quorumtool", 2);
+    group_stop(&group);
+}
+
+static void test_not_joined(void **unused)
+{
+    struct group group;
+    struct asker asker = {0};
+
+    (void)unused;
+    group_start(&group, 1);
+    replica_post_quorum(group.nodes[0].replica, true);
+    replica_run(group.nodes[0].replica);
+    log_begin();
+    node_ask(&group.nodes[0], &asker, create("file"));
+    g_autofree char *log = log_end();
+    assert_int_equal(asker.result, -EBUSY);
+    assert_says(log, "refused to change 'file': this node has not joined", 1);
+    group_stop(&group);
+}
+
+/* Without a cluster a full disk is told at each cause with the path, too. */
+static void test_full_disk(void **unused)
+{
+    struct node node = {0};
+
+    (void)unused;
+    node_start_local(&node);
+    assert_int_equal(node_create(&node, "f"), 0);
+    log_begin();
+    disk_full(&node, 0);
+    for (int i = 0; i < 50; i++) {
+        int error = node_create(&node, "d");
+        if (error != -EIO && error != -ENOSPC) {
+            disk_free();
+            fail_msg("%d", error);
+        }
+    }
+    disk_free();
+    g_autofree char *log = log_end();
+    assert_says(log, "refused to change 'd': the database did not take it", 1);
+    assert_says(log, "full or failing disk", 1);
+    assert_int_equal(node_create(&node, "d"), 0);
+    node_free(&node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_failed_verification), cmocka_unit_test(test_old_entry_differs),
+        cmocka_unit_test(test_merely_away),         cmocka_unit_test(test_root_differs),
+        cmocka_unit_test(test_newer_protocol),      cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_not_joined),          cmocka_unit_test(test_full_disk),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
