@@ -8,6 +8,9 @@ cd "$(dirname "$0")/.."
 place=${PMXCFS_QUICKSTART_DIR:-/var/tmp/pmxcfs-quickstart}
 pve=$place/pve
 pid_file=$place/run.pid
+# A name of its own for each place, since no two daemons can share one.
+socket=pmxcfs-quickstart
+[ -z "${PMXCFS_QUICKSTART_DIR:-}" ] || socket=$socket-$(printf %s "$place" | cksum | cut -d ' ' -f 1)
 
 [ "$(id -u)" = 0 ] || {
     echo "error: mounting needs root; please run this as root" >&2
@@ -36,7 +39,7 @@ ninja -C build pmxcfs
 stop
 mkdir -p "$place"
 build/pmxcfs --local --mountpoint "$pve" --state-dir "$place/state" --run-dir "$place/run" --rrd-dir "$place/rrd" \
-    --socket-name pmxcfs-quickstart --nodename alpha --address 192.0.2.10
+    --socket-name "$socket" --nodename alpha --address 192.0.2.10
 
 # Two nodes, their guests, shared configuration, and a lock that somebody holds. The guests may have
 # been moved since the last time, and an id can be used only once.
