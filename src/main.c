@@ -14,9 +14,9 @@
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "daemon.h"
-#include "guard.h"
 #include "database.h"
 #include "groups.h"
+#include "guard.h"
 #include "mount/mount.h"
 #include "node.h"
 #include "options.h"
@@ -342,7 +342,10 @@ static int start_socket(struct parts *parts)
 
     int error = socket_start(&options, &parts->socket);
     if (error < 0) {
-        log_error("cannot open the local socket '%s': %s", options.name, strerror(-error));
+        log_error("cannot open the local socket '%s': %s%s", options.name, strerror(-error),
+                  error == -EADDRINUSE
+                      ? "; another daemon has that name: stop it, or choose one with --socket-name"
+                      : "");
         return error;
     }
     place_remove_restart_flag(parts->options.run_dir);
