@@ -7,6 +7,7 @@
  *   raw HEX              sends these bytes as they are, prints the reply
  *   send ID HEX          sends a request, prints "sent" or "failed ERRNO"
  *   receive MS           prints the next reply that comes within that time, or "failed ERRNO"
+ *   event MS             prints the next event in the same way
  *   repeat COUNT ID HEX  asks that often, prints the last reply and the microseconds of the slowest
  * A reply is printed as "reply ID SIZE ERROR HEX". */
 #include <errno.h>
@@ -133,6 +134,8 @@ static void obey(char *text)
         send_only(id, hex);
     else if (sscanf(text, "receive %d", &number) == 1)
         print_reply(qb_ipcc_recv(connection, reply, sizeof(reply), number));
+    else if (sscanf(text, "event %d", &number) == 1)
+        print_reply(qb_ipcc_event_recv(connection, reply, sizeof(reply), number));
     else if (sscanf(text, "repeat %d %d %s", &number, &id, hex) >= 2)
         repeat(number, id, hex);
     else

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clients of the local socket, each a process of its own that speaks through libqb (client.c)."""
 
+import json
 import os
 import select
 import signal
@@ -94,6 +95,11 @@ class Client:
         self.tell("receive %d" % milliseconds)
         return self.parse(self.read_line())
 
+    def event(self, milliseconds=60000):
+        """The JSON object of the next event of the change feed."""
+        self.tell("event %d" % milliseconds)
+        return json.loads(self.parse(self.read_line(), 100).data)
+
     def slowest(self, count, identifier, data=b""):
         """Microseconds of the slowest of that many requests, and the last reply."""
         self.tell("repeat %d %d %s" % (count, identifier, data.hex()))
@@ -101,6 +107,9 @@ class Client:
         return float(microseconds), self.parse(line, identifier)
 
     # The requests by name
+
+    def subscribe(self, version=None):
+        return self.ask(100, b"" if version is None else struct.pack("<Q", version)).error
 
     def set_status(self, name, value):
         return self.ask(4, field(name) + value).error
