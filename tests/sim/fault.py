@@ -51,9 +51,9 @@ FAULTS = {
         "(void)replica;",
     ),
     "callers-forgotten": (
-        "replica/execute.c",
-        "replica_fail_callers(replica, -EBUSY);\n    replica->transport->leave",
-        "replica->transport->leave",
+        "replica/replica.c",
+        "take_callers(replica, UINT64_MAX);",
+        "take_callers(replica, 0);",
     ),
     "published-before-stored": (
         "replica/execute.c",

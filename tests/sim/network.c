@@ -312,8 +312,12 @@ static void enter(struct node *node, struct ring *ring, const GArray *processes)
     node->position = 0;
     node->visit_end = 0;
     node->burst = 0;
-    if (ring->quorate != was_quorate && !late && node->alive && node->connected)
-        network_tell_quorum(node, ring->quorate, random_chance(&node->sim->random, 500));
+    if (ring->quorate != was_quorate && !late && node->alive && node->connected) {
+        /* A loss that overtakes makes a node forget what all have received. */
+        bool first = random_chance(&node->sim->random, 500);
+        network_tell_quorum(node, ring->quorate,
+                            first && (ring->quorate || !node->sim->plan.together));
+    }
     if (ring->two_steps && left->len > 0) {
         g_array_set_size(node->view, 0);
         for (guint i = 0; i < processes->len; i++) {
