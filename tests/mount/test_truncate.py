@@ -201,17 +201,22 @@ def test_a_file_of_one_page_after_another(shared, here):
 # Readers in a loop
 
 # Each content says who it is and how long it must be. What a writer opened while the reader had the
-# file open may be seen as it happens, so the times of all opens are kept to tell this apart.
+# file open may be seen as it happens, so the times of all opens are kept to tell this apart. Writers
+# open one after the other: two of one node that are inside of open() at once share the kernel's pages.
 WRITE = """
+import fcntl
 import random
+turn = os.open(lock, os.O_RDWR | os.O_CREAT)
 generator = random.Random(seed)
 result = []
 while not os.path.exists(directory + "/stop-writers"):
     size = generator.choice(sizes)
     data = (b"%d %d " % (seed, size)) + bytes([97 + generator.randrange(26)]) * size
+    fcntl.flock(turn, fcntl.LOCK_EX)
     before = time.monotonic()
     fd = os.open(directory + "/file", os.O_WRONLY | os.O_TRUNC)
     opened = time.monotonic()
+    fcntl.flock(turn, fcntl.LOCK_UN)
     time.sleep(generator.choice((0, 0.002, 0.01)))
     assert os.write(fd, data) == len(data)
     written = time.monotonic()
@@ -250,7 +255,8 @@ def test_readers_see_the_old_or_the_new_content(shared, here, writers):
     shared.os.write_file(path, b"0 1 x")
     processes = [shared.worker() for _ in range(writers + 2)]
     reading = [reader.start("execute", READ, {"directory": here}) for reader in processes[writers:]]
-    writing = [writer.start("execute", WRITE, {"directory": here, "seed": number + 1, "sizes": (1, 1000, 5000, 150000, 900000)})
+    writing = [writer.start("execute", WRITE, {"directory": here, "seed": number + 1, "sizes": (1, 1000, 5000, 150000, 900000),
+                                                "lock": "/mnt/turn"})
                for number, writer in enumerate(processes[:writers])]
     reading[0].done(3)
     shared.os.mkdir(here + "/stop-writers")
