@@ -144,6 +144,7 @@ export PYTHONDONTWRITEBYTECODE=1
 sanitize="-Dwerror=true -Db_lundef=false"
 
 stage format format
+stage man check mandoc -T lint -W warning doc/man/pmxcfs.8 doc/man/pmxcfsctl.8
 stage gcc check configure_and_build build-gcc gcc -Dwerror=true
 # shellcheck disable=SC2086 # a list of words
 stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
