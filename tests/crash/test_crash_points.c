@@ -23,6 +23,8 @@
 #include "store_place.h"
 
 #define BIG 40000u /* bytes of a large file: ten pages, nothing more to learn from more */
+#define HUGE_SIZE                                                                                  \
+    600000u /* three of them are more than SQLite's cache: it writes before the commit */
 #define MIXED_SEEDS 2u
 
 /* A node's state and its database. */
@@ -86,7 +88,7 @@ static void close_database(struct node *node)
 static void node_start(struct node *node, enum store_durability durability)
 {
     *node = (struct node){.options.durability = durability, .time = 1000};
-    node->big = g_malloc(BIG);
+    node->big = g_malloc(HUGE_SIZE);
     place_start(&node->place);
 }
 
@@ -124,7 +126,7 @@ static int make(struct node *node, enum change_operation operation, const char *
 
 static int put(struct node *node, const char *path, uint32_t offset, uint32_t size, bool truncate)
 {
-    memset(node->big, (int)('a' + node->time % 26), BIG);
+    memset(node->big, (int)('a' + node->time % 26), size);
     return draft_change(node, (struct change){.operation = CHANGE_WRITE,
                                               .path = path,
                                               .offset = offset,
@@ -288,6 +290,21 @@ static int synchronise(struct node *node)
 
 typedef int (*change_function)(struct node *node);
 
+/* More than the cache holds in one commit. */
+static int write_huge(struct node *node)
+{
+    static const char *const paths[] = {"huge1", "huge2", "huge3"};
+    int error = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(paths) && !error; i++) {
+        if (!draft_lookup(node->draft, paths[i], &error))
+            error = make(node, CHANGE_CREATE, paths[i]);
+        if (!error)
+            error = put(node, paths[i], 0, HUGE_SIZE, true);
+    }
+    return error;
+}
+
 /* NULL: something else happens there, see tell_story(). */
 static const change_function all_changes[] = {
     make_directories, make_directory, make_file, write_small, write_big,        NULL,
@@ -295,6 +312,9 @@ static const change_function all_changes[] = {
     make_guest,       move_guest,     NULL,      rename_over, take_lock,        unlock,
     make_batch,       synchronise,    NULL,      delete_file, delete_directory, make_directory,
 };
+
+static const change_function huge_changes[] = {make_batch, write_huge, write_huge, NULL,
+                                               synchronise};
 
 /* What the replica does: a draft that is stored is published, any other dropped. */
 static int commit(struct node *node)
@@ -364,13 +384,13 @@ static void story_start(struct story *story, struct node *node)
     promise(story);
 }
 
-static void tell_story(struct story *story)
+static void tell_story(struct story *story, const change_function *changes, unsigned count)
 {
     assert_int_equal(open_database(story->node), 0);
     remember_state(story);
-    for (unsigned i = 0; i < G_N_ELEMENTS(all_changes); i++) {
-        if (all_changes[i])
-            commit_change(story, all_changes[i]);
+    for (unsigned i = 0; i < count; i++) {
+        if (changes[i])
+            commit_change(story, changes[i]);
         else
             move_log(story, i);
     }
@@ -483,7 +503,9 @@ static unsigned check_event(const struct story *story, guint count)
     return points;
 }
 
-static void crash_everywhere(enum store_durability durability)
+/* At each `stride`-th event. */
+static void crash_everywhere(enum store_durability durability, const change_function *changes,
+                             unsigned change_count, guint stride)
 {
     struct node node;
     struct story story;
@@ -491,8 +513,8 @@ static void crash_everywhere(enum store_durability durability)
 
     node_start(&node, durability);
     story_start(&story, &node);
-    tell_story(&story);
-    for (guint count = 0; count <= story.events->len; count++)
+    tell_story(&story, changes, change_count);
+    for (guint count = 0; count <= story.events->len; count += stride)
         points += check_event(&story, count);
     print_message("durability %s: %u events of the disk, %u commits, %u crashes\n",
                   durability == STORE_FULL ? "full" : "normal", story.events->len,
@@ -505,13 +527,19 @@ static void crash_everywhere(enum store_durability durability)
 static void test_crashes(void **state)
 {
     (void)state;
-    crash_everywhere(STORE_NORMAL);
+    crash_everywhere(STORE_NORMAL, all_changes, G_N_ELEMENTS(all_changes), 1);
 }
 
 static void test_crashes_full(void **state)
 {
     (void)state;
-    crash_everywhere(STORE_FULL);
+    crash_everywhere(STORE_FULL, all_changes, G_N_ELEMENTS(all_changes), 1);
+}
+
+static void test_crashes_in_huge_commits(void **state)
+{
+    (void)state;
+    crash_everywhere(STORE_FULL, huge_changes, G_N_ELEMENTS(huge_changes), 17);
 }
 
 /* --- Copies of the database --- */
@@ -778,6 +806,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_crashes_full),
+        cmocka_unit_test(test_crashes_in_huge_commits),
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_lasting_errors),
