@@ -47,8 +47,10 @@ int store_open(const char *path, const struct store_options *options, struct sto
 
 /* Writes all that `draft` changes, and row 0, in one transaction. 0: it survives the end of this
  * process (STORE_FULL: of power). -ENOSPC: no room; -EIO: any other failure. After an error nothing
- * of it is in the database, and the next commit may well succeed. The caller has the writer role:
- * any thread, one at a time. Logs the first of a row of failures, and the end of it. */
+ * of it is in the database, and the next commit may well succeed. (If the process ends before the
+ * disk works again, it may be there at the next start, as what was under way may after a crash.)
+ * The caller has the writer role: any thread, one at a time. Logs the first of a row of failures,
+ * and the end of it. */
 int store_commit(struct store *store, const struct draft *draft);
 
 /* Moves what was committed from the log into config.db and syncs both. Without `finish` it holds up
