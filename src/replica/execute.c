@@ -2,6 +2,7 @@
 /* The writer's work: events go to the machine, its actions are carried out, a batch is stored,
  * published, answered. */
 #include <errno.h>
+#include <sys/statvfs.h>
 #include <syslog.h>
 
 #include "base/log.h"
@@ -11,6 +12,9 @@
 #include "core/index.h"
 #include "replica/internal.h"
 #include "store/store.h"
+
+/* A file of 1 MiB and what SQLite writes around it. */
+#define PROBE_ROOM (2u << 20)
 
 static uint64_t now_milliseconds(struct replica *replica)
 {
@@ -436,11 +440,23 @@ static void handle_disconnected(struct replica *replica)
     handle_quorum(replica, false);
 }
 
+/* Room for the largest change, without which joining would only make the cluster synchronise again
+ * for nothing. A disk that cannot tell counts as having it. */
+static bool has_room(const struct replica *replica)
+{
+    const char *directory = replica->options.safety_directory;
+    struct statvfs status;
+
+    return !directory || statvfs(directory, &status) ||
+           (uint64_t)status.f_bavail * status.f_frsize >= PROBE_ROOM;
+}
+
 /* Writes nothing new, to see whether the database takes it. */
 static void handle_probe(struct replica *replica)
 {
     if (atomic_load(&replica->broken) && draft_is_empty(replica->draft))
-        atomic_store(&replica->writable, store_commit(replica->store, replica->draft) == 0);
+        atomic_store(&replica->writable,
+                     has_room(replica) && store_commit(replica->store, replica->draft) == 0);
 }
 
 void replica_handle(struct replica *replica, const struct event *event)
