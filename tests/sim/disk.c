@@ -58,7 +58,9 @@ struct disk {
     uint32_t crash_at;
     enum crash_kind crash_kind;
     char path[32];
-    GHashTable *files; /* name → struct file */
+    char directory[16]; /* for safety copies */
+    struct rows *kept;  /* the last safety copy, or NULL */
+    GHashTable *files;  /* name → struct file */
     struct rows *rows;
     GHashTable *left; /* after a crash: name → GByteArray */
 };
@@ -723,9 +725,57 @@ static struct disk *fast_disk(const struct store *store)
     return NULL;
 }
 
+/* A safety copy that is open stands for a store by the place where its disk keeps it. */
+static struct disk *kept_disk(const struct store *store)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
+        if (store && disks[i] && (const void *)&disks[i]->kept == (const void *)store)
+            return disks[i];
+    }
+    return NULL;
+}
+
+static int open_kept(struct disk *disk, struct store **store, struct tree **tree, char **message)
+{
+    *message = NULL;
+    *tree = NULL;
+    *store = NULL;
+    if (is_useless(disk) || disk->full) {
+        *message = g_strdup("the disk is full or failing");
+        return -EIO;
+    }
+    rows_free(disk->kept);
+    disk->kept = rows_new();
+    *tree = tree_new();
+    *store = (struct store *)(void *)&disk->kept;
+    return 0;
+}
+
+bool disk_has_kept(const struct disk *disk, const struct entry *entry)
+{
+    const struct entry *kept =
+        disk->kept ? g_hash_table_lookup(disk->kept->entries, (gpointer)(uintptr_t)entry->inode)
+                   : NULL;
+
+    return kept && kept->version == entry->version && kept->size == entry->size &&
+           strcmp(kept->name, entry->name) == 0 && kept->content == entry->content;
+}
+
+void disk_forget_kept(struct disk *disk)
+{
+    g_clear_pointer(&disk->kept, rows_free);
+}
+
+const char *disk_safety_directory(const struct disk *disk)
+{
+    return disk->directory;
+}
+
 int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
                       struct tree **tree, char **message)
 {
+    if (strstr(path, "/config.db.kept-") && disk_of(path))
+        return open_kept(disk_of(path), store, tree, message);
     if (!options || g_strcmp0(options->vfs, FAST_NAME) != 0)
         return __real_store_open(path, options, store, tree, message);
     struct disk *disk = disk_of(path);
@@ -739,6 +789,10 @@ int __wrap_store_commit(struct store *store, const struct draft *draft)
 {
     struct disk *disk = fast_disk(store);
 
+    if (kept_disk(store)) {
+        rows_commit(kept_disk(store)->kept, draft);
+        return 0;
+    }
     if (!disk)
         return __real_store_commit(store, draft);
     count_step(disk);
@@ -758,7 +812,7 @@ int __wrap_store_checkpoint(struct store *store, bool finish, unsigned int *rema
 
 void __wrap_store_close(struct store *store)
 {
-    if (!fast_disk(store))
+    if (!fast_disk(store) && !kept_disk(store))
         __real_store_close(store);
 }
 
@@ -789,6 +843,7 @@ struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *
     disk->sqlite = sqlite;
     disk->listener = listener;
     g_snprintf(disk->path, sizeof(disk->path), "/%u/config.db", number);
+    g_snprintf(disk->directory, sizeof(disk->directory), "/%u", number);
     disk->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, file_free);
     disk->rows = rows_new();
     return disk;
@@ -806,5 +861,6 @@ void disk_free(struct disk *disk)
     if (disk->left)
         g_hash_table_unref(disk->left);
     rows_free(disk->rows);
+    rows_free(disk->kept);
     g_free(disk);
 }

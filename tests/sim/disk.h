@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/entry.h"
 #include "random.h"
 
 /* Two kinds of database lie on it. With SQLite, a file layer of SQLite's keeps the files here, with
@@ -34,6 +35,11 @@ void disk_free(struct disk *disk);
 /* The name for store_open(), and the file layer for store_options. */
 const char *disk_path(const struct disk *disk);
 const char *disk_vfs(const struct disk *disk);
+
+/* Where safety copies go; has the last one this entry, as it is? And away with it. */
+const char *disk_safety_directory(const struct disk *disk);
+bool disk_has_kept(const struct disk *disk, const struct entry *entry);
+void disk_forget_kept(struct disk *disk);
 
 /* Nobody may have the database open. */
 struct image *disk_image(const struct disk *disk);

@@ -60,6 +60,11 @@ FAULTS = {
         "    int error = store_commit(replica->store, replica->draft);\n    if (!error) {\n        replica_publish",
         "    int error = store_commit(replica->store, replica->draft);\n    if (error != -EBADMSG) {\n        replica_publish",
     ),
+    "no-safety-copy": (
+        "store/safety.c",
+        "taken->len == 0)",
+        "taken->len > 0)",
+    ),
     "locks-do-not-last": (
         "replica/execute.c",
         "if (age <= (int64_t)replica->options.lock_lifetime)",

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "core/digest.h"
 #include "core/index.h"
 #include "replica/internal.h"
 #include "sim.h"
@@ -203,6 +204,28 @@ static void check_loss(const struct node *node, struct past *new)
     }
 }
 
+/* What is taken away is in a safety copy, if it was made after the two ways parted. */
+static void check_kept(const struct node *node, const struct past *new, const GPtrArray *effects)
+{
+    struct sim *sim = node->sim;
+    struct past *past = node->past;
+    const struct past *fork = past_fork(past, (struct past *)new);
+
+    for (guint i = 0; i < effects->len && fork && fork != past; i++) {
+        const struct effect *effect = effects->pdata[i];
+        struct entry *before = effect->before;
+        if (!before || before->version <= node->version - (past->depth - fork->depth) ||
+            (effect->after &&
+             memcmp(entry_digest(before), entry_digest(effect->after), DIGEST_SIZE) == 0))
+            continue;
+        if (!disk_has_kept(node->disk, before))
+            sim_fail(sim, "node %u: '%s' is taken away without a safety copy", node->id,
+                     effect->path);
+        sim->statistics.kept++;
+    }
+    disk_forget_kept(node->disk);
+}
+
 /* Two members that are up to date in the same configuration: one may only be ahead. */
 static void check_order(const struct node *node)
 {
@@ -266,6 +289,7 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
         sim_trace(sim, "%u synchronised from %s to %s", node->id, name_past(node->past, names[0]),
                   name_past(past, names[1]));
         check_loss(node, past);
+        check_kept(node, past, effects);
     } else {
         past = follow(node, node->past, effects);
         sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
@@ -274,6 +298,7 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
                      node->id, name_past(past, names[0]));
     }
     node->past = past;
+    node->version = node->replica->state->tree->root.version;
     g_ptr_array_add(node->passed, past);
     g_ptr_array_unref(effects);
     check_guests(node);
@@ -399,6 +424,7 @@ static void check_loaded(struct node *node)
                  name_past(node->past, names[1]));
     sim_trace(sim, "%u started with %s", node->id, name_past(found, names[0]));
     node->past = found;
+    node->version = node->replica->state->tree->root.version;
     node->in_flight = NULL;
     g_ptr_array_add(node->passed, found);
 }
@@ -419,6 +445,7 @@ void node_start(struct node *node)
     struct replica_options options = {
         .acknowledge_all = sim->plan.acknowledge_all,
         .lock_lifetime = LOCK_LIFETIME,
+        .safety_directory = disk_safety_directory(node->disk),
         .clock = &node->clock,
         .listener = &node->listener,
     };

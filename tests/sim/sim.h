@@ -126,6 +126,7 @@ struct node {
     struct past *past;
     struct past *in_flight; /* what the commit would have made that a crash hit */
     uint64_t in_flight_digest;
+    uint64_t version;  /* of the published state */
     GPtrArray *passed; /* struct past: all that was ever committed here */
     GPtrArray *calls;  /* struct call, owned: of this process */
 };
@@ -152,6 +153,7 @@ struct statistics {
     uint64_t messages;
     uint64_t bytes;
     uint64_t departures; /* LEAVE by a daemon */
+    uint64_t kept;       /* entries in safety copies */
     uint64_t splits;     /* messages that only a part of their configuration received */
     uint64_t lost;       /* acknowledged changes lost as the protocol allows */
 };
