@@ -204,7 +204,8 @@ static void check_loss(const struct node *node, struct past *new)
     }
 }
 
-/* What is taken away is in a safety copy, if it was made after the two ways parted. */
+/* What is taken away is in a safety copy, if it was made after the two ways parted, and made here:
+ * of another's change a node may not be able to tell that nobody else has it. */
 static void check_kept(const struct node *node, const struct past *new, const GPtrArray *effects)
 {
     struct sim *sim = node->sim;
@@ -214,7 +215,8 @@ static void check_kept(const struct node *node, const struct past *new, const GP
     for (guint i = 0; i < effects->len && fork && fork != past; i++) {
         const struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
-        if (!before || before->version <= node->version - (past->depth - fork->depth) ||
+        if (!before || before->writer != node->id ||
+            before->version <= node->version - (past->depth - fork->depth) ||
             (effect->after &&
              memcmp(entry_digest(before), entry_digest(effect->after), DIGEST_SIZE) == 0))
             continue;
