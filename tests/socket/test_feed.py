@@ -1,101 +1,146 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The change feed: request 100 and its events."""
+"""The change feed over the socket: several subscribers, one that does not read, private paths, and
+versions from before what the daemon remembers."""
 
-import errno
-import time
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sqlite3
 
-import pytest
+from harness import BUILD_DIR, GROUP_ID, wait_for
 
+PROGRAM = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
+REMEMBERED = 10000
 
-def test_events(daemon, root):
-    """One for each change, in order, with what it did; none of what was before."""
-    daemon.os.write_file(daemon / "before", b"x")
-    assert root.subscribe() == 0
-    start = int(time.time())
-    daemon.os.mkdir(daemon / "d")
-    descriptor = daemon.os.open(daemon / "d/f", 0o101, 0o640)
-    daemon.os.write(descriptor, b"content")
-    daemon.os.close(descriptor)
-    daemon.os.rename(daemon / "d/f", daemon / "g")
-    daemon.os.unlink(daemon / "g")
-    daemon.os.rmdir(daemon / "d")
-    events = [root.event() for _ in range(6)]
-    assert [(event["operation"], event["path"], event.get("target"), event["size"]) for event in events] == [
-        ("mkdir", "d", None, 0), ("create", "d/f", None, 0), ("write", "d/f", None, 7), ("rename", "d/f", "g", 7),
-        ("delete", "g", None, 0), ("delete", "d", None, 0)]
-    versions = [event["version"] for event in events]
-    assert versions == list(range(versions[0], versions[0] + 6))
-    assert all(start <= event["time"] <= time.time() for event in events)
-    with pytest.raises(OSError):
-        root.event(100)
-    assert root.ask(1).error == 0
+numbers = itertools.count(1)
+
+# Long names make large events, so that a subscriber's buffer is full soon.
+TOUCH = """
+for number in range(count):
+    os.utime(path, (number, number))
+"""
 
 
-def test_since(daemon, root, connect):
-    assert root.subscribe() == 0
+class Feed:
+    """pmxcfsctl changes, its output in a file; `group`: as a user of that group alone."""
+
+    def __init__(self, daemon, *arguments, group=None):
+        self.daemon = daemon
+        self.output = os.path.join(daemon.directory, "changes-%d" % next(numbers))
+        user = ["setpriv", "--reuid", str(group), "--regid", str(group), "--clear-groups"] if group else []
+        command = [*user, PROGRAM, "--socket-name", daemon.socket_name, "changes", *arguments]
+        self.pid = daemon.namespace.spawn(command, self.output, cwd="/")
+
+    def signal(self, number):
+        self.daemon.namespace.kill(self.pid, number)
+
+    def records(self):
+        if not os.path.exists(self.output):
+            return []
+        with open(self.output) as file:
+            return [json.loads(line) for line in file.read().split("\n")[:-1]]
+
+    def wait_path(self, path):
+        """Waits for the record of that path; all records so far."""
+        wait_for(lambda: any(record.get("path") == path for record in self.records()), "%s is told" % path)
+        return self.records()
+
+
+def version_of(daemon):
+    """The global version."""
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % daemon.database, uri=True, timeout=30)) as database:
+        row = database.execute("SELECT version FROM tree WHERE inode = 0").fetchone()
+    return row[0] if row else 1
+
+
+def make(daemon, name):
+    """One change."""
+    daemon.os.mkdir(daemon / name)
+
+
+def memory(daemon):
+    """Resident bytes of the daemon."""
+    with open("/proc/%d/root/proc/%d/statm" % (daemon.namespace.pid, daemon.pid)) as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def subscribe(daemon, count=1, **keywords):
+    """Feeds that surely have begun: each has told a directory made for it."""
+    feeds = [Feed(daemon, "--since", "1", **keywords) for _ in range(count)]
+    if not daemon.os.exists(daemon / "begin"):
+        make(daemon, "begin")
+    for feed in feeds:
+        feed.wait_path("begin")
+    return feeds
+
+
+def test_all_subscribers_get_all(daemon):
+    feeds = subscribe(daemon, 5)
+    for number in range(300):
+        make(daemon, "file%d" % number)
+    for feed in feeds:
+        records = feed.wait_path("file299")
+        assert [record["path"] for record in records] == ["begin"] + ["file%d" % number for number in range(300)]
+        versions = [record["version"] for record in records]
+        assert versions == list(range(versions[0], versions[0] + 301))
+
+
+def test_private_paths_are_for_root(daemon):
+    (all_feed,) = subscribe(daemon)
+    (reader,) = subscribe(daemon, group=GROUP_ID)
+    daemon.os.mkdir(daemon / "priv") if not daemon.os.exists(daemon / "priv") else None
+    make(daemon, "priv/secret")
+    make(daemon, "plain")
+    daemon.os.rename(daemon / "plain", daemon / "priv/plain")
+    daemon.os.rename(daemon / "priv/plain", daemon / "plain")
+    make(daemon, "end")
+    everything = [record["path"] for record in all_feed.wait_path("end")]
+    assert "priv/secret" in everything and "priv/plain" in everything
+    records = reader.wait_path("end")
+    assert "priv" not in json.dumps(records)
+    assert [record["path"] for record in records if record["operation"] == "mkdir"][-2:] == ["plain", "end"]
+
+
+def test_slow_subscriber_and_what_is_forgotten(make_daemon, monkeypatch):
+    """One that does not read costs the daemon nothing, keeps nobody waiting, and is told how many records
+    it has missed; so is one that asks for what is forgotten."""
+    monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=8")
+    daemon = make_daemon().start()
+    slow, fast = subscribe(daemon, 2)
+    begin = version_of(daemon)
+    name = "n" * 250
+    make(daemon, name)
+    slow.signal(signal.SIGSTOP)
+    count = REMEMBERED + 1000
+    daemon.os.execute(TOUCH, {"path": daemon / name, "count": count})
+    before = memory(daemon)
+    daemon.os.execute(TOUCH, {"path": daemon / name, "count": count})
+    make(daemon, "end")
+    # The list was full before; what grows now would grow for ever.
+    grown = memory(daemon) - before
+    assert grown < 64 << 20, "%d bytes for %d changes that one does not read" % (grown, count)
+    assert fast.wait_path("end")[-1]["version"] == version_of(daemon)
+    last = version_of(daemon)
+    slow.signal(signal.SIGCONT)
+    records = slow.wait_path("end")
+    missed = [record["count"] for record in records if record["operation"] == "missed"]
+    told = [record["version"] for record in records if record["operation"] != "missed" and record["version"] > begin]
+    assert missed and sum(missed) + len(told) == last - begin
+    assert told == sorted(told) and told[-REMEMBERED:] == list(range(last - REMEMBERED + 1, last + 1))
+    late = Feed(daemon, "--since", str(begin)).wait_path("end")
+    assert late[0] == {"operation": "missed", "count": last - begin - REMEMBERED}
+    assert [record["version"] for record in late[1:]] == list(range(last - REMEMBERED + 1, last + 1))
+
+
+def test_before_a_restart(daemon):
+    """What was made before the daemon started is not remembered, and that is told."""
+    begin = version_of(daemon)
     for number in range(5):
-        daemon.os.mkdir(daemon / ("d%d" % number))
-    versions = [root.event()["version"] for _ in range(5)]
-    for position in range(5):
-        later = connect()
-        assert later.subscribe(versions[position]) == 0
-        assert [later.event()["path"] for _ in range(4 - position)] == ["d%d" % number for number in range(position + 1, 5)]
-    assert later.subscribe(versions[2]) == 0  # anew
-    assert later.event()["path"] == "d3"
-    future = connect()
-    assert future.subscribe(versions[4] + 1000000) == 0
-    with pytest.raises(OSError):
-        future.event(100)
-
-
-def test_private_paths(daemon, root, reader):
-    assert root.subscribe() == 0 and reader.subscribe() == 0
-    daemon.os.mkdir(daemon / "priv")
-    daemon.os.mkdir(daemon / "priv/secret")
-    daemon.os.rename(daemon / "priv/secret", daemon / "public")
-    daemon.os.mkdir(daemon / "last")
-    assert [root.event()["path"] for _ in range(4)] == ["priv", "priv/secret", "priv/secret", "last"]
-    assert reader.event()["path"] == "last"
-
-
-@pytest.mark.parametrize("size", [1, 7, 9, 16, 1000])
-def test_malformed_subscriptions(root, size):
-    assert root.ask(100, bytes(size)).error == errno.EINVAL
-    with pytest.raises(OSError):
-        root.event(50)
-    assert root.subscribe() == 0
-
-
-def test_slow_subscriber(daemon, root, connect):
-    """It is told how many it missed; what it gets and what it missed are all there were. Nobody else notices."""
-    slow = connect()
-    assert slow.subscribe() == 0 and root.subscribe() == 0
-    count = 25000
-    daemon.os.mkdir(daemon / "d")
-    daemon.os.execute("for i in range(count // 2):\n    os.mkdir(path)\n    os.rmdir(path)",
-                      {"count": count, "path": str(daemon / "d/e")})
-    assert root.ask(1).error == 0
-    seen = missed = 0
-    last = None
-    while seen + missed < count + 1:
-        event = slow.event()
-        if event["operation"] == "missed":
-            missed += event["count"]
-        else:
-            seen += 1
-            assert last is None or event["version"] > last
-            last = event["version"]
-    assert seen + missed == count + 1 and missed > 0
-    daemon.os.mkdir(daemon / "end")
-    assert slow.event()["path"] == "end"
-
-
-def test_subscribers_that_go(daemon, root, connect):
-    for number in range(5):
-        clients = [connect() for _ in range(3)]
-        for client in clients:
-            assert client.subscribe() == 0
-        daemon.os.mkdir(daemon / ("d%d" % number))
-        clients[0].kill()
-        assert clients[1].event()["path"] == "d%d" % number
-    assert root.ask(1).error == 0
+        make(daemon, "before%d" % number)
+    daemon.restart()
+    make(daemon, "after")
+    records = Feed(daemon, "--since", str(begin)).wait_path("after")
+    assert records[0] == {"operation": "missed", "count": 5}
+    assert [record["path"] for record in records[1:]] == ["after"]
