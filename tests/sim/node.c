@@ -220,7 +220,7 @@ static void check_kept(const struct node *node, const struct past *new, const GP
             (effect->after &&
              memcmp(entry_digest(before), entry_digest(effect->after), DIGEST_SIZE) == 0))
             continue;
-        if (!disk_has_kept(node->disk, before))
+        if (disk_is_well(node->disk) && !disk_has_kept(node->disk, before))
             sim_fail(sim, "node %u: '%s' is taken away without a safety copy", node->id,
                      effect->path);
         sim->statistics.kept++;
