@@ -245,6 +245,16 @@ static uint8_t *join_truncation(struct change *change)
     return padded;
 }
 
+static void refuse_size(fuse_req_t req, struct node *node)
+{
+    struct mount *mount = mount_of(req);
+    g_autofree char *path = NULL;
+
+    entry_unref(node_entry(mount, node, &path));
+    replica_note_too_large(mount->options.replica, path);
+    fuse_reply_err(req, EFBIG);
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
               struct fuse_file_info *file)
 {
@@ -261,7 +271,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
         return;
     }
     if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
-        fuse_reply_err(req, EFBIG);
+        refuse_size(req, node);
         return;
     }
     g_autofree char *path = NULL;
@@ -308,7 +318,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     char *path = NULL;
 
     if (size < 0 || size > FILE_SIZE_MAX) {
-        fuse_reply_err(req, EFBIG);
+        refuse_size(req, node);
         return;
     }
     struct entry *entry = node_entry(mount, node, &path);

@@ -418,6 +418,12 @@ int replica_refusal(struct replica *replica, const char *path)
     return 0;
 }
 
+void replica_note_too_large(struct replica *replica, const char *path)
+{
+    refusals_note(&replica->refusals, REFUSAL_LIMIT, path, "a file can have 1 MiB at most",
+                  replica->options.clock->milliseconds(replica->options.clock));
+}
+
 /* What may be said against the change by this node alone. */
 static int admission(struct replica *replica, const struct change *change,
                      struct admit_reserve *reserve)

@@ -95,6 +95,10 @@ void replica_get_status(struct replica *replica, struct replica_status *status);
  * (not joined); 0: it can. */
 int replica_refusal(struct replica *replica, const char *path);
 
+/* Logs that a file would pass its largest size, for a caller that refuses that by itself since the
+ * size does not fit a change. Any thread. */
+void replica_note_too_large(struct replica *replica, const char *path);
+
 /* Asks for a change. Any thread; never waits for the group or (unless this thread becomes the
  * writer) the disk. */
 void replica_change(struct replica *replica, const struct change *change, struct caller *caller);
