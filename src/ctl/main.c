@@ -80,5 +80,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "error: no command is called '%s'\nTry pmxcfsctl --help.\n", argv[first]);
         return EXIT_WRONG_USE;
     }
+    /* So that a command's own help says how it is called. */
+    g_autofree char *name = g_strconcat("pmxcfsctl ", command->name, NULL);
+    g_set_prgname(name);
     return command->run(&context, argc - first, argv + first);
 }
