@@ -264,3 +264,26 @@ def test_feed_tells_a_synchronisation(cluster, folder):
     resync = [record for record in feed.records() if record["operation"] == "resync"][0]
     assert folder + "/missed" in resync["paths"]
     assert resync["from"] < resync["version"]
+
+
+def test_nothing_hangs_while_joining(make_cluster):
+    """Corosync freezes just when the daemon comes to it: reads answer, changes are refused at once, the
+    stop is not held up; and all is well when it goes on."""
+    cluster = make_cluster(2)
+    cluster.start()
+    cluster.wait_settled()
+    cluster[1].write("file", b"content")
+    cluster.wait_equal()
+    node = cluster[2]
+    node.daemon.stop()
+    node.signal_corosync(signal.SIGSTOP)
+    for _ in range(2):
+        node.daemon.start()
+        assert node.read("file") == b"content"
+        assert node.daemon.os.read_file(node.path(".version"))
+        with pytest.raises(PermissionError):
+            node.os.mkdir(node.path("directory"))
+        node.daemon.stop()
+    node.signal_corosync(signal.SIGCONT)
+    node.daemon.start()
+    cluster.wait_settled()
