@@ -67,8 +67,11 @@ static void take_claim(const struct call *call, change_id change)
     struct claim *claim = &call->node->sim->claims[call->lock];
 
     if (call->kind == CALL_LOCK) {
+        bool doubtful = claim->releases > 0 || call->since <= claim->doubt;
         check_claim(call, claim);
-        *claim = (struct claim){call->node, call->since + LOCK_LIFETIME, change};
+        claim->owner = doubtful ? NULL : call->node;
+        claim->until = call->since + LOCK_LIFETIME;
+        claim->change = change;
     } else if (call->kind == CALL_RENEW && claim->owner == call->node) {
         claim->until = call->since + LOCK_LIFETIME;
         claim->change = change;
@@ -92,6 +95,15 @@ static void check_acknowledged(const struct call *call)
     take_claim(call, *change);
 }
 
+static void end_release(const struct call *call, int result)
+{
+    struct claim *claim = &call->node->sim->claims[call->lock];
+    bool certain = !result || result == -ENOENT || result == -ENOTEMPTY;
+
+    claim->releases--;
+    claim->doubt = MAX(claim->doubt, call->node->sim->now + (certain ? 0 : 2 * LOCK_LIFETIME));
+}
+
 static void answer(struct caller *caller, int result)
 {
     struct call *call = container_of(caller, struct call, caller);
@@ -101,6 +113,8 @@ static void answer(struct caller *caller, int result)
         sim_fail(node->sim, "node %u answers twice: %s", node->id, call->what);
     call->answered = true;
     call->result = result;
+    if (call->kind == CALL_RELEASE)
+        end_release(call, result);
     if (disk_has_crashed(node->disk))
         return; /* nobody is there any more to hear it */
     sim_trace(node->sim, "%u answers %d: %s", node->id, result, call->what);
@@ -283,6 +297,7 @@ static void change_lock(struct node *node)
         ask(node, CALL_RENEW, lock, "renew", &change);
     } else if (claim->owner == node) {
         claim->owner = NULL;
+        claim->releases++;
         change.operation = CHANGE_DELETE;
         ask(node, CALL_RELEASE, lock, "release", &change);
     } else if (random_chance(&sim->random, 500)) {

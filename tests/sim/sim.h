@@ -136,6 +136,9 @@ struct claim {
     struct node *owner; /* NULL: nobody's */
     uint64_t until;     /* milliseconds */
     change_id change;   /* that made or renewed it */
+    /* A release that comes late, after the lock was lost, takes away the next owner's. */
+    uint32_t releases; /* without an answer */
+    uint64_t doubt;    /* milliseconds: until then one may still come */
 };
 
 #define CLAIMS 3
