@@ -78,33 +78,16 @@ struct notice {
     GPtrArray *own;     /* effects that it asked for, whose counters have risen. NULL: none */
     struct node
         *node; /* a node (pinned) whose pages and attributes are to be dropped. NULL: none */
-    struct request
-        *request; /* to be answered with `result` when all before it is done. NULL: none */
-    int result;
-    bool rebuilt; /* `foreign` is a synchronisation */
-    bool modes;   /* quorum changed, and all modes with it */
+    struct name_drop *drop; /* a name to be dropped, and its request. NULL: none */
+    bool rebuilt;           /* `foreign` is a synchronisation */
+    bool modes;             /* quorum changed, and all modes with it */
 };
 
 /* A thread that tells the kernel things, in order. There are two: dropping pages waits for pages
  * that a write under way has locked, so that no request may wait for it; dropping a name waits only
  * for changes of names. */
-/* Carries the notifications of one thread to the kernel, one at a time. */
-struct messenger {
-    struct mount *mount;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int error; /* why there is no thread: notifications are sent by the caller */
-    bool idle; /* nothing to carry */
-    bool end;
-    fuse_ino_t node;  /* whose pages or attributes are dropped, or the parent of `name` */
-    const char *name; /* NULL: pages and attributes */
-    off_t offset;     /* -1: attributes alone */
-};
-
 struct notifier {
     struct mount *mount;
-    struct messenger messenger;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t there;
@@ -139,6 +122,17 @@ struct request {
     char *name;        /* LOOKUP, owned */
 };
 
+/* A name that the kernel has to drop before a request is answered, if that does not take too long:
+ * whoever holds the directory's lock may wait for the file's, which the kernel holds for the
+ * request.
+ */
+struct name_drop {
+    struct node *node;       /* whose entry has the name; pinned */
+    struct request *request; /* NULL: it has been answered. Under watch_lock */
+    int result;              /* the answer */
+    uint64_t due;            /* milliseconds: then it is answered in any case */
+};
+
 #define WORKERS 4
 
 struct mount {
@@ -161,6 +155,7 @@ struct mount {
     pthread_cond_t watch_there;
     GPtrArray *interrupted; /* struct request whose caller got a signal */
     GPtrArray *deadlines;   /* struct node, pinned, whose time comes */
+    GPtrArray *drops;       /* struct name_drop under way */
     bool watching;          /* the thread looks again soon by itself */
     bool end_watch;
 
@@ -287,6 +282,10 @@ void watch_request(struct request *request); /* before it is submitted */
 void unwatch_request(struct request *request);
 void watch_deadline(struct mount *mount, struct node *node); /* for node_set_deadline() */
 void unwatch_deadline(struct mount *mount, struct node *node);
+/* From here to unwatch_drop() the request is answered when its time comes; unwatch_drop() answers
+ * it if that has not happened, and frees the drop. */
+void watch_drop(struct mount *mount, struct name_drop *drop);
+void unwatch_drop(struct mount *mount, struct name_drop *drop);
 uint64_t watch_now(void); /* milliseconds */
 
 /* invalidate.c */
@@ -294,17 +293,11 @@ int invalidation_start(struct mount *mount);
 void invalidation_stop(struct mount *mount);
 /* Drops a node's pages and attributes, soon. */
 void invalidate_node(struct mount *mount, struct node *node);
-/* Drops the name of the request's node and finishes the request after that. The writer must not do
- * this itself: the kernel may hold the directory's lock for a request that waits for the writer. */
+/* Drops the name of the request's node and finishes the request after that, or after a short while.
+ * The writer must not do this itself: the kernel may hold the directory's lock for a request that
+ * waits for the writer. */
 void invalidate_name_and_finish(struct request *request, int result, bool is_writer);
 
 #define CACHE_FOR_EVER 1e9 /* seconds: all that changes is invalidated */
-
-/* messenger.c. Each messenger is used by one thread, which waits until the kernel has taken what it
- * sends. messenger_start(): 0 or a negative errno; before any request is read. */
-int messenger_start(struct messenger *messenger, struct mount *mount);
-void messenger_stop(struct messenger *messenger);
-void messenger_drop_inode(struct messenger *messenger, fuse_ino_t node, off_t offset);
-void messenger_drop_name(struct messenger *messenger, fuse_ino_t parent, const char *name);
 
 #endif

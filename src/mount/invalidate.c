@@ -138,9 +138,9 @@ static void carry_out(struct mount *mount, const struct notice *notice)
         drop_node(mount, notice->node);
         node_unpin(mount, notice->node);
     }
-    if (notice->request) {
-        drop_name_of(mount, notice->request->node);
-        request_finish(notice->request, notice->result);
+    if (notice->drop) {
+        drop_name_of(mount, notice->drop->node);
+        unwatch_drop(mount, notice->drop);
     }
 }
 
@@ -265,23 +265,33 @@ void invalidate_node(struct mount *mount, struct node *node)
  * serve the request that it is held for. */
 #define DROPPING_MAX (WORKERS / 2)
 
+/* How long a request waits for its name to be dropped. Longer only if somebody who holds the
+ * directory's lock waits for a lock that the kernel holds for this very request. */
+#define DROP_MILLISECONDS 20u
+
 void invalidate_name_and_finish(struct request *request, int result, bool is_writer)
 {
     struct mount *mount = request->mount;
+    struct name_drop *drop = g_new(struct name_drop, 1);
 
+    *drop = (struct name_drop){.node = request->node,
+                               .request = request,
+                               .result = result,
+                               .due = watch_now() + DROP_MILLISECONDS};
+    node_pin(mount, drop->node);
+    watch_drop(mount, drop);
     if (!is_writer && atomic_load(&mount->name_changes) == 0) {
         bool here = atomic_fetch_add(&mount->dropping, 1) < DROPPING_MAX;
         if (here)
-            drop_name_of(mount, request->node);
+            drop_name_of(mount, drop->node);
         atomic_fetch_sub(&mount->dropping, 1);
         if (here) {
-            request_finish(request, result);
+            unwatch_drop(mount, drop);
             return;
         }
     }
     struct notice *notice = g_new0(struct notice, 1);
-    notice->request = request;
-    notice->result = result;
+    notice->drop = drop;
     queue_notice(&mount->names, notice);
 }
 
@@ -307,8 +317,8 @@ static void notifier_stop(struct notifier *notifier)
         notifier->first = notice->next;
         if (notice->node)
             node_unpin(notifier->mount, notice->node);
-        if (notice->request)
-            request_finish(notice->request, notice->result);
+        if (notice->drop)
+            unwatch_drop(notifier->mount, notice->drop);
         notice_free(notice);
     }
     pthread_cond_destroy(&notifier->there);

@@ -126,6 +126,52 @@ void unwatch_deadline(struct mount *mount, struct node *node)
     pthread_mutex_unlock(&mount->watch_lock);
 }
 
+void watch_drop(struct mount *mount, struct name_drop *drop)
+{
+    pthread_mutex_lock(&mount->watch_lock);
+    g_ptr_array_add(mount->drops, drop);
+    wake_watch(mount);
+    pthread_mutex_unlock(&mount->watch_lock);
+}
+
+void unwatch_drop(struct mount *mount, struct name_drop *drop)
+{
+    pthread_mutex_lock(&mount->watch_lock);
+    g_ptr_array_remove_fast(mount->drops, drop);
+    pthread_mutex_unlock(&mount->watch_lock);
+    if (drop->request)
+        request_finish(drop->request, drop->result);
+    node_unpin(mount, drop->node);
+    g_free(drop);
+}
+
+/* One whose time has come: its request, and what to answer; NULL: none. */
+static struct request *take_late_drop(struct mount *mount, uint64_t now, int *result)
+{
+    struct request *request = NULL;
+
+    pthread_mutex_lock(&mount->watch_lock);
+    for (guint i = 0; i < mount->drops->len && !request; i++) {
+        struct name_drop *drop = mount->drops->pdata[i];
+        if (drop->due > now)
+            continue;
+        request = drop->request;
+        drop->request = NULL;
+        *result = drop->result;
+    }
+    pthread_mutex_unlock(&mount->watch_lock);
+    return request;
+}
+
+static void answer_late_drops(struct mount *mount, uint64_t now)
+{
+    struct request *request;
+    int result = 0;
+
+    while ((request = take_late_drop(mount, now, &result)))
+        request_finish(request, result);
+}
+
 uint64_t watch_now(void)
 {
     return (uint64_t)g_get_monotonic_time() / 1000;
@@ -156,7 +202,8 @@ static bool wait_for_time(struct mount *mount, int *idle)
     struct timespec until;
 
     pthread_mutex_lock(&mount->watch_lock);
-    *idle = mount->interrupted->len + mount->deadlines->len > 0 ? 0 : *idle + 1;
+    bool busy = mount->interrupted->len + mount->deadlines->len + mount->drops->len > 0;
+    *idle = busy ? 0 : *idle + 1;
     if (*idle > LOOKS_WHEN_IDLE && !mount->end_watch) {
         mount->watching = false;
         pthread_cond_wait(&mount->watch_there, &mount->watch_lock);
@@ -182,6 +229,7 @@ static void *watch(void *context)
         g_autoptr(GPtrArray) dying = take_dying(mount);
         for (guint i = 0; i < dying->len; i++)
             request_finish(dying->pdata[i], -EINTR);
+        answer_late_drops(mount, watch_now());
         deadlines_meet(mount, watch_now());
     }
     return NULL;
@@ -198,6 +246,7 @@ void watch_init(struct mount *mount)
     pthread_condattr_destroy(&attributes);
     mount->interrupted = g_ptr_array_new();
     mount->deadlines = g_ptr_array_new();
+    mount->drops = g_ptr_array_new();
 }
 
 int watch_start(struct mount *mount)
@@ -218,6 +267,7 @@ void watch_destroy(struct mount *mount)
 {
     for (guint i = 0; i < mount->deadlines->len; i++)
         node_unpin(mount, mount->deadlines->pdata[i]);
+    g_ptr_array_unref(mount->drops);
     g_ptr_array_unref(mount->deadlines);
     g_ptr_array_unref(mount->interrupted);
     pthread_cond_destroy(&mount->watch_there);
