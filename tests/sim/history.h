@@ -25,7 +25,7 @@ struct past {
     uint32_t depth;
     bool has_digest;
     uint64_t digest;   /* of the whole state, once a node published it */
-    bool thin;         /* made by a group of processes that were no majority of the nodes */
+    bool thin;         /* made by a group that was no majority, or not all in sync */
     GArray *witnesses; /* uint32_t: members of its configuration that had gone another way */
 };
 

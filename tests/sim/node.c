@@ -136,7 +136,8 @@ static void note_witnesses(const struct node *node, struct past *made)
     size_t count;
     const struct member *members = machine_members(node->replica->machine, &count);
 
-    made->thin = node->turning || count <= sim->nodes->len / 2;
+    made->thin = node->turning || count <= sim->nodes->len / 2 ||
+                 !machine_is_complete(node->replica->machine);
     for (size_t i = 0; i < count && !node->turning; i++) {
         const struct node *other = sim->nodes->pdata[members[i].node - 1];
         if (!other->alive || !other->past || other == node)
