@@ -3,13 +3,38 @@
  * wait for a lock that a request holds, so no request may wait for a notification. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mount/internal.h"
 #include "status/status.h"
 
+/* 50 us, 100 us ...: 50 ms in all. */
+#define TELL_TRIES 10u
+#define TELL_PAUSE_MICROSECONDS 50u
+
+static bool is_looked_up(struct mount *mount, const struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool looked_up = node->lookups > 0;
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return looked_up;
+}
+
+/* The kernel does not know a node whose first look-up is still being answered, perhaps with what is
+ * old by now, and would keep that for ever. So it is told again until the answer is there. */
+static void tell_inode(struct mount *mount, const struct node *node, off_t offset)
+{
+    for (unsigned int tries = 0; tries < TELL_TRIES; tries++) {
+        if (fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), offset, 0) != -ENOENT ||
+            !is_looked_up(mount, node))
+            return;
+        usleep(TELL_PAUSE_MICROSECONDS << tries);
+    }
+}
+
 static void drop_node(struct mount *mount, struct node *node)
 {
-    fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), 0, 0);
+    tell_inode(mount, node, 0);
 }
 
 /* What the kernel holds of an entry, under all nodes but one (NULL: under all). */
@@ -109,7 +134,7 @@ static void drop_attributes(struct mount *mount)
 
     for (guint i = 0; i < nodes->len; i++) {
         struct node *node = nodes->pdata[i];
-        fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), -1, 0);
+        tell_inode(mount, node, -1);
         node_unpin(mount, node);
     }
 }
