@@ -62,7 +62,9 @@ static void reply_success(struct request *request)
         break;
     case REQUEST_SETATTR:
         attributes_of_node(request->mount, request->node, &attributes);
-        fuse_reply_attr(request->req, &attributes, CACHE_FOR_EVER);
+        /* The kernel takes these whatever it was told meanwhile of another's change, unlike those
+         * of a look-up: so it must not keep them. */
+        fuse_reply_attr(request->req, &attributes, 0);
         break;
     case REQUEST_WRITE:
         fuse_reply_write(request->req, request->size);
@@ -387,7 +389,7 @@ static void reply_attributes(fuse_req_t req, const struct node *node)
     struct stat attributes;
 
     attributes_of_node(mount_of(req), node, &attributes);
-    fuse_reply_attr(req, &attributes, CACHE_FOR_EVER);
+    fuse_reply_attr(req, &attributes, 0);
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,

@@ -142,16 +142,26 @@ static void drop_attributes(struct mount *mount)
 /* Drops the name that leads to the entry of a node, or that led there until it was deleted. */
 static void drop_name_of(struct mount *mount, const struct node *node)
 {
-    const struct state *state = replica_read_lock(mount->options.replica);
-    bool gone = node_is_gone(mount, node);
-    struct entry *entry = gone ? NULL : entry_ref(tree_entry(state->tree, node->inode));
+    struct entry *dropped = NULL;
 
-    replica_read_unlock(mount->options.replica);
-    if (gone)
-        entry = node_entry(mount, node, NULL);
-    if (entry)
-        drop_name(mount, entry->parent, entry->name, gone);
-    entry_unref(entry);
+    for (;;) {
+        const struct state *state = replica_read_lock(mount->options.replica);
+        bool gone = node_is_gone(mount, node);
+        struct entry *entry = gone ? NULL : entry_ref(tree_entry(state->tree, node->inode));
+        replica_read_unlock(mount->options.replica);
+        if (gone)
+            entry = node_entry(mount, node, NULL);
+        if (entry && (!dropped || !same_name(entry, dropped))) {
+            /* A rename may have had the directory's lock, and taken the kernel's node with it. */
+            drop_name(mount, entry->parent, entry->name, gone);
+            entry_unref(dropped);
+            dropped = entry;
+            continue;
+        }
+        entry_unref(entry);
+        break;
+    }
+    entry_unref(dropped);
 }
 
 static void carry_out(struct mount *mount, const struct notice *notice)

@@ -390,9 +390,10 @@ static void freeze(struct mount *mount, struct node *node, struct entry *before,
 }
 
 /* The node that asked for the change has the kernel's pages as they should be. */
-static void settle_origin(struct mount *mount, struct node *node)
+static void settle_origin(struct mount *mount, struct node *node, const struct effect *effect)
 {
-    if (node->truncation == TRUNCATION_NONE)
+    /* One that waits is a later one, of another open. */
+    if (node->truncation != TRUNCATION_SENT || !effect->truncated)
         return;
     node_set_truncation(mount, node, TRUNCATION_NONE);
     node_clear_deadline(mount, node);
@@ -415,7 +416,7 @@ static void change_nodes(struct mount *mount, const struct effect *effect, bool 
     for (struct node *node = first_of(&mount->nodes, effect->before->inode); node;
          node = node->next) {
         if (node == effect->origin) {
-            settle_origin(mount, node);
+            settle_origin(mount, node, effect);
             continue;
         }
         if (!effect->origin)

@@ -360,8 +360,6 @@ def test_in_a_crowd_nobody_waits_for_ever(shared, here, seed):
     check_integrity(shared.database)
 
 
-@pytest.mark.xfail(reason="open with O_TRUNC by several processes of one node at once, mixed with renames: "
-                   "the kernel may go on showing an empty file")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_after_a_crowd_everybody_sees_what_is_stored(shared, here, second_process, seed):
     """Many processes change the same few files in all ways; then no cache may be wrong."""
