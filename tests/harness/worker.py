@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test's end of an agent: calls that happen inside the namespaces."""
+"""The test's end of a process inside: calls that happen inside the namespaces."""
 
 import os
 import pickle
@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent.py")
+INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside.py")
 
 # Seconds until a call that should answer counts as hanging. Never part of what a test promises.
 PATIENCE = float(os.environ.get("PMXCFS_TEST_PATIENCE", "60"))
@@ -43,7 +43,7 @@ class Pending:
 
 
 class Module:
-    """A module of the standard library as the agent's process sees it."""
+    """A module of the standard library as the process inside sees it."""
 
     def __init__(self, worker, name):
         self.worker = worker
@@ -68,7 +68,7 @@ class Worker:
 
     def __init__(self, command, kind="worker"):
         self.process = subprocess.Popen(
-            command + ["/usr/bin/python3", "-IS", AGENT, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            command + ["/usr/bin/python3", "-IS", INSIDE, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
 
     def readable(self, seconds):
@@ -79,7 +79,7 @@ class Worker:
         while size:
             part = os.read(self.process.stdout.fileno(), min(size, 1 << 20))
             if not part:
-                raise Hang("the helper process is gone (killed?)")
+                raise Hang("the process inside is gone (killed?)")
             parts.append(part)
             size -= len(part)
         return b"".join(parts)

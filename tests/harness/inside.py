@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The helper process inside a test's namespaces: does system calls for the test, over two pipes.
+"""The process inside a test's namespaces: does system calls for the test, over two pipes.
 
 Started with "init" it is process 1 of a pid namespace: it also starts, signals and reaps processes,
 and when its input ends (the test is gone) it exits, and everything in the namespace dies with it.
