@@ -5,10 +5,11 @@ change feed."""
 import json
 import os
 import signal
+import time
 
 import pytest
 
-from harness import BUILD_DIR, wait_for
+from harness import BUILD_DIR, PATIENCE, wait_for
 
 # Forks `processes` children that all make the names 0 to `names` with `flags`; result: how often each
 # name was made, and how often it was there already.
@@ -168,6 +169,31 @@ def test_stop_in_trouble_is_bounded(cluster, folder, state):
     else:
         node.mend()
     node.daemon.start()
+    cluster.wait_settled()
+
+
+@pytest.mark.parametrize("state", ("hangs", "cut off"))
+def test_a_caller_can_be_killed(cluster, folder, state):
+    """Whoever waits for a change ends when killed, while reads go on."""
+    node = cluster[3]
+    node.write(folder + "/file", b"content")
+    if state == "hangs":
+        node.signal_corosync(signal.SIGSTOP)
+    else:
+        node.cut()
+    worker = node.daemon.worker()
+    caller = worker.getpid()
+    worker.start("mkdir", node.path(folder + "/directory"))
+    assert node.read(folder + "/file") == b"content"
+    begin = time.monotonic()
+    node.namespace.kill(caller, signal.SIGKILL)
+    assert node.namespace.init.wait_gone(caller, PATIENCE), "the caller has not ended"
+    print("ended after %.0f ms" % ((time.monotonic() - begin) * 1000))
+    assert node.read(folder + "/file") == b"content"
+    if state == "hangs":
+        node.signal_corosync(signal.SIGCONT)
+    else:
+        node.mend()
     cluster.wait_settled()
 
 

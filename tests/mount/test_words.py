@@ -4,7 +4,7 @@
 import errno
 
 import pytest
-from support import MIB, refused
+from support import FILE, MIB, make_database, refused
 
 
 @pytest.fixture
@@ -37,3 +37,18 @@ def test_file_is_too_large(shared, said):
     shared.os.close(fd)
     assert said("refused to change 'large': ") == 1
     assert said("refused to change") == 1
+
+
+def test_all_files_are_too_large_together(make_daemon):
+    """The limit of 128 MiB for all contents, named with the path and what to do."""
+    daemon = make_daemon()
+    files = [(2 + number, 0, FILE, "file%d" % number, b"x" * MIB) for number in range(128)]
+    make_database(daemon.database, [*files, (200, 0, FILE, "empty", None)])
+    daemon.start()
+    for _ in range(20):
+        with refused(errno.ENOSPC):
+            daemon.os.write_file(daemon / "empty", b"x")
+    text = daemon.log_text()
+    assert text.count("refused to change 'empty': the limit of 128 MiB for the contents of all files is reached; "
+                      "delete what is not needed") == 1
+    assert text.count("refused to change") == 1
