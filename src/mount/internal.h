@@ -179,7 +179,7 @@ void node_unpin(struct mount *mount, struct node *node);
 /* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned; NULL:
  * none. */
 struct node *node_pin_waiting(struct mount *mount, uint64_t inode);
-/* All nodes that the kernel knows, pinned, links and root first. */
+/* All nodes that the kernel knows, pinned, the links last. */
 GPtrArray *node_pin_all(struct mount *mount);
 
 /* The nodes of an inode that the kernel knows (0: the root), pinned; NULL: none. */

@@ -127,7 +127,7 @@ static void announce_all(struct mount *mount, const struct notice *notice)
         tell_status(mount, notice->foreign, notice->rebuilt);
 }
 
-/* All modes changed. Clients test for quorum with the link `local`: links come first. */
+/* All modes changed. Clients test for quorum with the link `local`: links come last. */
 static void drop_attributes(struct mount *mount)
 {
     g_autoptr(GPtrArray) nodes = node_pin_all(mount);

@@ -284,15 +284,16 @@ GPtrArray *node_pin_all(struct mount *mount)
     gpointer first;
 
     pthread_mutex_lock(&table->lock);
-    for (int i = 0; i < VIRTUAL_COUNT; i++) {
-        if (virtual_is_link((enum virtual_name)i) && table->virtuals[i])
-            pin_into(nodes, table->virtuals[i]);
-    }
     pin_into(nodes, &table->root);
     g_hash_table_iter_init(&iter, table->by_inode);
     while (g_hash_table_iter_next(&iter, NULL, &first)) {
         for (struct node *node = first; node; node = node->next)
             pin_into(nodes, node);
+    }
+    /* Programs ask the links for quorum: what they say must hold for all that came before. */
+    for (int i = 0; i < VIRTUAL_COUNT; i++) {
+        if (virtual_is_link((enum virtual_name)i) && table->virtuals[i])
+            pin_into(nodes, table->virtuals[i]);
     }
     pthread_mutex_unlock(&table->lock);
     return nodes;
