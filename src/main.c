@@ -46,7 +46,6 @@ struct parts {
     pid_t guard; /* 0: not started */
 
     struct clock_source clock;
-    struct replica_clock replica_clock;
     struct replica_listener listener;
     struct guest_source guests;
 
@@ -66,18 +65,6 @@ struct parts {
 };
 
 /* --- What the parts ask of each other --- */
-
-static uint64_t replica_milliseconds(struct replica_clock *clock)
-{
-    struct parts *parts = container_of(clock, struct parts, replica_clock);
-    return parts->clock.milliseconds(&parts->clock);
-}
-
-static uint32_t replica_seconds(struct replica_clock *clock)
-{
-    struct parts *parts = container_of(clock, struct parts, replica_clock);
-    return parts->clock.seconds(&parts->clock);
-}
 
 /* The mount is there from before the first change until after the last. */
 
@@ -177,8 +164,6 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
-    parts->replica_clock =
-        (struct replica_clock){.milliseconds = replica_milliseconds, .seconds = replica_seconds};
     parts->listener = (struct replica_listener){.publishing = on_publishing,
                                                 .published = on_published,
                                                 .quorum_changed = on_quorum_changed};
@@ -263,7 +248,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .acknowledge_all = parts->options.acknowledge_all,
         .lock_lifetime = (uint32_t)parts->options.lock_lifetime,
         .safety_directory = parts->options.state_dir,
-        .clock = &parts->replica_clock,
+        .clock = &parts->clock,
         .listener = &parts->listener,
     };
 

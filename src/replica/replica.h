@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
 #include "core/admit.h"
@@ -16,12 +17,6 @@
 
 struct replica;
 struct store;
-
-/* What the clock says; the simulator has one of its own. Any thread. */
-struct replica_clock {
-    uint64_t (*milliseconds)(struct replica_clock *clock); /* never goes back */
-    uint32_t (*seconds)(struct replica_clock *clock);      /* of the day */
-};
 
 /* Who asked for a change, embedded in a request of the asker's. */
 struct caller {
@@ -60,7 +55,7 @@ struct replica_options {
     uint32_t lock_lifetime; /* milliseconds */
     const char
         *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
-    struct replica_clock *clock;
+    struct clock_source *clock;
     struct replica_listener *listener;
 };
 

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "core/block.h"
-#include "status/clock.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
 #include "status/vmlist.h"

@@ -6,10 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
 #include "core/block.h"
-#include "status/clock.h"
 #include "status/status.h"
 
 /* Messages and rules: doc/status.md, "The status group". Passive: no thread of its own; corosync, a

@@ -17,23 +17,10 @@ static struct {
     struct store *store;
     struct replica *replica;
     struct loopback loopback;
-    struct replica_clock replica_clock;
     struct replica_listener listener;
     struct clock_source clock;
     struct guest_source guests;
 } node;
-
-static uint64_t replica_milliseconds(struct replica_clock *clock)
-{
-    (void)clock;
-    return 1000;
-}
-
-static uint32_t replica_seconds(struct replica_clock *clock)
-{
-    (void)clock;
-    return 1700000000;
-}
 
 static uint32_t seconds(struct clock_source *clock)
 {
@@ -136,14 +123,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argv;
     MUST(store_open(path, NULL, &node.store, &tree, &message) == 0);
     node.clock = (struct clock_source){seconds, milliseconds};
-    node.replica_clock = (struct replica_clock){replica_milliseconds, replica_seconds};
     node.listener = (struct replica_listener){publishing, published, quorum_changed};
     node.guests = (struct guest_source){take_guests};
     struct member self = {0, 1};
     struct replica_options options = {.self = self,
                                       .local = true,
                                       .lock_lifetime = 120000,
-                                      .clock = &node.replica_clock,
+                                      .clock = &node.clock,
                                       .listener = &node.listener};
     node.replica = replica_new(&options, node.store, tree);
     loopback_start(&node.loopback, node.replica, self);

@@ -23,22 +23,12 @@
 
 /* --- Clocks, transports, listener --- */
 
-static uint64_t replica_milliseconds(struct replica_clock *clock)
-{
-    return container_of(clock, struct node, replica_clock)->milliseconds;
-}
-
-static uint32_t replica_seconds(struct replica_clock *clock)
-{
-    return container_of(clock, struct node, replica_clock)->seconds;
-}
-
-static uint64_t status_milliseconds(struct clock_source *clock)
+static uint64_t milliseconds(struct clock_source *clock)
 {
     return container_of(clock, struct node, clock)->milliseconds;
 }
 
-static uint32_t status_seconds(struct clock_source *clock)
+static uint32_t seconds(struct clock_source *clock)
 {
     return container_of(clock, struct node, clock)->seconds;
 }
@@ -283,7 +273,7 @@ static void start(struct node *node, size_t from)
         .self = node->self,
         .lock_lifetime =
             strcmp(node->recording, "timers") == 0 ? LOCK_LIFETIME_TIMERS : LOCK_LIFETIME,
-        .clock = &node->replica_clock,
+        .clock = &node->clock,
         .listener = &node->listener,
     };
     start_status(node, from);
@@ -308,8 +298,7 @@ struct node *node_new(const char *recording, unsigned number, bool lazy)
     node->directory = g_dir_make_tmp("pmxcfs-replay-XXXXXX", NULL);
     assert_non_null(node->directory);
     node->path = g_build_filename(node->directory, "config.db", NULL);
-    node->replica_clock = (struct replica_clock){replica_milliseconds, replica_seconds};
-    node->clock = (struct clock_source){status_seconds, status_milliseconds};
+    node->clock = (struct clock_source){.seconds = seconds, .milliseconds = milliseconds};
     node->listener = (struct replica_listener){publishing, published, quorum_changed};
     for (size_t i = 0; i < G_N_ELEMENTS(node->groups); i++)
         node->groups[i] = (struct node_group){

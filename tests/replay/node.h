@@ -39,7 +39,6 @@ struct node {
 
     uint64_t milliseconds; /* the clocks */
     uint32_t seconds;
-    struct replica_clock replica_clock;
     struct clock_source clock;
     struct replica_listener listener;
 

@@ -46,12 +46,12 @@ uint64_t node_digest(const struct node *node)
 
 /* ---- Its clocks ---- */
 
-static struct node *clock_node(struct replica_clock *clock)
+static struct node *clock_node(struct clock_source *clock)
 {
     return container_of(clock, struct node, clock);
 }
 
-static uint64_t clock_milliseconds(struct replica_clock *clock)
+static uint64_t clock_milliseconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
 
@@ -59,7 +59,7 @@ static uint64_t clock_milliseconds(struct replica_clock *clock)
 }
 
 /* Never the same second twice on one node: it names a change. */
-static uint32_t clock_seconds(struct replica_clock *clock)
+static uint32_t clock_seconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
     struct sim *sim = node->sim;
@@ -614,7 +614,7 @@ struct node *node_new(struct sim *sim, uint32_t id)
     g_queue_init(&node->outbox);
     node->sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     node->clock =
-        (struct replica_clock){.milliseconds = clock_milliseconds, .seconds = clock_seconds};
+        (struct clock_source){.milliseconds = clock_milliseconds, .seconds = clock_seconds};
     node->listener = (struct replica_listener){.publishing = listener_publishing,
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};

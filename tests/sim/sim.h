@@ -118,7 +118,7 @@ struct node {
                      have applied before */
     struct store *store;
     struct replica *replica;
-    struct replica_clock clock;
+    struct clock_source clock;
     struct replica_listener listener;
     struct transport transport;
 

@@ -22,12 +22,12 @@
 
 /* --- A node --- */
 
-static uint64_t milliseconds(struct replica_clock *clock)
+static uint64_t milliseconds(struct clock_source *clock)
 {
     return atomic_load(&container_of(clock, struct node, clock)->milliseconds);
 }
 
-static uint32_t seconds(struct replica_clock *clock)
+static uint32_t seconds(struct clock_source *clock)
 {
     return (uint32_t)atomic_load(&container_of(clock, struct node, clock)->seconds);
 }
@@ -82,7 +82,7 @@ static void prepare(struct node *node)
     node->directory = g_dir_make_tmp("pmxcfs-replica-XXXXXX", NULL);
     assert_non_null(node->directory);
     node->path = g_build_filename(node->directory, "config.db", NULL);
-    node->clock = (struct replica_clock){milliseconds, seconds};
+    node->clock = (struct clock_source){.milliseconds = milliseconds, .seconds = seconds};
     node->listener = (struct replica_listener){on_publishing, on_published, on_quorum_changed};
     node->story = g_string_new(NULL);
     atomic_init(&node->milliseconds, 1000000);

@@ -28,7 +28,7 @@ struct node {
     struct replica *replica;
     struct loopback loopback;
     struct transport transport;
-    struct replica_clock clock;
+    struct clock_source clock;
     struct replica_listener listener;
     atomic_uint_fast64_t milliseconds;
     atomic_uint_fast32_t seconds;

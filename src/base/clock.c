@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The system's clocks as a clock_source. */
-#include "status/clock.h"
+#include "base/clock.h"
 
 #include <time.h>
 

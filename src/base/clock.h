@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Where the status parts get the time from: the system's clocks, a simulator's, a recording's. */
-#ifndef PMXCFS_STATUS_CLOCK_H
-#define PMXCFS_STATUS_CLOCK_H
+/* Where all parts get the time from: the system's clocks, a simulator's, a recording's. */
+#ifndef PMXCFS_BASE_CLOCK_H
+#define PMXCFS_BASE_CLOCK_H
 
 #include <stdint.h>
 
