@@ -3,6 +3,7 @@
 #ifndef PMXCFS_CTL_COMMANDS_H
 #define PMXCFS_CTL_COMMANDS_H
 
+#include <glib.h>
 #include <stdbool.h>
 
 /* Exit codes, the same for all subcommands (pmxcfsctl(8)). */
@@ -11,6 +12,7 @@ enum exit_code {
     EXIT_FAILED = 1,    /* it could not be done; stderr says why */
     EXIT_WRONG_USE = 2, /* of the command line */
     EXIT_NO_DAEMON = 3,
+    EXIT_FOUND = 4, /* it was looked at, and is not as it should be; stdout says what was found */
 };
 
 /* What the global options say. */
@@ -20,12 +22,19 @@ struct context {
 };
 
 struct command {
-    const char *name;
+    const char *name;      /* one word, or two with a space between: "db check" */
     const char *arguments; /* for the help */
     const char *help;      /* one line */
-    /* argv[0] is the subcommand's name. An exit code. */
+    /* argv[0] is the (last word of the) subcommand's name. An exit code. */
     int (*run)(const struct context *context, int argc, char **argv);
 };
+
+/* Parses the options of a command: g_option_context_parse() with `entries` (NULL: none), after
+ * which argv[1] and so on are the words that are no options, from `least` to `most` of them.
+ * `parameters` names them for the help, `summary` says what the command does. False: stderr says
+ * why. */
+bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
+                   const char *summary, int least, int most);
 
 int command_changes(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);

@@ -16,26 +16,61 @@ static const struct command commands[] = {
     {"versions", "", "show the counters that clients poll", command_versions},
 };
 
+/* The commands whose name begins with `word` (NULL: all); their number. */
+static int print_commands(FILE *to, const char *word)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        const struct command *command = &commands[i];
+        size_t length = word ? strlen(word) : 0;
+        if (word && (strncmp(command->name, word, length) != 0 || command->name[length] != ' '))
+            continue;
+        g_autofree char *call = g_strconcat(command->name, " ", command->arguments, NULL);
+        fprintf(to, "  %-42s %s\n", call, command->help);
+        count++;
+    }
+    return count;
+}
+
 static void print_help(void)
 {
     puts("Usage: pmxcfsctl [--socket-name NAME] [--json] COMMAND [OPTIONS]\n\nCommands:");
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
-        printf("  %-10s %-20s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+    print_commands(stdout, NULL);
     puts("\nOptions:\n"
          "  --socket-name NAME   the daemon's socket (" DEFAULT_SOCKET ")\n"
          "  --json               output to be parsed\n"
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version\n"
-         "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers");
+         "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
+         "(db check, db diff)");
 }
 
-static const struct command *find_command(const char *name)
+/* The command that the words begin with, two of them if there is one of that name. */
+static const struct command *find_command(int argc, char **argv)
 {
+    const struct command *found = NULL;
+    g_autofree char *both = argc > 1 ? g_strconcat(argv[0], " ", argv[1], NULL) : NULL;
+
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        if (strcmp(commands[i].name, name) == 0)
+        if (both && strcmp(commands[i].name, both) == 0)
             return &commands[i];
+        if (strcmp(commands[i].name, argv[0]) == 0)
+            found = &commands[i];
     }
-    return NULL;
+    return found;
+}
+
+/* What was called is no command: the first word of some, or nothing. */
+static int explain(int argc, char **argv)
+{
+    bool help = argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0);
+
+    if ((help || argc == 1) && print_commands(help ? stdout : stderr, argv[0]) > 0)
+        return help ? EXIT_DONE : EXIT_WRONG_USE;
+    fprintf(stderr, "error: no command is called '%s%s%s'\nTry pmxcfsctl --help.\n", argv[0],
+            argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+    return EXIT_WRONG_USE;
 }
 
 /* The options before the command; gives the index of the command in argv, 0 if it is not to be run
@@ -75,13 +110,14 @@ int main(int argc, char **argv)
 
     if (first == 0)
         return code;
-    const struct command *command = find_command(argv[first]);
-    if (!command) {
-        fprintf(stderr, "error: no command is called '%s'\nTry pmxcfsctl --help.\n", argv[first]);
-        return EXIT_WRONG_USE;
-    }
+    argc -= first;
+    argv += first;
+    const struct command *command = find_command(argc, argv);
+    if (!command)
+        return explain(argc, argv);
     /* So that a command's own help says how it is called. */
     g_autofree char *name = g_strconcat("pmxcfsctl ", command->name, NULL);
     g_set_prgname(name);
-    return command->run(&context, argc - first, argv + first);
+    int words = strchr(command->name, ' ') ? 2 : 1;
+    return command->run(&context, argc - words + 1, argv + words - 1);
 }

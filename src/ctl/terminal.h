@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What only a person at a terminal gets to see: colours and progress bars. */
+#ifndef PMXCFS_CTL_TERMINAL_H
+#define PMXCFS_CTL_TERMINAL_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum colour { COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_BOLD };
+
+/* What begins a colour on `file`, and what ends it: "" unless it is a terminal that has colours and
+ * the environment has no NO_COLOR. */
+const char *colour_begin(FILE *file, enum colour colour);
+const char *colour_end(FILE *file);
+
+/* One line on stderr, if that is a terminal, for what takes longer than a second. */
+struct progress {
+    const char *what; /* "reading config.db": lent until progress_end() */
+    int64_t started;  /* of g_get_monotonic_time() */
+    int64_t shown;    /* when the line was last written; 0: it is not there */
+};
+
+void progress_start(struct progress *progress, const char *what);
+
+/* So much is done; as often as one likes. `total` 0: how much there is to do is not known. */
+void progress_step(struct progress *progress, uint64_t done, uint64_t total);
+
+/* Takes the line away. */
+void progress_end(struct progress *progress);
+
+#endif
