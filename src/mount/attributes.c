@@ -90,8 +90,7 @@ void attributes_of_virtual(const struct mount *mount, const struct node *node,
     set_common(mount, attributes);
     attributes->st_ino = FIRST_VIRTUAL_NUMBER + (ino_t)node->virtual_name;
     if (virtual_is_link(node->virtual_name)) {
-        bool quorate = replica_is_quorate(mount->options.replica);
-        attributes->st_mode = S_IFLNK | (quorate ? 0755 : 0555);
+        attributes->st_mode = S_IFLNK | (atomic_load(&mount->links_quorate) ? 0755 : 0555);
         attributes->st_size = (off_t)strlen(mount->link_targets[node->virtual_name]);
         return;
     }

@@ -163,6 +163,10 @@ struct mount {
     atomic_uint name_changes;
     atomic_uint dropping;    /* workers that drop a name */
     atomic_uint truncations; /* nodes whose truncation waits */
+
+    /* What the links say of quorum: changes once the kernel has dropped all other modes, as
+     * programs take them for true of everything. */
+    atomic_bool links_quorate;
 };
 
 /* nodes.c */
@@ -176,9 +180,9 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name);
 void node_forget(struct mount *mount, struct node *node, uint64_t lookups);
 void node_pin(struct mount *mount, struct node *node);
 void node_unpin(struct mount *mount, struct node *node);
-/* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned; NULL:
- * none. */
-struct node *node_pin_waiting(struct mount *mount, uint64_t inode);
+/* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned, and
+ * who opened it; NULL: none. */
+struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener);
 /* All nodes that the kernel knows, pinned, the links last. */
 GPtrArray *node_pin_all(struct mount *mount);
 

@@ -8,9 +8,8 @@
 #include "mount/internal.h"
 #include "status/status.h"
 
-/* 50 us, 100 us ...: 50 ms in all. */
-#define TELL_TRIES 10u
 #define TELL_PAUSE_MICROSECONDS 50u
+#define TELL_PAUSE_MICROSECONDS_MAX 3200u
 
 static bool is_looked_up(struct mount *mount, const struct node *node)
 {
@@ -20,15 +19,22 @@ static bool is_looked_up(struct mount *mount, const struct node *node)
     return looked_up;
 }
 
+static bool is_ending(struct mount *mount)
+{
+    return atomic_load(&mount->stopping) || atomic_load(&mount->unmounting);
+}
+
 /* The kernel does not know a node whose first look-up is still being answered, perhaps with what is
- * old by now, and would keep that for ever. So it is told again until the answer is there. */
+ * old by now, and would keep that for ever. So it is told again until it knows the node, or has
+ * forgotten it. */
 static void tell_inode(struct mount *mount, const struct node *node, off_t offset)
 {
-    for (unsigned int tries = 0; tries < TELL_TRIES; tries++) {
-        if (fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), offset, 0) != -ENOENT ||
-            !is_looked_up(mount, node))
-            return;
-        usleep(TELL_PAUSE_MICROSECONDS << tries);
+    unsigned int pause = TELL_PAUSE_MICROSECONDS;
+
+    while (fuse_lowlevel_notify_inval_inode(mount->session, node_id(node), offset, 0) == -ENOENT &&
+           is_looked_up(mount, node) && !is_ending(mount)) {
+        usleep(pause);
+        pause = MIN(2 * pause, TELL_PAUSE_MICROSECONDS_MAX);
     }
 }
 
@@ -127,16 +133,21 @@ static void announce_all(struct mount *mount, const struct notice *notice)
         tell_status(mount, notice->foreign, notice->rebuilt);
 }
 
-/* All modes changed. Clients test for quorum with the link `local`: links come last. */
+/* All modes changed. Clients test for quorum with the link `local`: links come last, and show it
+ * only now. */
 static void drop_attributes(struct mount *mount)
 {
+    bool quorate = replica_is_quorate(mount->options.replica);
     g_autoptr(GPtrArray) nodes = node_pin_all(mount);
 
     for (guint i = 0; i < nodes->len; i++) {
         struct node *node = nodes->pdata[i];
+        if (virtual_is_link(node->virtual_name))
+            atomic_store(&mount->links_quorate, quorate);
         tell_inode(mount, node, -1);
         node_unpin(mount, node);
     }
+    atomic_store(&mount->links_quorate, quorate);
 }
 
 /* Drops the name that leads to the entry of a node, or that led there until it was deleted. */

@@ -114,6 +114,7 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     node_table_init(&mount->nodes);
     watch_init(mount);
     make_link_targets(mount);
+    atomic_init(&mount->links_quorate, replica_is_quorate(options->replica));
     fuse_opt_add_arg(&arguments, "pmxcfs");
     mount->session = fuse_session_new(&arguments, &operations, sizeof(operations), mount);
     fuse_opt_free_args(&arguments);

@@ -262,7 +262,7 @@ GPtrArray *node_pin_inode(struct mount *mount, uint64_t inode)
     return nodes;
 }
 
-struct node *node_pin_waiting(struct mount *mount, uint64_t inode)
+struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener)
 {
     struct node_table *table = &mount->nodes;
 
@@ -270,8 +270,10 @@ struct node *node_pin_waiting(struct mount *mount, uint64_t inode)
     struct node *node = first_of(table, inode);
     while (node && node->truncation != TRUNCATION_WAITS)
         node = node->next;
-    if (node)
+    if (node) {
         node->pins++;
+        *opener = node->opener;
+    }
     pthread_mutex_unlock(&table->lock);
     return node;
 }

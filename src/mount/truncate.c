@@ -187,13 +187,13 @@ static bool has_closed(pid_t opener, pid_t asker, const char *name, uint64_t ino
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode)
 {
     struct mount *mount = fuse_req_userdata(req);
-    struct node *node = node_pin_waiting(mount, inode);
+    pid_t opener;
+    struct node *node = node_pin_waiting(mount, inode, &opener);
     char *path = NULL;
 
     if (!node)
         return false;
-    if (!has_closed(node->opener, fuse_req_ctx(req)->pid, name, inode) ||
-        !truncate_take(mount, node)) {
+    if (!has_closed(opener, fuse_req_ctx(req)->pid, name, inode) || !truncate_take(mount, node)) {
         node_unpin(mount, node);
         return false;
     }
