@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <pthread.h>
-#include <rrd.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/log.h"
 #include "base/rate.h"
 #include "base/util.h"
+#include "status/librrd.h"
 #include "status/rrd_form.h"
 #include "status/rrdcached.h"
 
@@ -51,6 +51,7 @@ struct rrd {
 
     /* The thread's own. */
     char *directory;
+    struct librrd librrd;
     struct rrdcached rrdcached;
     int64_t rrdcached_pause_end; /* microseconds, monotonic: not asked before */
     bool rrdcached_silent;       /* and that was logged */
@@ -201,13 +202,13 @@ static time_t last_midnight(void)
 
 /* What librrd says about its failure in this thread just now. About a full disk it says nothing,
  * and leaves an errno of something that it did later. */
-static char *library_error(const char *what, const char *path)
+static char *library_error(const struct librrd *librrd, const char *what, const char *path)
 {
     struct statvfs room = {0};
     char *message;
 
-    if (rrd_test_error()) {
-        message = g_strdup(rrd_get_error());
+    if (librrd->test_error()) {
+        message = g_strdup(librrd->get_error());
     } else {
         g_autofree char *directory = g_path_get_dirname(path);
         statvfs(directory, &room);
@@ -215,13 +216,13 @@ static char *library_error(const char *what, const char *path)
             g_strdup_printf("%s, librrd does not say why; %llu KiB are free in %s", what,
                             (unsigned long long)room.f_bavail * room.f_frsize / 1024, directory);
     }
-    rrd_clear_error();
+    librrd->clear_error();
     return message;
 }
 
 /* Makes the file (librrd writes a temporary one and renames it) and its directory. NULL, or what
  * went wrong. */
-static char *create_file(const struct rrd *rrd, const struct rrd_target *target, const char *path)
+static char *create_file(struct rrd *rrd, const struct rrd_target *target, const char *path)
 {
     const char *arguments[RRD_ARGUMENTS_MAX];
     g_autofree char *directory = g_build_filename(rrd->directory, target->directory, NULL);
@@ -229,21 +230,27 @@ static char *create_file(const struct rrd *rrd, const struct rrd_target *target,
     int error = make_directory(directory);
     if (error)
         return g_strdup_printf("%s: %s", directory, g_strerror(-error));
+    char *problem = librrd_load(&rrd->librrd);
+    if (problem)
+        return problem;
     int count = rrd_target_arguments(target, arguments);
-    if (rrd_create_r(path, RRD_STEP_SECONDS, last_midnight(), count, arguments) == 0)
+    if (rrd->librrd.create(path, RRD_STEP_SECONDS, last_midnight(), count, arguments) == 0)
         return NULL;
-    return library_error("the file cannot be made", path);
+    return library_error(&rrd->librrd, "the file cannot be made", path);
 }
 
-static char *update_file(const char *path, const char *update)
+static char *update_file(struct rrd *rrd, const char *path, const char *update)
 {
     int error = fill_holes(path);
 
     if (error)
         return g_strdup_printf("%s: %s", path, g_strerror(-error));
-    if (rrd_update_r(path, NULL, 1, &update) == 0)
+    char *problem = librrd_load(&rrd->librrd);
+    if (problem)
+        return problem;
+    if (rrd->librrd.update(path, NULL, 1, &update) == 0)
         return NULL;
-    return library_error("the file cannot be written", path);
+    return library_error(&rrd->librrd, "the file cannot be written", path);
 }
 
 /* rrdcached */
@@ -291,7 +298,7 @@ static char *write_value(struct rrd *rrd, const struct rrd_target *target, const
     }
     if (update_cached(rrd, path, update))
         return NULL;
-    return update_file(path, update);
+    return update_file(rrd, path, update);
 }
 
 static void log_limited(struct rate_limit *limit, const char *what, const char *key,

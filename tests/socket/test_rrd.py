@@ -200,6 +200,32 @@ def test_rrdcached_that_hangs(daemon, root, rrdcached, connect, minute):
     rrdcached.signal(signal.SIGCONT)
 
 
+def library(daemon):
+    """Where the daemon's librrd is, as the linker finds it for rrdtool."""
+    lines = daemon.run(["sh", "-c", "ldd $(which rrdtool)"], check=True).stdout.splitlines()
+    (path,) = [line.split()[2] for line in lines if line.split()[0] == "librrd.so.8"]
+    return os.path.realpath(path)
+
+
+def has_mapped(daemon, name):
+    return name in daemon.namespace.init.read_file("/proc/%d/maps" % daemon.pid).decode()
+
+
+def test_library(daemon, root, minute):
+    """librrd is loaded for the first value. One that cannot be loaded is told of, and found when it is there again."""
+    assert not has_mapped(daemon, "librrd")
+    path = library(daemon)
+    daemon.run(["mount", "--bind", "/dev/null", path], check=True)
+    put(root, "pve2-storage/node1/a", "%d:1:1" % (minute - 60))
+    wait_for(lambda: "librrd cannot be loaded" in daemon.log_text(), "the message about librrd")
+    assert root.ask(1).error == 0
+    daemon.run(["umount", path], check=True)
+    for second in (minute - 60, minute):
+        put(root, "pve2-storage/node1/a", "%d:1:2" % second)
+    wait_value(daemon, "pve-storage-9.0/node1/a", minute, "used", 2)
+    assert has_mapped(daemon, "librrd")
+
+
 def test_full_disk(make_daemon, minute):
     """Values that cannot be written are lost, and nothing else is; when there is room they are written again."""
     from ipc_client import Client
