@@ -177,24 +177,27 @@ while not os.path.exists(path + "-stop"):
         os.rename(name, name + "-renamed")
     for name in names:
         os.unlink(name + "-renamed")
+    if not result:
+        os.mkdir(path + "-round-%d" % mine)
     result += 1
 """
     path = here + "/many"
     shared.os.mkdir(path)
     shared.os.execute(make, {"path": path, "count": count})
     workers = [shared.worker() for _ in range(2)]
-    churning = [worker.start("execute", churn.replace('kind,', 'kind + "%d",' % number), {"path": path})
+    churning = [worker.start("execute", churn.replace('kind,', 'kind + "%d",' % number), {"path": path, "mine": number})
                 for number, worker in enumerate(workers)]
     expected = {"stays-%d" % number for number in range(count)}
     try:
-        for _ in range(15):
+        listings = 0
+        while listings < 15 or not all(shared.os.exists("%s-round-%d" % (path, number)) for number in range(2)):
             names = shared.os.listdir(path)
             assert len(names) == len(set(names)), "listed twice"
             assert expected <= set(names), "left out"
+            listings += 1
     finally:
         shared.os.mkdir(path + "-stop")
-        rounds = [one.result() for one in churning]
-    assert all(rounds)
+        assert all(one.result() for one in churning)
     assert set(shared.os.listdir(path)) == expected
     assert len(shared.os.listdir(path)) == count
 
