@@ -8,7 +8,7 @@ build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsq
 libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 test="clang clang-format clang-tidy libclang-rt-dev llvm corosync iproute2 rrdcached rrdtool python3 python3-pytest
-python3-pytest-timeout mandoc xz-utils liblzma-dev"
+python3-pytest-timeout python3-prometheus-client mandoc xz-utils liblzma-dev"
 
 case "${1:-test}" in
 build) wanted="$build $run" ;;

@@ -23,6 +23,7 @@
 #include "place.h"
 #include "replica/loopback.h"
 #include "replica/replica.h"
+#include "report.h"
 #include "socket/socket.h"
 #include "status/rrd.h"
 #include "status/status.h"
@@ -62,6 +63,11 @@ struct parts {
     struct status_group *status_group;
     struct mount *mount;
     struct socket_service *socket;
+
+    struct mount_metrics mount_metrics;
+    struct socket_metrics socket_metrics;
+    struct activity *activity;
+    struct report report;
 };
 
 /* --- What the parts ask of each other --- */
@@ -234,6 +240,22 @@ static int start_status(struct parts *parts)
     return 0;
 }
 
+/* What mount and socket tell of the whole. */
+static void start_report(struct parts *parts)
+{
+    parts->activity = activity_new(&parts->clock);
+    report_init(&parts->report, &(struct report_parts){
+                                    .state_dir = parts->options.state_dir,
+                                    .mountpoint = parts->options.mountpoint,
+                                    .clock = &parts->clock,
+                                    .replica = parts->replica,
+                                    .status = parts->status,
+                                    .corosync = parts->groups.corosync,
+                                    .mount = &parts->mount_metrics,
+                                    .socket = &parts->socket_metrics,
+                                });
+}
+
 /* A corosync.conf in the tree means a cluster, unless the command line says otherwise. */
 static bool is_cluster(const struct parts *parts, const struct tree *tree)
 {
@@ -297,6 +319,9 @@ static int start_mount(struct parts *parts)
         .replica = parts->replica,
         .status = parts->status,
         .guests = &parts->guests,
+        .overview = &parts->report.overview,
+        .activity = parts->activity,
+        .metrics = &parts->mount_metrics,
         .unmounted = on_unmounted,
         .context = parts,
     };
@@ -323,6 +348,9 @@ static int start_socket(struct parts *parts)
         .status = parts->status,
         .status_group = parts->status_group,
         .guests = &parts->guests,
+        .overview = &parts->report.overview,
+        .activity = parts->activity,
+        .metrics = &parts->socket_metrics,
     };
 
     int error = socket_start(&options, &parts->socket);
@@ -374,6 +402,7 @@ static int start(struct parts *parts)
     error = start_inside(parts);
     if (error < 0)
         return error;
+    start_report(parts);
     error = start_mount(parts);
     if (error < 0)
         return error;
@@ -422,6 +451,9 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         place_make_restart_flag(parts->options.run_dir, parts->group);
         socket_stop(parts->socket);
     }
+    if (parts->activity)
+        report_clear(&parts->report);
+    activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);
         replica_free(parts->replica);

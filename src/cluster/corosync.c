@@ -253,7 +253,7 @@ static void work(struct corosync *corosync)
         try_to_connect(corosync);
     else if (corosync->connected && serve(corosync, fds))
         disconnect(corosync);
-    if (feet_now() >= corosync->verify_at)
+    if (feet_now() >= corosync->verify_at || atomic_exchange(&corosync->verify_wanted, false))
         verify(corosync);
 }
 
@@ -289,6 +289,28 @@ struct corosync *corosync_new(const struct corosync_options *options)
 struct transport *corosync_transport(struct corosync *corosync, enum machine_group group)
 {
     return &corosync->groups[group].transport;
+}
+
+const struct group_metrics *corosync_metrics(const struct corosync *corosync,
+                                             enum machine_group group)
+{
+    return &corosync->groups[group].metrics;
+}
+
+size_t corosync_outbox(struct corosync *corosync, enum machine_group which)
+{
+    struct group *group = &corosync->groups[which];
+
+    pthread_mutex_lock(&group->lock);
+    size_t length = group->outbox.length;
+    pthread_mutex_unlock(&group->lock);
+    return length;
+}
+
+void corosync_verify(struct corosync *corosync)
+{
+    atomic_store(&corosync->verify_wanted, true);
+    feet_wake(corosync);
 }
 
 int corosync_start(struct corosync *corosync)

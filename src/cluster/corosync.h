@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
 #include "core/block.h"
@@ -80,6 +81,25 @@ struct corosync *corosync_new(const struct corosync_options *options);
  * node is no member of the group. After leave() with `stay_out` the group is joined again only when
  * corosync itself was away in between. */
 struct transport *corosync_transport(struct corosync *corosync, enum machine_group group);
+
+/* What was counted of a group since the start. */
+struct group_metrics {
+    struct counter sent; /* messages that corosync took */
+    struct counter sent_bytes;
+    struct counter received; /* own ones among them */
+    struct counter received_bytes;
+    struct counter retries;  /* corosync took a message not now (TRY_AGAIN) */
+    struct counter given_up; /* messages */
+    struct counter joins;
+};
+const struct group_metrics *corosync_metrics(const struct corosync *corosync,
+                                             enum machine_group group);
+
+/* Messages of a group that wait for corosync. Any thread. */
+size_t corosync_outbox(struct corosync *corosync, enum machine_group group);
+
+/* Has the configuration group's consumer asked for a verification soon. Any thread. */
+void corosync_verify(struct corosync *corosync);
 
 /* Starts the thread. 0 or a negative errno. */
 int corosync_start(struct corosync *corosync);

@@ -65,10 +65,17 @@ static cs_error_t send_message(struct group *group, struct block *message)
 {
     struct iovec iov = {.iov_base = message->data, .iov_len = message_size(message)};
     int used = 0;
+    cs_error_t result = CS_ERR_TRY_AGAIN;
 
-    if (ioctl(group->fd, SIOCOUTQ, &used) == 0 && used > group->socket_room)
-        return CS_ERR_TRY_AGAIN;
-    return cpg_mcast_joined(group->handle, CPG_TYPE_AGREED, &iov, 1);
+    if (ioctl(group->fd, SIOCOUTQ, &used) != 0 || used <= group->socket_room)
+        result = cpg_mcast_joined(group->handle, CPG_TYPE_AGREED, &iov, 1);
+    if (result == CS_OK) {
+        counter_add(&group->metrics.sent, 1);
+        counter_add(&group->metrics.sent_bytes, iov.iov_len);
+    } else {
+        counter_add(&group->metrics.retries, result == CS_ERR_TRY_AGAIN);
+    }
+    return result;
 }
 
 static int queue_message(struct group *group, struct block *message, enum send_kind kind,
@@ -188,6 +195,7 @@ static void report_failed(struct group *group, GQueue *failed)
     struct outgoing *outgoing;
     bool any = failed->length > 0;
 
+    counter_add(&group->metrics.given_up, failed->length);
     if (any)
         log_warning("corosync takes no messages of group %s: %u given up", group->name,
                     failed->length);
@@ -258,6 +266,8 @@ static void delivered(cpg_handle_t handle, const struct cpg_name *name, uint32_t
         log_error("a message of %zu bytes from node %u was ignored", size, node);
         return;
     }
+    counter_add(&group->metrics.received, 1);
+    counter_add(&group->metrics.received_bytes, size);
     add_delivery(group, (struct delivery){{node, pid}, .message = block_copy(data, (uint32_t)size)},
                  size);
 }
@@ -430,6 +440,7 @@ static int join(struct group *group)
         log_error("corosync: cannot join group %s: %s", group->name, cs_strerror(result));
         return -ENOTCONN;
     }
+    counter_add(&group->metrics.joins, 1);
     group->joined_at = feet_now();
     pthread_mutex_lock(&group->lock);
     group->membership = MEMBERSHIP_JOINED;

@@ -70,6 +70,8 @@ struct group {
     uint64_t pause;           /* milliseconds between tries */
     int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
     uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+
+    struct group_metrics metrics;
 };
 
 enum { GROUP_COUNT = 2 };
@@ -82,7 +84,8 @@ struct corosync {
     bool started;
     bool abandoned; /* under `calls`: nobody may be called any more */
     atomic_bool stopping;
-    int wake; /* eventfd */
+    atomic_bool verify_wanted; /* now */
+    int wake;                  /* eventfd */
 
     /* Held while consumers and the listener are called. */
     pthread_mutex_t calls;

@@ -69,7 +69,9 @@ struct machine {
     struct checksum checksum;
     uint64_t verify_id;  /* the last id asked for */
     bool verify_pending; /* that request has not come back yet */
-    GQueue actions;      /* struct pending, to be handed out */
+    struct machine_verifications verifications;
+    uint64_t generation;
+    GQueue actions; /* struct pending, to be handed out */
     struct pending *current;
 };
 
@@ -139,6 +141,7 @@ static struct peer *find_peer(const struct machine *machine, const struct member
 
 static void mark_all_synced(struct machine *machine)
 {
+    machine->generation++;
     for (guint i = 0; i < machine->peers->len; i++)
         peer_at(machine, i)->synced = true;
 }
@@ -395,6 +398,7 @@ static void take_members(struct machine *machine, const struct member *members, 
 {
     struct peer fresh = {0};
 
+    machine->generation++;
     drop_states(machine);
     g_array_set_size(machine->members, 0);
     g_array_set_size(machine->peers, 0);
@@ -564,6 +568,7 @@ static guint mark_synced_as(struct machine *machine, guint leader)
 {
     guint synced = 0;
 
+    machine->generation++;
     for (guint i = 0; i < machine->peers->len; i++) {
         struct peer *peer = peer_at(machine, i);
         peer->synced = same_state(peer, peer_at(machine, leader));
@@ -812,10 +817,13 @@ static void verify(struct machine *machine, const struct delivery *delivery)
     if (!checksum->known || checksum->id != get_le64(header->body) ||
         !same_epoch(&checksum->epoch, &header->epoch))
         return;
-    if (memcmp(checksum->digest, header->body + 8, DIGEST_SIZE) == 0)
+    if (memcmp(checksum->digest, header->body + 8, DIGEST_SIZE) == 0) {
+        machine->verifications.equal++;
         push_log(machine, LOG_INFO, "data verification successful");
-    else
+    } else {
+        machine->verifications.different++;
         stop(machine, MODE_LEAVE, "data verification failed: this node's data differs");
+    }
 }
 
 /* Delivery */
@@ -983,6 +991,21 @@ bool machine_is_complete(const struct machine *machine)
             return false;
     }
     return machine->mode == MODE_SYNCED;
+}
+
+bool machine_member_is_synced(const struct machine *machine, size_t position)
+{
+    return peer_at(machine, (guint)position)->synced;
+}
+
+uint64_t machine_generation(const struct machine *machine)
+{
+    return machine->generation;
+}
+
+struct machine_verifications machine_verifications(const struct machine *machine)
+{
+    return machine->verifications;
 }
 
 size_t machine_queued(const struct machine *machine)

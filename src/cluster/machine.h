@@ -118,8 +118,8 @@ void machine_abandon(struct machine *machine, const char *reason);
  * count. The only way out of LEAVE, VERSION_ERROR and ERROR. */
 void machine_restart(struct machine *machine, struct member self);
 
-/* Once an hour: the lowest node id, if SYNCED, asks for a verification, unless the last has not
- * come back yet. */
+/* Once an hour, or when an administrator wants it: the lowest node id, if SYNCED, asks for a
+ * verification, unless the last has not come back yet. */
 void machine_verify(struct machine *machine, uint32_t time);
 
 /* The next action, or false. */
@@ -138,5 +138,19 @@ const struct member *machine_members(const struct machine *machine, size_t *coun
 bool machine_is_lowest(const struct machine *machine);   /* this member has the lowest node id */
 bool machine_is_complete(const struct machine *machine); /* SYNCED, and so are all other members */
 size_t machine_queued(const struct machine *machine);    /* NORMAL messages kept, both queues */
+
+/* True if the member at that position of machine_members() has, as far as this node knows, the
+ * state that the group agreed upon. */
+bool machine_member_is_synced(const struct machine *machine, size_t position);
+
+/* Rises whenever members, or what machine_member_is_synced() says of one, may have changed. */
+uint64_t machine_generation(const struct machine *machine);
+
+/* What came of verifications since the process started. */
+struct machine_verifications {
+    uint64_t equal;     /* comparisons with a member's checksum, one's own among them */
+    uint64_t different; /* the node left the group */
+};
+struct machine_verifications machine_verifications(const struct machine *machine);
 
 #endif

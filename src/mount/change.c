@@ -107,6 +107,7 @@ void request_finish(struct request *request, int result)
         fuse_reply_err(request->req, -result);
     else
         reply_success(request);
+    operation_answered(request->mount, &request->operation, result);
     g_free(request->name);
     g_free(request->path);
     g_free(request);
@@ -135,6 +136,7 @@ struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
     request->mount = req ? mount_of(req) : NULL; /* without one the caller fills it in */
     request->req = req;
     request->kind = kind;
+    request->operation = operation_hand_on();
     request->path = path;
     request->thread = req ? fuse_req_ctx(req)->pid : 0;
     request->caller.answer = answer;

@@ -13,6 +13,7 @@
 
 #include "core/state.h"
 #include "mount/mount.h"
+#include "mount/operations.h"
 #include "replica/replica.h"
 
 /* The names in the root that are made up here. The order is that of their listing. */
@@ -27,6 +28,7 @@ enum virtual_name {
     VIRTUAL_CLUSTERLOG,
     VIRTUAL_RRD,
     VIRTUAL_DEBUG,
+    VIRTUAL_METRICS,
     VIRTUAL_COUNT,
     VIRTUAL_NONE = -1,
 };
@@ -112,14 +114,15 @@ struct request {
     struct mount *mount;
     fuse_req_t req;
     enum request_kind kind;
-    pid_t thread;      /* of the caller */
-    bool interrupted;  /* it got a signal and is in the list; under interrupted_lock */
-    struct node *node; /* SETATTR, WRITE, TRUNCATE (pinned) */
-    size_t size;       /* WRITE */
-    bool names;        /* the kernel holds a directory's lock for it */
-    char *path;        /* owned */
-    fuse_ino_t parent; /* LOOKUP */
-    char *name;        /* LOOKUP, owned */
+    struct operation operation; /* none: nobody asked */
+    pid_t thread;               /* of the caller */
+    bool interrupted;           /* it got a signal and is in the list; under interrupted_lock */
+    struct node *node;          /* SETATTR, WRITE, TRUNCATE (pinned) */
+    size_t size;                /* WRITE */
+    bool names;                 /* the kernel holds a directory's lock for it */
+    char *path;                 /* owned */
+    fuse_ino_t parent;          /* LOOKUP */
+    char *name;                 /* LOOKUP, owned */
 };
 
 /* A name that the kernel has to drop before a request is answered, if that does not take too long:
@@ -224,6 +227,15 @@ void truncate_cancel(struct mount *mount, struct node *node);
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode);
 /* Truncations whose time has come are sent, frozen nodes thaw. `now`: milliseconds. */
 void deadlines_meet(struct mount *mount, uint64_t now);
+
+/* operations.c: around each request of the kernel, in the worker that has it. */
+void operation_begin(struct mount *mount, const struct fuse_buf *buffer,
+                     struct operation *operation);
+void operation_end(struct mount *mount, const struct operation *operation);
+/* The operation that this thread has under way goes on in a request, which tells when it is
+ * answered. None if there is none. */
+struct operation operation_hand_on(void);
+void operation_answered(struct mount *mount, const struct operation *operation, int result);
 
 /* virtual.c */
 enum virtual_name virtual_find(const char *name);

@@ -40,6 +40,7 @@ static void tell_inode(struct mount *mount, const struct node *node, off_t offse
 
 static void drop_node(struct mount *mount, struct node *node)
 {
+    counter_add(&mount->options.metrics->pages_dropped, 1);
     tell_inode(mount, node, 0);
 }
 
@@ -63,6 +64,7 @@ static void drop_name(struct mount *mount, uint64_t directory, const char *name,
 
     for (guint i = 0; nodes && i < nodes->len; i++) {
         struct node *parent = nodes->pdata[i];
+        counter_add(&mount->options.metrics->names_dropped, 1);
         fuse_lowlevel_notify_inval_entry(mount->session, node_id(parent), name, strlen(name));
         if (listing)
             drop_node(mount, parent);

@@ -139,6 +139,7 @@ struct worker {
 static void serve(struct mount *mount)
 {
     struct fuse_buf buffer = {0};
+    struct operation operation;
 
     while (!atomic_load(&mount->stopping)) {
         int size = fuse_session_receive_buf(mount->session, &buffer);
@@ -146,7 +147,9 @@ static void serve(struct mount *mount)
             continue;
         if (size <= 0)
             break;
+        operation_begin(mount, &buffer, &operation);
         fuse_session_process_buf(mount->session, &buffer);
+        operation_end(mount, &operation);
     }
     free(buffer.mem);
 }

@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct activity;
 struct mount;
+struct mount_metrics;
+struct overview;
 struct guest_source;
 struct replica;
 struct status;
@@ -19,6 +22,9 @@ struct mount_options {
     struct replica *replica;
     struct status *status;
     struct guest_source *guests;
+    struct overview *overview;     /* .metrics */
+    struct activity *activity;     /* who asks for what, while somebody watches */
+    struct mount_metrics *metrics; /* counted here */
     /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
      * mount itself. */
     void (*unmounted)(void *context);

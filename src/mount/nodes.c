@@ -126,6 +126,7 @@ struct node *node_look_up(struct mount *mount, uint64_t inode)
     struct node *node = named_of(table, inode);
     if (!node) {
         node = node_new(VIRTUAL_NONE, inode);
+        counter_add(&mount->options.metrics->nodes_made, 1);
         node->named = true;
         link_node(table, node);
     }
@@ -153,6 +154,7 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name)
         if (node)
             g_hash_table_add(table->lost, node);
         node = node_new(name, 0);
+        counter_add(&mount->options.metrics->nodes_made, 1);
         node->text = block_ref(text);
         table->virtuals[name] = node; /* the older one lives on until the kernel forgets it */
     }
@@ -194,8 +196,10 @@ void node_clear_deadline(struct mount *mount, struct node *node)
 /* --- References --- */
 
 /* Frees a node that nobody refers to any more. With the table's lock held. */
-static void release(struct node_table *table, struct node *node)
+static void release(struct mount *mount, struct node *node)
 {
+    struct node_table *table = &mount->nodes;
+
     if (node->lookups > 0 || node->pins > 0 || node->is_root)
         return;
     if (g_hash_table_remove(table->lost, node)) {
@@ -205,6 +209,7 @@ static void release(struct node_table *table, struct node *node)
     } else {
         table->virtuals[node->virtual_name] = NULL;
     }
+    counter_add(&mount->options.metrics->nodes_freed, 1);
     node_free(node);
 }
 
@@ -217,7 +222,7 @@ void node_forget(struct mount *mount, struct node *node, uint64_t lookups)
     /* Nobody is left who could see it thaw. */
     if (node->lookups == 0 && node->truncation != TRUNCATION_WAITS)
         node_clear_deadline(mount, node);
-    release(table, node);
+    release(mount, node);
     pthread_mutex_unlock(&table->lock);
 }
 
@@ -234,7 +239,7 @@ void node_unpin(struct mount *mount, struct node *node)
 
     pthread_mutex_lock(&table->lock);
     node->pins--;
-    release(table, node);
+    release(mount, node);
     pthread_mutex_unlock(&table->lock);
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "mount/internal.h"
+#include "status/overview.h"
 #include "status/status.h"
 
 static const char *const names[VIRTUAL_COUNT] = {
@@ -15,6 +16,7 @@ static const char *const names[VIRTUAL_COUNT] = {
     [VIRTUAL_VERSION] = ".version", [VIRTUAL_MEMBERS] = ".members",
     [VIRTUAL_VMLIST] = ".vmlist",   [VIRTUAL_CLUSTERLOG] = ".clusterlog",
     [VIRTUAL_RRD] = ".rrd",         [VIRTUAL_DEBUG] = ".debug",
+    [VIRTUAL_METRICS] = ".metrics",
 };
 
 enum virtual_name virtual_find(const char *name)
@@ -46,6 +48,8 @@ struct block *virtual_text(struct mount *mount, enum virtual_name name)
         return status_cluster_log_text(status, 0, NULL);
     case VIRTUAL_RRD:
         return status_rrd_text(status);
+    case VIRTUAL_METRICS:
+        return mount->options.overview->metrics(mount->options.overview);
     default:
         return block_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }

@@ -79,6 +79,20 @@ static void drop_draft(struct replica *replica)
 
 static int apply_message(struct replica *replica, struct outcome *outcome);
 
+/* Stores the draft, and counts what that takes. */
+static int commit(struct replica *replica, uint64_t changes)
+{
+    struct replica_metrics *metrics = &replica->metrics;
+    uint64_t begun = metrics_now();
+    int error = store_commit(replica->store, replica->draft);
+
+    histogram_note_since(&metrics->commits, begun);
+    histogram_note(&metrics->batches, &histogram_sizes, changes);
+    if (error)
+        counter_add(&metrics->commit_failures, 1);
+    return error;
+}
+
 /* A batch that the disk did not take is tried again change by change, so that one large change does
  * not take the small ones down with it. Local mode only: in a cluster the others have them all. */
 static void store_one_by_one(struct replica *replica)
@@ -88,7 +102,7 @@ static void store_one_by_one(struct replica *replica)
         outcome->result = apply_message(replica, outcome);
         if (draft_is_empty(replica->draft))
             continue;
-        int error = store_commit(replica->store, replica->draft);
+        int error = commit(replica, 1);
         if (error) {
             outcome->result = error;
             drop_draft(replica);
@@ -126,7 +140,7 @@ bool replica_flush(struct replica *replica)
         answer_outcomes(replica, 0);
         return true;
     }
-    int error = store_commit(replica->store, replica->draft);
+    int error = commit(replica, replica->outcomes->len);
     if (!error) {
         replica_publish(replica, false);
         answer_outcomes(replica, 0);
@@ -210,6 +224,15 @@ static void note_taken_guest(struct replica *replica, const struct change *chang
     refusals_note(&replica->refusals, REFUSAL_GUEST, path, detail, now_milliseconds(replica));
 }
 
+static void count_change(struct replica_metrics *metrics, const struct change *change,
+                         const struct outcome *outcome)
+{
+    counter_add(&metrics->changes[change->operation], 1);
+    counter_add(&metrics->change_bytes, message_size(outcome->message));
+    if (outcome->own)
+        counter_add(&metrics->own_changes, 1);
+}
+
 static void execute_apply(struct replica *replica, const struct action *action)
 {
     struct header header = {0};
@@ -237,6 +260,8 @@ static void execute_apply(struct replica *replica, const struct action *action)
         return;
     }
     outcome.result = apply_message(replica, &outcome);
+    if (!outcome.result)
+        count_change(&replica->metrics, &change, &outcome);
     if (outcome.own && outcome.result == -EEXIST)
         note_taken_guest(replica, &change);
     block_ref(outcome.message);
@@ -247,6 +272,8 @@ static void execute_leave(struct replica *replica, bool stay_out)
 {
     replica_flush(replica);
     replica_stop_updates(replica);
+    counter_add(&replica->metrics.departures, 1);
+    replica->sync_begun = 0;
     atomic_store(&replica->joined, false);
     atomic_store(&replica->outdated, machine_mode(replica->machine) == MODE_VERSION_ERROR);
     replica_drop_held(replica);
@@ -274,6 +301,9 @@ static void execute_synced(struct replica *replica, const struct action *action)
     if (action->became)
         log_info("the configuration is in sync%s",
                  action->alone ? " (no other node is there)" : "");
+    if (replica->sync_begun && !action->alone)
+        histogram_note_since(&replica->metrics.synchronisations, replica->sync_begun);
+    replica->sync_begun = 0;
     /* What is in memory is what is in the database, and what the others have. */
     atomic_store(&replica->broken, false);
     replica_release(replica);
@@ -281,10 +311,15 @@ static void execute_synced(struct replica *replica, const struct action *action)
 
 static void execute_checksum(struct replica *replica)
 {
-    uint8_t digest[DIGEST_SIZE];
+    const struct tree *tree = replica->state->tree;
+    struct replica_checksum checksum = {.version = tree->root.version,
+                                        .time = now_seconds(replica)};
 
-    tree_checksum(replica->state->tree, digest);
-    machine_checksum(replica->machine, digest, now_seconds(replica));
+    tree_checksum(tree, checksum.digest);
+    pthread_mutex_lock(&replica->view_lock);
+    replica->checksum = checksum;
+    pthread_mutex_unlock(&replica->view_lock);
+    machine_checksum(replica->machine, checksum.digest, checksum.time);
 }
 
 static void execute_send(struct replica *replica, const struct action *action)
@@ -364,6 +399,7 @@ static void handle_configuration(struct replica *replica, const struct event *ev
     for (size_t i = 0; i < event->member_count; i++)
         joined = joined || is_self(replica, event->members[i]);
     replica_stop_updates(replica);
+    replica->sync_begun = metrics_now();
     replica_hold(replica);
     machine_configuration(replica->machine, event->members, event->member_count,
                           event->members + event->member_count, event->joined_count,
@@ -389,8 +425,12 @@ static void handle_quorum(struct replica *replica, bool quorate)
     /* What was delivered before is judged by the quorum of before. */
     if (!replica_flush(replica))
         replica_carry_out(replica);
-    if (atomic_exchange(&replica->quorate, quorate) != quorate)
-        listener->quorum_changed(listener, quorate);
+    if (atomic_exchange(&replica->quorate, quorate) == quorate)
+        return;
+    pthread_mutex_lock(&replica->view_lock);
+    replica->quorum_since = now_milliseconds(replica);
+    pthread_mutex_unlock(&replica->view_lock);
+    listener->quorum_changed(listener, quorate);
 }
 
 static void handle_send_failed(struct replica *replica, const struct event *event)

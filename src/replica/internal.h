@@ -101,6 +101,19 @@ struct replica {
     atomic_bool writable; /* while broken: the database takes writes again */
     atomic_int mode;
     atomic_size_t queued;
+
+    /* What the writer lets others see of the machine. */
+    pthread_mutex_t view_lock;
+    GArray *members; /* struct replica_member */
+    struct machine_verifications verifications;
+    struct replica_checksum checksum;
+    bool lowest;
+    uint64_t mode_since;   /* milliseconds */
+    uint64_t quorum_since; /* the same */
+
+    struct replica_metrics metrics;
+    uint64_t generation; /* of the machine's members that are shown; the writer's own */
+    uint64_t sync_begun; /* metrics_now(); 0: no synchronisation; the writer's own */
 };
 
 /* execute.c: the writer's work. */

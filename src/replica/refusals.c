@@ -10,22 +10,23 @@
 #define PAUSE_MILLISECONDS 10000u
 
 static const struct {
+    const char *name;
     const char *why;
     const char *remedy;
 } texts[REFUSAL_COUNT] = {
-    [REFUSAL_QUORUM] = {"there is no quorum",
+    [REFUSAL_QUORUM] = {"quorum", "there is no quorum",
                         "see 'corosync-quorumtool -s' for the nodes that are missing"},
-    [REFUSAL_NOT_JOINED] = {"this node has not joined the cluster's group yet",
+    [REFUSAL_NOT_JOINED] = {"not_joined", "this node has not joined the cluster's group yet",
                             "see 'systemctl status corosync'; it is tried again by itself"},
-    [REFUSAL_PROTOCOL] = {"a member speaks a newer version of the protocol",
+    [REFUSAL_PROTOCOL] = {"protocol", "a member speaks a newer version of the protocol",
                           "update the packages of this node and start pmxcfs again"},
     [REFUSAL_DATABASE] =
-        {"the database does not take writes",
+        {"database", "the database does not take writes",
          "look for a full or failing disk; when it is well again this node comes back by itself"},
-    [REFUSAL_LIMIT] = {"a limit is reached",
+    [REFUSAL_LIMIT] = {"limit", "a limit is reached",
                        "delete what is not needed; this is not for large files"},
-    [REFUSAL_FORM] = {"the name is not allowed here", "choose another"},
-    [REFUSAL_GUEST] = {"the guest id is taken", "choose another id, or move that guest"},
+    [REFUSAL_FORM] = {"form", "the name is not allowed here", "choose another"},
+    [REFUSAL_GUEST] = {"guest", "the guest id is taken", "choose another id, or move that guest"},
 };
 
 void refusals_init(struct refusals *refusals)
@@ -37,6 +38,16 @@ void refusals_init(struct refusals *refusals)
 void refusals_destroy(struct refusals *refusals)
 {
     pthread_mutex_destroy(&refusals->lock);
+}
+
+uint64_t refusals_count(const struct refusals *refusals, enum refusal cause)
+{
+    return counter_get(&refusals->causes[cause].count);
+}
+
+const char *refusals_name(enum refusal cause)
+{
+    return texts[cause].name;
 }
 
 /* True if it is time for another message; *suppressed: how many were not logged since the last. */
@@ -59,6 +70,7 @@ void refusals_note(struct refusals *refusals, enum refusal cause, const char *pa
 {
     uint64_t suppressed;
 
+    counter_add(&refusals->causes[cause].count, 1);
     if (!is_due(refusals, cause, now, &suppressed))
         return;
     g_autofree char *more =

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
+
 enum refusal {
     REFUSAL_QUORUM,     /* no quorum */
     REFUSAL_NOT_JOINED, /* not in the group (yet) */
@@ -23,11 +25,16 @@ struct refusals {
     struct {
         uint64_t logged;     /* milliseconds; 0: never */
         uint64_t suppressed; /* since then */
+        struct counter count;
     } causes[REFUSAL_COUNT];
 };
 
 void refusals_init(struct refusals *refusals);
 void refusals_destroy(struct refusals *refusals);
+
+/* How many there were, and the label of a cause. */
+uint64_t refusals_count(const struct refusals *refusals, enum refusal cause);
+const char *refusals_name(enum refusal cause);
 
 /* Logs a refusal for `path`, `detail` being what the cause alone does not tell (NULL: nothing),
  * unless one of that cause was logged less than 10 s ago: then it is counted, and told with the

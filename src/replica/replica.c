@@ -38,6 +38,7 @@ static void init_locks(struct replica *replica)
     pthread_mutex_init(&replica->send_lock, NULL);
     pthread_mutex_init(&replica->waiting_lock, NULL);
     pthread_mutex_init(&replica->queue_lock, NULL);
+    pthread_mutex_init(&replica->view_lock, NULL);
     pthread_cond_init(&replica->idle, NULL);
     refusals_init(&replica->refusals);
 }
@@ -55,6 +56,8 @@ struct replica *replica_new(const struct replica_options *options, struct store 
     replica->outcomes = g_array_new(FALSE, FALSE, sizeof(struct outcome));
     replica->waiting = g_hash_table_new(g_direct_hash, g_direct_equal);
     replica->rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy);
+    replica->members = g_array_new(FALSE, FALSE, sizeof(struct replica_member));
+    replica->mode_since = replica->quorum_since = options->clock->milliseconds(options->clock);
     replica->last = &replica->first;
     g_queue_init(&replica->held);
     atomic_init(&replica->mode, MODE_START);
@@ -82,12 +85,14 @@ void replica_free(struct replica *replica)
     g_hash_table_unref(replica->rounds);
     g_hash_table_unref(replica->waiting);
     g_array_unref(replica->outcomes);
+    g_array_unref(replica->members);
     draft_free(replica->draft);
     machine_free(replica->machine);
     state_free(replica->state);
     refusals_destroy(&replica->refusals);
     pthread_cond_destroy(&replica->idle);
     pthread_mutex_destroy(&replica->queue_lock);
+    pthread_mutex_destroy(&replica->view_lock);
     pthread_mutex_destroy(&replica->waiting_lock);
     pthread_mutex_destroy(&replica->send_lock);
     pthread_rwlock_destroy(&replica->state_lock);
@@ -120,6 +125,71 @@ void replica_get_status(struct replica *replica, struct replica_status *status)
     status->quorate = atomic_load(&replica->quorate);
     status->broken = atomic_load(&replica->broken);
     status->queued = atomic_load(&replica->queued);
+    pthread_mutex_lock(&replica->send_lock);
+    status->held = replica->held.length;
+    pthread_mutex_unlock(&replica->send_lock);
+    pthread_mutex_lock(&replica->view_lock);
+    status->lowest = replica->lowest;
+    status->mode_since = replica->mode_since;
+    status->quorum_since = replica->quorum_since;
+    status->verifications = replica->verifications;
+    pthread_mutex_unlock(&replica->view_lock);
+}
+
+GArray *replica_members(struct replica *replica)
+{
+    pthread_mutex_lock(&replica->view_lock);
+    GArray *members = g_array_copy(replica->members);
+    pthread_mutex_unlock(&replica->view_lock);
+    return members;
+}
+
+void replica_get_checksum(struct replica *replica, struct replica_checksum *checksum)
+{
+    pthread_mutex_lock(&replica->view_lock);
+    *checksum = replica->checksum;
+    pthread_mutex_unlock(&replica->view_lock);
+}
+
+const struct replica_metrics *replica_metrics(const struct replica *replica)
+{
+    return &replica->metrics;
+}
+
+const struct refusals *replica_refusals(const struct replica *replica)
+{
+    return &replica->refusals;
+}
+
+static void lock_free(gpointer data)
+{
+    struct replica_lock *lock = data;
+
+    g_free(lock->path);
+    g_free(lock);
+}
+
+GPtrArray *replica_locks(struct replica *replica)
+{
+    GPtrArray *locks = g_ptr_array_new_with_free_func(lock_free);
+    const struct state *state = replica_read_lock(replica);
+    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    GHashTableIter iter;
+    gpointer inode, data;
+
+    g_hash_table_iter_init(&iter, state->locks);
+    while (g_hash_table_iter_next(&iter, &inode, &data)) {
+        const struct lock *known = data;
+        const struct entry *entry = tree_entry(state->tree, (uint64_t)(uintptr_t)inode);
+        struct replica_lock *lock = g_new0(struct replica_lock, 1);
+        lock->path = tree_path(state->tree, (uint64_t)(uintptr_t)inode);
+        lock->writer = entry ? entry->writer : 0;
+        lock->age = now > known->since ? now - known->since : 0;
+        lock->expired = lock->age > replica->options.lock_lifetime;
+        g_ptr_array_add(locks, lock);
+    }
+    replica_read_unlock(replica);
+    return locks;
 }
 
 /* --- Callers --- */
@@ -583,6 +653,34 @@ bool replica_is_ready(struct replica *replica)
     return atomic_load(&replica->writable);
 }
 
+/* Lets others see what the machine knows, when that has changed. */
+static void show_machine(struct replica *replica)
+{
+    enum machine_mode mode = machine_mode(replica->machine);
+    struct machine_verifications verifications = machine_verifications(replica->machine);
+    bool verified = verifications.equal != replica->verifications.equal ||
+                    verifications.different != replica->verifications.different;
+    bool changed = machine_generation(replica->machine) != replica->generation;
+    size_t count;
+
+    atomic_store(&replica->queued, machine_queued(replica->machine));
+    if (!changed && !verified && (int)mode == atomic_load(&replica->mode))
+        return;
+    const struct member *members = machine_members(replica->machine, &count);
+    pthread_mutex_lock(&replica->view_lock);
+    if (atomic_exchange(&replica->mode, (int)mode) != (int)mode)
+        replica->mode_since = replica->options.clock->milliseconds(replica->options.clock);
+    replica->verifications = verifications;
+    replica->lowest = machine_is_lowest(replica->machine);
+    g_array_set_size(replica->members, 0);
+    for (size_t i = 0; i < count; i++) {
+        struct replica_member member = {members[i], machine_member_is_synced(replica->machine, i)};
+        g_array_append_val(replica->members, member);
+    }
+    pthread_mutex_unlock(&replica->view_lock);
+    replica->generation = machine_generation(replica->machine);
+}
+
 /* Works off a list of events as one batch. */
 static void work_off(struct replica *replica, struct event *event)
 {
@@ -598,8 +696,7 @@ static void work_off(struct replica *replica, struct event *event)
      * it is, nothing is safe with all. */
     if (replica->options.acknowledge_all && machine_is_complete(replica->machine))
         replica_send_marker(replica);
-    atomic_store(&replica->mode, (int)machine_mode(replica->machine));
-    atomic_store(&replica->queued, machine_queued(replica->machine));
+    show_machine(replica);
 }
 
 void replica_run(struct replica *replica)

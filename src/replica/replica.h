@@ -9,11 +9,13 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
 #include "core/admit.h"
 #include "core/change.h"
 #include "core/state.h"
+#include "replica/refusals.h"
 
 struct replica;
 struct store;
@@ -80,11 +82,60 @@ struct replica_status {
     enum machine_mode mode;
     bool joined;
     bool quorate;
-    bool broken;    /* database error: changes are refused */
-    size_t waiting; /* callers without an answer */
-    size_t queued;  /* messages kept back by the machine */
+    bool broken;           /* database error: changes are refused */
+    bool lowest;           /* of the group's members: the one that asks for verifications */
+    uint64_t mode_since;   /* milliseconds of the clock, as is ... */
+    uint64_t quorum_since; /* ... when `quorate` last changed */
+    size_t waiting;        /* callers without an answer */
+    size_t queued;         /* messages kept back by the machine */
+    size_t held;           /* own messages kept back until this node is in sync */
+    struct machine_verifications verifications;
 };
 void replica_get_status(struct replica *replica, struct replica_status *status);
+
+/* A member of the group as this node knows it. */
+struct replica_member {
+    struct member member;
+    bool synced;
+};
+
+/* The members, in order of their node ids; g_array_unref() it. Any thread. */
+GArray *replica_members(struct replica *replica);
+
+/* The last checksum of the whole state that was computed here; all zero: none yet. */
+struct replica_checksum {
+    uint8_t digest[DIGEST_SIZE];
+    uint64_t version;
+    uint32_t time; /* seconds */
+};
+void replica_get_checksum(struct replica *replica, struct replica_checksum *checksum);
+
+/* What was counted since the replica was made. */
+struct replica_metrics {
+    struct counter changes[CHANGE_UNLOCK + 1]; /* applied, by operation */
+    struct counter own_changes;                /* of these, asked for here */
+    struct counter change_bytes;               /* of their messages */
+    struct histogram batches;                  /* changes in a commit */
+    struct histogram commits;                  /* duration */
+    struct counter commit_failures;
+    struct histogram synchronisations; /* with others: from the change of membership on */
+    struct counter entries_sent;       /* in synchronisations, to nodes that lacked them */
+    struct counter entries_taken;
+    struct counter departures; /* the group was left because of an error */
+};
+const struct replica_metrics *replica_metrics(const struct replica *replica);
+const struct refusals *replica_refusals(const struct replica *replica);
+
+/* A lock in the tree, by this node's clock. */
+struct replica_lock {
+    char *path; /* owned */
+    uint32_t writer;
+    uint64_t age; /* milliseconds */
+    bool expired;
+};
+
+/* All locks in no order; g_ptr_array_unref() frees them. Any thread. */
+GPtrArray *replica_locks(struct replica *replica);
 
 /* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
  * (not joined); 0: it can. */

@@ -57,6 +57,7 @@ void replica_start_updates(struct replica *replica, const struct action *action)
         else if (entry)
             g_ptr_array_add(updates->entries, entry_ref(entry));
     }
+    counter_add(&replica->metrics.entries_sent, updates->entries->len);
     if (updates->entries->len > 0)
         log_info("sending %u entries to nodes that are not up to date", updates->entries->len);
     replica->updates = updates;
@@ -293,6 +294,7 @@ int replica_commit(struct replica *replica, const struct action *action)
         drop(draft);
         return error;
     }
+    counter_add(&replica->metrics.entries_taken, action->updates->len);
     log_differences(draft);
     replica_publish(replica, true);
     /* What waited to be safe with all may be among what was taken away. */

@@ -9,6 +9,8 @@
 #include "base/util.h"
 #include "core/path.h"
 #include "core/state.h"
+#include "socket/subscription.h"
+#include "status/json_text.h"
 
 #define NAME_FIELD 256u /* bytes of a name in requests 4 and 5 */
 #define TOKENS_PATH "priv/token.cfg"
@@ -265,26 +267,83 @@ static struct reply get_properties(const struct request_sources *sources,
     return properties_reply(sources, id, names);
 }
 
+/* The daemon itself */
+
+static struct reply get_overview(const struct request_sources *sources,
+                                 const struct request *request)
+{
+    (void)request;
+    return whole_block(sources->overview->status(sources->overview));
+}
+
+static json_t *lock_object(const struct request_sources *sources, const struct replica_lock *lock)
+{
+    json_t *object = json_object();
+    g_autofree char *node = status_name_of(sources->status, lock->writer);
+
+    json_text_set(object, "path", json_text_string(lock->path, strlen(lock->path)));
+    json_text_set(object, "node", node ? json_text_string(node, strlen(node)) : json_null());
+    json_text_set(object, "age", json_real((double)lock->age / 1000.0));
+    json_text_set(object, "expired", json_boolean(lock->expired));
+    return object;
+}
+
+static struct reply get_locks(const struct request_sources *sources, const struct request *request)
+{
+    g_autoptr(GPtrArray) locks = replica_locks(sources->replica);
+    json_t *list = json_array();
+
+    (void)request;
+    for (guint i = 0; i < locks->len; i++)
+        json_array_append_new(list, lock_object(sources, locks->pdata[i]));
+    return whole_block(json_text_block(list, JSON_COMPACT));
+}
+
+static struct reply verify(const struct request_sources *sources, const struct request *request)
+{
+    (void)request;
+    return failure(sources->overview->verify(sources->overview));
+}
+
+static struct reply get_activity(const struct request_sources *sources,
+                                 const struct request *request)
+{
+    (void)request;
+    return whole_block(activity_take(sources->activity));
+}
+
 /* The requests by their numbers. Sizes are those of the data, without libqb's header. */
 static const struct {
     request_handler handler;
     size_t least;
     size_t most;
     bool writes; /* read-only clients may not ask */
+    const char *name;
 } requests[] = {
-    [1] = {get_version, 0, 0, false},
-    [2] = {get_members, 0, 0, false},
-    [3] = {get_guests, 0, 0, false},
-    [4] = {set_status, NAME_FIELD, ANY_SIZE, true},
-    [5] = {get_status, 2 * NAME_FIELD, 2 * NAME_FIELD, false},
-    [6] = {get_config, 1, ANY_SIZE, false},
-    [7] = {add_log, 6, ANY_SIZE, true},
-    [8] = {get_log, 17, ANY_SIZE, false},
-    [10] = {get_rrd, 0, 0, false},
-    [11] = {get_property, 5, PROPERTIES_SIZE_MAX, false},
-    [12] = {verify_token, 1, ANY_SIZE, false},
-    [13] = {get_properties, 6, PROPERTIES_SIZE_MAX, false},
+    [1] = {get_version, 0, 0, false, "version"},
+    [2] = {get_members, 0, 0, false, "members"},
+    [3] = {get_guests, 0, 0, false, "guests"},
+    [4] = {set_status, NAME_FIELD, ANY_SIZE, true, "set_status"},
+    [5] = {get_status, 2 * NAME_FIELD, 2 * NAME_FIELD, false, "get_status"},
+    [6] = {get_config, 1, ANY_SIZE, false, "config"},
+    [7] = {add_log, 6, ANY_SIZE, true, "log"},
+    [8] = {get_log, 17, ANY_SIZE, false, "cluster_log"},
+    [10] = {get_rrd, 0, 0, false, "rrd"},
+    [11] = {get_property, 5, PROPERTIES_SIZE_MAX, false, "property"},
+    [12] = {verify_token, 1, ANY_SIZE, false, "verify_token"},
+    [13] = {get_properties, 6, PROPERTIES_SIZE_MAX, false, "properties"},
+    [101] = {get_overview, 0, 0, false, "overview"},
+    [102] = {get_locks, 0, 0, true, "locks"},
+    [103] = {verify, 0, 0, true, "verify"},
+    [REQUEST_ID_MAX] = {get_activity, 0, 0, true, "activity"},
 };
+
+const char *request_name(int32_t id)
+{
+    if (id == REQUEST_SUBSCRIBE)
+        return "subscribe";
+    return id >= 0 && id <= REQUEST_ID_MAX ? requests[id].name : NULL;
+}
 
 struct reply request_answer(const struct request_sources *sources, const struct request *request)
 {

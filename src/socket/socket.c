@@ -62,6 +62,7 @@ struct socket_service {
     char *name;
     gid_t group;
     struct request_sources sources;
+    struct socket_metrics *metrics;
     pthread_t thread;
     int wake; /* eventfd: readable when the thread shall end */
 
@@ -222,6 +223,35 @@ static size_t take_request(struct connection *connection, const void *data, int3
 
 static struct reply subscribe(struct connection *connection, const struct request *request);
 
+static void tell_activity(const struct socket_service *service, const struct request *request)
+{
+    const char *name = request_name(request->id);
+    struct activity *activity = service->sources.activity;
+    bool has_path = request->id == REQUEST_CONFIG && request->size > 0 &&
+                    memchr(request->data, 0, request->size);
+
+    if (name && activity_is_watched(activity))
+        activity_note(activity, name, has_path ? (const char *)request->data : "", request->client);
+}
+
+/* What a request that arrived whole is answered. */
+static struct reply answer_of(struct connection *connection, const struct request *request)
+{
+    const struct socket_service *service = connection->service;
+    struct socket_metrics *metrics = service->metrics;
+    uint64_t begun = metrics_now();
+    struct reply reply = request->id == REQUEST_SUBSCRIBE
+                             ? subscribe(connection, request)
+                             : request_answer(&service->sources, request);
+
+    histogram_note_since(&metrics->answers, begun);
+    counter_add(&metrics->requests[request_name(request->id) ? request->id : 0], 1);
+    if (reply.error)
+        counter_add(&metrics->refused, 1);
+    tell_activity(service, request);
+    return reply;
+}
+
 /* The size is the client's claim, unchecked. */
 static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t claimed_size)
 {
@@ -240,8 +270,7 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
             .data = service->request + sizeof(struct qb_ipc_request_header),
             .size = size - sizeof(struct qb_ipc_request_header),
         };
-        reply = id == REQUEST_SUBSCRIBE ? subscribe(connection, &request)
-                                        : request_answer(&service->sources, &request);
+        reply = answer_of(connection, &request);
     }
     if (answer(connection, id, reply) == -EAGAIN)
         block_connection(connection);
@@ -303,6 +332,12 @@ static void tell_feed(struct feed_listener *listener)
         atomic_store(&service->feed_told, false);
 }
 
+static void add_subscriber(struct socket_service *service, struct connection *connection)
+{
+    g_ptr_array_add(service->subscribers, connection);
+    counter_add(&service->metrics->subscribers_come, 1);
+}
+
 static struct reply subscribe(struct connection *connection, const struct request *request)
 {
     struct socket_service *service = connection->service;
@@ -315,7 +350,7 @@ static struct reply subscribe(struct connection *connection, const struct reques
     if (first && error)
         atomic_fetch_sub(&service->feed_users, 1);
     else if (first)
-        g_ptr_array_add(service->subscribers, connection);
+        add_subscriber(service, connection);
     if (!error)
         send_changes_later(service);
     return (struct reply){.error = error};
@@ -325,6 +360,7 @@ static void unsubscribe(struct connection *connection)
 {
     if (!connection->subscription.active)
         return;
+    counter_add(&connection->service->metrics->subscribers_gone, 1);
     subscription_clear(&connection->subscription);
     g_ptr_array_remove_fast(connection->service->subscribers, connection);
     atomic_fetch_sub(&connection->service->feed_users, 1);
@@ -364,6 +400,7 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
                                       .client = statistics.client_pid,
                                       .maximum = (size_t)maximum,
                                       .fd = -1};
+    counter_add(&service->metrics->clients_come, 1);
     qb_ipcs_context_set(handle, connection);
     service->accepting = connection;
     return 0;
@@ -399,6 +436,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
     if (!connection->established && rate_limit_pass(&service->refusals, &(uint32_t){0}))
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
+    counter_add(&service->metrics->clients_gone, 1);
     block_unref(connection->reply.block);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);
@@ -574,6 +612,9 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     service->sources.status = options->status;
     service->sources.status_group = options->status_group;
     service->sources.guests = options->guests;
+    service->sources.overview = options->overview;
+    service->sources.activity = options->activity;
+    service->metrics = options->metrics;
     service->sources.properties = properties_new(options->replica);
     service->blocked = g_ptr_array_new();
     service->subscribers = g_ptr_array_new();

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "replica/replica.h"
+#include "socket/requests.h"
 #include "status/status.h"
 #include "status/status_group.h"
 
@@ -20,6 +21,9 @@ struct socket_options {
     struct status *status;
     struct status_group *status_group;
     struct guest_source *guests;
+    struct overview *overview;
+    struct activity *activity;
+    struct socket_metrics *metrics; /* counted here */
 };
 
 /* Starts the service (doc/ipc.md) in a thread of its own, after removing what a killed daemon left

@@ -23,6 +23,7 @@
 struct cached_text {
     struct block *text; /* NULL: none yet */
     uint64_t version;
+    struct text_metrics metrics;
 };
 
 struct status {
@@ -46,11 +47,7 @@ struct status {
     struct cluster_log *log;
     uint32_t log_uid; /* last uid of this process */
 
-    struct cached_text version_text;
-    struct cached_text members_text;
-    struct cached_text vmlist_text;
-    struct cached_text log_text;
-    struct cached_text rrd_text;
+    struct cached_text texts[TEXT_COUNT];
 };
 
 static void free_node_values(gpointer values)
@@ -91,11 +88,8 @@ void status_free(struct status *status)
     rrd_values_free(status->rrd);
     feed_free(status->feed);
     cluster_log_free(status->log);
-    block_unref(status->version_text.text);
-    block_unref(status->members_text.text);
-    block_unref(status->vmlist_text.text);
-    block_unref(status->log_text.text);
-    block_unref(status->rrd_text.text);
+    for (int i = 0; i < TEXT_COUNT; i++)
+        block_unref(status->texts[i].text);
     pthread_mutex_destroy(&status->lock);
     g_free(status->node_name);
     g_free(status);
@@ -116,14 +110,18 @@ static void raise_clinfo(struct status *status, bool changed)
 }
 
 /* With the lock held: a reference to the text of `version`, NULL if it is not kept. */
-static struct block *kept_text(const struct cached_text *cached, uint64_t version)
+static struct block *kept_text(struct cached_text *cached, uint64_t version)
 {
-    return cached->text && cached->version == version ? block_ref(cached->text) : NULL;
+    if (!cached->text || cached->version != version)
+        return NULL;
+    counter_add(&cached->metrics.kept, 1);
+    return block_ref(cached->text);
 }
 
 /* With the lock held: keeps `text` (the caller's reference stays the caller's). */
 static void keep_text(struct cached_text *cached, uint64_t version, struct block *text)
 {
+    counter_add(&cached->metrics.made, 1);
     block_unref(cached->text);
     cached->text = block_ref(text);
     cached->version = version;
@@ -254,6 +252,37 @@ void status_set_quorate(struct status *status, bool quorate)
     pthread_mutex_lock(&status->lock);
     raise_clinfo(status, members_set_quorate(status->members, quorate));
     pthread_mutex_unlock(&status->lock);
+}
+
+const struct text_metrics *status_text_metrics(const struct status *status, enum status_text text)
+{
+    return &status->texts[text].metrics;
+}
+
+void status_get_counters(struct status *status, struct status_counters *counters)
+{
+    pthread_mutex_lock(&status->lock);
+    *counters = (struct status_counters){.clinfo = status->versions.clinfo,
+                                         .vmlist = status->versions.vmlist};
+    pthread_mutex_unlock(&status->lock);
+}
+
+uint32_t status_start_time(const struct status *status)
+{
+    return status->start_time;
+}
+
+const char *status_node_name(const struct status *status)
+{
+    return status->node_name;
+}
+
+char *status_name_of(struct status *status, uint32_t id)
+{
+    pthread_mutex_lock(&status->lock);
+    char *name = g_strdup(writer_name(status, id));
+    pthread_mutex_unlock(&status->lock);
+    return name;
 }
 
 /* With the lock held: stores a checked value of the node that owns `values`. */
@@ -479,14 +508,14 @@ static json_t *kvstore_object(struct status *status)
 struct block *status_version_text(struct status *status)
 {
     pthread_mutex_lock(&status->lock);
-    struct block *text = kept_text(&status->version_text, status->sequence);
+    struct block *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
     if (!text) {
         json_t *object = json_object();
         json_object_set_new(object, "starttime", json_integer(status->start_time));
         versions_json(&status->versions, object);
         json_object_set_new(object, "kvstore", kvstore_object(status));
         text = json_text_block(object, PRETTY);
-        keep_text(&status->version_text, status->sequence, text);
+        keep_text(&status->texts[TEXT_VERSION], status->sequence, text);
     }
     pthread_mutex_unlock(&status->lock);
     return text;
@@ -513,7 +542,7 @@ struct block *status_members_text(struct status *status)
 {
     pthread_mutex_lock(&status->lock);
     uint64_t clinfo = status->versions.clinfo;
-    struct block *text = kept_text(&status->members_text, clinfo);
+    struct block *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
     if (!text) {
         json_t *object = json_object();
         g_autoptr(GHashTable) addresses = known_addresses(status);
@@ -522,7 +551,7 @@ struct block *status_members_text(struct status *status)
         json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
         members_json(status->members, addresses, object);
         text = json_text_block(object, PRETTY);
-        keep_text(&status->members_text, clinfo, text);
+        keep_text(&status->texts[TEXT_MEMBERS], clinfo, text);
     }
     pthread_mutex_unlock(&status->lock);
     return text;
@@ -535,7 +564,7 @@ struct block *status_vmlist_text(struct status *status, struct guest_source *sou
 {
     pthread_mutex_lock(&status->lock);
     uint64_t version = status->versions.vmlist;
-    struct block *text = kept_text(&status->vmlist_text, version);
+    struct block *text = kept_text(&status->texts[TEXT_VMLIST], version);
     pthread_mutex_unlock(&status->lock);
     if (text)
         return text;
@@ -545,9 +574,9 @@ struct block *status_vmlist_text(struct status *status, struct guest_source *sou
     guest_snapshot_free(snapshot);
 
     pthread_mutex_lock(&status->lock);
-    struct block *kept = kept_text(&status->vmlist_text, version);
-    if (!kept && (!status->vmlist_text.text || status->vmlist_text.version < version))
-        keep_text(&status->vmlist_text, version, text);
+    struct block *kept = kept_text(&status->texts[TEXT_VMLIST], version);
+    if (!kept && (!status->texts[TEXT_VMLIST].text || status->texts[TEXT_VMLIST].version < version))
+        keep_text(&status->texts[TEXT_VMLIST], version, text);
     pthread_mutex_unlock(&status->lock);
     if (!kept)
         return text;
@@ -563,7 +592,7 @@ struct block *status_cluster_log_text(struct status *status, uint32_t max, const
 
     if (common) {
         pthread_mutex_lock(&status->lock);
-        text = kept_text(&status->log_text, status->log->version);
+        text = kept_text(&status->texts[TEXT_CLUSTER_LOG], status->log->version);
         pthread_mutex_unlock(&status->lock);
         if (text)
             return text;
@@ -573,22 +602,24 @@ struct block *status_cluster_log_text(struct status *status, uint32_t max, const
     block_unref(buffer);
     if (common) {
         pthread_mutex_lock(&status->lock);
-        if (!status->log_text.text || status->log_text.version < version)
-            keep_text(&status->log_text, version, text);
+        if (!status->texts[TEXT_CLUSTER_LOG].text ||
+            status->texts[TEXT_CLUSTER_LOG].version < version)
+            keep_text(&status->texts[TEXT_CLUSTER_LOG], version, text);
         pthread_mutex_unlock(&status->lock);
     }
     return text;
 }
 
 /* With the lock held: the kept .rrd if it will still do. */
-static struct block *kept_rrd_text(const struct status *status, uint64_t now)
+static struct block *kept_rrd_text(struct status *status, uint64_t now)
 {
-    struct block *text = status->rrd_text.text;
+    struct block *text = status->texts[TEXT_RRD].text;
 
     if (!text || now >= status->rrd_text_at + RRD_TEXT_MILLISECONDS)
         return NULL;
-    if (status->rrd_text.version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
+    if (status->texts[TEXT_RRD].version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
         return NULL;
+    counter_add(&status->texts[TEXT_RRD].metrics.kept, 1);
     return block_ref(text);
 }
 
@@ -607,7 +638,7 @@ struct block *status_rrd_text(struct status *status)
     text = rrd_lines_text(lines);
     g_ptr_array_unref(lines);
     pthread_mutex_lock(&status->lock);
-    keep_text(&status->rrd_text, sequence, text);
+    keep_text(&status->texts[TEXT_RRD], sequence, text);
     status->rrd_text_at = now;
     pthread_mutex_unlock(&status->lock);
     return text;

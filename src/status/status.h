@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "core/block.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
@@ -98,6 +99,34 @@ struct block *status_members_text(struct status *status);
 
 /* Asks `source` for the guests only when the text of this version was not made yet. */
 struct block *status_vmlist_text(struct status *status, struct guest_source *source);
+
+/* How often each text was made, and how often one that was kept would do. */
+enum status_text {
+    TEXT_VERSION,
+    TEXT_MEMBERS,
+    TEXT_VMLIST,
+    TEXT_CLUSTER_LOG,
+    TEXT_RRD,
+    TEXT_COUNT
+};
+struct text_metrics {
+    struct counter made;
+    struct counter kept;
+};
+const struct text_metrics *status_text_metrics(const struct status *status, enum status_text text);
+
+/* What .version says of members and guests. */
+struct status_counters {
+    uint64_t clinfo;
+    uint64_t vmlist;
+};
+void status_get_counters(struct status *status, struct status_counters *counters);
+
+uint32_t status_start_time(const struct status *status); /* seconds */
+const char *status_node_name(const struct status *status);
+
+/* The name of a node of the node list (0: this one), g_free() it; NULL: not known. */
+char *status_name_of(struct status *status, uint32_t id);
 
 /* `max` 0: 50; `user` NULL or "": all. */
 struct block *status_cluster_log_text(struct status *status, uint32_t max, const char *user);

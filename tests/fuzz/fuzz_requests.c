@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Fuzz target: requests of the local socket, answered by a node in local mode with a small tree. */
+#include <errno.h>
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <jansson.h>
@@ -20,6 +21,7 @@ static struct {
     struct replica_listener listener;
     struct clock_source clock;
     struct guest_source guests;
+    struct overview overview;
 } node;
 
 static uint32_t seconds(struct clock_source *clock)
@@ -62,6 +64,19 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
     (void)source;
     replica_read_unlock(node.replica);
     return snapshot;
+}
+
+/* The real one needs a whole daemon, and takes no bytes from the request. */
+static struct block *get_overview(struct overview *overview)
+{
+    (void)overview;
+    return block_copy("{}\n", 3);
+}
+
+static int verify(struct overview *overview)
+{
+    (void)overview;
+    return -EOPNOTSUPP;
 }
 
 static void answer(struct caller *caller, int result)
@@ -125,6 +140,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     node.clock = (struct clock_source){seconds, milliseconds};
     node.listener = (struct replica_listener){publishing, published, quorum_changed};
     node.guests = (struct guest_source){take_guests};
+    node.overview = (struct overview){get_overview, get_overview, verify};
     struct member self = {0, 1};
     struct replica_options options = {.self = self,
                                       .local = true,
@@ -144,7 +160,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static bool is_json(int32_t id)
 {
-    return id == 1 || id == 2 || id == 3 || id == 8 || id == 11 || id == 13;
+    return id == 1 || id == 2 || id == 3 || id == 8 || id == 11 || id == 13 || id == 101 ||
+           id == 102 || id == 104;
 }
 
 static void check_reply(const struct reply *reply, int32_t id)
@@ -182,9 +199,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sources.status_group =
         status_group_new(sources.status, NULL, &node.clock, (struct member){0, 0});
     sources.properties = properties_new(node.replica);
+    sources.activity = activity_new(&node.clock);
+    sources.overview = &node.overview;
     while (input.left > 0 && !input.bad)
         ask(&sources, &input);
     properties_free(sources.properties);
+    activity_free(sources.activity);
     status_group_free(sources.status_group);
     status_free(sources.status);
     return 0;

@@ -83,7 +83,8 @@ def paths_of(rows):
     return found
 
 
-VIRTUAL = {"local", "qemu-server", "lxc", "openvz", ".version", ".members", ".vmlist", ".clusterlog", ".rrd", ".debug"}
+VIRTUAL = {"local", "qemu-server", "lxc", "openvz", ".version", ".members", ".vmlist", ".clusterlog", ".rrd", ".debug",
+           ".metrics"}
 
 
 def contents(worker, path):

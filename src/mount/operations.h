@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the kernel asks of the mount: how often, how long it takes, and who asks while somebody
+ * wants to know. */
+#ifndef PMXCFS_MOUNT_OPERATIONS_H
+#define PMXCFS_MOUNT_OPERATIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/metrics.h"
+
+enum operation_kind {
+    OPERATION_OTHER,
+    OPERATION_LOOKUP,
+    OPERATION_FORGET,
+    OPERATION_GETATTR,
+    OPERATION_SETATTR,
+    OPERATION_READLINK,
+    OPERATION_CREATE,
+    OPERATION_MKDIR,
+    OPERATION_UNLINK,
+    OPERATION_RMDIR,
+    OPERATION_RENAME,
+    OPERATION_READ,
+    OPERATION_WRITE,
+    OPERATION_STATFS,
+    OPERATION_FSYNC,
+    OPERATION_READDIR,
+    OPERATION_COUNT,
+};
+
+/* The label of a kind. */
+const char *operation_name(enum operation_kind kind);
+
+/* True if operations of that kind ask for changes. */
+bool operation_changes(enum operation_kind kind);
+
+/* Owned by whoever makes the mount. */
+struct mount_metrics {
+    struct histogram operations[OPERATION_COUNT]; /* until the answer */
+    struct counter refused[OPERATION_COUNT];      /* changes that were answered with an error */
+    struct counter nodes_made;                    /* identities that the kernel was told of ... */
+    struct counter nodes_freed;                   /* ... and has forgotten */
+    struct counter pages_dropped;                 /* the kernel was told to drop */
+    struct counter names_dropped;
+};
+
+/* An operation under way. Zero: none. */
+struct operation {
+    enum operation_kind kind;
+    uint64_t begun; /* metrics_now(); 0: none */
+    bool handed_on; /* a request goes on with it when the worker has returned */
+};
+
+#endif

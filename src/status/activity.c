@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Who asks for what, counted while somebody watches. */
+#include "status/activity.h"
+
+#include <glib.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "status/json_text.h"
+
+#define WATCH_MILLISECONDS 10000u
+#define ROWS_MAX 1000u /* what comes beyond them is counted together */
+#define PATH_KEPT 500u
+#define COMMAND_SIZE 32u
+
+struct activity_row {
+    const char *operation;
+    pid_t caller;
+    char *path;
+    char command[COMMAND_SIZE];
+    uint64_t count;
+};
+
+struct activity {
+    struct clock_source *clock;
+    atomic_uint_fast64_t until; /* milliseconds; 0: nobody watches */
+    pthread_mutex_t lock;       /* for what follows */
+    GHashTable *rows;           /* set of struct activity_row, owned */
+    uint64_t more;
+    uint64_t since; /* milliseconds */
+};
+
+static guint hash_row(gconstpointer key)
+{
+    const struct activity_row *row = key;
+
+    return g_str_hash(row->path) * 31 + g_direct_hash(row->operation) + (guint)row->caller;
+}
+
+static gboolean same_row(gconstpointer a, gconstpointer b)
+{
+    const struct activity_row *first = a, *second = b;
+
+    return first->caller == second->caller && first->operation == second->operation &&
+           strcmp(first->path, second->path) == 0;
+}
+
+static void free_row(gpointer data)
+{
+    struct activity_row *row = data;
+
+    g_free(row->path);
+    g_free(row);
+}
+
+struct activity *activity_new(struct clock_source *clock)
+{
+    struct activity *activity = g_new0(struct activity, 1);
+
+    activity->clock = clock;
+    activity->rows = g_hash_table_new_full(hash_row, same_row, free_row, NULL);
+    pthread_mutex_init(&activity->lock, NULL);
+    return activity;
+}
+
+void activity_free(struct activity *activity)
+{
+    if (!activity)
+        return;
+    g_hash_table_unref(activity->rows);
+    pthread_mutex_destroy(&activity->lock);
+    g_free(activity);
+}
+
+/* With the lock held. */
+static void forget(struct activity *activity)
+{
+    g_hash_table_remove_all(activity->rows);
+    activity->more = 0;
+}
+
+bool activity_is_watched(struct activity *activity)
+{
+    uint64_t until = atomic_load_explicit(&activity->until, memory_order_relaxed);
+
+    if (until == 0)
+        return false;
+    if (activity->clock->milliseconds(activity->clock) < until)
+        return true;
+    pthread_mutex_lock(&activity->lock);
+    if (atomic_compare_exchange_strong(&activity->until, &until, 0))
+        forget(activity);
+    pthread_mutex_unlock(&activity->lock);
+    return false;
+}
+
+/* The name of the caller's program, while it is there to be asked. */
+static void find_command(struct activity_row *row)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int)row->caller);
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return;
+    if (fgets(row->command, sizeof(row->command), file))
+        row->command[strcspn(row->command, "\n")] = '\0';
+    fclose(file);
+}
+
+void activity_note(struct activity *activity, const char *operation, const char *path, pid_t caller)
+{
+    struct activity_row *row = g_new0(struct activity_row, 1);
+
+    *row = (struct activity_row){
+        .operation = operation, .caller = caller, .path = g_strndup(path, PATH_KEPT), .count = 1};
+    pthread_mutex_lock(&activity->lock);
+    struct activity_row *known = g_hash_table_lookup(activity->rows, row);
+    if (known) {
+        known->count++;
+    } else if (g_hash_table_size(activity->rows) < ROWS_MAX) {
+        find_command(row);
+        g_hash_table_add(activity->rows, g_steal_pointer(&row));
+    } else {
+        activity->more++;
+    }
+    pthread_mutex_unlock(&activity->lock);
+    if (row)
+        free_row(row);
+}
+
+static json_t *row_object(const struct activity_row *row)
+{
+    json_t *object = json_object();
+
+    json_text_set(object, "operation", json_string(row->operation));
+    json_text_set(object, "path", json_text_string(row->path, strlen(row->path)));
+    json_text_set(object, "pid", json_integer(row->caller));
+    json_text_set(object, "command", json_text_string(row->command, strlen(row->command)));
+    json_text_set(object, "count", json_integer((json_int_t)row->count));
+    return object;
+}
+
+struct block *activity_take(struct activity *activity)
+{
+    uint64_t now = activity->clock->milliseconds(activity->clock);
+    json_t *object = json_object();
+    json_t *rows = json_array();
+    GHashTableIter iter;
+    gpointer row;
+
+    pthread_mutex_lock(&activity->lock);
+    bool watched = atomic_exchange(&activity->until, now + WATCH_MILLISECONDS) > now;
+    if (!watched)
+        forget(activity);
+    g_hash_table_iter_init(&iter, activity->rows);
+    while (g_hash_table_iter_next(&iter, &row, NULL))
+        json_array_append_new(rows, row_object(row));
+    json_text_set(object, "milliseconds",
+                  json_integer(watched ? (json_int_t)(now - activity->since) : 0));
+    json_text_set(object, "more", json_integer((json_int_t)activity->more));
+    forget(activity);
+    activity->since = now;
+    pthread_mutex_unlock(&activity->lock);
+    json_text_set(object, "rows", rows);
+    return json_text_block(object, JSON_COMPACT);
+}

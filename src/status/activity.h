@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Who asks for what, counted while somebody watches (doc/ipc.md, request 104). */
+#ifndef PMXCFS_STATUS_ACTIVITY_H
+#define PMXCFS_STATUS_ACTIVITY_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "core/block.h"
+
+/* Nothing is kept, and noting costs one look at a number, unless activity_take() was called in the
+ * last 10 seconds. Any thread; one lock inside, over memory and /proc only. */
+struct activity;
+
+/* The clock must outlive it. */
+struct activity *activity_new(struct clock_source *clock);
+void activity_free(struct activity *activity);
+
+bool activity_is_watched(struct activity *activity);
+
+/* `operation`: static text. `path`: bytes of any kind, kept up to 500. `caller`: process or thread
+ * id. */
+void activity_note(struct activity *activity, const char *operation, const char *path,
+                   pid_t caller);
+
+/* What was noted since the last call, JSON as in doc/ipc.md, one reference; and goes on watching.
+ */
+struct block *activity_take(struct activity *activity);
+
+#endif

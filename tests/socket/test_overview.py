@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests 101 to 104: what the daemon tells of itself, its locks, and who asks for what (doc/ipc.md)."""
+
+import errno
+import json
+
+import pytest
+from harness import wait_for
+from ipc_client import Client
+
+OVERVIEW, LOCKS, VERIFY, ACTIVITY = 101, 102, 103, 104
+
+
+def ask(client, number):
+    reply = client.ask(number)
+    assert reply.error == 0
+    return json.loads(reply.data)
+
+
+def test_rights_and_sizes(root, reader):
+    for number in (LOCKS, VERIFY, ACTIVITY):
+        assert reader.ask(number).error == errno.EPERM
+        assert root.ask(number, b"x").error == errno.EINVAL
+    assert reader.ask(OVERVIEW).error == 0
+    assert reader.ask(OVERVIEW, b"x").error == errno.EINVAL
+    assert root.ask(105).error == errno.ECHRNG
+
+
+def test_overview(daemon, root):
+    daemon.os.write_file(daemon / "file", b"x" * 100)
+    daemon.os.makedirs(daemon / "priv/lock/one")
+    before = ask(root, OVERVIEW)
+    assert (before["node"], before["local"], before["quorate"], before["joined"]) == ("node1", True, True, True)
+    assert (before["state"], before["database_ok"], before["mountpoint"]) == ("in sync", True, daemon.mountpoint)
+    assert before["started"] <= before["quorate_since"] + 1 and before["pid"] == daemon.pid
+    assert before["sizes"]["content"] == {"used": 100, "limit": 128 << 20}
+    assert before["sizes"]["entries"] == {"used": 5, "limit": 262144}
+    assert before["sizes"]["database"]["config.db"] > 0 and before["sizes"]["safety_copies"] == 0
+    assert (before["locks"], before["guests"]) == (1, 0)
+    assert set(before["queues"].values()) == {0}
+    assert before["group"] == [{"name": "node1", "id": 0, "pid": 0, "in_sync": True}]
+    daemon.os.makedirs(daemon / "nodes/a/lxc")
+    daemon.os.write_file(daemon / "nodes/a/lxc/100.conf", b"x")
+    after = ask(root, OVERVIEW)
+    assert after["guests"] == 1
+    assert after["versions"]["tree"] == before["versions"]["tree"] + 5
+    assert after["versions"]["vmlist"] == before["versions"]["vmlist"] + 2
+
+
+def test_locks(daemon):
+    daemon.restart("--lock-lifetime", "0.2")
+    root = Client(daemon)
+    assert ask(root, LOCKS) == []
+    daemon.os.makedirs(daemon / "priv/lock/one")
+    (lock,) = ask(root, LOCKS)
+    assert (lock["path"], lock["node"]) == ("priv/lock/one", "node1")
+    wait_for(lambda: ask(root, LOCKS)[0]["expired"], "the lock expires")
+    assert ask(root, LOCKS)[0]["age"] > 0.2
+    daemon.os.rmdir(daemon / "priv/lock/one")
+    assert ask(root, LOCKS) == []
+    root.close()
+
+
+def test_local_mode_has_nothing_to_verify(root):
+    assert root.ask(VERIFY).error == errno.EOPNOTSUPP
+
+
+def test_activity(daemon, root):
+    daemon.os.mkdir(daemon / "unwatched")
+    assert ask(root, ACTIVITY) == {"milliseconds": 0, "more": 0, "rows": []}
+    daemon.os.mkdir(daemon / "d")
+    for _ in range(3):
+        daemon.os.write_file(daemon / "d/file", b"x")
+    root.config("/d/file")
+    rows = ask(root, ACTIVITY)["rows"]
+    found = {(row["operation"], row["path"]): row for row in rows}
+    assert not any("unwatched" in row["path"] for row in rows)
+    assert found["mkdir", "d"]["count"] == 1
+    assert found["create", "d/file"]["count"] == 1
+    write = found["write", "d/file"]
+    assert write["count"] == 3 and write["pid"] == found["mkdir", "d"]["pid"] > 0
+    assert write["command"].startswith("python")
+    assert found["config", "/d/file"]["count"] == 1
+    rows = ask(root, ACTIVITY)["rows"]
+    assert [row["operation"] for row in rows] == ["activity"], "what was told is told once"
+
+
+@pytest.mark.parametrize("count", [1200])
+def test_activity_is_bounded(daemon, root, count):
+    ask(root, ACTIVITY)
+    daemon.os.execute("for number in range(count):\n    os.mkdir('%s/%d' % (path, number))\n",
+                      {"path": daemon.mountpoint, "count": count})
+    told = ask(root, ACTIVITY)
+    assert len(told["rows"]) == 1000
+    assert told["more"] + sum(row["count"] for row in told["rows"]) >= 2 * count
