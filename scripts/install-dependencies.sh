@@ -1,20 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Installs what is missing to build pmxcfs ("build") and to test it ("test", the default).
+# Installs what is missing to build pmxcfs ("build"), to run a cluster of it on one machine ("demo"), and
+# to test it ("test", the default).
 # For Debian 12 and 13. Does nothing, and needs no network, if all is there.
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libssl-dev
 libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
-test="clang clang-format clang-tidy libclang-rt-dev llvm corosync iproute2 rrdcached rrdtool python3 python3-pytest
+demo="corosync iproute2 python3"
+test="clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
 python3-pytest-timeout python3-prometheus-client mandoc xz-utils liblzma-dev"
 
 case "${1:-test}" in
 build) wanted="$build $run" ;;
-test) wanted="$build $run $test" ;;
+demo) wanted="$build $run $demo" ;;
+test) wanted="$build $run $demo $test" ;;
 *)
-    echo "usage: $0 [build|test]" >&2
+    echo "usage: $0 [build|demo|test]" >&2
     exit 2
     ;;
 esac

@@ -13,6 +13,9 @@
  * stderr, so that its reasons for not starting are seen. */
 int daemon_fork(void);
 
+/* True if what goes to stderr ends up in the journal of systemd, where syslog's lines are too. */
+bool daemon_stderr_is_journal(void);
+
 /* Tells whoever waits that mount and socket answer: the parent (ready_fd from daemon_fork(), closed
  * here; -1 in the foreground) and the service manager. In the background stdout and stderr become
  * /dev/null, and the log leaves them. */

@@ -525,7 +525,7 @@ static int run_in_background(struct parts *parts)
             return EXIT_FAILURE;
         }
     }
-    log_open("pmxcfs", true, parts->options.debug);
+    log_open("pmxcfs", !daemon_stderr_is_journal(), parts->options.debug);
     return run(parts, ready_fd);
 }
 
