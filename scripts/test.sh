@@ -156,6 +156,7 @@ stage sim-sanitizers meson_tests build-sanitizers --suite sim
 stage fuzz fuzz 20
 stage mount python_tests build-sanitizers tests/mount
 stage socket python_tests build-sanitizers tests/socket
+stage ctl python_tests build-sanitizers tests/ctl
 stage crash python_tests build-gcc tests/crash
 stage cluster python_tests build-sanitizers tests/cluster
 # shellcheck disable=SC2086

@@ -37,6 +37,7 @@ bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const c
                    const char *summary, int least, int most);
 
 int command_changes(const struct context *context, int argc, char **argv);
+int command_db_check(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);

@@ -10,6 +10,7 @@
 
 static const struct command commands[] = {
     {"changes", "[--since VERSION]", "print each change as a line of JSON", command_changes},
+    {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
     {"guests", "[--node NODE]", "list the guests", command_guests},
     {"log", "[-n N]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},

@@ -15,6 +15,27 @@
 #define SENTENCE_SHOWN 200u
 #define INTEGRITY_LINES "100"
 
+const char *store_problem_name(enum store_problem problem)
+{
+    static const char *const names[] = {
+        [PROBLEM_FILE] = "file",
+        [PROBLEM_NUMBER] = "number",
+        [PROBLEM_NEGATIVE] = "negative-inode",
+        [PROBLEM_NAME] = "name",
+        [PROBLEM_TYPE] = "type",
+        [PROBLEM_DATA] = "directory-data",
+        [PROBLEM_PARENT] = "parent",
+        [PROBLEM_LOOP] = "loop",
+        [PROBLEM_DEPTH] = "depth",
+        [PROBLEM_TWIN] = "same-name",
+        [PROBLEM_GUEST_DIRECTORY] = "guest-directory",
+        [PROBLEM_GUEST_TWIN] = "same-guest",
+        [PROBLEM_VERSION] = "version",
+    };
+
+    return names[problem];
+}
+
 static void note_clear(gpointer pointer)
 {
     struct note *note = pointer;
@@ -29,24 +50,33 @@ static void row_clear(gpointer pointer)
 }
 
 /* What is wrong, for the end of the pass. Takes both strings over. */
-static void add_note(struct loader *loader, enum store_severity severity, uint64_t inode,
-                     uint64_t other, char *text, char *remedy)
+static void add_note(struct loader *loader, enum store_severity severity,
+                     enum store_problem problem, uint64_t inode, uint64_t other, char *text,
+                     char *remedy)
 {
-    struct note note = {severity, inode, other, text, remedy};
+    struct note note = {severity, problem, inode, other, text, remedy};
 
     g_array_append_val(loader->notes, note);
     if (severity == STORE_REFUSED && !loader->error)
         loader->error = -EBADMSG;
 }
 
-void loader_warn(struct loader *loader, uint64_t inode, uint64_t other, char *text, char *remedy)
+void loader_warn(struct loader *loader, enum store_problem problem, uint64_t inode, uint64_t other,
+                 char *text, char *remedy)
 {
-    add_note(loader, STORE_WARNING, inode, other, text, remedy);
+    add_note(loader, STORE_WARNING, problem, inode, other, text, remedy);
 }
 
-void loader_refuse(struct loader *loader, uint64_t inode, uint64_t other, char *text, char *remedy)
+void loader_refuse(struct loader *loader, enum store_problem problem, uint64_t inode,
+                   uint64_t other, char *text, char *remedy)
 {
-    add_note(loader, STORE_REFUSED, inode, other, text, remedy);
+    add_note(loader, STORE_REFUSED, problem, inode, other, text, remedy);
+}
+
+void loader_note_repair(struct loader *loader, enum store_severity severity,
+                        enum store_problem problem, uint64_t inode, uint64_t other, char *text)
+{
+    add_note(loader, severity, problem, inode, other, text, NULL);
 }
 
 char *remedy_delete(uint64_t inode)
@@ -84,6 +114,14 @@ static void append_shown(GString *text, const char *bytes, size_t length, size_t
         g_string_append(text, "...");
 }
 
+char *store_text_shown(const char *bytes, size_t length)
+{
+    GString *text = g_string_new(NULL);
+
+    append_shown(text, bytes, length, length);
+    return g_string_free(text, FALSE);
+}
+
 char *name_shown(const char *bytes, size_t length)
 {
     GString *text = g_string_new(NULL);
@@ -108,7 +146,8 @@ void loader_refuse_unreadable(struct loader *loader, const char *what)
     bool damaged = error == -EBADMSG;
     g_autofree char *reason = sentence_shown(sqlite3_errmsg(loader->db));
 
-    loader_refuse(loader, 0, 0, g_strdup_printf("%s cannot be read: %s", what, reason),
+    loader_refuse(loader, PROBLEM_FILE, 0, 0,
+                  g_strdup_printf("%s cannot be read: %s", what, reason),
                   damaged           ? remedy_restore()
                   : error == -EBUSY ? g_strdup("stop the program that has the database open")
                                     : NULL);
@@ -156,18 +195,19 @@ static char *path_of(const struct loader *loader, uint64_t inode)
     return g_string_free(path, FALSE);
 }
 
-static void report(const struct loader *loader, struct store_checker *checker)
+void loader_report(struct loader *loader)
 {
     for (guint i = 0; i < loader->notes->len; i++) {
         const struct note *note = &g_array_index(loader->notes, struct note, i);
         g_autofree char *path = path_of(loader, note->inode);
         struct store_finding finding = {.severity = note->severity,
+                                        .problem = note->problem,
                                         .inode = note->inode,
                                         .other = note->other,
                                         .path = path,
                                         .text = note->text,
                                         .remedy = note->remedy};
-        checker->found(checker, &finding);
+        loader->checker->found(loader->checker, &finding);
     }
 }
 
@@ -184,19 +224,27 @@ static struct tree *make_tree(struct loader *loader)
     return tree;
 }
 
-static void loader_init(struct loader *loader, sqlite3 *db)
+GArray *loader_notes_new(void)
+{
+    GArray *notes = g_array_new(FALSE, FALSE, sizeof(struct note));
+
+    g_array_set_clear_func(notes, note_clear);
+    return notes;
+}
+
+void loader_init(struct loader *loader, sqlite3 *db, struct store_checker *checker)
 {
     *loader = (struct loader){
         .db = db,
+        .checker = checker,
         .rows = g_array_new(FALSE, FALSE, sizeof(struct row)),
-        .notes = g_array_new(FALSE, FALSE, sizeof(struct note)),
+        .notes = loader_notes_new(),
         .root = {.version = 1},
     };
     g_array_set_clear_func(loader->rows, row_clear);
-    g_array_set_clear_func(loader->notes, note_clear);
 }
 
-static void loader_clear(struct loader *loader)
+void loader_clear(struct loader *loader)
 {
     g_array_unref(loader->rows);
     g_array_unref(loader->notes);
@@ -206,10 +254,10 @@ int store_check_connection(sqlite3 *db, struct store_checker *checker, struct tr
 {
     struct loader loader;
 
-    loader_init(&loader, db);
+    loader_init(&loader, db, checker);
     if (loader_read_schema(&loader) && loader_read_rows(&loader))
         loader_check_structure(&loader);
-    report(&loader, checker);
+    loader_report(&loader);
     int error = loader.error;
     if (tree)
         *tree = error ? NULL : make_tree(&loader);
@@ -222,18 +270,18 @@ static int check_integrity(sqlite3 *db, struct store_checker *checker)
 {
     struct loader loader;
 
-    loader_init(&loader, db);
+    loader_init(&loader, db, checker);
     sqlite3_stmt *row =
         loader_prepare(&loader, "PRAGMA integrity_check(" INTEGRITY_LINES ")", "the database");
     while (row && sqlite3_step(row) == SQLITE_ROW) {
         g_autofree char *line = sentence_shown(loader_text(row, 0));
         if (strcmp(line, "ok") != 0)
-            loader_refuse(&loader, 0, 0, g_strdup_printf("SQLite's integrity check: %s", line),
-                          remedy_restore());
+            loader_refuse(&loader, PROBLEM_FILE, 0, 0,
+                          g_strdup_printf("SQLite's integrity check: %s", line), remedy_restore());
     }
     if (sqlite3_finalize(row) != SQLITE_OK && loader.notes->len == 0)
         loader_refuse_unreadable(&loader, "the database");
-    report(&loader, checker);
+    loader_report(&loader);
     loader_clear(&loader);
     return loader.error;
 }
@@ -248,19 +296,41 @@ static int refuse_file(struct store_checker *checker, int error, char *message)
     return error;
 }
 
-int store_check(const char *given, const char *vfs, struct store_checker *checker)
+/* Opens it for looking; -ENOENT is a finding too. */
+static int open_to_look(const char *given, const char *vfs, struct store_checker *checker,
+                        sqlite3 **db)
 {
     g_autofree char *path = file_resolve(given, vfs);
-    sqlite3 *db;
     char *message = NULL;
     int error = file_probe(path, vfs, &message);
 
     if (error == -ENOENT)
         message = g_strdup_printf("there is no %s", path);
     if (!error)
-        error = file_open_untouched(path, vfs, 0, &db, &message);
+        error = file_open_untouched(path, vfs, 0, db, &message);
+    return error ? refuse_file(checker, error, message) : 0;
+}
+
+int store_read(const char *path, const char *vfs, struct store_checker *checker, struct tree **tree)
+{
+    sqlite3 *db;
+
+    *tree = NULL;
+    int error = open_to_look(path, vfs, checker, &db);
     if (error)
-        return refuse_file(checker, error, message);
+        return error;
+    error = store_check_connection(db, checker, tree);
+    sqlite3_close(db);
+    return error;
+}
+
+int store_check(const char *path, const char *vfs, struct store_checker *checker)
+{
+    sqlite3 *db;
+    int error = open_to_look(path, vfs, checker, &db);
+
+    if (error)
+        return error;
     error = store_check_connection(db, checker, NULL);
     if (!error || error == -EBADMSG) {
         int integrity = check_integrity(db, checker);

@@ -9,14 +9,37 @@
 #include "core/tree.h"
 
 enum store_severity {
-    STORE_WARNING, /* loads, but somebody should know */
-    STORE_REFUSED, /* a load refuses the database */
+    STORE_WARNING,  /* loads, but somebody should know */
+    STORE_REFUSED,  /* a load refuses the database */
+    STORE_REPAIRED, /* store_repair() has put it right */
+    STORE_LOST,     /* store_repair() could not save it */
 };
+
+/* What kind of thing is wrong: what a repair goes by. */
+enum store_problem {
+    PROBLEM_FILE,            /* with the file, the table, or what SQLite can read of it */
+    PROBLEM_NUMBER,          /* a column is no number or out of its range */
+    PROBLEM_NEGATIVE,        /* an inode below 0 */
+    PROBLEM_NAME,            /* a name that no entry can have */
+    PROBLEM_TYPE,            /* neither file nor directory */
+    PROBLEM_DATA,            /* a directory with data */
+    PROBLEM_PARENT,          /* the parent is missing or no directory */
+    PROBLEM_LOOP,            /* a directory within itself */
+    PROBLEM_DEPTH,           /* too many levels */
+    PROBLEM_TWIN,            /* two entries of one name in one directory */
+    PROBLEM_GUEST_DIRECTORY, /* a file where guests' configurations should be */
+    PROBLEM_GUEST_TWIN,      /* two configurations of one guest */
+    PROBLEM_VERSION,         /* an inode above the global version */
+};
+
+/* The word for it that programs get: "same-name". */
+const char *store_problem_name(enum store_problem problem);
 
 /* One thing that is wrong. The strings are lent for the time of the call; none is longer than 1 KiB
  * and what is printed of names has no control characters. */
 struct store_finding {
     enum store_severity severity;
+    enum store_problem problem;
     uint64_t inode;   /* the row; 0: row 0, or the file as a whole */
     uint64_t other;   /* a second row that has to do with it, or 0 */
     const char *path; /* where the row is in the tree, "?" for what cannot be told; NULL: no row */
@@ -25,9 +48,12 @@ struct store_finding {
         *remedy; /* what to do: SQL for this file, or a short sentence; NULL: nothing to do */
 };
 
-/* Embed it; `found` is called once a finding, in the checking thread. */
+/* Embed it; both are called in the checking thread. */
 struct store_checker {
+    /* Once a finding. */
     void (*found)(struct store_checker *checker, const struct store_finding *finding);
+    /* Often, while rows are read; `total` 0: how many there are is not known. May be NULL. */
+    void (*progress)(struct store_checker *checker, uint64_t done, uint64_t total);
 };
 
 /* Reads the table `tree` of an open connection in one pass (doc/database.md, "What a load refuses")
@@ -40,9 +66,18 @@ struct store_checker {
  * least one finding of severity STORE_REFUSED. */
 int store_check_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree);
 
+/* Reads the tree of the database at `path` and alters nothing: no bytes, and no files beside it.
+ * While a daemon has it open: as it is between two commits. `vfs`: SQLite's name of it, NULL: the
+ * usual one. Result as above; -ENOENT if there is none. */
+int store_read(const char *path, const char *vfs, struct store_checker *checker,
+               struct tree **tree);
+
 /* Checks the database at `path` with SQLite's own integrity check on top, and alters nothing: no
- * bytes, and no files beside it. May be used while a daemon has the database open. `vfs`: SQLite's
- * name of it, NULL: the usual one. Result as above; -ENOENT if there is none. */
+ * bytes, and no files beside it. As store_read() for all else. */
 int store_check(const char *path, const char *vfs, struct store_checker *checker);
+
+/* A copy of bytes from anywhere that can be printed: what is no printable UTF-8 becomes \xNN.
+ * g_free() it. */
+char *store_text_shown(const char *bytes, size_t length);
 
 #endif

@@ -233,14 +233,16 @@ static int check_length(sqlite3 *db, const char *path, char **message)
     return -EBADMSG;
 }
 
-int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
-                        char **message)
+/* As file_open_untouched(), with *checkable if it stands still and is all there is. */
+static int open_to_read(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
+                        bool *checkable, char **message)
 {
     bool log = exists(path, "-wal", vfs);
     bool journal = !log && exists(path, "-journal", vfs);
     int result;
 
     *db = NULL;
+    *checkable = !log && !journal && !vfs;
     if (log)
         result = open_beside(path, vfs, busy_timeout, db);
     else if (journal)
@@ -253,11 +255,83 @@ int file_open_untouched(const char *path, const char *vfs, unsigned int busy_tim
         return result;
     }
     shrink_cache(*db, busy_timeout);
-    if (log || journal || vfs || (result = check_length(*db, path, message)) == 0)
+    return 0;
+}
+
+int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
+                        char **message)
+{
+    bool checkable;
+    int error = open_to_read(path, vfs, busy_timeout, db, &checkable, message);
+
+    if (!error && checkable)
+        error = check_length(*db, path, message);
+    if (error) {
+        sqlite3_close(*db);
+        *db = NULL;
+    }
+    return error;
+}
+
+/* A file whose last page is cut off, without that page, in memory: SQLite would take the missing
+ * bytes for zeros. NULL in *db: it has whole pages only, or is none of SQLite's. */
+static int open_whole_pages(const char *path, sqlite3 **db, char **message)
+{
+    g_autoptr(GError) problem = NULL;
+    char *content = NULL;
+    gsize size;
+
+    *db = NULL;
+    if (!g_file_get_contents(path, &content, &size, &problem)) {
+        *message = g_strdup(problem->message);
+        return -EIO;
+    }
+    gsize page_size = size >= PAGE_SIZE_MIN
+                          ? (gsize)((unsigned char)content[16] << 8 | (unsigned char)content[17])
+                          : 0;
+    page_size = page_size == 1 ? 65536 : page_size;
+    if (page_size < PAGE_SIZE_MIN || size % page_size == 0 || size < page_size) {
+        g_free(content);
         return 0;
-    sqlite3_close(*db);
+    }
+    size -= size % page_size;
+    unsigned char *pages = sqlite3_malloc64(size);
+    if (pages) {
+        memcpy(pages, content, size);
+        /* No log can be beside it. */
+        pages[18] = pages[19] = 1;
+    }
+    g_free(content);
+    int result =
+        pages ? open_connection(":memory:", SQLITE_OPEN_READWRITE, NULL, 0, db) : SQLITE_NOMEM;
+    if (result == SQLITE_OK)
+        result = sqlite3_deserialize(*db, "main", pages, (sqlite3_int64)size, (sqlite3_int64)size,
+                                     SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_READONLY);
+    else
+        sqlite3_free(pages);
+    if (result == SQLITE_OK)
+        return 0;
+    result = give_up(*db, result, path, "open", message);
     *db = NULL;
     return result;
+}
+
+int file_open_damaged(const char *path, sqlite3 **db, char **message)
+{
+    bool alone = !exists(path, "-wal", NULL) && !exists(path, "-journal", NULL);
+    int error = 0;
+
+    *db = NULL;
+    if (alone)
+        error = open_whole_pages(path, db, message);
+    if (!error && !*db)
+        error = open_to_read(path, NULL, 0, db, &alone, message);
+    if (error)
+        return error;
+    /* SQLite's way to say: read on where the schema or the length of the file is not right. */
+    sqlite3_db_config(*db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    sqlite3_exec(*db, "PRAGMA writable_schema=ON", NULL, NULL, NULL);
+    return 0;
 }
 
 /* Settings of a connection that commits or checkpoints. Freed pages are not overwritten with zeros

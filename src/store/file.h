@@ -26,6 +26,9 @@ int file_probe(const char *path, const char *vfs, char **message);
 int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
                         char **message);
 
+/* The same for a file that is damaged: of a truncated one, too, what is there can be read. */
+int file_open_damaged(const char *path, sqlite3 **db, char **message);
+
 /* Opens `path` for writing, with WAL journal, without automatic checkpoints. `full`: synced at each
  * commit. Makes the table if there is none. 0 or a negative errno with *message. */
 int file_open_writable(const char *path, const char *vfs, unsigned int busy_timeout, bool full,

@@ -16,18 +16,19 @@ static uint64_t read_number(struct loader *loader, sqlite3_stmt *row, int column
 {
     int64_t inode = sqlite3_column_int64(row, INODE);
     int64_t value = sqlite3_column_int64(row, column);
+    enum store_problem problem = column == PARENT ? PROBLEM_PARENT : PROBLEM_NUMBER;
     g_autofree char *assignment = NULL;
 
     if (sqlite3_column_type(row, column) == SQLITE_INTEGER && value >= 0 && value <= most)
         return (uint64_t)value;
     assignment = g_strdup_printf("%s = 0", column_names[column]);
     if (sqlite3_column_type(row, column) != SQLITE_INTEGER)
-        loader_refuse(loader, (uint64_t)inode, 0,
+        loader_refuse(loader, problem, (uint64_t)inode, 0,
                       g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is no number",
                                       column_names[column], inode),
                       remedy_set((uint64_t)inode, assignment));
     else
-        loader_refuse(loader, (uint64_t)inode, 0,
+        loader_refuse(loader, problem, (uint64_t)inode, 0,
                       g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is %" G_GINT64_FORMAT
                                       ", which is not from 0 to %" G_GINT64_FORMAT,
                                       column_names[column], inode, value, most),
@@ -51,10 +52,13 @@ static const char *name_problem(const char *name, size_t length)
     return NULL;
 }
 
-/* The bytes of a TEXT or BLOB; *size is 0 for anything else. */
+/* The bytes of a TEXT, in UTF-8 whatever the database has, or of a BLOB; *size is 0 for anything
+ * else. */
 static const char *column_bytes(sqlite3_stmt *row, int column, size_t *size)
 {
-    const char *bytes = sqlite3_column_blob(row, column);
+    const char *bytes = sqlite3_column_type(row, column) == SQLITE_TEXT
+                            ? (const char *)sqlite3_column_text(row, column)
+                            : sqlite3_column_blob(row, column);
     int count = sqlite3_column_bytes(row, column);
 
     *size = bytes && count > 0 ? (size_t)count : 0;
@@ -72,7 +76,7 @@ static const char *read_name(struct loader *loader, sqlite3_stmt *row, size_t *l
     const char *problem = name_problem(name, *length);
     if (problem) {
         g_autofree char *printable = name_shown(name, *length);
-        loader_refuse(loader, inode, 0,
+        loader_refuse(loader, PROBLEM_NAME, inode, 0,
                       g_strdup_printf("inode %" G_GINT64_FORMAT " %s%s%s%s", (int64_t)inode,
                                       problem, *length ? ": '" : "", printable, *length ? "'" : ""),
                       remedy_set(inode, "name = 'NEW NAME'"));
@@ -90,7 +94,7 @@ static uint8_t read_type(struct loader *loader, sqlite3_stmt *row)
         (type == ENTRY_DIRECTORY || type == ENTRY_FILE))
         return (uint8_t)type;
     loader_refuse(
-        loader, inode, 0,
+        loader, PROBLEM_TYPE, inode, 0,
         g_strdup_printf(
             "inode %" G_GINT64_FORMAT " has type %s, which is neither 4 (directory) nor 8 (file)",
             (int64_t)inode,
@@ -115,14 +119,15 @@ static void read_root(struct loader *loader, sqlite3_stmt *row)
         return;
     g_autofree char *printable = name_shown(name, length);
     loader_refuse(
-        loader, 0, 0,
+        loader, PROBLEM_NAME, 0, 0,
         g_strdup_printf("inode 0, the row of the global version, is named '%s' and not '%s'",
                         printable, ROOT_NAME),
         remedy_set(0, "name = '" ROOT_NAME "'"));
 }
 
-/* The content straight from SQLite's page into the block that readers will get. */
-static struct block *read_data(struct loader *loader, sqlite3_stmt *row, uint8_t type)
+/* The content straight from SQLite's page into the block that readers will get. What should have
+ * none keeps it, for a repair. */
+static struct block *read_data(struct loader *loader, sqlite3_stmt *row)
 {
     size_t size;
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
@@ -130,15 +135,13 @@ static struct block *read_data(struct loader *loader, sqlite3_stmt *row, uint8_t
 
     if (size == 0)
         return NULL;
-    if (type == ENTRY_FILE)
-        return block_copy(data, (uint32_t)size);
     if (sqlite3_column_int64(row, TYPE) == ENTRY_DIRECTORY)
-        loader_refuse(loader, inode, 0,
+        loader_refuse(loader, PROBLEM_DATA, inode, 0,
                       g_strdup_printf("inode %" G_GINT64_FORMAT
                                       " is a directory and has %zu bytes of data",
                                       (int64_t)inode, size),
                       remedy_set(inode, "data = NULL"));
-    return NULL;
+    return block_copy(data, (uint32_t)size);
 }
 
 static void read_entry(struct loader *loader, sqlite3_stmt *row)
@@ -147,7 +150,7 @@ static void read_entry(struct loader *loader, sqlite3_stmt *row)
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
     const char *name = read_name(loader, row, &length);
     uint8_t type = read_type(loader, row);
-    struct block *content = read_data(loader, row, type);
+    struct block *content = read_data(loader, row);
     bool stray = sqlite3_column_type(row, PARENT) != SQLITE_INTEGER;
     /* A negative parent is missing like any other. */
     uint64_t parent = stray ? read_number(loader, row, PARENT, INT64_MAX)
@@ -164,14 +167,14 @@ static void read_entry(struct loader *loader, sqlite3_stmt *row)
                           .parent_inode = parent,
                           .parent = PLACE_NONE,
                           .directory = type == ENTRY_DIRECTORY,
-                          .stray = stray};
+                          .stray = stray || (int64_t)inode < 0};
     g_array_append_val(loader->rows, new_row);
 }
 
 /* Says that the table is damaged: rows must ascend, or there would be no end to be sure of. */
 static void refuse_order(struct loader *loader, int64_t last, int64_t inode)
 {
-    loader_refuse(loader, (uint64_t)inode, (uint64_t)last,
+    loader_refuse(loader, PROBLEM_FILE, (uint64_t)inode, (uint64_t)last,
                   g_strdup_printf("the table is damaged: inode %" G_GINT64_FORMAT
                                   " comes after inode %" G_GINT64_FORMAT,
                                   inode, last),
@@ -182,40 +185,73 @@ static void read_row(struct loader *loader, sqlite3_stmt *row)
 {
     int64_t inode = sqlite3_column_int64(row, INODE);
 
-    if (inode == 0)
+    if (inode == 0) {
         read_root(loader, row);
-    else if (inode > 0)
-        read_entry(loader, row);
-    else
-        loader_refuse(loader, (uint64_t)inode, 0,
+        return;
+    }
+    read_entry(loader, row);
+    if (inode < 0)
+        loader_refuse(loader, PROBLEM_NEGATIVE, (uint64_t)inode, 0,
                       g_strdup_printf("inode %" G_GINT64_FORMAT " is negative", inode),
                       remedy_delete((uint64_t)inode));
 }
 
-bool loader_read_rows(struct loader *loader)
+sqlite3_stmt *loader_select(struct loader *loader)
 {
-    sqlite3_stmt *row =
-        loader_prepare(loader,
-                       "SELECT inode, parent, version, writer, mtime, type, name, data "
-                       "FROM tree ORDER BY inode",
-                       "the table 'tree'");
-    int64_t last = -1;
+    return loader_prepare(loader,
+                          "SELECT inode, parent, version, writer, mtime, type, name, data "
+                          "FROM tree WHERE inode >= ?1 ORDER BY inode",
+                          "the table 'tree'");
+}
+
+/* The highest inode: how far the reading has to go. */
+static uint64_t highest_inode(struct loader *loader)
+{
+    sqlite3_stmt *row = NULL;
+    int64_t highest = 0;
+
+    if (sqlite3_prepare_v2(loader->db, "SELECT max(inode) FROM tree", -1, &row, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(row) == SQLITE_ROW)
+        highest = sqlite3_column_int64(row, 0);
+    sqlite3_finalize(row);
+    return (uint64_t)MAX(highest, 0);
+}
+
+bool loader_read_from(struct loader *loader, int64_t from, int64_t *last)
+{
+    struct store_checker *checker = loader->checker;
+    uint64_t highest = checker->progress ? highest_inode(loader) : 0;
+    sqlite3_stmt *row = loader_select(loader);
+    const bool all = from == INT64_MIN;
     bool first = true;
     int result = SQLITE_ERROR;
 
+    *last = all ? from : from - 1;
+    if (row)
+        sqlite3_bind_int64(row, 1, from);
     for (; row && (result = sqlite3_step(row)) == SQLITE_ROW; first = false) {
         int64_t inode = sqlite3_column_int64(row, INODE);
-        if (!first && inode <= last) {
-            refuse_order(loader, last, inode);
+        if (inode <= *last && !(first && all)) {
+            refuse_order(loader, *last, inode);
             break;
         }
         read_row(loader, row);
-        last = inode;
+        *last = inode;
+        if (checker->progress)
+            checker->progress(checker, (uint64_t)MAX(inode, 0), highest);
     }
     if (row && result != SQLITE_ROW && result != SQLITE_DONE) {
-        g_autofree char *what = g_strdup_printf("what comes after inode %" G_GINT64_FORMAT, last);
-        loader_refuse_unreadable(loader, first ? "the table 'tree'" : what);
+        g_autofree char *what = g_strdup_printf("what comes after inode %" G_GINT64_FORMAT, *last);
+        loader_refuse_unreadable(loader, first && all ? "the table 'tree'" : what);
     }
     sqlite3_finalize(row);
     return result == SQLITE_DONE;
+}
+
+bool loader_read_rows(struct loader *loader)
+{
+    int64_t last;
+
+    return loader_read_from(loader, INT64_MIN, &last);
 }

@@ -23,14 +23,15 @@ static void check_schema_row(struct loader *loader, sqlite3_stmt *row, bool *has
     if (g_ascii_strcasecmp(name, "tree") == 0 && strcmp(type, "index") != 0) {
         *has_tree = true;
         if (strcmp(type, "table") != 0 || sqlite3_column_int64(row, 2) == 0)
-            loader_refuse(loader, 0, 0, g_strdup("'tree' is no ordinary table"), remedy_restore());
+            loader_refuse(loader, PROBLEM_FILE, 0, 0, g_strdup("'tree' is no ordinary table"),
+                          remedy_restore());
     } else if (strcmp(type, "trigger") == 0) {
-        loader_refuse(loader, 0, 0,
+        loader_refuse(loader, PROBLEM_FILE, 0, 0,
                       g_strdup_printf("there is a trigger, '%s', which could alter what is stored",
                                       printable),
                       g_strdup("drop the trigger"));
     } else {
-        loader_warn(loader, 0, 0,
+        loader_warn(loader, PROBLEM_FILE, 0, 0,
                     g_strdup_printf("there is more than the table 'tree': '%s'", printable),
                     g_strdup("drop it: other implementations may trip over it"));
     }
@@ -55,7 +56,7 @@ static bool check_tables(struct loader *loader)
         return false;
     }
     if (count > 0 && !has_tree)
-        loader_refuse(loader, 0, 0,
+        loader_refuse(loader, PROBLEM_FILE, 0, 0,
                       g_strdup("there is no table 'tree': this is another program's database"),
                       remedy_restore());
     return has_tree;
@@ -88,7 +89,7 @@ static bool check_columns(struct loader *loader)
     if (good && index == (int)G_N_ELEMENTS(columns))
         return true;
     loader_refuse(
-        loader, 0, 0,
+        loader, PROBLEM_FILE, 0, 0,
         g_strdup("the table 'tree' has not the columns inode, parent, version, writer, mtime, "
                  "type, name, data"),
         remedy_restore());
@@ -107,7 +108,7 @@ static void check_indexes(struct loader *loader)
         const char *name = loader_text(row, 0);
         g_autofree char *printable = name_shown(name, strlen(name));
         loader_refuse(
-            loader, 0, 0,
+            loader, PROBLEM_FILE, 0, 0,
             g_strdup_printf("there is a unique index, '%s', which could delete rows", printable),
             g_strdup("drop the index"));
     }
@@ -120,7 +121,8 @@ static void check_encoding(struct loader *loader)
     sqlite3_stmt *row = loader_prepare(loader, "PRAGMA encoding", "the database");
 
     if (row && sqlite3_step(row) == SQLITE_ROW && strcmp(loader_text(row, 0), "UTF-8") != 0)
-        loader_refuse(loader, 0, 0, g_strdup_printf("texts are encoded as %s", loader_text(row, 0)),
+        loader_refuse(loader, PROBLEM_FILE, 0, 0,
+                      g_strdup_printf("texts are encoded as %s", loader_text(row, 0)),
                       g_strdup("make a database with PRAGMA encoding='UTF-8' from its .dump"));
     sqlite3_finalize(row);
 }

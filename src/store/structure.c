@@ -17,7 +17,7 @@ uint32_t loader_find(const struct loader *loader, uint64_t inode)
         return PLACE_ROOT;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (loader_row(loader, middle)->inode < inode)
+        if ((int64_t)loader_row(loader, middle)->inode < (int64_t)inode)
             low = middle + 1;
         else
             high = middle;
@@ -29,7 +29,7 @@ static void refuse_parent(struct loader *loader, const struct entry *entry, bool
 {
     g_autofree char *name = name_shown(entry->name, entry->name_length);
 
-    loader_refuse(loader, entry->inode, missing ? 0 : entry->parent,
+    loader_refuse(loader, PROBLEM_PARENT, entry->inode, missing ? 0 : entry->parent,
                   g_strdup_printf("inode %" G_GUINT64_FORMAT
                                   " ('%s') lies in inode %" G_GINT64_FORMAT ", which is %s",
                                   entry->inode, name, (int64_t)entry->parent,
@@ -46,6 +46,8 @@ static void find_parents(struct loader *loader)
 
     for (uint32_t i = 0; i < loader->rows->len; i++) {
         struct row *row = loader_row(loader, i);
+        row->parent = PLACE_NONE;
+        row->mark = ROW_UNKNOWN;
         if (row->stray)
             continue;
         /* Neighbours tend to be siblings. */
@@ -68,7 +70,7 @@ static void refuse_cycle(struct loader *loader, uint32_t place)
     const struct entry *entry = loader_row(loader, place)->entry;
     g_autofree char *name = name_shown(entry->name, entry->name_length);
 
-    loader_refuse(loader, entry->inode, entry->parent,
+    loader_refuse(loader, PROBLEM_LOOP, entry->inode, entry->parent,
                   g_strdup_printf("directory inode %" G_GUINT64_FORMAT
                                   " ('%s') in inode %" G_GUINT64_FORMAT
                                   " lies within itself and cannot be reached",
@@ -115,7 +117,7 @@ static void check_ways(struct loader *loader)
             mark_way(loader, i);
         if (row->level > LEVELS_MAX && row->mark == ROW_REACHED &&
             (!first_below || loader_row(loader, row->parent)->level <= LEVELS_MAX))
-            loader_refuse(loader, row->entry->inode, 0,
+            loader_refuse(loader, PROBLEM_DEPTH, row->entry->inode, 0,
                           g_strdup_printf("inode %" G_GUINT64_FORMAT
                                           " lies more than 4096 levels deep",
                                           row->entry->inode),
@@ -155,7 +157,7 @@ static void check_names(struct loader *loader)
         }
         g_autofree char *name = name_shown(entry->name, entry->name_length);
         loader_refuse(
-            loader, entry->inode, other->inode,
+            loader, PROBLEM_TWIN, entry->inode, other->inode,
             g_strdup_printf("inode %" G_GUINT64_FORMAT " and inode %" G_GUINT64_FORMAT
                             " have the same name '%s' in directory inode %" G_GUINT64_FORMAT,
                             other->inode, entry->inode, name, entry->parent),
@@ -195,7 +197,7 @@ static void check_guest(struct loader *loader, struct entry *entry, const char *
     struct guest_path guest;
 
     if (path_is_guest_directory(path)) {
-        loader_refuse(loader, entry->inode, 0,
+        loader_refuse(loader, PROBLEM_GUEST_DIRECTORY, entry->inode, 0,
                       g_strdup_printf("inode %" G_GUINT64_FORMAT
                                       " is a file where a directory of guests should be",
                                       entry->inode),
@@ -210,7 +212,7 @@ static void check_guest(struct loader *loader, struct entry *entry, const char *
         return;
     }
     loader_refuse(
-        loader, entry->inode, other->inode,
+        loader, PROBLEM_GUEST_TWIN, entry->inode, other->inode,
         g_strdup_printf("inode %" G_GUINT64_FORMAT " and inode %" G_GUINT64_FORMAT
                         " are both the configuration of guest %u ('%s')",
                         other->inode, entry->inode, guest.id, entry->name),
@@ -236,12 +238,13 @@ static void check_guests(struct loader *loader)
 static void check_version(struct loader *loader)
 {
     uint32_t count = loader->rows->len;
-    uint64_t highest = count > 0 ? loader_row(loader, count - 1)->inode : 0;
+    uint64_t highest =
+        count > 0 ? (uint64_t)MAX((int64_t)loader_row(loader, count - 1)->inode, 0) : 0;
 
     if (highest <= loader->root.version)
         return;
     loader_warn(
-        loader, highest, 0,
+        loader, PROBLEM_VERSION, highest, 0,
         g_strdup_printf(
             "inode %" G_GUINT64_FORMAT " is above the global version, %" G_GUINT64_FORMAT
             "%s: a new entry may be given its number",

@@ -418,7 +418,7 @@ struct point {
 
 static void assert_sound(const char *path, const struct point *point)
 {
-    struct store_checker checker = {ignore};
+    struct store_checker checker = {.found = ignore};
     int error = store_check(path, NULL, &checker);
 
     if (error && error != -ENOENT)

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the commands that work on a database file share. */
+#include "ctl/db.h"
+
+#include <glib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/util.h"
+
+/* ---- Findings ---- */
+
+static const struct {
+    const char *word;
+    enum colour colour;
+} severities[] = {
+    [STORE_WARNING] = {"warning", COLOUR_YELLOW},
+    [STORE_REFUSED] = {"refused", COLOUR_RED},
+    [STORE_REPAIRED] = {"repaired", COLOUR_GREEN},
+    [STORE_LOST] = {"lost", COLOUR_RED},
+};
+
+static void print_finding(FILE *to, const struct store_finding *finding)
+{
+    fprintf(to, "%s%s%s: %s\n", colour_begin(to, severities[finding->severity].colour),
+            severities[finding->severity].word, colour_end(to), finding->text);
+    if (finding->path)
+        fprintf(to, "    path: %s\n", finding->path);
+    if (finding->remedy)
+        fprintf(to, "    remedy: %s\n", finding->remedy);
+}
+
+static void keep_finding(json_t *list, const struct store_finding *finding)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "severity", json_string(severities[finding->severity].word));
+    json_object_set_new(object, "problem", json_string(store_problem_name(finding->problem)));
+    json_object_set_new(object, "inode", json_integer((json_int_t)finding->inode));
+    if (finding->other)
+        json_object_set_new(object, "other", json_integer((json_int_t)finding->other));
+    if (finding->path)
+        json_object_set_new(object, "path", db_json_string(finding->path));
+    json_object_set_new(object, "text", db_json_string(finding->text));
+    if (finding->remedy)
+        json_object_set_new(object, "remedy", db_json_string(finding->remedy));
+    json_array_append_new(list, object);
+}
+
+static void found(struct store_checker *checker, const struct store_finding *finding)
+{
+    struct db_findings *findings = container_of(checker, struct db_findings, checker);
+    unsigned int *const counts[] = {
+        [STORE_WARNING] = &findings->warnings,
+        [STORE_REFUSED] = &findings->refused,
+        [STORE_REPAIRED] = &findings->repaired,
+        [STORE_LOST] = &findings->lost,
+    };
+
+    progress_end(&findings->progress);
+    (*counts[finding->severity])++;
+    if (findings->to)
+        print_finding(findings->to, finding);
+    else
+        keep_finding(findings->list, finding);
+}
+
+static void step(struct store_checker *checker, uint64_t done, uint64_t total)
+{
+    struct db_findings *findings = container_of(checker, struct db_findings, checker);
+
+    progress_step(&findings->progress, done, total);
+}
+
+void db_findings_start(struct db_findings *findings, FILE *to, const char *what)
+{
+    *findings = (struct db_findings){
+        .checker = {.found = found, .progress = step}, .to = to, .list = to ? NULL : json_array()};
+    progress_start(&findings->progress, what);
+}
+
+/* Warnings are for those who check. */
+static void found_reading(struct store_checker *checker, const struct store_finding *finding)
+{
+    if (finding->severity == STORE_REFUSED)
+        found(checker, finding);
+}
+
+struct tree *db_read(const char *path)
+{
+    struct db_findings findings;
+    struct tree *tree;
+    g_autofree char *what = g_strconcat("reading ", path, NULL);
+
+    db_findings_start(&findings, stderr, what);
+    findings.checker.found = found_reading;
+    int error = store_read(path, NULL, &findings.checker, &tree);
+    progress_end(&findings.progress);
+    if (!error)
+        return tree;
+    fprintf(stderr, "error: %s cannot be read%s\n", path,
+            error == -EBADMSG ? " (pmxcfsctl db check --repair may help)" : "");
+    return NULL;
+}
+
+/* ---- Texts ---- */
+
+json_t *db_json_text(const char *bytes, size_t length)
+{
+    if (g_utf8_validate_len(bytes, length, NULL))
+        return json_stringn(bytes, length);
+    g_autofree char *shown = store_text_shown(bytes, length);
+    return json_string(shown);
+}
+
+json_t *db_json_string(const char *string)
+{
+    return db_json_text(string, strlen(string));
+}
+
+void db_print_json(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(value);
+}
+
+char *db_path_shown(const struct tree *tree, const struct entry *entry)
+{
+    g_autofree char *path = tree_path(tree, entry->inode);
+
+    return store_text_shown(path, strlen(path));
+}
+
+char *db_size_shown(uint64_t bytes)
+{
+    return g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
+}
+
+char *db_time_shown(uint32_t seconds)
+{
+    time_t time = (time_t)seconds;
+    struct tm date;
+    char stamp[32];
+
+    localtime_r(&time, &date);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &date);
+    return g_strdup(stamp);
+}
+
+/* ---- Paths ---- */
+
+static void clear_entry(gpointer pointer)
+{
+    g_free(((struct db_entry *)pointer)->path);
+}
+
+/* As directories are listed: what is in one follows it at once. */
+static int compare_paths(gconstpointer a, gconstpointer b)
+{
+    const char *first = ((const struct db_entry *)a)->path;
+    const char *second = ((const struct db_entry *)b)->path;
+
+    while (*first && *first == *second) {
+        first++;
+        second++;
+    }
+    int left = *first == '/' ? 1 : (unsigned char)*first;
+    int right = *second == '/' ? 1 : (unsigned char)*second;
+    return left - right;
+}
+
+GArray *db_sorted(const struct tree *tree)
+{
+    g_autoptr(GPtrArray) entries = tree_sorted(tree);
+    GArray *sorted = g_array_sized_new(FALSE, FALSE, sizeof(struct db_entry), entries->len);
+
+    g_array_set_clear_func(sorted, clear_entry);
+    for (guint i = 0; i < entries->len; i++) {
+        const struct entry *entry = entries->pdata[i];
+        struct db_entry item = {.path = tree_path(tree, entry->inode), .entry = entry};
+        g_array_append_val(sorted, item);
+    }
+    g_array_sort(sorted, compare_paths);
+    return sorted;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the commands that work on a database file share. */
+#ifndef PMXCFS_CTL_DB_H
+#define PMXCFS_CTL_DB_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "core/tree.h"
+#include "ctl/terminal.h"
+#include "store/check.h"
+
+#define DEFAULT_STATE_DIR "/var/lib/pve-cluster"
+#define DATABASE_NAME "config.db"
+#define DEFAULT_DATABASE DEFAULT_STATE_DIR "/" DATABASE_NAME
+
+/* A checker that prints what it is told, or keeps it for JSON, and shows how far it is. */
+struct db_findings {
+    struct store_checker checker;
+    struct progress progress;
+    FILE *to;     /* where findings are printed, or NULL: */
+    json_t *list; /* they are kept here; json_decref() it */
+    unsigned int refused, warnings, repaired, lost;
+};
+
+/* Prints to `to`, or with NULL keeps the list. `what`: for the progress, lent. */
+void db_findings_start(struct db_findings *findings, FILE *to, const char *what);
+
+/* The tree in the database, as it is between two commits if a daemon works on it; tree_free() it.
+ * NULL: stderr says why, with what a load refuses. */
+struct tree *db_read(const char *path);
+
+/* As JSON, with \xNN for what is no UTF-8. */
+json_t *db_json_text(const char *bytes, size_t length);
+json_t *db_json_string(const char *string);
+
+/* Prints it to stdout and frees it. */
+void db_print_json(json_t *value);
+
+/* The path of an entry as it can be printed; g_free() it. */
+char *db_path_shown(const struct tree *tree, const struct entry *entry);
+
+/* All entries by path, without the root; g_ptr_array_unref() it. */
+struct db_entry {
+    char *path; /* the bytes as they are */
+    const struct entry *entry;
+};
+GArray *db_sorted(const struct tree *tree);
+
+/* "3.4 MiB". g_free() it. */
+char *db_size_shown(uint64_t bytes);
+
+/* "2026-11-22 18:41:50", by the local clock. g_free() it. */
+char *db_time_shown(uint32_t seconds);
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pmxcfsctl db check: what a load of a database refuses, and a repaired copy of it. */
+#include <errno.h>
+#include <glib.h>
+#include <stdio.h>
+
+#include "ctl/commands.h"
+#include "ctl/db.h"
+#include "store/repair.h"
+
+#define SUMMARY                                                                                    \
+    "Names all that a load refuses, with inode, path and remedy. FILE (" DEFAULT_DATABASE ") is\n" \
+    "not altered, and a daemon may be working on it. With --repair, NEWFILE is written, without\n" \
+    "what is wrong; entries that cannot stay are in " REPAIR_DIRECTORY " there.\n\n"               \
+    "Exit codes: 0 it loads, or NEWFILE is there; 1 it cannot be read or repaired; 4 it is "       \
+    "refused"
+
+/* What a check came to. */
+struct outcome {
+    const char *file;
+    int error;
+    struct db_findings findings;
+    const char *new_file; /* NULL: no repair is asked for */
+    struct db_findings repairs;
+    int repair_error;
+    char *message;
+};
+
+static bool is_damaged(const struct outcome *outcome)
+{
+    return outcome->error == -EBADMSG;
+}
+
+static bool needs_repair(const struct outcome *outcome)
+{
+    return outcome->new_file && (is_damaged(outcome) || outcome->findings.warnings > 0);
+}
+
+static void check(struct outcome *outcome, FILE *to)
+{
+    db_findings_start(&outcome->findings, to, "checking");
+    db_findings_start(&outcome->repairs, to, "repairing");
+    outcome->error = store_check(outcome->file, NULL, &outcome->findings.checker);
+    progress_end(&outcome->findings.progress);
+    if (!needs_repair(outcome))
+        return;
+    progress_start(&outcome->repairs.progress, "repairing");
+    outcome->repair_error = store_repair(outcome->file, outcome->new_file,
+                                         &outcome->repairs.checker, &outcome->message);
+    progress_end(&outcome->repairs.progress);
+}
+
+static void print_result(const struct outcome *outcome)
+{
+    const struct db_findings *findings = &outcome->findings;
+    bool good = !outcome->error;
+
+    printf("%s%s %s%s", colour_begin(stdout, good ? COLOUR_GREEN : COLOUR_RED), outcome->file,
+           good                  ? "loads"
+           : is_damaged(outcome) ? "does not load"
+                                 : "cannot be read",
+           colour_end(stdout));
+    if (good && findings->warnings == 0)
+        puts(", and nothing is wrong with it");
+    else
+        printf(": %u refused, %u warnings\n", findings->refused, findings->warnings);
+    if (is_damaged(outcome) && !outcome->new_file)
+        puts("pmxcfsctl db check --repair NEWFILE writes a copy without what is wrong");
+    if (!needs_repair(outcome))
+        return;
+    if (!outcome->repair_error)
+        printf("%s%s is there and loads%s: %u repaired, %u lost\n",
+               colour_begin(stdout, COLOUR_GREEN), outcome->new_file, colour_end(stdout),
+               outcome->repairs.repaired, outcome->repairs.lost);
+}
+
+static json_t *result_json(const struct outcome *outcome)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "file", db_json_string(outcome->file));
+    json_object_set_new(object, "loads", json_boolean(!outcome->error));
+    json_object_set_new(object, "readable", json_boolean(!outcome->error || is_damaged(outcome)));
+    json_object_set(object, "findings", outcome->findings.list);
+    if (needs_repair(outcome) && !outcome->repair_error) {
+        json_object_set_new(object, "repaired", db_json_string(outcome->new_file));
+        json_object_set(object, "repairs", outcome->repairs.list);
+    }
+    return object;
+}
+
+static int exit_code(const struct outcome *outcome)
+{
+    if (outcome->repair_error || (outcome->error && !is_damaged(outcome)))
+        return EXIT_FAILED;
+    return is_damaged(outcome) && !outcome->new_file ? EXIT_FOUND : EXIT_DONE;
+}
+
+int command_db_check(const struct context *context, int argc, char **argv)
+{
+    g_autofree char *new_file = NULL;
+    gboolean json = context->json;
+    const GOptionEntry entries[] = {
+        {"repair", 0, 0, G_OPTION_ARG_FILENAME, &new_file, "write a repaired copy", "NEWFILE"},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+
+    if (!command_parse(&argc, &argv, entries, "[FILE]", SUMMARY, 0, 1))
+        return EXIT_WRONG_USE;
+    struct outcome outcome = {.file = argc > 1 ? argv[1] : DEFAULT_DATABASE, .new_file = new_file};
+    check(&outcome, json ? NULL : stdout);
+    if (json)
+        db_print_json(result_json(&outcome));
+    else
+        print_result(&outcome);
+    if (outcome.message)
+        fprintf(stderr, "error: %s\n", outcome.message);
+    else if (new_file && !needs_repair(&outcome))
+        fprintf(stderr, "there is nothing to repair: %s was not written\n", new_file);
+    g_free(outcome.message);
+    json_decref(outcome.findings.list);
+    json_decref(outcome.repairs.list);
+    return exit_code(&outcome);
+}

@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Makes a database that loads of one that does not: what the load's own checks find is put right,
+ * until they find nothing more. */
+#include "store/repair.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "core/state.h"
+#include "store/file.h"
+#include "store/loader.h"
+#include "store/store.h"
+
+/* Times that all rows are looked at; each brings one level of a tree into order at least. */
+#define ROUNDS_MAX 10000
+/* Bytes of the old name that a name in lost+found begins with. */
+#define OLD_NAME_KEPT 200u
+
+struct repair {
+    struct loader loader;
+    GHashTable *parents; /* inodes that are some row's parent, as keys */
+    GHashTable *moved; /* inode of a directory that is gone → the one that has its content now */
+    GHashTable *missing; /* inode of a missing directory → the one made in its place */
+    GHashTable *keepers; /* inode of the first of several twins → the one that keeps its place */
+    GHashTable *settled; /* inodes that were moved in this round: notes on them are out of date */
+    uint64_t lost;       /* inode of lost+found; 0: not needed so far */
+    bool full;           /* there are no more inodes */
+};
+
+static gpointer key_of(uint64_t inode)
+{
+    return (gpointer)(uintptr_t)inode;
+}
+
+static uint64_t look_up(GHashTable *table, uint64_t inode)
+{
+    return (uintptr_t)g_hash_table_lookup(table, key_of(inode));
+}
+
+/* The row of an inode; NULL: there is none any more. Valid until a row is added. */
+static struct row *find(const struct repair *repair, uint64_t inode)
+{
+    uint32_t place = loader_find(&repair->loader, inode);
+    struct row *row = place < PLACE_NONE ? loader_row(&repair->loader, place) : NULL;
+
+    return row && !row->gone ? row : NULL;
+}
+
+/* A new row at the end, which takes `entry` over; its inode is the number of the last. */
+static void append(struct repair *repair, struct entry *entry)
+{
+    struct row row = {.entry = entry,
+                      .inode = entry->inode,
+                      .parent_inode = entry->parent,
+                      .parent = PLACE_NONE,
+                      .directory = entry_is_directory(entry)};
+
+    g_array_append_val(repair->loader.rows, row);
+    g_hash_table_add(repair->parents, key_of(entry->parent));
+}
+
+/* The number of the next new entry, which is also the version that it makes. 0: there are no more.
+ */
+static uint64_t next_inode(struct repair *repair)
+{
+    const GArray *rows = repair->loader.rows;
+    struct root *root = &repair->loader.root;
+    int64_t last = rows->len > 0 ? (int64_t)loader_row(&repair->loader, rows->len - 1)->inode : 0;
+    uint64_t highest = MAX(root->version, (uint64_t)MAX(last, 0));
+
+    repair->full = repair->full || highest >= INT64_MAX;
+    if (repair->full)
+        return 0;
+    root->version = highest + 1;
+    return root->version;
+}
+
+static uint64_t add_entry(struct repair *repair, uint64_t parent, enum entry_type type,
+                          const char *name, struct block *content, uint32_t size)
+{
+    uint64_t inode = next_inode(repair);
+
+    if (inode == 0)
+        return 0;
+    struct entry *entry =
+        entry_new(inode, parent, (uint8_t)type, name, strlen(name), content, size);
+    entry->version = inode;
+    entry->mtime = (uint32_t)(g_get_real_time() / G_USEC_PER_SEC);
+    append(repair, entry);
+    return inode;
+}
+
+/* The directory of that name, which is made if there is none. 0: no numbers are left. */
+static uint64_t need_directory(struct repair *repair, uint64_t parent, const char *name)
+{
+    for (guint i = 0; i < repair->loader.rows->len; i++) {
+        const struct row *row = loader_row(&repair->loader, i);
+        if (!row->gone && !row->stray && row->directory && row->parent_inode == parent &&
+            strcmp(row->entry->name, name) == 0)
+            return row->inode;
+    }
+    return add_entry(repair, parent, ENTRY_DIRECTORY, name, NULL, 0);
+}
+
+static uint64_t lost_directory(struct repair *repair)
+{
+    if (repair->lost == 0) {
+        uint64_t private = need_directory(repair, 0, "priv");
+        repair->lost = private ? need_directory(repair, private, "lost+found") : 0;
+    }
+    return repair->lost;
+}
+
+/* NAME.inode-9: no other entry can be called so. */
+static char *lost_name(const struct entry *entry, const char *suffix)
+{
+    GString *name = g_string_new_len(entry->name, MIN(entry->name_length, OLD_NAME_KEPT));
+
+    for (gsize i = 0; i < name->len; i++) {
+        if (name->str[i] == '/' || name->str[i] == '\0')
+            name->str[i] = '_';
+    }
+    g_string_append_printf(name, "%sinode-%" G_GINT64_FORMAT "%s", name->len > 0 ? "." : "",
+                           (int64_t)entry->inode, suffix);
+    return g_string_free(name, FALSE);
+}
+
+static void set_parent(struct repair *repair, struct row *row, uint64_t parent)
+{
+    row->entry->parent = parent;
+    row->parent_inode = parent;
+    g_hash_table_add(repair->parents, key_of(parent));
+}
+
+/* ---- What is done about each problem: it says what it did, NULL: nothing ---- */
+
+static char *move_to_lost(struct repair *repair, uint64_t inode)
+{
+    uint64_t lost = lost_directory(repair);
+    struct row *row = find(repair, inode);
+
+    if (!row || lost == 0 || !g_hash_table_add(repair->settled, key_of(inode)))
+        return NULL;
+    g_autofree char *name = lost_name(row->entry, "");
+    struct entry *renamed = entry_clone_renamed(row->entry, lost, name, strlen(name));
+    entry_unref(row->entry);
+    row->entry = renamed;
+    row->stray = row->stray && (int64_t)inode < 0;
+    set_parent(repair, row, lost);
+    return g_strdup("it is in " REPAIR_DIRECTORY " now");
+}
+
+/* All that was in one missing directory stays together. */
+static char *adopt(struct repair *repair, uint64_t inode)
+{
+    struct row *row = find(repair, inode);
+
+    if (!row)
+        return NULL;
+    if (row->stray)
+        return move_to_lost(repair, inode);
+    uint64_t parent = row->parent_inode;
+    uint64_t home = look_up(repair->missing, parent);
+    if (home == 0) {
+        uint64_t lost = lost_directory(repair);
+        g_autofree char *name = g_strdup_printf("inode-%" G_GINT64_FORMAT, (int64_t)parent);
+        home = lost ? add_entry(repair, lost, ENTRY_DIRECTORY, name, NULL, 0) : 0;
+        if (home == 0)
+            return NULL;
+        g_hash_table_insert(repair->missing, key_of(parent), key_of(home));
+        row = find(repair, inode);
+    }
+    set_parent(repair, row, home);
+    return g_strdup_printf("it is in " REPAIR_DIRECTORY "/inode-%" G_GINT64_FORMAT " now",
+                           (int64_t)parent);
+}
+
+/* The data of a directory becomes a file. */
+static char *split_data(struct repair *repair, uint64_t inode)
+{
+    const struct row *row = find(repair, inode);
+
+    if (!row || !row->directory || !row->entry->content)
+        return NULL;
+    struct entry *entry = row->entry;
+    uint64_t lost = lost_directory(repair);
+    if (lost == 0)
+        return NULL;
+    struct block *content = g_steal_pointer(&entry->content);
+    g_autofree char *name = lost_name(entry, ".data");
+    add_entry(repair, lost, ENTRY_FILE, name, content, entry->size);
+    entry->size = 0;
+    block_unref(content);
+    return g_strdup_printf("the data is in " REPAIR_DIRECTORY "/%s now", name);
+}
+
+/* Something with content that nothing lies in is a file. */
+static char *choose_type(struct repair *repair, uint64_t inode)
+{
+    struct row *row = find(repair, inode);
+
+    if (!row)
+        return NULL;
+    if (!row->entry->content || g_hash_table_contains(repair->parents, key_of(inode))) {
+        g_free(split_data(repair, inode));
+        return g_strdup("it is a directory now");
+    }
+    row->directory = false;
+    row->entry->type = ENTRY_FILE;
+    return g_strdup("it is a file now");
+}
+
+/* A new number; what lies in it comes along at the end of the round. */
+static char *renumber(struct repair *repair, uint64_t inode)
+{
+    uint64_t number = find(repair, inode) ? next_inode(repair) : 0;
+
+    if (number == 0)
+        return NULL;
+    struct row *row = find(repair, inode);
+    struct entry *entry = g_steal_pointer(&row->entry);
+    row->gone = true;
+    entry->inode = number;
+    append(repair, entry);
+    g_hash_table_insert(repair->moved, key_of(inode), key_of(number));
+    return g_strdup_printf("it is inode %" G_GUINT64_FORMAT " now", number);
+}
+
+/* The newer of two files stays. */
+static char *keep_newer(struct repair *repair, uint64_t inode, uint64_t first)
+{
+    uint64_t keeper = look_up(repair->keepers, first);
+    const struct row *row = find(repair, inode);
+
+    keeper = keeper ? keeper : first;
+    const struct row *other = find(repair, keeper);
+    if (!row || !other || row == other || g_hash_table_contains(repair->settled, key_of(inode)) ||
+        g_hash_table_contains(repair->settled, key_of(keeper)))
+        return NULL;
+    bool newer = row->directory != other->directory ? row->directory
+                                                    : row->entry->version > other->entry->version;
+    g_hash_table_insert(repair->keepers, key_of(first), key_of(newer ? inode : keeper));
+    g_free(move_to_lost(repair, newer ? keeper : inode));
+    return g_strdup_printf("inode %" G_GUINT64_FORMAT ", the older one, is in " REPAIR_DIRECTORY
+                           " now",
+                           newer ? keeper : inode);
+}
+
+/* Two directories of one name become one. */
+static char *merge(struct repair *repair, uint64_t inode, uint64_t first)
+{
+    struct row *row = find(repair, inode);
+    const struct row *other = find(repair, first);
+
+    if (!row || !other || !row->directory || !other->directory)
+        return keep_newer(repair, inode, first);
+    row->gone = true;
+    g_hash_table_insert(repair->moved, key_of(inode), key_of(first));
+    if (repair->lost == inode)
+        repair->lost = first;
+    return g_strdup_printf("all that was in inode %" G_GUINT64_FORMAT
+                           " is in inode %" G_GUINT64_FORMAT " now",
+                           inode, first);
+}
+
+static char *raise_version(struct repair *repair, uint64_t inode)
+{
+    repair->loader.root.version = MAX(repair->loader.root.version, inode);
+    return g_strdup_printf("it is %" G_GUINT64_FORMAT " now", repair->loader.root.version);
+}
+
+static char *put_right(struct repair *repair, const struct note *note)
+{
+    switch (note->problem) {
+    case PROBLEM_NUMBER:
+        return g_strdup("it is 0 now");
+    case PROBLEM_NEGATIVE:
+        return renumber(repair, note->inode);
+    case PROBLEM_NAME:
+        return note->inode == 0 ? g_strdup("it has its name again")
+                                : move_to_lost(repair, note->inode);
+    case PROBLEM_LOOP:
+    case PROBLEM_DEPTH:
+    case PROBLEM_GUEST_DIRECTORY:
+        return move_to_lost(repair, note->inode);
+    case PROBLEM_TYPE:
+        return note->inode == 0 ? g_strdup("it is 8 now") : choose_type(repair, note->inode);
+    case PROBLEM_DATA:
+        return split_data(repair, note->inode);
+    case PROBLEM_PARENT:
+        return note->other ? move_to_lost(repair, note->inode) : adopt(repair, note->inode);
+    case PROBLEM_TWIN:
+        return merge(repair, note->inode, note->other);
+    case PROBLEM_GUEST_TWIN:
+        return keep_newer(repair, note->inode, note->other);
+    case PROBLEM_VERSION:
+        return raise_version(repair, note->inode);
+    case PROBLEM_FILE:
+        break; /* the new file is another one */
+    }
+    return NULL;
+}
+
+/* ---- All of them ---- */
+
+/* Takes rows out that are gone, and gives what lay in them its new parent. */
+static void sweep(struct repair *repair)
+{
+    GArray *rows = repair->loader.rows;
+    guint kept = 0;
+
+    for (guint i = 0; i < rows->len; i++) {
+        struct row row = *loader_row(&repair->loader, i);
+        loader_row(&repair->loader, i)->entry = NULL;
+        if (row.gone) {
+            entry_unref(row.entry);
+            continue;
+        }
+        uint64_t parent = look_up(repair->moved, row.parent_inode);
+        if (parent)
+            set_parent(repair, &row, parent);
+        *loader_row(&repair->loader, kept++) = row;
+    }
+    g_array_set_size(rows, kept);
+    g_hash_table_remove_all(repair->moved);
+    g_hash_table_remove_all(repair->keepers);
+    g_hash_table_remove_all(repair->settled);
+}
+
+static bool needs_repair(const struct note *note)
+{
+    return (note->severity == STORE_REFUSED && note->problem != PROBLEM_FILE) ||
+           note->problem == PROBLEM_VERSION;
+}
+
+/* What was done about a note, for the report. Takes `what` over. */
+static void tell(const struct repair *repair, GArray *done, const struct note *note, char *what)
+{
+    uint64_t moved = look_up(repair->moved, note->inode);
+    struct note told = {.severity = what ? STORE_REPAIRED : note->severity,
+                        .problem = note->problem,
+                        .inode = moved ? moved : note->inode,
+                        .other = note->other,
+                        .text = g_strconcat(note->text, what ? ": " : NULL, what, NULL)};
+
+    g_free(what);
+    g_array_append_val(done, told);
+}
+
+/* One round: works off the notes of a check. True: there was nothing to do. */
+static bool work_off(struct repair *repair, GArray *done)
+{
+    GArray *notes = repair->loader.notes;
+    bool clean = true;
+
+    for (guint i = 0; i < notes->len; i++) {
+        const struct note *note = &g_array_index(notes, struct note, i);
+        if (note->severity == STORE_LOST)
+            tell(repair, done, note, NULL);
+        if (!needs_repair(note))
+            continue;
+        clean = false;
+        char *what = put_right(repair, note);
+        if (what)
+            tell(repair, done, note, what);
+    }
+    g_array_set_size(notes, 0);
+    sweep(repair);
+    return clean;
+}
+
+/* Without row 0: the highest version that is known to have been. */
+static void find_version(struct loader *loader)
+{
+    for (guint i = 0; i < loader->rows->len && !loader->has_root; i++)
+        loader->root.version = MAX(loader->root.version, loader_row(loader, i)->entry->version);
+}
+
+/* 0: the rows are a tree. */
+static int put_all_right(struct repair *repair, GArray *done)
+{
+    struct loader *loader = &repair->loader;
+
+    find_version(loader);
+    for (guint i = 0; i < loader->rows->len; i++)
+        g_hash_table_add(repair->parents, key_of(loader_row(loader, i)->parent_inode));
+    for (int round = 0; round < ROUNDS_MAX && !repair->full; round++) {
+        loader_check_structure(loader);
+        if (work_off(repair, done))
+            return 0;
+    }
+    return -EBADMSG;
+}
+
+/* ---- The files ---- */
+
+static int write_rows(const struct loader *loader, const char *path, char **message)
+{
+    const struct store_options options = {.durability = STORE_FULL};
+    struct state *empty = state_new(tree_new(), 0);
+    struct draft *draft = draft_new(empty);
+    struct store *store = NULL;
+    struct tree *loaded = NULL;
+
+    for (guint i = 0; i < loader->rows->len; i++)
+        draft_put(draft, entry_ref(loader_row(loader, i)->entry));
+    draft->root = loader->root;
+    int error = store_open(path, &options, &store, &loaded, message);
+    if (!error) {
+        error = store_commit(store, draft);
+        if (error)
+            *message = g_strdup_printf("cannot write to %s: %s", path, store_error(store));
+    }
+    store_close(store);
+    tree_free(loaded);
+    draft_free(draft);
+    state_free(empty);
+    return error;
+}
+
+static void ignore(struct store_checker *checker, const struct store_finding *finding)
+{
+    (void)checker;
+    (void)finding;
+}
+
+/* Writes what loads, and nothing else, under the name `copy`. */
+static int write_copy(const struct loader *loader, const char *copy, char **message)
+{
+    struct store_checker checker = {.found = ignore};
+    g_autofree char *unfinished = g_strconcat(copy, ".unfinished", NULL);
+
+    file_remove(unfinished);
+    int error = write_rows(loader, unfinished, message);
+    if (!error) {
+        error = store_check(unfinished, NULL, &checker);
+        if (error)
+            *message = g_strdup_printf("what was written to %s does not load", unfinished);
+    }
+    if (!error)
+        error = file_rename(unfinished, copy, message);
+    if (error)
+        file_remove(unfinished);
+    return error;
+}
+
+static void repair_init(struct repair *repair, sqlite3 *db, struct store_checker *checker)
+{
+    *repair = (struct repair){
+        .parents = g_hash_table_new(NULL, NULL),
+        .moved = g_hash_table_new(NULL, NULL),
+        .missing = g_hash_table_new(NULL, NULL),
+        .keepers = g_hash_table_new(NULL, NULL),
+        .settled = g_hash_table_new(NULL, NULL),
+    };
+    loader_init(&repair->loader, db, checker);
+}
+
+static void repair_clear(struct repair *repair)
+{
+    g_hash_table_unref(repair->parents);
+    g_hash_table_unref(repair->moved);
+    g_hash_table_unref(repair->missing);
+    g_hash_table_unref(repair->keepers);
+    g_hash_table_unref(repair->settled);
+    loader_clear(&repair->loader);
+}
+
+/* The first reason why it cannot be repaired. */
+static char *explain(const struct loader *loader, const char *path)
+{
+    const char *text = "";
+
+    for (guint i = loader->notes->len; i-- > 0;) {
+        const struct note *note = &g_array_index(loader->notes, struct note, i);
+        if (note->severity == STORE_REFUSED)
+            text = note->text;
+    }
+    return g_strdup_printf("nothing of %s can be saved: %s", path, text);
+}
+
+static int repair_connection(struct repair *repair, const char *path, const char *copy,
+                             char **message)
+{
+    struct loader *loader = &repair->loader;
+    GArray *done;
+
+    if (!loader_salvage(loader)) {
+        *message = explain(loader, path);
+        return loader->error ? loader->error : -EBADMSG;
+    }
+    done = loader_notes_new();
+    int error = put_all_right(repair, done);
+    if (error)
+        *message = g_strdup_printf("the tree in %s cannot be put right: %s", path,
+                                   repair->full ? "there are no more inode numbers"
+                                                : "too much of it contradicts itself");
+    else
+        error = write_copy(loader, copy, message);
+    g_array_unref(loader->notes);
+    loader->notes = done;
+    if (!error)
+        loader_report(loader);
+    return error;
+}
+
+int store_repair(const char *given, const char *copy, struct store_checker *checker, char **message)
+{
+    g_autofree char *path = file_resolve(given, NULL);
+    struct repair repair;
+    sqlite3 *db;
+
+    *message = NULL;
+    if (g_file_test(copy, G_FILE_TEST_EXISTS) || g_file_test(copy, G_FILE_TEST_IS_SYMLINK)) {
+        *message = g_strdup_printf("%s is there already: name a file that is not", copy);
+        return -EEXIST;
+    }
+    int error = file_probe(path, NULL, message);
+    if (error == -ENOENT)
+        *message = g_strdup_printf("there is no %s", path);
+    if (!error)
+        error = file_open_damaged(path, &db, message);
+    if (error)
+        return error;
+    repair_init(&repair, db, checker);
+    error = repair_connection(&repair, path, copy, message);
+    repair_clear(&repair);
+    sqlite3_close(db);
+    return error;
+}

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures for tests of pmxcfsctl."""
+
+import os
+import subprocess
+
+import pytest
+from harness import BUILD_DIR
+
+PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
+
+
+@pytest.fixture
+def ctl():
+    """ctl("db", "check", ..., code=4): runs pmxcfsctl, which must end with that exit code (0; None: any that is no crash):
+    a CompletedProcess."""
+
+    def run(*arguments, code=0, **keywords):
+        done = subprocess.run([PMXCFSCTL, *map(str, arguments)], capture_output=True, text=True, errors="surrogateescape", **keywords)
+        assert done.returncode == code or (code is None and 0 <= done.returncode <= 4), "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run
