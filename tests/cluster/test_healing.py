@@ -24,7 +24,7 @@ connection.close()
 ALL_ROWS = "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree ORDER BY inode"
 
 # Room for the state directory of node3, in bytes.
-ROOM = 12 << 20
+ROOM = 32 << 20
 
 
 class Healing:
@@ -148,6 +148,7 @@ def test_full_disk(healing):
     with all that the others have acknowledged."""
     cluster, node = healing.cluster, healing.node
     cluster[1].os.mkdir(cluster[1].path("full"))
+    wait_for(lambda: node.exists("full"), "node3 has it too")
     node.write("full/here", b"before")
     healing.fill_disk()
     load = Load([cluster[1], cluster[2]], "full")
@@ -180,8 +181,9 @@ def test_failed_commit(healing):
     node.cut()
     wait_for(lambda: not node.is_quorate(), "node3 is alone")
     wait_for(lambda: cluster[1].online() == ["node1", "node2"], "the others notice")
-    for number in range(4):
-        cluster[1].write("commit%d" % number, b"%d" % number * 500000)
+    # More than the log beside the database has room for without growing.
+    for number in range(16):
+        cluster[1].write("commit%d" % number, b"%x" % number * 500000)
     cluster[1].write("old", b"new")
     healing.fill_disk()
     node.mend()
@@ -191,7 +193,7 @@ def test_failed_commit(healing):
     healing.free_disk()
     cluster.wait_settled()
     assert node.read("old") == b"new"
-    assert node.read("commit3") == b"3" * 500000
+    assert node.read("commit9") == b"9" * 500000
 
 
 def test_altered_database(healing):
