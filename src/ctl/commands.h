@@ -38,6 +38,11 @@ bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const c
 
 int command_changes(const struct context *context, int argc, char **argv);
 int command_db_check(const struct context *context, int argc, char **argv);
+int command_db_diff(const struct context *context, int argc, char **argv);
+int command_db_dump(const struct context *context, int argc, char **argv);
+int command_db_export(const struct context *context, int argc, char **argv);
+int command_db_import(const struct context *context, int argc, char **argv);
+int command_db_stat(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);

@@ -155,12 +155,8 @@ static void clear_entry(gpointer pointer)
     g_free(((struct db_entry *)pointer)->path);
 }
 
-/* As directories are listed: what is in one follows it at once. */
-static int compare_paths(gconstpointer a, gconstpointer b)
+int db_compare_paths(const char *first, const char *second)
 {
-    const char *first = ((const struct db_entry *)a)->path;
-    const char *second = ((const struct db_entry *)b)->path;
-
     while (*first && *first == *second) {
         first++;
         second++;
@@ -168,6 +164,11 @@ static int compare_paths(gconstpointer a, gconstpointer b)
     int left = *first == '/' ? 1 : (unsigned char)*first;
     int right = *second == '/' ? 1 : (unsigned char)*second;
     return left - right;
+}
+
+static int compare_entries(gconstpointer a, gconstpointer b)
+{
+    return db_compare_paths(((const struct db_entry *)a)->path, ((const struct db_entry *)b)->path);
 }
 
 GArray *db_sorted(const struct tree *tree)
@@ -181,6 +182,6 @@ GArray *db_sorted(const struct tree *tree)
         struct db_entry item = {.path = tree_path(tree, entry->inode), .entry = entry};
         g_array_append_val(sorted, item);
     }
-    g_array_sort(sorted, compare_paths);
+    g_array_sort(sorted, compare_entries);
     return sorted;
 }

@@ -47,6 +47,9 @@ struct db_entry {
 };
 GArray *db_sorted(const struct tree *tree);
 
+/* The order of paths as directories are listed: what is in one follows it at once. */
+int db_compare_paths(const char *first, const char *second);
+
 /* "3.4 MiB". g_free() it. */
 char *db_size_shown(uint64_t bytes);
 

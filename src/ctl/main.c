@@ -11,6 +11,11 @@
 static const struct command commands[] = {
     {"changes", "[--since VERSION]", "print each change as a line of JSON", command_changes},
     {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
+    {"db diff", "[--content] A B", "show in what two databases differ", command_db_diff},
+    {"db dump", "[FILE]", "list all that is in a database", command_db_dump},
+    {"db export", "[--database FILE] DIR", "write a database as files", command_db_export},
+    {"db import", "DIR FILE", "make a database of files", command_db_import},
+    {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
     {"guests", "[--node NODE]", "list the guests", command_guests},
     {"log", "[-n N]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},

@@ -381,6 +381,14 @@ void file_remove(const char *path)
     }
 }
 
+int file_require_absent(const char *path, char **message)
+{
+    if (!exists(path, "", NULL))
+        return 0;
+    *message = g_strdup_printf("%s is there already: name a file that is not", path);
+    return -EEXIST;
+}
+
 int file_make_private(const char *path, char **message)
 {
     file_remove(path);

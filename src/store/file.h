@@ -38,6 +38,9 @@ int file_open_writable(const char *path, const char *vfs, unsigned int busy_time
  * or not at all. 0 or a negative errno with *message. */
 int file_create(const char *path, const char *vfs, char **message);
 
+/* -EEXIST with *message if anything has that name, else 0. */
+int file_require_absent(const char *path, char **message);
+
 /* An empty file of mode 0600, in place of what was there by that name. */
 int file_make_private(const char *path, char **message);
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "core/state.h"
 #include "store/file.h"
 #include "store/loader.h"
 #include "store/store.h"
@@ -395,53 +394,16 @@ static int put_all_right(struct repair *repair, GArray *done)
 
 /* ---- The files ---- */
 
-static int write_rows(const struct loader *loader, const char *path, char **message)
-{
-    const struct store_options options = {.durability = STORE_FULL};
-    struct state *empty = state_new(tree_new(), 0);
-    struct draft *draft = draft_new(empty);
-    struct store *store = NULL;
-    struct tree *loaded = NULL;
-
-    for (guint i = 0; i < loader->rows->len; i++)
-        draft_put(draft, entry_ref(loader_row(loader, i)->entry));
-    draft->root = loader->root;
-    int error = store_open(path, &options, &store, &loaded, message);
-    if (!error) {
-        error = store_commit(store, draft);
-        if (error)
-            *message = g_strdup_printf("cannot write to %s: %s", path, store_error(store));
-    }
-    store_close(store);
-    tree_free(loaded);
-    draft_free(draft);
-    state_free(empty);
-    return error;
-}
-
-static void ignore(struct store_checker *checker, const struct store_finding *finding)
-{
-    (void)checker;
-    (void)finding;
-}
-
-/* Writes what loads, and nothing else, under the name `copy`. */
+/* The rows stay, for the report. */
 static int write_copy(const struct loader *loader, const char *copy, char **message)
 {
-    struct store_checker checker = {.found = ignore};
-    g_autofree char *unfinished = g_strconcat(copy, ".unfinished", NULL);
+    struct tree *tree = tree_new();
 
-    file_remove(unfinished);
-    int error = write_rows(loader, unfinished, message);
-    if (!error) {
-        error = store_check(unfinished, NULL, &checker);
-        if (error)
-            *message = g_strdup_printf("what was written to %s does not load", unfinished);
-    }
-    if (!error)
-        error = file_rename(unfinished, copy, message);
-    if (error)
-        file_remove(unfinished);
+    for (guint i = 0; i < loader->rows->len; i++)
+        tree_put(tree, entry_ref(loader_row(loader, i)->entry));
+    tree->root = loader->root;
+    int error = store_save(tree, copy, message);
+    tree_free(tree);
     return error;
 }
 
@@ -512,11 +474,10 @@ int store_repair(const char *given, const char *copy, struct store_checker *chec
     sqlite3 *db;
 
     *message = NULL;
-    if (g_file_test(copy, G_FILE_TEST_EXISTS) || g_file_test(copy, G_FILE_TEST_IS_SYMLINK)) {
-        *message = g_strdup_printf("%s is there already: name a file that is not", copy);
-        return -EEXIST;
-    }
-    int error = file_probe(path, NULL, message);
+    int error = file_require_absent(copy, message);
+    if (error)
+        return error;
+    error = file_probe(path, NULL, message);
     if (error == -ENOENT)
         *message = g_strdup_printf("there is no %s", path);
     if (!error)

@@ -74,6 +74,22 @@ void store_close(struct store *store);
  * replaced in one step. A daemon may be working on it. 0, or a negative errno with *message. */
 int store_backup(const char *path, const char *copy, char **message);
 
+/* Writes a new database (mode 0600) at `path`, which must not exist, with all of `tree`; it is
+ * loaded once before it gets its name. 0, or a negative errno with *message. */
+int store_save(const struct tree *tree, const char *path, char **message);
+
+/* What a database takes on the disk. */
+struct store_sizes {
+    uint64_t file; /* bytes */
+    uint64_t log;  /* bytes of the log beside it, 0: there is none */
+    uint32_t page_size;
+    uint32_t pages;
+    uint32_t free_pages; /* of these */
+};
+
+/* Looks at the database at `path` without altering it. 0, or a negative errno with *message. */
+int store_measure(const char *path, struct store_sizes *sizes, char **message);
+
 /* Makes an empty database at `path`, which must not exist. 0, or a negative errno with *message. */
 int store_create(const char *path, char **message);
 
