@@ -146,7 +146,9 @@ def make(path, kind=None, sql="", schema=SCHEMA, rows=ROWS):
 
 
 def read_rows(path):
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
+    """The rows; what stands still is read without a trace."""
+    mode = "mode=ro" if os.path.exists("%s-wal" % path) else "immutable=1"
+    with contextlib.closing(sqlite3.connect("file:%s?%s" % (path, mode), uri=True, timeout=30)) as database:
         database.text_factory = bytes
         assert database.execute("PRAGMA integrity_check").fetchall() == [(b"ok",)]
         rows = database.execute("SELECT inode, parent, version, writer, mtime, type, name, data FROM tree")
