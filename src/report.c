@@ -103,15 +103,6 @@ static const char *mode_text(const struct replica_status *status)
     return "unknown";
 }
 
-/* A moment of the clock that never goes back, as seconds of the day's. */
-static json_t *moment(const struct report *report, uint64_t milliseconds)
-{
-    struct clock_source *clock = report->parts.clock;
-    uint64_t age = clock->milliseconds(clock) - milliseconds;
-
-    return number(clock->seconds(clock) - age / 1000);
-}
-
 static void add_member(const struct report *report, json_t *list,
                        const struct replica_member *known)
 {
@@ -122,6 +113,7 @@ static void add_member(const struct report *report, json_t *list,
     json_text_set(object, "id", number(known->member.node));
     json_text_set(object, "pid", number(known->member.pid));
     json_text_set(object, "in_sync", json_boolean(known->synced));
+    json_text_set(object, "since", number(known->since));
     json_array_append_new(list, object);
 }
 
@@ -230,10 +222,10 @@ static struct block *make_status(struct overview *overview)
     json_text_set(object, "mountpoint", text(parts->mountpoint));
     json_text_set(object, "local", json_boolean(!parts->corosync));
     json_text_set(object, "quorate", json_boolean(facts.replica.quorate));
-    json_text_set(object, "quorate_since", moment(report, facts.replica.quorum_since));
+    json_text_set(object, "quorate_since", number(facts.replica.quorum_since));
     json_text_set(object, "joined", json_boolean(facts.replica.joined));
     json_text_set(object, "state", text(mode_text(&facts.replica)));
-    json_text_set(object, "state_since", moment(report, facts.replica.mode_since));
+    json_text_set(object, "state_since", number(facts.replica.mode_since));
     json_text_set(object, "database_ok", json_boolean(!facts.replica.broken));
     json_text_set(object, "versions", versions_object(&facts));
     json_text_set(object, "group", group_array(report));

@@ -44,8 +44,13 @@ int command_db_export(const struct context *context, int argc, char **argv);
 int command_db_import(const struct context *context, int argc, char **argv);
 int command_db_stat(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
+int command_guests_move(const struct context *context, int argc, char **argv);
+int command_locks(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);
+int command_status(const struct context *context, int argc, char **argv);
+int command_top(const struct context *context, int argc, char **argv);
+int command_verify(const struct context *context, int argc, char **argv);
 int command_versions(const struct context *context, int argc, char **argv);
 
 #endif

@@ -17,8 +17,13 @@ static const struct command commands[] = {
     {"db import", "DIR FILE", "make a database of files", command_db_import},
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
     {"guests", "[--node NODE]", "list the guests", command_guests},
-    {"log", "[-n N]", "show the cluster log", command_log},
+    {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
+    {"locks", "", "show the locks", command_locks},
+    {"log", "[-f] [-n N]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},
+    {"status", "[--watch]", "show how this node and the cluster are", command_status},
+    {"top", "[-d SECONDS]", "show who asks for what how often", command_top},
+    {"verify", "", "have all nodes compare their copies now", command_verify},
     {"versions", "", "show the counters that clients poll", command_versions},
 };
 
@@ -49,7 +54,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(db check, db diff)");
+         "(status, verify, db check, db diff)");
 }
 
 /* The command that the words begin with, two of them if there is one of that name. */

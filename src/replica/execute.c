@@ -428,7 +428,7 @@ static void handle_quorum(struct replica *replica, bool quorate)
     if (atomic_exchange(&replica->quorate, quorate) == quorate)
         return;
     pthread_mutex_lock(&replica->view_lock);
-    replica->quorum_since = now_milliseconds(replica);
+    replica->quorum_since = now_seconds(replica);
     pthread_mutex_unlock(&replica->view_lock);
     listener->quorum_changed(listener, quorate);
 }

@@ -108,8 +108,8 @@ struct replica {
     struct machine_verifications verifications;
     struct replica_checksum checksum;
     bool lowest;
-    uint64_t mode_since;   /* milliseconds */
-    uint64_t quorum_since; /* the same */
+    uint32_t mode_since;   /* seconds */
+    uint32_t quorum_since; /* the same */
 
     struct replica_metrics metrics;
     uint64_t generation; /* of the machine's members that are shown; the writer's own */

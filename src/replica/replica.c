@@ -57,7 +57,7 @@ struct replica *replica_new(const struct replica_options *options, struct store 
     replica->waiting = g_hash_table_new(g_direct_hash, g_direct_equal);
     replica->rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy);
     replica->members = g_array_new(FALSE, FALSE, sizeof(struct replica_member));
-    replica->mode_since = replica->quorum_since = options->clock->milliseconds(options->clock);
+    replica->mode_since = replica->quorum_since = options->clock->seconds(options->clock);
     replica->last = &replica->first;
     g_queue_init(&replica->held);
     atomic_init(&replica->mode, MODE_START);
@@ -311,7 +311,7 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 
 /* --- Changes --- */
 
-static uint32_t wall_seconds(struct replica *replica)
+static uint32_t wall_seconds(const struct replica *replica)
 {
     return replica->options.clock->seconds(replica->options.clock);
 }
@@ -653,6 +653,37 @@ bool replica_is_ready(struct replica *replica)
     return atomic_load(&replica->writable);
 }
 
+/* A member as it is shown; one that was there before is so since then. With the view's lock held. */
+static struct replica_member view_member(const struct replica *replica, const struct member *member,
+                                         bool synced)
+{
+    struct replica_member view = {*member, synced, wall_seconds(replica)};
+
+    for (guint i = 0; i < replica->members->len; i++) {
+        const struct replica_member *known =
+            &g_array_index(replica->members, struct replica_member, i);
+        if (known->member.node == member->node && known->member.pid == member->pid)
+            view.since = known->since;
+    }
+    return view;
+}
+
+/* With the view's lock held. */
+static void view_members(struct replica *replica)
+{
+    GArray *view = g_array_new(FALSE, FALSE, sizeof(struct replica_member));
+    size_t count;
+    const struct member *members = machine_members(replica->machine, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        struct replica_member member =
+            view_member(replica, &members[i], machine_member_is_synced(replica->machine, i));
+        g_array_append_val(view, member);
+    }
+    g_array_unref(replica->members);
+    replica->members = view;
+}
+
 /* Lets others see what the machine knows, when that has changed. */
 static void show_machine(struct replica *replica)
 {
@@ -661,22 +692,16 @@ static void show_machine(struct replica *replica)
     bool verified = verifications.equal != replica->verifications.equal ||
                     verifications.different != replica->verifications.different;
     bool changed = machine_generation(replica->machine) != replica->generation;
-    size_t count;
 
     atomic_store(&replica->queued, machine_queued(replica->machine));
     if (!changed && !verified && (int)mode == atomic_load(&replica->mode))
         return;
-    const struct member *members = machine_members(replica->machine, &count);
     pthread_mutex_lock(&replica->view_lock);
     if (atomic_exchange(&replica->mode, (int)mode) != (int)mode)
-        replica->mode_since = replica->options.clock->milliseconds(replica->options.clock);
+        replica->mode_since = wall_seconds(replica);
     replica->verifications = verifications;
     replica->lowest = machine_is_lowest(replica->machine);
-    g_array_set_size(replica->members, 0);
-    for (size_t i = 0; i < count; i++) {
-        struct replica_member member = {members[i], machine_member_is_synced(replica->machine, i)};
-        g_array_append_val(replica->members, member);
-    }
+    view_members(replica);
     pthread_mutex_unlock(&replica->view_lock);
     replica->generation = machine_generation(replica->machine);
 }

@@ -84,8 +84,8 @@ struct replica_status {
     bool quorate;
     bool broken;           /* database error: changes are refused */
     bool lowest;           /* of the group's members: the one that asks for verifications */
-    uint64_t mode_since;   /* milliseconds of the clock, as is ... */
-    uint64_t quorum_since; /* ... when `quorate` last changed */
+    uint32_t mode_since;   /* seconds, as is ... */
+    uint32_t quorum_since; /* ... when `quorate` last changed */
     size_t waiting;        /* callers without an answer */
     size_t queued;         /* messages kept back by the machine */
     size_t held;           /* own messages kept back until this node is in sync */
@@ -97,6 +97,7 @@ void replica_get_status(struct replica *replica, struct replica_status *status);
 struct replica_member {
     struct member member;
     bool synced;
+    uint32_t since; /* seconds: when it was first seen in the group */
 };
 
 /* The members, in order of their node ids; g_array_unref() it. Any thread. */

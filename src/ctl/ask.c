@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* One question to the daemon, its answer as JSON, and the words for when there is none. */
+#include "ctl/ask.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/client.h"
+
+/* As ask_quietly(), any bytes. */
+static int ask_bytes(const struct context *context, enum ask_request id, const void *request,
+                     size_t size, char **data, size_t *data_size, int *error)
+{
+    struct client *client = client_open(context->socket);
+
+    if (!client) {
+        *error = errno;
+        return EXIT_NO_DAEMON;
+    }
+    int result = client_ask(client, (int32_t)id, request, size, data, data_size);
+    client_close(client);
+    *error = -result;
+    return result ? EXIT_FAILED : EXIT_DONE;
+}
+
+int ask_quietly(const struct context *context, enum ask_request id, const void *request,
+                size_t size, json_t **answer, int *error)
+{
+    g_autofree char *data = NULL;
+    size_t data_size = 0;
+    int code = ask_bytes(context, id, request, size, &data, &data_size, error);
+
+    if (code != EXIT_DONE || !answer)
+        return code;
+    *answer = json_loadb(data, data_size, 0, NULL);
+    if (*answer)
+        return EXIT_DONE;
+    *error = EBADMSG;
+    return EXIT_FAILED;
+}
+
+void ask_complain(const struct context *context, int code, int error)
+{
+    if (code == EXIT_NO_DAEMON && error == EACCES)
+        fprintf(stderr,
+                "error: the daemon at '%s' refuses this user: it talks to root and to processes "
+                "whose group is www-data\n",
+                context->socket);
+    else if (code == EXIT_NO_DAEMON)
+        fprintf(stderr,
+                "error: no daemon answers at '%s' (%s); does it run? See 'systemctl status "
+                "pve-cluster'\n",
+                context->socket, g_strerror(error));
+    else if (error == EPERM)
+        fputs("error: the daemon tells that to root alone\n", stderr);
+    else if (error == ECHRNG)
+        fputs("error: the daemon does not know this request; is it another release?\n", stderr);
+    else
+        fprintf(stderr, "error: the daemon says: %s\n", g_strerror(error));
+}
+
+json_t *ask(const struct context *context, enum ask_request id, const void *request, size_t size,
+            int *code)
+{
+    json_t *answer = NULL;
+    int error;
+
+    *code = ask_quietly(context, id, request, size, &answer, &error);
+    if (*code != EXIT_DONE)
+        ask_complain(context, *code, error);
+    return answer;
+}
+
+char *ask_file(const struct context *context, const char *path)
+{
+    char *data = NULL;
+    size_t size;
+    int error;
+
+    return ask_bytes(context, ASK_CONFIG, path, strlen(path) + 1, &data, &size, &error) == EXIT_DONE
+               ? data
+               : NULL;
+}
+
+void print_json(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2));
+    putchar('\n');
+}
+
+void print_json_line(json_t *value)
+{
+    json_dumpf(value, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+}
+
+const char *field_text(json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text ? text : "-";
+}
+
+json_int_t field_number(json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+bool field_bool(json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key)) || field_number(object, key) != 0;
+}
+
+char *field_printable(json_t *object, const char *key)
+{
+    char *text = g_strdup(field_text(object, key));
+
+    for (char *at = text; *at; at++) {
+        if (g_ascii_iscntrl(*at))
+            *at = '?';
+    }
+    return text;
+}

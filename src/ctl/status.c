@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pmxcfsctl status: how this node and the cluster are. */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/ask.h"
+#include "ctl/terminal.h"
+
+#define PAUSE_SECONDS 2
+#define CLEAR_SCREEN "\033[H\033[2J"
+
+/* --- Small texts --- */
+
+static char *time_text(json_int_t seconds)
+{
+    time_t time = (time_t)seconds;
+    struct tm date;
+    char text[32];
+
+    localtime_r(&time, &date);
+    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &date);
+    return g_strdup(text);
+}
+
+static char *size_text(json_int_t bytes)
+{
+    return g_format_size_full((guint64)bytes, G_FORMAT_SIZE_IEC_UNITS);
+}
+
+/* Prints `good` or, in red, `bad`. */
+static void print_judged(bool is_good, const char *good, const char *bad)
+{
+    if (is_good)
+        fputs(good, stdout);
+    else
+        printf("%s%s%s", colour_begin(stdout, COLOUR_RED), bad, colour_end(stdout));
+}
+
+/* --- Parts --- */
+
+static bool is_in_sync(json_t *overview)
+{
+    return field_bool(overview, "joined") && strcmp(field_text(overview, "state"), "in sync") == 0;
+}
+
+static bool is_well(json_t *overview)
+{
+    return field_bool(overview, "quorate") && is_in_sync(overview) &&
+           field_bool(overview, "database_ok");
+}
+
+static void print_node(json_t *overview)
+{
+    g_autofree char *started = time_text(field_number(overview, "started"));
+    g_autofree char *quorate = time_text(field_number(overview, "quorate_since"));
+    g_autofree char *state = time_text(field_number(overview, "state_since"));
+
+    printf("node       %s%s%s, pmxcfs %s at %s, since %s\n", colour_begin(stdout, COLOUR_BOLD),
+           field_text(overview, "node"), colour_end(stdout), field_text(overview, "release"),
+           field_text(overview, "mountpoint"), started);
+    fputs("quorum     ", stdout);
+    print_judged(field_bool(overview, "quorate"), "yes", "NO: this node is read-only");
+    printf(", since %s\nstate      ", quorate);
+    print_judged(is_in_sync(overview), "in sync", field_text(overview, "state"));
+    printf(", since %s\ndatabase   ", state);
+    print_judged(field_bool(overview, "database_ok"), "takes writes",
+                 "TAKES NO WRITES: look for a full or failing disk");
+    putchar('\n');
+}
+
+/* The member of the group with that node id; NULL: it is not in the group. */
+static json_t *find_in_group(json_t *overview, json_int_t id)
+{
+    json_t *group = json_object_get(overview, "group");
+    json_t *member;
+    size_t i;
+
+    json_array_foreach(group, i, member)
+    {
+        if (field_number(member, "id") == id)
+            return member;
+    }
+    return NULL;
+}
+
+static void print_member(json_t *overview, const char *name, json_t *node)
+{
+    json_t *member = find_in_group(overview, field_number(node, "id"));
+    bool online = field_bool(node, "online");
+    bool synced = member && field_bool(member, "in_sync");
+    bool own = strcmp(name, field_text(overview, "node")) == 0;
+
+    printf("  %-24s %5lld  ", name, (long long)field_number(node, "id"));
+    print_judged(online, "online ", "offline");
+    fputs("  ", stdout);
+    print_judged(synced, "in sync    ", member ? "not in sync" : "-          ");
+    printf("  %s%s\n", field_text(node, "ip"), own ? "  (this node)" : "");
+}
+
+static void print_members(json_t *overview, json_t *members)
+{
+    json_t *cluster = json_object_get(members, "cluster");
+    json_t *nodes = json_object_get(members, "nodelist");
+    size_t online = 0;
+    const char *name;
+    json_t *node;
+
+    if (field_bool(overview, "local")) {
+        puts("cluster    none (local mode)");
+        return;
+    }
+    json_object_foreach(nodes, name, node)
+        online += field_bool(node, "online");
+    printf("cluster    %s, %zu of %zu nodes online\n", field_text(cluster, "name"), online,
+           json_object_size(nodes));
+    json_object_foreach(nodes, name, node)
+        print_member(overview, name, node);
+}
+
+static void print_limit(const char *what, json_t *limit, bool is_size)
+{
+    json_int_t used = field_number(limit, "used");
+    json_int_t most = field_number(limit, "limit");
+    g_autofree char *used_text = is_size ? size_text(used) : g_strdup_printf("%lld", (long long)used);
+    g_autofree char *most_text = is_size ? size_text(most) : g_strdup_printf("%lld", (long long)most);
+    g_autofree char *share =
+        g_strdup_printf("%lld %%", (long long)(most ? used * 100 / most : 0));
+
+    printf("%-10s %s of %s, ", what, used_text, most_text);
+    print_judged(used * 10 < most * 9, share, share);
+    putchar('\n');
+}
+
+static void print_sizes(json_t *overview)
+{
+    json_t *sizes = json_object_get(overview, "sizes");
+    const char *separator = "files      ";
+    const char *name;
+    json_t *bytes;
+
+    print_limit("content", json_object_get(sizes, "content"), true);
+    print_limit("entries", json_object_get(sizes, "entries"), false);
+    json_object_foreach(json_object_get(sizes, "database"), name, bytes)
+    {
+        g_autofree char *size = size_text(json_integer_value(bytes));
+        printf("%s%s %s", separator, name, size);
+        separator = ", ";
+    }
+    printf("; safety copies: %lld\n", (long long)field_number(sizes, "safety_copies"));
+    printf("guests     %lld\nlocks      %lld\n", (long long)field_number(overview, "guests"),
+           (long long)field_number(overview, "locks"));
+}
+
+static void print_queues(json_t *overview)
+{
+    const char *separator = "queues     ";
+    const char *name;
+    json_t *length;
+    bool any = false;
+
+    json_object_foreach(json_object_get(overview, "queues"), name, length)
+    {
+        if (json_integer_value(length) == 0)
+            continue;
+        printf("%s%s %lld", separator, name, (long long)json_integer_value(length));
+        separator = ", ";
+        any = true;
+    }
+    puts(any ? "" : "queues     all empty");
+}
+
+static void print_rest(json_t *overview)
+{
+    json_t *versions = json_object_get(overview, "versions");
+    json_t *clients = json_object_get(overview, "clients");
+    json_t *verification = json_object_get(overview, "verification");
+
+    printf("clients    %lld, of which %lld hear the change feed\n",
+           (long long)field_number(clients, "connections"),
+           (long long)field_number(clients, "subscribers"));
+    printf("versions   tree %lld, clinfo %lld, vmlist %lld\n",
+           (long long)field_number(versions, "tree"), (long long)field_number(versions, "clinfo"),
+           (long long)field_number(versions, "vmlist"));
+    if (field_number(verification, "time") == 0)
+        return;
+    g_autofree char *time = time_text(field_number(verification, "time"));
+    printf("verified   %lld times equal, %lld times different; last at %s, version %lld\n",
+           (long long)field_number(verification, "equal"),
+           (long long)field_number(verification, "different"), time,
+           (long long)field_number(verification, "version"));
+}
+
+/* --- The command --- */
+
+/* Asks for both answers, and puts the members into the overview; NULL with *code set. */
+static json_t *ask_all(const struct context *context, int *code)
+{
+    json_t *overview = ask(context, ASK_OVERVIEW, NULL, 0, code);
+    json_t *members = overview ? ask(context, ASK_MEMBERS, NULL, 0, code) : NULL;
+
+    if (!members) {
+        json_decref(overview);
+        return NULL;
+    }
+    json_object_set_new(overview, "members", members);
+    *code = is_well(overview) ? EXIT_DONE : EXIT_FOUND;
+    return overview;
+}
+
+static void print_all(json_t *overview)
+{
+    print_node(overview);
+    print_members(overview, json_object_get(overview, "members"));
+    print_sizes(overview);
+    print_queues(overview);
+    print_rest(overview);
+}
+
+/* Until the reader of our output goes away, or somebody interrupts us. */
+static void watch(const struct context *context)
+{
+    bool terminal = isatty(STDOUT_FILENO);
+
+    while (!ferror(stdout)) {
+        int code;
+        json_t *overview = ask_all(context, &code);
+        if (overview && context->json) {
+            print_json_line(overview);
+        } else if (overview) {
+            fputs(terminal ? CLEAR_SCREEN : "", stdout);
+            print_all(overview);
+            fputs(terminal ? "" : "\n", stdout);
+        }
+        fflush(stdout);
+        json_decref(overview);
+        g_usleep(PAUSE_SECONDS * G_USEC_PER_SEC);
+    }
+}
+
+int command_status(const struct context *context, int argc, char **argv)
+{
+    gboolean watching = FALSE;
+    const GOptionEntry entries[] = {
+        {"watch", 'w', 0, G_OPTION_ARG_NONE, &watching, "show it again every 2 seconds", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    int code;
+
+    if (!command_parse(&argc, &argv, entries, NULL,
+                       "Show how this node and the cluster are.\nThe exit code is 4 without quorum, "
+                       "while this node is not in sync, and while its database takes no writes.",
+                       0, 0))
+        return EXIT_WRONG_USE;
+    if (watching) {
+        watch(context);
+        return EXIT_DONE;
+    }
+    json_t *overview = ask_all(context, &code);
+    if (overview && context->json)
+        print_json(overview);
+    else if (overview)
+        print_all(overview);
+    json_decref(overview);
+    return code;
+}
