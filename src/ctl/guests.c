@@ -231,11 +231,11 @@ static void print_result(const struct move *move)
 
     for (guint i = 0; i < move->guests->len; i++) {
         const struct moved *guest = move->guests->pdata[i];
-        json_array_append_new(
-            list, json_pack("{s:I, s:s, s:s, s:s, s:b, s:b}", "id",
-                            (json_int_t)g_ascii_strtoull(guest->id, NULL, 10), "type", guest->type,
-                            "from", move->from, "to", move->to, "moved", guest->done, "managed",
-                            is_managed(move, guest)));
+        json_array_append_new(list,
+                              json_pack("{s:I, s:s, s:s, s:s, s:b, s:b}", "id",
+                                        (json_int_t)g_ascii_strtoull(guest->id, NULL, 10), "type",
+                                        guest->type, "from", move->from, "to", move->to, "moved",
+                                        guest->done, "managed", is_managed(move, guest)));
     }
     print_json(list);
     json_decref(list);

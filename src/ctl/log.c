@@ -43,9 +43,9 @@ static void print_entry(const struct context *context, json_t *entry)
     g_autofree char *message = field_printable(entry, "msg");
     localtime_r(&time, &date);
     strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &date);
-    printf("%s %s %s %s[%lld]: %s%s%s\n", stamp, field_text(entry, "node"),
-           user, tag, (long long)field_number(entry, "pid"),
-           bad ? colour_begin(stdout, COLOUR_RED) : "", message, bad ? colour_end(stdout) : "");
+    printf("%s %s %s %s[%lld]: %s%s%s\n", stamp, field_text(entry, "node"), user, tag,
+           (long long)field_number(entry, "pid"), bad ? colour_begin(stdout, COLOUR_RED) : "",
+           message, bad ? colour_end(stdout) : "");
 }
 
 /* What tells an entry from all others: a process of a node gives each number once. */

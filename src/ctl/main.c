@@ -50,7 +50,7 @@ static void print_help(void)
     print_commands(stdout, NULL);
     puts("\nOptions:\n"
          "  --socket-name NAME   the daemon's socket (" DEFAULT_SOCKET ")\n"
-         "  --json               output to be parsed\n"
+         "  --json               output to be parsed; also after the command\n"
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
@@ -113,6 +113,23 @@ static int parse_global(struct context *context, int argc, char **argv, int *cod
     return 0;
 }
 
+/* --json is understood behind the command too, where people write it. */
+static int take_json(struct context *context, int argc, char **argv)
+{
+    int kept = 1; /* the command itself stays */
+    bool ended = false;
+
+    for (int i = 1; i < argc; i++) {
+        ended = ended || strcmp(argv[i], "--") == 0;
+        if (!ended && strcmp(argv[i], "--json") == 0)
+            context->json = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    argv[kept] = NULL;
+    return kept;
+}
+
 int main(int argc, char **argv)
 {
     struct context context = {.socket = DEFAULT_SOCKET};
@@ -121,8 +138,8 @@ int main(int argc, char **argv)
 
     if (first == 0)
         return code;
-    argc -= first;
     argv += first;
+    argc = take_json(&context, argc - first, argv);
     const struct command *command = find_command(argc, argv);
     if (!command)
         return explain(argc, argv);

@@ -25,7 +25,15 @@ static char *time_text(json_int_t seconds)
 
 static char *size_text(json_int_t bytes)
 {
-    return g_format_size_full((guint64)bytes, G_FORMAT_SIZE_IEC_UNITS);
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double size = (double)bytes;
+    size_t unit = 0;
+
+    while (size >= 1024 && unit + 1 < G_N_ELEMENTS(units)) {
+        size /= 1024;
+        unit++;
+    }
+    return g_strdup_printf(unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
 }
 
 /* Prints `good` or, in red, `bad`. */
@@ -110,22 +118,21 @@ static void print_members(json_t *overview, json_t *members)
         puts("cluster    none (local mode)");
         return;
     }
-    json_object_foreach(nodes, name, node)
-        online += field_bool(node, "online");
+    json_object_foreach(nodes, name, node) online += field_bool(node, "online");
     printf("cluster    %s, %zu of %zu nodes online\n", field_text(cluster, "name"), online,
            json_object_size(nodes));
-    json_object_foreach(nodes, name, node)
-        print_member(overview, name, node);
+    json_object_foreach(nodes, name, node) print_member(overview, name, node);
 }
 
 static void print_limit(const char *what, json_t *limit, bool is_size)
 {
     json_int_t used = field_number(limit, "used");
     json_int_t most = field_number(limit, "limit");
-    g_autofree char *used_text = is_size ? size_text(used) : g_strdup_printf("%lld", (long long)used);
-    g_autofree char *most_text = is_size ? size_text(most) : g_strdup_printf("%lld", (long long)most);
-    g_autofree char *share =
-        g_strdup_printf("%lld %%", (long long)(most ? used * 100 / most : 0));
+    g_autofree char *used_text =
+        is_size ? size_text(used) : g_strdup_printf("%lld", (long long)used);
+    g_autofree char *most_text =
+        is_size ? size_text(most) : g_strdup_printf("%lld", (long long)most);
+    g_autofree char *share = g_strdup_printf("%lld %%", (long long)(most ? used * 100 / most : 0));
 
     printf("%-10s %s of %s, ", what, used_text, most_text);
     print_judged(used * 10 < most * 9, share, share);
@@ -246,10 +253,11 @@ int command_status(const struct context *context, int argc, char **argv)
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
     int code;
 
-    if (!command_parse(&argc, &argv, entries, NULL,
-                       "Show how this node and the cluster are.\nThe exit code is 4 without quorum, "
-                       "while this node is not in sync, and while its database takes no writes.",
-                       0, 0))
+    if (!command_parse(
+            &argc, &argv, entries, NULL,
+            "Show how this node and the cluster are.\nThe exit code is 4 without quorum, "
+            "while this node is not in sync, and while its database takes no writes.",
+            0, 0))
         return EXIT_WRONG_USE;
     if (watching) {
         watch(context);

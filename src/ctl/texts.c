@@ -82,8 +82,7 @@ int command_locks(const struct context *context, int argc, char **argv)
         print_json(answer);
     else if (json_array_size(answer) == 0)
         puts("no locks");
-    json_array_foreach(context->json ? NULL : answer, i, lock)
-        print_lock(lock);
+    json_array_foreach(context->json ? NULL : answer, i, lock) print_lock(lock);
     json_decref(answer);
     return EXIT_DONE;
 }

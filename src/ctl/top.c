@@ -26,8 +26,7 @@ static GPtrArray *sort_rows(json_t *answer)
     size_t i;
     json_t *row;
 
-    json_array_foreach(json_object_get(answer, "rows"), i, row)
-        g_ptr_array_add(rows, row);
+    json_array_foreach(json_object_get(answer, "rows"), i, row) g_ptr_array_add(rows, row);
     if (rows->len > 1)
         qsort(rows->pdata, rows->len, sizeof(gpointer), compare_counts);
     return rows;

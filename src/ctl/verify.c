@@ -94,11 +94,11 @@ static int report(const struct context *context, json_t *before, json_t *now, js
     json_t *name;
 
     if (context->json) {
-        json_t *object = json_pack("{s:s, s:O, s:O, s:I, s:O}", "result",
-                                   equal ? "equal" : "different", "version",
-                                   json_object_get(verification, "version"), "checksum",
-                                   json_object_get(verification, "checksum"), "members",
-                                   (json_int_t)members, "left", missing);
+        json_t *object =
+            json_pack("{s:s, s:O, s:O, s:I, s:O}", "result", equal ? "equal" : "different",
+                      "version", json_object_get(verification, "version"), "checksum",
+                      json_object_get(verification, "checksum"), "members", (json_int_t)members,
+                      "left", missing);
         print_json(object);
         json_decref(object);
     } else if (!equal) {

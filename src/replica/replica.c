@@ -653,7 +653,8 @@ bool replica_is_ready(struct replica *replica)
     return atomic_load(&replica->writable);
 }
 
-/* A member as it is shown; one that was there before is so since then. With the view's lock held. */
+/* A member as it is shown; one that was there before is so since then. With the view's lock held.
+ */
 static struct replica_member view_member(const struct replica *replica, const struct member *member,
                                          bool synced)
 {

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pmxcfsctl and the metrics in a cluster: status, verify, the guests of a dead node, who has a lock."""
+
+import json
+import os
+import re
+
+from harness import BUILD_DIR, wait_for
+from test_healing import alter_memory
+
+PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
+
+
+def ctl(node, *arguments, code=0):
+    done = node.daemon.run([PMXCFSCTL, "--socket-name", node.daemon.socket_name, *arguments])
+    assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def status(node):
+    done = node.daemon.run([PMXCFSCTL, "--socket-name", node.daemon.socket_name, "status", "--json"])
+    return json.loads(done.stdout)
+
+
+def metric(node, name):
+    """The sum of that name's samples."""
+    found = re.findall(r"^%s(?:\{.*\})? (.*)$" % name, node.read(".metrics").decode(), re.MULTILINE)
+    return sum(map(float, found))
+
+
+def test_status(cluster):
+    for node in cluster:
+        told = status(node)
+        assert (told["quorate"], told["local"], told["state"]) == (True, False, "in sync")
+        assert [member["name"] for member in told["group"]] == ["node1", "node2", "node3"]
+        wait_for(lambda: all(member["in_sync"] for member in status(node)["group"]), "all are known to be in sync")
+        text = ctl(node, "status").stdout
+        assert "test, 3 of 3 nodes online" in text and len(re.findall(r"node\d +\d+  online   in sync", text)) == 3
+        assert text.count("(this node)") == 1
+    cluster[2].cut()
+    cluster[3].cut()
+    wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
+    text = ctl(cluster[1], "status", code=4).stdout
+    assert "NO: this node is read-only" in text
+    wait_for(lambda: "1 of 3 nodes online" in ctl(cluster[1], "status", code=4).stdout, "the others are gone")
+
+
+def test_metrics(cluster, folder):
+    before = [metric(node, "pmxcfs_changes_total") for node in cluster]
+    sent = metric(cluster[1], "pmxcfs_messages_sent_total")
+    for number in range(10):
+        cluster[1].write("%s/%d" % (folder, number), b"x")
+    cluster.wait_equal()
+    for node, count in zip(cluster, before):
+        wait_for(lambda: metric(node, "pmxcfs_changes_total") >= count + 20, "changes are counted on " + node.name)
+        assert metric(node, "pmxcfs_group_members") == 3
+        assert metric(node, "pmxcfs_synchronisation_seconds_count") >= 1
+        assert metric(node, "pmxcfs_queue_length") == 0
+    assert metric(cluster[1], "pmxcfs_messages_sent_total") >= sent + 20
+
+
+def test_verify(cluster, folder):
+    for node in (cluster[2], cluster[3]):
+        assert "run this on node1" in ctl(node, "verify", code=1).stderr
+    told = json.loads(ctl(cluster[1], "verify", "--json").stdout)
+    assert (told["result"], told["members"], told["left"]) == ("equal", 3, [])
+    versions = [status(node)["verification"] for node in cluster]
+    assert len({one["checksum"] for one in versions}) == 1 and versions[0]["checksum"] == told["checksum"]
+    assert all(one["equal"] >= 1 and one["different"] == 0 for one in versions)
+    assert [one["may_ask"] for one in versions] == [True, False, False]
+    assert "all stayed in the group" in ctl(cluster[1], "verify").stdout
+
+
+def test_verify_finds_who_differs(cluster, folder):
+    right = b"what is altered in memory, for pmxcfsctl verify " + b"v" * 60
+    cluster[1].write(folder + "/altered", right)
+    cluster.wait_equal()
+    assert alter_memory(cluster[3], right, right.upper()) > 0
+    told = json.loads(ctl(cluster[1], "verify", "--json", code=4).stdout)
+    assert (told["result"], told["left"]) == ("equal", ["node3"])
+    wait_for(lambda: status(cluster[3])["verification"]["different"] == 1, "node3 knows")
+    wait_for(lambda: cluster[3].read(folder + "/altered") == right, "node3 has taken over the others' content")
+
+
+def test_guests_of_a_dead_node(cluster):
+    for node in cluster:
+        for path in ("nodes", "nodes/" + node.name, "nodes/%s/lxc" % node.name):
+            if not cluster[1].exists(path):
+                cluster[1].os.mkdir(cluster[1].path(path))
+    for guest in (3000, 3001):
+        cluster[3].write("nodes/node3/lxc/%d.conf" % guest, b"cores: 1\n")
+    cluster.wait_equal()
+    move = ["guests", "move", "--from", "node3", "--to", "node2"]
+    assert "node3 is online" in ctl(cluster[1], *move, code=1).stderr
+    cluster[3].end()
+    wait_for(lambda: cluster[1].online() == ["node1", "node2"] and cluster[1].is_quorate(), "the death is noticed")
+    assert "node3 is not online" in ctl(cluster[1], "guests", "move", "--from", "node9", "--to", "node3", code=1).stderr
+    assert "node9 is no node" in ctl(cluster[1], "guests", "move", "--from", "node3", "--to", "node9", code=1).stderr
+    moved = [guest["id"] for guest in json.loads(ctl(cluster[1], *move, "--json").stdout)]
+    assert {3000, 3001} <= set(moved)
+    assert not cluster[1].os.listdir(cluster[1].path("nodes/node3/lxc"))
+    wait_for(lambda: cluster[2].exists("nodes/node2/lxc/3000.conf"), "the guest is on node2")
+    cluster[2].end()
+    wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
+    assert "no quorum" in ctl(cluster[1], "guests", "move", "--from", "node2", "--to", "node1", code=1).stderr
+
+
+def test_lock_has_an_owner(cluster):
+    for path in ("priv", "priv/lock"):
+        if not cluster[1].exists(path):
+            cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
+    cluster[2].os.mkdir(cluster[2].path("priv/lock/ctl"))
+    cluster.wait_equal()
+    locks = {lock["path"]: lock for lock in json.loads(ctl(cluster[1], "locks", "--json").stdout)}
+    assert locks["priv/lock/ctl"]["node"] == "node2"
+    cluster[2].os.rmdir(cluster[2].path("priv/lock/ctl"))

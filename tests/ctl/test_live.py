@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The commands of pmxcfsctl that ask a running daemon: what they print, for people and as JSON, their exit codes, and
+their words when there is no daemon."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from harness import BUILD_DIR, GROUP_ID, NOBODY, SOURCE_DIR, wait_for
+
+sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "socket"))
+
+from ipc_client import Client  # noqa: E402
+
+PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
+
+COMMANDS = ["changes", "guests", "guests move", "locks", "log", "members", "status", "top", "verify", "versions"]
+
+
+@pytest.fixture
+def live(daemon):
+    """live("status", code=0, uid=...): runs pmxcfsctl beside `daemon`, which must end with that exit code."""
+
+    def run(*arguments, code=0, uid=None, gid=None, environment=None):
+        command = ["env", *(environment or []), PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
+        done = daemon.run(command, uid=uid, gid=gid)
+        assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run
+
+
+def guest(daemon, node, kind, number):
+    daemon.os.makedirs(daemon / ("nodes/%s/%s" % (node, kind)), exist_ok=True)
+    daemon.os.write_file(daemon / ("nodes/%s/%s/%d.conf" % (node, kind, number)), b"name: x\n")
+
+
+def log_entry(daemon, message):
+    """One entry in the cluster log, through the socket."""
+    client = Client(daemon)
+    assert client.log(6, "root@pam", "test", message) == 0
+    client.close()
+
+
+# All commands
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(ctl, command):
+    done = ctl(*command.split(), "--help")
+    assert "pmxcfsctl " + command in done.stdout and "--help" in done.stdout
+
+
+@pytest.mark.parametrize("command", [["guests", "move", "--from", "a", "--to", "b"], ["locks"], ["log"], ["log", "-f"],
+                                     ["members"], ["status"], ["top"], ["verify"], ["versions"], ["guests"], ["changes"]])
+def test_no_daemon(ctl, command):
+    done = ctl("--socket-name", "nobody-is-called-so", *command, code=3)
+    assert done.stderr.startswith("error: no daemon answers at 'nobody-is-called-so'") and not done.stdout
+
+
+@pytest.mark.parametrize("command", [["locks", "x"], ["log", "--nonsense"], ["status", "x"], ["top", "-d", "0"],
+                                     ["guests", "move"], ["guests", "move", "--from", "a/b", "--to", "c"], ["verify", "x"]])
+def test_wrong_use(ctl, command):
+    assert ctl(*command, code=2).stderr.startswith("error: ")
+
+
+def test_no_colours_in_a_pipe(live):
+    for command in ("status", "members", "locks", "log", "guests"):
+        assert "\033" not in live(command).stdout
+
+
+def test_colours_on_a_terminal(daemon, live):
+    daemon.os.makedirs(daemon / "priv/lock/x")
+    status = "%s --socket-name %s status" % (PMXCFSCTL, daemon.socket_name)
+    for environment, coloured in ((["TERM=xterm"], True), (["TERM=xterm", "NO_COLOR=1"], False), (["TERM=dumb"], False)):
+        done = daemon.run(["env", "-u", "NO_COLOR", *environment, "script", "-qec", status, "/dev/null"], stdin=subprocess.DEVNULL)
+        assert ("\033" in done.stdout) == coloured, done.stdout
+
+
+# status
+
+
+def test_status(daemon, live):
+    daemon.os.write_file(daemon / "file", b"x" * 3 * 1024)
+    text = live("status").stdout
+    for part in ("node1", daemon.mountpoint, "in sync", "none (local mode)", "3.0 KiB of 128.0 MiB, 0 %", "2 of 262144",
+                 "config.db ", "all empty", "takes writes"):
+        assert part in text, part
+    for arguments in (["--json", "status"], ["status", "--json"]):
+        told = json.loads(live(*arguments).stdout)
+        assert told["quorate"] and told["members"]["nodename"] == "node1" and told["sizes"]["content"]["used"] == 3072
+
+
+def test_status_for_readers(live):
+    assert "node1" in live("status", uid=GROUP_ID, gid=GROUP_ID).stdout
+    assert "refuses this user" in live("status", uid=NOBODY, gid=NOBODY, code=3).stderr
+    assert "root alone" in live("locks", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
+    assert "root alone" in live("top", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
+
+
+class Output:
+    """A pmxcfsctl that goes on, its output in a file."""
+
+    def __init__(self, daemon, *arguments):
+        self.daemon = daemon
+        self.path = os.path.join(daemon.directory, "output-%d" % len(os.listdir(daemon.directory)))
+        self.pid = daemon.namespace.spawn([PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments], self.path, cwd="/")
+
+    def text(self):
+        if not os.path.exists(self.path):
+            return ""
+        with open(self.path) as file:
+            return file.read()
+
+    def wait(self, part, times=1):
+        wait_for(lambda: self.text().count(part) >= times, "%r is printed, not %r" % (part, self.text()))
+
+    def end(self):
+        self.daemon.namespace.kill(self.pid)
+        self.daemon.namespace.wait(self.pid)
+
+
+def test_status_watch_goes_on_over_a_restart(daemon):
+    output = Output(daemon, "--json", "status", "--watch")
+    output.wait('"node":"node1"')
+    daemon.stop()
+    output.wait("error: no daemon answers")
+    seen = output.text().count('"node":"node1"')
+    daemon.start()
+    output.wait('"node":"node1"', seen + 1)
+    output.end()
+    for line in output.text().splitlines():
+        assert line.startswith("error: ") or json.loads(line)["quorate"]
+
+
+# log
+
+
+def test_log(daemon, live):
+    log_entry(daemon, "one")
+    log_entry(daemon, "two\nlines \033[31m")
+    lines = live("log", "-n", "2").stdout.splitlines()
+    assert [line.split("]: ")[1] for line in lines] == ["one", "two#010lines #027[31m"]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d node1 root@pam test\[\d+\]: one$", lines[0])
+    assert [entry["msg"] for entry in json.loads(live("log", "-n", "1", "--json").stdout)["data"]] == ["two#010lines #027[31m"]
+    assert len(live("log", "--user", "nobody").stdout) == 0
+
+
+def test_log_follow(daemon):
+    log_entry(daemon, "before one")
+    log_entry(daemon, "before two")
+    output = Output(daemon, "log", "-f", "-n", "1")
+    output.wait("before two")
+    log_entry(daemon, "after one")
+    output.wait("after one")
+    # What comes in a burst comes once, and all of it.
+    for number in range(60):
+        log_entry(daemon, "many %d." % number)
+    output.wait("many 59.")
+    assert "before one" not in output.text()
+    assert [output.text().count("many %d." % number) for number in range(60)] == [1] * 60
+    daemon.restart()
+    log_entry(daemon, "after the restart")
+    output.wait("after the restart")
+    output.end()
+    assert output.text().count("after one") == 1
+
+
+# locks, top, verify
+
+
+def test_locks(daemon, live):
+    assert live("locks").stdout == "no locks\n"
+    daemon.os.makedirs(daemon / "priv/lock/one")
+    assert re.match(r"priv/lock/one +node1 +\d+ s  held\n$", live("locks").stdout)
+    (lock,) = json.loads(live("locks", "--json").stdout)
+    assert (lock["path"], lock["node"], lock["expired"]) == ("priv/lock/one", "node1", False)
+    daemon.restart("--lock-lifetime", "0.01")
+    wait_for(lambda: "expired" in live("locks").stdout, "the lock expires")
+
+
+def test_top(daemon):
+    output = Output(daemon, "top", "-d", "0.3", "--json")
+    output.wait("rows")
+    worker = daemon.worker()
+    for _ in range(20):
+        worker.write_file(daemon / "busy", b"x")
+    output.wait('"path":"busy"')
+    output.end()
+    answers = [json.loads(line) for line in output.text().splitlines()]
+    rows = [row for answer in answers for row in answer["rows"] if (row["path"], row["operation"]) == ("busy", "write")]
+    assert sum(row["count"] for row in rows) == 20
+    assert all(row["command"].startswith("python") for row in rows)
+    assert all(answer["milliseconds"] >= 250 for answer in answers)
+
+
+def test_top_as_a_table(daemon, live):
+    worker = daemon.worker()
+    pending = worker.start("execute", "import time\nend = time.time() + 1.5\nwhile time.time() < end:\n"
+                           "    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))\n", {"path": daemon / "loop"})
+    text = live("top", "-d", "1", "-n", "1", "-r", "3").stdout
+    pending.result()
+    assert re.search(r"^ +\d+\.\d  \w+ +\d+  python\S* +loop$", text, re.MULTILINE), text
+    assert len(text.splitlines()) <= 8
+
+
+def test_verify_needs_a_cluster(live):
+    assert "local mode" in live("verify", code=1).stderr
+
+
+# guests
+
+
+def test_guests(daemon, live):
+    guest(daemon, "node1", "lxc", 100)
+    guest(daemon, "node2", "qemu-server", 101)
+    assert len(live("guests").stdout.splitlines()) == 2
+    assert live("guests", "--node", "node2").stdout.split() == ["101", "qemu", "node2"]
+    assert json.loads(live("guests", "--node", "node2", "--json").stdout) == {"id": 101, "type": "qemu"}
+    assert set(json.loads(live("guests", "--json").stdout)["ids"]) == {"100", "101"}
+
+
+def test_move_of_guests(daemon, live):
+    """In local mode: guests of a node that this one was once called."""
+    for number, kind in ((103, "lxc"), (9, "qemu-server"), (20, "qemu-server")):
+        guest(daemon, "old", kind, number)
+    guest(daemon, "other", "lxc", 50)
+    move = ["guests", "move", "--from", "old", "--to", "node1"]
+    assert "nodes/node1/qemu-server is not there" in live(*move, code=1).stderr
+    daemon.os.makedirs(daemon / "nodes/node1/qemu-server")
+    daemon.os.makedirs(daemon / "nodes/node1/lxc")
+    daemon.os.makedirs(daemon / "ha")
+    daemon.os.write_file(daemon / "ha/resources.cfg", b"vm: 20\n\tstate started\n")
+    dry = live(*move, "--dry-run").stdout.splitlines()
+    assert [line.split()[:3] for line in dry] == [["would", "move", number] for number in ("9", "20", "103")]
+    assert ["high availability" in line for line in dry] == [False, True, False]
+    assert sorted(daemon.os.listdir(daemon / "nodes/old/qemu-server")) == ["20.conf", "9.conf"]
+    told = json.loads(live(*move, "--json").stdout)
+    assert [(one["id"], one["type"], one["moved"], one["managed"]) for one in told] == [
+        (9, "qemu", True, False), (20, "qemu", True, True), (103, "lxc", True, False)]
+    assert sorted(daemon.os.listdir(daemon / "nodes/node1/qemu-server")) == ["20.conf", "9.conf"]
+    assert daemon.os.listdir(daemon / "nodes/node1/lxc") == ["103.conf"]
+    assert live("guests", "--node", "other").stdout.split() == ["50", "lxc", "other"]
+    assert live(*move).stdout == "old has no guests\n"
+
+
+def test_move_is_refused(daemon, live):
+    guest(daemon, "node1", "lxc", 100)
+    guest(daemon, "old", "lxc", 101)
+    for source, target, words in (("node1", "old", "node1 is online"), ("old", "other", "other is no node"),
+                                  ("old", "old", "both nodes are the same")):
+        assert words in live("guests", "move", "--from", source, "--to", target, code=1).stderr
+    assert daemon.os.listdir(daemon / "nodes/old/lxc") == ["101.conf"]
+
+
+def test_move_stops_at_the_first_that_fails(daemon, live):
+    """Those before it have moved, the rest stays, and that is told. Another mount in the way makes it fail."""
+    guest(daemon, "old", "qemu-server", 200)
+    guest(daemon, "old", "lxc", 201)
+    guest(daemon, "old", "lxc", 202)
+    daemon.os.makedirs(daemon / "nodes/node1/lxc")
+    daemon.os.makedirs(daemon / "nodes/node1/qemu-server")
+    daemon.run(["mount", "-t", "tmpfs", "tmpfs", daemon / "nodes/node1/lxc"], check=True)
+    done = live("guests", "move", "--from", "old", "--to", "node1", code=1)
+    daemon.run(["umount", daemon / "nodes/node1/lxc"], check=True)
+    assert "moved        200" in done.stdout and "201" not in done.stdout
+    assert "cannot move" in done.stderr and "1 of 3 guests were moved" in done.stderr
+    assert daemon.os.listdir(daemon / "nodes/node1/qemu-server") == ["200.conf"]
+    assert sorted(daemon.os.listdir(daemon / "nodes/old/lxc")) == ["201.conf", "202.conf"]
