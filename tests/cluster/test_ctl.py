@@ -87,6 +87,7 @@ def test_guests_of_a_dead_node(cluster):
         for path in ("nodes", "nodes/" + node.name, "nodes/%s/lxc" % node.name):
             if not cluster[1].exists(path):
                 cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
     for guest in (3000, 3001):
         cluster[3].write("nodes/node3/lxc/%d.conf" % guest, b"cores: 1\n")
     cluster.wait_equal()
