@@ -332,6 +332,7 @@ static void note_configuration(struct group *group, const struct delivery *deliv
     } else if (!inside && group->membership == MEMBERSHIP_LEAVING) {
         group->membership = MEMBERSHIP_OUT;
         group->announced = false;
+        group->spent = true;
     }
     pthread_mutex_unlock(&group->lock);
 }
@@ -410,28 +411,87 @@ void group_hand_on(struct group *group)
     clear_bunch(group);
 }
 
+/* --- The handle --- */
+
+/* How much of the socket's send buffer announcements may take: well below the end. */
+static int find_socket_room(int fd)
+{
+    int size = 0;
+    socklen_t length = sizeof(size);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) < 0)
+        return 0;
+    return size / 2;
+}
+
+static void close_handle(struct group *group)
+{
+    if (group->open)
+        cpg_finalize(group->handle);
+    group->open = false;
+    group->fd = -1;
+}
+
+static cs_error_t open_handle(struct group *group)
+{
+    cpg_model_v1_data_t model = {
+        .model = CPG_MODEL_V1,
+        .cpg_deliver_fn = delivered,
+        .cpg_confchg_fn = configuration_changed,
+    };
+    cs_error_t result =
+        cpg_model_initialize(&group->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
+
+    if (result != CS_OK)
+        return result;
+    group->open = true;
+    group->spent = false;
+    group->self.pid = (uint32_t)getpid();
+    result = cpg_local_get(group->handle, &group->self.node);
+    if (result == CS_OK)
+        result = cpg_fd_get(group->handle, &group->fd);
+    if (result == CS_OK)
+        result = cpg_max_atomic_msgsize_get(group->handle, &group->size_atomic_max);
+    if (result == CS_OK)
+        group->socket_room = find_socket_room(group->fd);
+    else
+        close_handle(group);
+    return result;
+}
+
 /* --- Being a member --- */
 
-static int join(struct group *group)
+/* Tells the consumer that a join is to come; false: it is not ready for one. */
+static bool announce(struct group *group)
 {
     struct group_consumer *consumer = group->consumer;
-    struct cpg_name name;
 
-    if (!group->announced) {
-        if (!feet_enter(group->corosync))
-            return 0;
-        if (consumer->ready && !consumer->ready(consumer)) {
-            feet_leave(group->corosync);
-            group->act_at = feet_now() + group->corosync->options.rejoin_delay;
-            return 0;
-        }
+    if (group->announced)
+        return true;
+    if (!feet_enter(group->corosync))
+        return false;
+    bool ready = !consumer->ready || consumer->ready(consumer);
+    if (ready) {
         consumer->connected(consumer, group->self);
         if (consumer->run)
             consumer->run(consumer);
-        feet_leave(group->corosync);
-        group->announced = true;
+    } else {
+        group->act_at = feet_now() + group->corosync->options.rejoin_delay;
     }
-    cs_error_t result = cpg_join(group->handle, group_cpg_name(group, &name));
+    feet_leave(group->corosync);
+    group->announced = ready;
+    return ready;
+}
+
+static int join(struct group *group)
+{
+    struct cpg_name name;
+    cs_error_t result = group->open ? CS_OK : open_handle(group);
+
+    if (result == CS_OK && !announce(group))
+        return 0;
+    if (result == CS_OK)
+        result = cpg_join(group->handle, group_cpg_name(group, &name));
     if (result == CS_ERR_TRY_AGAIN) {
         group->act_at = feet_now() + RETRY_PAUSE;
         return 0;
@@ -453,7 +513,8 @@ static int leave(struct group *group)
     struct cpg_name name;
     cs_error_t result = cpg_leave(group->handle, group_cpg_name(group, &name));
 
-    if (result == CS_ERR_TRY_AGAIN) {
+    /* BUSY: the join before is not confirmed yet. */
+    if (result == CS_ERR_TRY_AGAIN || result == CS_ERR_BUSY) {
         group->act_at = feet_now() + RETRY_PAUSE;
         return 0;
     }
@@ -465,8 +526,10 @@ static int leave(struct group *group)
     pthread_mutex_lock(&group->lock);
     group->membership = result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT;
     pthread_mutex_unlock(&group->lock);
-    if (result != CS_OK)
+    if (result != CS_OK) {
         group->announced = false;
+        group->spent = true;
+    }
     return 0;
 }
 
@@ -493,6 +556,10 @@ int group_manage(struct group *group)
     bool stay_out;
 
     get_membership(group, &membership, &stay_out);
+    /* Corosync (3.1) has its handle leaving for ever after cpg_leave(): it refuses another join
+     * with EXIST, and goes on to deliver. A new one is as good as new. */
+    if (membership == MEMBERSHIP_OUT && group->spent)
+        close_handle(group);
     if (membership == MEMBERSHIP_OUT && !stay_out && now >= join_at(group))
         return join(group);
     if (membership == MEMBERSHIP_LEAVE && now >= group->act_at)
@@ -532,39 +599,10 @@ uint64_t group_deadline(struct group *group)
 
 /* --- The connection --- */
 
-/* How much of the socket's send buffer announcements may take: well below the end. */
-static int find_socket_room(int fd)
-{
-    int size = 0;
-    socklen_t length = sizeof(size);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &length) < 0)
-        return 0;
-    return size / 2;
-}
-
 int group_open(struct group *group)
 {
-    cpg_model_v1_data_t model = {
-        .model = CPG_MODEL_V1,
-        .cpg_deliver_fn = delivered,
-        .cpg_confchg_fn = configuration_changed,
-    };
-    cs_error_t result =
-        cpg_model_initialize(&group->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
-
-    if (result != CS_OK)
+    if (open_handle(group) != CS_OK)
         return -ENOTCONN;
-    group->open = true;
-    group->self.pid = (uint32_t)getpid();
-    result = cpg_local_get(group->handle, &group->self.node);
-    if (result == CS_OK)
-        result = cpg_fd_get(group->handle, &group->fd);
-    if (result == CS_OK)
-        result = cpg_max_atomic_msgsize_get(group->handle, &group->size_atomic_max);
-    if (result != CS_OK)
-        return -ENOTCONN;
-    group->socket_room = find_socket_room(group->fd);
     pthread_mutex_lock(&group->lock);
     group->membership = MEMBERSHIP_OUT;
     group->stay_out = false;
@@ -589,9 +627,7 @@ void group_close(struct group *group)
             group->consumer->run(group->consumer);
         feet_leave(group->corosync);
     }
-    if (group->open)
-        cpg_finalize(group->handle);
-    group->open = false;
+    close_handle(group);
 }
 
 /* True once corosync has told of a configuration without this node. */
@@ -635,6 +671,7 @@ void group_init(struct group *group, struct corosync *corosync, enum machine_gro
     group->name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
     group->name_size = (uint32_t)strlen(group->name) + 1;
     group->membership = MEMBERSHIP_OUT;
+    group->fd = -1;
     group->deliveries = g_array_new(FALSE, FALSE, sizeof(struct delivery));
     group->pause = PAUSE_MIN;
     g_queue_init(&group->outbox);

@@ -47,8 +47,9 @@ struct group {
 
     /* The cluster thread's own. */
     bool open;
+    bool spent; /* the handle was used to leave: it is of no use for another join */
     cpg_handle_t handle;
-    int fd;
+    int fd; /* -1: no handle */
     struct member self;
     bool announced;     /* connected() was called for the join to come, or made */
     uint64_t joined_at; /* milliseconds; the last join */

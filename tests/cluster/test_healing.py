@@ -130,6 +130,7 @@ def test_failed_verification(healing):
     cluster.wait_equal()
     before = healing.copies()
     failures = count_log(node, "data verification failed")
+    connections = count_log(node, "connected to corosync as node")
     assert alter_memory(node, right, right.upper()) > 0
     wait_for(lambda: count_log(node, "data verification failed") > failures, "the verification finds it")
     wait_for(lambda: "differed from the others: 'altered' (is replaced)" in node.daemon.log_text(), "it is named")
@@ -141,6 +142,9 @@ def test_failed_verification(healing):
     wait_for(lambda: count_log(node, "data verification successful") > done, "the copies are equal again")
     for other in (cluster[1], cluster[2]):
         assert "leaving the group" not in other.daemon.log_text()
+    # It has left one group, and nothing else: quorum and the status group were there all the time.
+    assert "cannot join" not in node.daemon.log_text()
+    assert count_log(node, "connected to corosync as node") == connections
 
 
 def test_full_disk(healing):
