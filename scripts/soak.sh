@@ -2,14 +2,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Searches for faults for as long as it may (doc/testing.md). Seeds and inputs are new in every run.
 #   scripts/soak.sh SECONDS [STAGE...]   the time is shared by the stages (their list is at the end)
+#   scripts/soak.sh --faults COUNT       so many faults in real clusters, however long that takes
 # The exit code is 0 only if nothing was found.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
 usage() {
-    sed -n '3,5s/^# //p' "$0"
+    sed -n '3,6s/^# //p' "$0"
     exit 2
 }
+faults=
+if [ "${1:-}" = --faults ]; then
+    faults=${2:-}
+    [[ $faults =~ ^[1-9][0-9]*$ && $# -eq 2 ]] || usage
+    set -- 0 cluster
+fi
 [[ ${1:-} =~ ^[0-9]+$ ]] || usage
 total=$1
 shift
@@ -50,6 +57,14 @@ fuzz() {
     FUZZ_CORPUS=build-fuzz/fuzz-corpus tests/fuzz/run.sh build-fuzz $(($1 / 4 + 1))
 }
 
+# Clients on real nodes, and faults. What they wrote down stays below build-gcc/histories.
+cluster() {
+    build build-gcc pmxcfs || return 1
+    PMXCFS_SEED=$(date +%s) PMXCFS_FAULTS=$faults PMXCFS_SECONDS=$([ -n "$faults" ] || echo "$1") BUILD_DIR=build-gcc \
+        /usr/bin/python3 -m pytest -q -s -o timeout=0 --basetemp build-gcc/histories -p no:cacheprovider \
+        tests/linearizability/test_history.py
+}
+
 run_all() {
     local share=$((total / ${#names[@]})) i
     for i in "${!names[@]}"; do
@@ -66,5 +81,6 @@ run_all() {
 
 stage simulator simulator
 stage fuzz fuzz
+stage cluster cluster
 [ ${#names[@]} -gt 0 ] || usage
 run_all

@@ -159,6 +159,7 @@ stage socket python_tests build-sanitizers tests/socket
 stage ctl python_tests build-sanitizers tests/ctl
 stage crash python_tests build-gcc tests/crash
 stage cluster python_tests build-sanitizers tests/cluster
+stage linearizability python_tests build-sanitizers tests/linearizability
 # shellcheck disable=SC2086
 stage clang-threads check configure_and_build build-threads clang $sanitize -Db_sanitize=thread
 stage threads python_tests build-threads tests/mount tests/socket

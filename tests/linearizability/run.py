@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients on all nodes of a real cluster, and faults one after the other, from a seed; then the checker.
+
+run.py DIRECTORY own|all    checks a history again that an earlier run left in DIRECTORY
+"""
+
+import glob
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from checker import Checker, Fault, Operation  # noqa: E402
+
+from harness import PATIENCE, wait_for  # noqa: E402
+
+CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
+FOLDER = "lin"
+CLIENTS = 2  # on each node
+
+# A node that is cut off has at most one change under way for each of its clients, and can be ahead of the
+# others by so many. The highest version wins (doc/cluster.md), so the others get ahead before it comes back.
+AHEAD = 4 * CLIENTS
+
+
+class Clients:
+    """The processes on all nodes, and what they wrote down."""
+
+    def __init__(self, cluster, seed):
+        self.cluster = cluster
+        self.stop_file = os.path.join(cluster.directory, "stop")
+        self.processes = []
+        for node in cluster:
+            for number in range(CLIENTS):
+                name = "n%dc%d" % (node.number, number)
+                arguments = [node.daemon.mountpoint, FOLDER, str(node.number), name, "%d-%s" % (seed, name),
+                             self.path("log", name), self.path("progress", name), self.stop_file]
+                self.processes.append((name, node.namespace.popen(["/usr/bin/python3", "-IS", CLIENT, *arguments])))
+
+    def path(self, what, name):
+        return os.path.join(self.cluster.directory, "%s-%s" % (what, name))
+
+    def acknowledged(self, node):
+        """How many changes were acknowledged on that node."""
+        total = 0
+        for number in range(CLIENTS):
+            try:
+                with open(self.path("progress", "n%dc%d" % (node.number, number))) as file:
+                    total += int(file.read() or "0")
+            except FileNotFoundError:
+                pass
+        return total
+
+    def wait_progress(self, nodes, more):
+        """Waits until so many more changes were acknowledged on these nodes together."""
+        start = sum(map(self.acknowledged, nodes))
+        wait_for(lambda: sum(map(self.acknowledged, nodes)) >= start + more,
+                 "changes go on on %s" % [node.name for node in nodes])
+
+    def end(self):
+        open(self.stop_file, "w").close()
+        for name, process in self.processes:
+            assert process.wait(PATIENCE) == 0, "client %s has failed" % name
+
+
+class Injector:
+    """Breaks something, waits until the others go on, mends it, waits until all is well again."""
+
+    def __init__(self, cluster, clients, seed, tell):
+        self.cluster = cluster
+        self.clients = clients
+        self.random = random.Random(seed)
+        self.tell = tell
+        self.faults = []
+        self.kinds = [self.cut, self.cut, self.kill_daemon, self.kill_daemon, self.kill_corosync, self.kill_corosync,
+                      self.stop_corosync, self.stop_daemon, self.power, self.cut_and_kill_daemon, self.cut_all,
+                      self.kill_two_corosyncs]
+
+    def others(self, node):
+        return [other for other in self.cluster if other is not node]
+
+    def others_go_on(self, node):
+        """Until it is known that they do so without that node."""
+        others = self.others(node)
+        wait_for(lambda: all(node.name not in other.online() and other.is_quorate() for other in others),
+                 "the others go on without " + node.name)
+        self.clients.wait_progress(others, AHEAD)
+
+    def settle(self):
+        names = [node.name for node in self.cluster]
+        for node in self.cluster:
+            wait_for(lambda: node.online() == names and node.is_quorate(), "%s is back" % node.name)
+        for node in self.cluster:
+            self.clients.wait_progress([node], 3)
+
+    # What can happen to one node; each tells whose last changes nobody else may have.
+
+    def cut(self, node):
+        node.cut()
+        self.others_go_on(node)
+        node.mend()
+        return {node}
+
+    def kill_daemon(self, node):
+        node.daemon.kill()
+        if self.random.random() < 0.5:
+            self.clients.wait_progress(self.others(node), AHEAD)
+        node.daemon.start()
+        return set()
+
+    def kill_corosync(self, node):
+        node.end_corosync()
+        self.others_go_on(node)
+        node.start_corosync()
+        return {node}
+
+    def stop_corosync(self, node):
+        node.signal_corosync(signal.SIGSTOP)
+        self.others_go_on(node)
+        node.signal_corosync(signal.SIGCONT)
+        return {node}
+
+    def stop_daemon(self, node):
+        node.daemon.send_signal(signal.SIGSTOP)
+        self.clients.wait_progress(self.others(node), AHEAD)
+        node.daemon.send_signal(signal.SIGCONT)
+        return set()
+
+    def power(self, node):
+        node.end()
+        self.others_go_on(node)
+        node.start()
+        return {node}
+
+    def cut_and_kill_daemon(self, node):
+        node.cut()
+        node.daemon.kill()
+        self.others_go_on(node)
+        node.daemon.start()
+        node.mend()
+        return {node}
+
+    # And to more
+
+    def come_back(self, node, mend):
+        """Two of three are enough; they get ahead of the third, whose last changes may be its own."""
+        first, last = self.random.sample(self.others(node), 2)
+        for other in (node, first):
+            mend(other)
+        wait_for(lambda: node.is_quorate() and first.is_quorate(), "two of three are quorate")
+        self.clients.wait_progress([node, first], AHEAD)
+        mend(last)
+        return set(self.cluster)
+
+    def cut_all(self, node):
+        for other in self.cluster:
+            other.cut()
+        wait_for(lambda: not any(other.is_quorate() for other in self.cluster), "all are alone")
+        return self.come_back(node, lambda other: other.mend())
+
+    def kill_two_corosyncs(self, node):
+        others = self.others(node)
+        for other in others:
+            other.end_corosync()
+        wait_for(lambda: not node.is_quorate(), "%s is alone" % node.name)
+        return self.come_back(node, lambda other: other.start_corosync() if other.corosync is None else None)
+
+    def inject(self):
+        node = self.random.choice(self.cluster.nodes)
+        kind = self.random.choice(self.kinds)
+        begin = time.monotonic()
+        time.sleep(self.random.random() * 0.2)  # any moment of what the clients do
+        nodes = kind(node)
+        self.settle()
+        end = time.monotonic()
+        self.faults.append(Fault(kind.__name__, frozenset(hit.number for hit in nodes), begin, end))
+        self.tell("%d: %s, %s, %.1f s" % (len(self.faults), kind.__name__, node.name, end - begin))
+
+
+def prepare(cluster):
+    node = cluster[1]
+    for directory in (FOLDER, "priv", "priv/lock"):
+        if not node.exists(directory):
+            node.os.mkdir(node.path(directory))
+    for number in range(4):
+        node.write("%s/r%d" % (FOLDER, number), b"0".ljust(32, b"\n"))
+    node.write(FOLDER + "/token.0", b"")
+    cluster.wait_equal()
+
+
+def read_at_rest(cluster):
+    """One more client on each node, after all others: ([Operation], {number of a node: its files})."""
+    operations, files = [], {}
+    for node in cluster:
+        names = node.os.listdir(node.path(FOLDER))
+        files[node.number] = [name for name in names if name.startswith("f.")]
+        values = {"token": " ".join(sorted(name for name in names if name.startswith("token.")))}
+        for number in range(4):
+            values["r%d" % number] = node.read("%s/r%d" % (FOLDER, number)).decode().rstrip("\n")
+        now = time.monotonic()
+        operations += [Operation(node.number, "final", "read", key, value, None, now, now, "ok") for key, value in values.items()]
+        operations.append(Operation(node.number, "final%d" % node.number, "list", None, tuple(files[node.number]), (), now, now, "ok"))
+    return operations, files
+
+
+def summary(operations, faults, report):
+    kinds = {}
+    for fault in faults:
+        kinds[fault.kind] = kinds.get(fault.kind, 0) + 1
+    return "%d operations, %d faults (%s); %d changes without an answer, %d acknowledged and lawfully lost; %d violations" % (
+        len(operations), len(faults), ", ".join("%s %d" % item for item in sorted(kinds.items())),
+        report.undecided, len(report.lost), len(report.violations))
+
+
+def run(cluster, seed, count, seconds, acknowledge_all, tell=print):
+    """`count` faults, or as many as go into `seconds`; the checker's report."""
+    prepare(cluster)
+    clients = Clients(cluster, seed)
+    injector = Injector(cluster, clients, seed, tell)
+    end = time.monotonic() + seconds
+    try:
+        injector.settle()
+        while len(injector.faults) < count if count else time.monotonic() < end:
+            injector.inject()
+    finally:
+        clients.end()
+    cluster.wait_settled()
+    save(cluster, injector.faults)
+    operations, faults, report = check(cluster.directory, acknowledge_all)
+    tell("seed %d: %s" % (seed, summary(operations, faults, report)))
+    return report
+
+
+def save(cluster, faults):
+    operations, files = read_at_rest(cluster)
+    with open(os.path.join(cluster.directory, "history"), "w") as file:
+        json.dump({
+            "faults": [[fault.kind, sorted(fault.nodes), fault.begin, fault.end] for fault in faults],
+            "final": [list(vars(operation).values()) for operation in operations],
+            "files": files,
+        }, file)
+
+
+def frozen(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
+def load(directory):
+    """What save() and the clients wrote."""
+    with open(os.path.join(directory, "history")) as file:
+        saved = json.load(file)
+    faults = [Fault(kind, frozenset(nodes), begin, end) for kind, nodes, begin, end in saved["faults"]]
+    operations = [Operation(*map(frozen, values)) for values in saved["final"]]
+    for path in glob.glob(os.path.join(directory, "log-*")):
+        name = path.rsplit("-", 1)[1]
+        with open(path) as file:
+            operations += [Operation(int(name[1]), name, *map(frozen, json.loads(line))) for line in file]
+    return operations, faults, {int(number): names for number, names in saved["files"].items()}
+
+
+def check(directory, acknowledge_all):
+    operations, faults, files = load(directory)
+    checker = Checker(operations, faults, acknowledge_all)
+    for number, names in files.items():
+        checker.check_final(number, names)
+    return operations, faults, checker.check()
+
+
+def main():
+    operations, faults, report = check(sys.argv[1], sys.argv[2] == "all")
+    print("\n".join([*report.violations, summary(operations, faults, report)]))
+
+
+if __name__ == "__main__":
+    main()
