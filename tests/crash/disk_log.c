@@ -30,6 +30,7 @@ static struct {
     enum disk_fault fault;
     bool lasting;
     bool failed;
+    struct sqlite3_mem_methods memory; /* SQLite's own */
 } recorder;
 
 struct recorded_file {
@@ -60,13 +61,40 @@ bool disk_has_failed(void)
 }
 
 /* Is this call to fail? */
-static bool fails(void)
+static bool count_call(void)
 {
     recorder.calls++;
     bool now = recorder.fail_at > 0 && (recorder.calls == recorder.fail_at ||
                                         (recorder.lasting && recorder.calls > recorder.fail_at));
     recorder.failed |= now;
     return now;
+}
+
+static bool fails(void)
+{
+    return recorder.fault != FAULT_MEMORY && count_call();
+}
+
+/* --- Memory --- */
+
+static void *on_malloc(int size)
+{
+    return recorder.fault == FAULT_MEMORY && count_call() ? NULL : recorder.memory.xMalloc(size);
+}
+
+static void *on_realloc(void *old, int size)
+{
+    return recorder.fault == FAULT_MEMORY && count_call() ? NULL
+                                                          : recorder.memory.xRealloc(old, size);
+}
+
+static void install_memory(void)
+{
+    sqlite3_config(SQLITE_CONFIG_GETMALLOC, &recorder.memory);
+    struct sqlite3_mem_methods methods = recorder.memory;
+    methods.xMalloc = on_malloc;
+    methods.xRealloc = on_realloc;
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }
 
 static int failure(int code, bool needs_room)
@@ -353,6 +381,7 @@ static int on_access(sqlite3_vfs *vfs, const char *path, int flags, int *result)
 
 void disk_log_install(void)
 {
+    install_memory();
     recorder.real = sqlite3_vfs_find("unix");
     recorder.vfs = *recorder.real;
     recorder.vfs.szOsFile += (int)sizeof(struct recorded_file);

@@ -57,8 +57,9 @@ void disk_log_restore(const GPtrArray *events, guint count, enum disk_crash cras
 /* --- Errors --- */
 
 enum disk_fault {
-    FAULT_ERROR, /* EIO */
-    FAULT_FULL,  /* what needs room: ENOSPC; else EIO */
+    FAULT_ERROR,  /* EIO */
+    FAULT_FULL,   /* what needs room: ENOSPC; else EIO */
+    FAULT_MEMORY, /* calls are SQLite's for memory, which there is none of */
 };
 
 /* The `count`-th call from now (from 1) fails, and if `lasting` all after it. 0: none. */

@@ -26,6 +26,7 @@
 #define HUGE_SIZE                                                                                  \
     600000u /* three of them are more than SQLite's cache: it writes before the commit */
 #define MIXED_SEEDS 2u
+#define MEMORY_STRIDE 3u /* of the calls for memory, which are many */
 
 /* A node's state and its database. */
 struct node {
@@ -758,20 +759,24 @@ static void make_base(struct node *base)
     close_database(base);
 }
 
-static void fail_everywhere(enum disk_fault fault, bool lasting)
+/* At each `stride`-th call. */
+static void fail_everywhere(enum disk_fault fault, bool lasting, unsigned stride)
 {
+    static const char *const names[] = {
+        [FAULT_ERROR] = "EIO", [FAULT_FULL] = "ENOSPC", [FAULT_MEMORY] = "no memory"};
     struct node base;
     unsigned runs = 0;
     unsigned errors = 0;
     unsigned count = 1;
 
     make_base(&base);
-    for (; run_with_errors(base.place.path, count, fault, lasting, false, &errors); count++)
+    for (; run_with_errors(base.place.path, count, fault, lasting, false, &errors); count += stride)
         runs += run_with_errors(base.place.path, count, fault, lasting, true, &errors) + 1;
-    for (count = 1; count < 100; count++, runs++)
+    unsigned last = 100 * stride;
+    for (count = 1; count < last; count += stride, runs++)
         if (!run_with_errors(NULL, count, fault, lasting, false, &errors))
             break;
-    print_message("%s, %s: %u runs, %u errors told\n", fault == FAULT_FULL ? "ENOSPC" : "EIO",
+    print_message("%s, %s: %u runs, %u errors told\n", names[fault],
                   lasting ? "from a call on" : "a single one", runs, errors);
     assert_true(runs > 100 && errors > 50);
     node_stop(&base);
@@ -780,25 +785,37 @@ static void fail_everywhere(enum disk_fault fault, bool lasting)
 static void test_errors(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_ERROR, false);
+    fail_everywhere(FAULT_ERROR, false, 1);
 }
 
 static void test_lasting_errors(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_ERROR, true);
+    fail_everywhere(FAULT_ERROR, true, 1);
 }
 
 static void test_full_disk(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_FULL, false);
+    fail_everywhere(FAULT_FULL, false, 1);
 }
 
 static void test_lasting_full_disk(void **state)
 {
     (void)state;
-    fail_everywhere(FAULT_FULL, true);
+    fail_everywhere(FAULT_FULL, true, 1);
+}
+
+static void test_no_memory(void **state)
+{
+    (void)state;
+    fail_everywhere(FAULT_MEMORY, false, MEMORY_STRIDE);
+}
+
+static void test_lasting_lack_of_memory(void **state)
+{
+    (void)state;
+    fail_everywhere(FAULT_MEMORY, true, MEMORY_STRIDE);
 }
 
 int main(void)
@@ -812,6 +829,8 @@ int main(void)
         cmocka_unit_test(test_lasting_errors),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_lasting_full_disk),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_lasting_lack_of_memory),
     };
 
     place_use_memory();
