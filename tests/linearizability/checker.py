@@ -54,8 +54,10 @@ class Report:
 
 
 def make_key(operation):
-    """What an observation names: one value of one key, or one file."""
-    return (operation.key, operation.value) if operation.kind in ("write", "rename", "read") else (operation.key, None)
+    """What a change makes that others can see: a value of a key, a file, that it is gone."""
+    if operation.kind in ("write", "rename", "read"):
+        return operation.key, operation.value
+    return operation.key, "gone" if operation.kind == "remove" else None
 
 
 def initial_value(key):
@@ -81,14 +83,16 @@ class Checker:
         self.report.undecided = sum(operation.result not in (OK, NO) for operation in self.changes)
 
     def find_seen(self):
-        """On which nodes each value or file was seen by a reader."""
+        """On which nodes readers saw what changes made."""
         seen = collections.defaultdict(set)
         for operation in self.operations:
             if operation.kind == "read":
                 seen[make_key(operation)].add(operation.node)
             elif operation.kind == "list":
                 for name in operation.value:
-                    seen[(name, None)].add(operation.node)
+                    seen[name, None].add(operation.node)
+                for name in operation.source:
+                    seen[name, "gone"].add(operation.node)
         return seen
 
     # What may be lost

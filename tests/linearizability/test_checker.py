@@ -218,3 +218,13 @@ def test_unanswered_changes_of_a_node_that_was_hit_may_be_lost_with_all():
     history.add(1, "read", "r0", "a", begin=11, end=12).add(1, "read", "r0", "0", begin=20, end=21)
     assert history.violations(faults=[CUT], acknowledge_all=True) == []
     assert history.violations(acknowledge_all=True)
+
+
+def test_unanswered_removal_on_a_node_that_was_hit_may_be_lost():
+    history = History().add(1, "create", "f.1")
+    for node in ALL:
+        history.add(node, "list", None, ("f.1",), ())
+    history.add(1, "remove", "f.1", result="ECONNABORTED", begin=10.5, end=11)
+    history.add(1, "list", None, (), ("f.1",), begin=12, end=13).add(1, "list", None, ("f.1",), (), begin=21, end=22)
+    assert history.violations(faults=[CUT], acknowledge_all=True) == []
+    assert history.violations(acknowledge_all=True)
