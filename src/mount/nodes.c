@@ -397,12 +397,19 @@ static void freeze(struct mount *mount, struct node *node, struct entry *before,
     node_set_deadline(mount, node, now + FROZEN_MILLISECONDS);
 }
 
-/* The node that asked for the change has the kernel's pages as they should be. */
-static void settle_origin(struct mount *mount, struct node *node, const struct effect *effect)
+/* The node that asked for the change has the kernel's pages as they should be. A frozen one thaws:
+ * its old content would hide the change from those who read through it; the pages around what was
+ * written are dropped. */
+static void settle_origin(struct mount *mount, struct node *node, const struct effect *effect,
+                          uint64_t now)
 {
-    /* One that waits is a later one, of another open. */
-    if (node->truncation != TRUNCATION_SENT || !effect->truncated)
+    bool frozen = node->kept && node->truncation == TRUNCATION_NONE;
+
+    /* A truncation that waits is a later one, of another open. */
+    if (!frozen && (node->truncation != TRUNCATION_SENT || !effect->truncated))
         return;
+    if (frozen)
+        node->foreign = now;
     node_set_truncation(mount, node, TRUNCATION_NONE);
     node_clear_deadline(mount, node);
     entry_unref(node->kept);
@@ -424,7 +431,7 @@ static void change_nodes(struct mount *mount, const struct effect *effect, bool 
     for (struct node *node = first_of(&mount->nodes, effect->before->inode); node;
          node = node->next) {
         if (node == effect->origin) {
-            settle_origin(mount, node, effect);
+            settle_origin(mount, node, effect, now);
             continue;
         }
         if (!effect->origin)

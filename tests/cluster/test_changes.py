@@ -2,6 +2,7 @@
 """Changes on all nodes at the same time: one order, one result, on every node."""
 
 import errno
+import os
 import time
 
 from load import Load
@@ -182,3 +183,30 @@ def test_guests_of_a_dead_node(cluster, folder):
     for guest in ids:
         assert dead.read("nodes/node1/lxc/%d.conf" % guest) == b"cores: %d\n" % guest
         assert not dead.exists("nodes/node3/lxc/%d.conf" % guest)
+
+
+def test_own_write_is_seen_after_a_rewrite_elsewhere(cluster, folder):
+    """Who has a file open reads its old content for a while when another node rewrites it, but not any
+    more once it has changed the file itself: an acknowledged write is seen at once."""
+    node = cluster[1]
+    path = folder + "/file"
+    node.write(path, b"o" * 100)
+    cluster.wait_equal()
+    fd = node.os.open(node.path(path), os.O_RDWR)
+    assert node.os.pread(fd, 1000, 0) == b"o" * 100
+    cluster[2].write(path, b"n" * 100)
+    wait_for(lambda: node.read(path) == b"n" * 100, "the rewritten file is there")
+    assert node.os.pwrite(fd, b"own", 0) == 3
+    seen = node.os.execute(READ_FOR_A_WHILE, {"fd": fd})
+    node.os.close(fd)
+    assert all(content.startswith(b"own") for content in seen), seen
+    assert node.read(path) == b"own" + b"n" * 97
+
+
+READ_FOR_A_WHILE = """
+end = time.monotonic() + 0.3
+result = set()
+while time.monotonic() < end:
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    result.add(os.pread(fd, 1000, 0))
+"""
