@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "ctl/ask.h"
 #include "ctl/client.h"
 #include "ctl/commands.h"
 
@@ -47,20 +48,16 @@ int command_changes(const struct context *context, int argc, char **argv)
                                "VERSION"},
                               {NULL, 0, 0, 0, NULL, NULL, NULL}};
     g_autoptr(GError) problem = NULL;
-    g_autoptr(GOptionContext) options =
-        g_option_context_new("- print each change as a line of JSON");
 
-    g_option_context_add_main_entries(options, entries, NULL);
-    if (!g_option_context_parse(options, &argc, &argv, &problem) || argc != 1 ||
-        (since && !g_ascii_string_to_unsigned(since, 10, 0, G_MAXUINT64 - 1, &version, &problem))) {
-        fprintf(stderr, "error: %s\nTry pmxcfsctl changes --help.\n",
-                problem ? problem->message : "too many arguments");
+    if (!command_parse(&argc, &argv, entries, NULL, "Print each change as a line of JSON.", 0, 0))
+        return EXIT_WRONG_USE;
+    if (since && !g_ascii_string_to_unsigned(since, 10, 0, G_MAXUINT64 - 1, &version, &problem)) {
+        fprintf(stderr, "error: %s\nTry pmxcfsctl changes --help.\n", problem->message);
         return EXIT_WRONG_USE;
     }
     struct client *client = client_open(context->socket);
     if (!client) {
-        fprintf(stderr, "error: no daemon answers at '%s': %s\n", context->socket,
-                g_strerror(errno));
+        ask_complain(context, EXIT_NO_DAEMON, errno);
         return EXIT_NO_DAEMON;
     }
     int error = subscribe(client, since != NULL, version);

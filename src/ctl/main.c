@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/commands.h"
+#include "ctl/complete.h"
 
 #define DEFAULT_SOCKET "pve2"
 
@@ -134,6 +135,11 @@ int main(int argc, char **argv)
 {
     struct context context = {.socket = DEFAULT_SOCKET};
     int code;
+
+    if (argc > 2 && strcmp(argv[1], "--complete") == 0) {
+        complete(commands, G_N_ELEMENTS(commands), DEFAULT_SOCKET, argc - 2, argv + 2);
+        return EXIT_DONE;
+    }
     int first = parse_global(&context, argc, argv, &code);
 
     if (first == 0)

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The options of pmxcfsctl's commands. */
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl/commands.h"
+#include "ctl/complete.h"
 
 bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
                    const char *summary, int least, int most)
 {
     g_autoptr(GError) problem = NULL;
+
+    if (*argc == COMPLETE_COUNT && strcmp((*argv)[COMPLETE_MARK], COMPLETE_MARK_TEXT) == 0) {
+        complete_options(entries, parameters, *argv);
+        return false;
+    }
     g_autoptr(GOptionContext) options = g_option_context_new(parameters);
 
     g_option_context_set_summary(options, summary);
