@@ -18,7 +18,7 @@ socket=pmxcfs-quickstart
 }
 
 running() {
-    [ -s "$pid_file" ] && [ "$(readlink "/proc/$(cat "$pid_file")/exe" 2>/dev/null | xargs -r basename)" = pmxcfs ]
+    [ -s "$pid_file" ] && [ "$(readlink "/proc/$(cat "$pid_file" 2>/dev/null)/exe" 2>/dev/null | xargs -r basename)" = pmxcfs ]
 }
 
 stop() {
@@ -34,7 +34,7 @@ fi
 
 scripts/install-dependencies.sh build
 [ -f build/build.ninja ] || meson setup build -Dtests=false >/dev/null
-ninja -C build pmxcfs
+ninja -C build pmxcfs src/ctl/pmxcfsctl
 
 stop
 mkdir -p "$place"
@@ -97,5 +97,6 @@ cat <<END
 
 pmxcfs runs (process $(cat "$pid_file")) and is mounted at $pve.
 Try:  mv $pve/nodes/alpha/qemu-server/100.conf $pve/nodes/beta/qemu-server/ && cat $pve/.vmlist
+      $OLDPWD/build/src/ctl/pmxcfsctl --socket-name $socket guests
 Stop: $OLDPWD/scripts/quickstart.sh stop      (what you wrote stays in $place/state/config.db)
 END
