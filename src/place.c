@@ -17,7 +17,6 @@
 #include "base/log.h"
 #include "daemon.h"
 
-#define LOCK_FILE ".pmxcfs.lockfile"
 #define RESTART_FLAG "cfs-restart-flag"
 #define LOCK_RETRY_MILLISECONDS 50u
 #define STALE_MOUNTS_MAX 64u
@@ -82,7 +81,7 @@ static int lock_within(int fd, const char *path, uint64_t milliseconds)
 
 int place_lock(const char *state_dir, uint64_t milliseconds)
 {
-    g_autofree char *path = g_build_filename(state_dir, LOCK_FILE, NULL);
+    g_autofree char *path = g_build_filename(state_dir, PLACE_LOCK_FILE, NULL);
 
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define PLACE_LOCK_FILE ".pmxcfs.lockfile" /* in the state directory */
+
 /* All of these log what went wrong, in words that an administrator can act on, and give 0 or a
  * negative errno. */
 

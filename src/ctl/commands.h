@@ -36,6 +36,7 @@ struct command {
 bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
                    const char *summary, int least, int most);
 
+int command_backup(const struct context *context, int argc, char **argv);
 int command_changes(const struct context *context, int argc, char **argv);
 int command_db_check(const struct context *context, int argc, char **argv);
 int command_db_diff(const struct context *context, int argc, char **argv);
@@ -48,6 +49,8 @@ int command_guests_move(const struct context *context, int argc, char **argv);
 int command_locks(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);
+int command_recover(const struct context *context, int argc, char **argv);
+int command_restore(const struct context *context, int argc, char **argv);
 int command_status(const struct context *context, int argc, char **argv);
 int command_top(const struct context *context, int argc, char **argv);
 int command_verify(const struct context *context, int argc, char **argv);

@@ -2,11 +2,17 @@
 /* What the commands that work on a database file share. */
 #include "ctl/db.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/util.h"
+#include "place.h"
 
 /* ---- Findings ---- */
 
@@ -146,6 +152,43 @@ char *db_time_shown(uint32_t seconds)
     localtime_r(&time, &date);
     strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &date);
     return g_strdup(stamp);
+}
+
+/* ---- Files ---- */
+
+bool db_same_file(const char *path, const char *other)
+{
+    struct stat first;
+    struct stat second;
+
+    return stat(path, &first) == 0 && stat(other, &second) == 0 && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
+int db_rename(const char *from, const char *to)
+{
+    g_autofree char *directory = g_path_get_dirname(to);
+    int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = file < 0 || rename(from, to) < 0 || fsync(file) < 0 ? -errno : 0;
+
+    if (file >= 0)
+        close(file);
+    errno = -error;
+    return error;
+}
+
+int db_lock(const char *state_dir, bool make)
+{
+    g_autofree char *path = g_build_filename(state_dir, PLACE_LOCK_FILE, NULL);
+    int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0), 0600);
+
+    if (file < 0)
+        return -errno;
+    if (flock(file, LOCK_EX | LOCK_NB) == 0)
+        return file;
+    int error = -errno;
+    close(file);
+    return error;
 }
 
 /* ---- Paths ---- */

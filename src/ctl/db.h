@@ -56,4 +56,15 @@ char *db_size_shown(uint64_t bytes);
 /* "2026-11-22 18:41:50", by the local clock. g_free() it. */
 char *db_time_shown(uint32_t seconds);
 
+/* Are these one file? */
+bool db_same_file(const char *path, const char *other);
+
+/* Gives a finished file its name, safe against power loss. 0 or a negative errno (errno too). */
+int db_rename(const char *from, const char *to);
+
+/* Keeps daemons away from a state directory until the descriptor is closed. -EWOULDBLOCK: one
+ * runs; -ENOENT: no such directory; without `make`, which makes the lock file: there never was a
+ * daemon. Or another negative errno. */
+int db_lock(const char *state_dir, bool make);
+
 #endif

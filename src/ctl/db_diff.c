@@ -112,6 +112,7 @@ static void compare(struct comparison *comparison, const char *path, const struc
 {
     unsigned int found = a && b ? differences(comparison, a, b) : 0;
 
+    g_assert(a || b);
     if (a && b && found == 0)
         return;
     comparison->count++;
@@ -121,21 +122,26 @@ static void compare(struct comparison *comparison, const char *path, const struc
         print_difference(path, a, b, found);
 }
 
+static const struct db_entry *item_at(const GArray *entries, guint index)
+{
+    return index < entries->len ? &g_array_index(entries, struct db_entry, index) : NULL;
+}
+
 static void compare_trees(struct comparison *comparison, const struct tree *a, const struct tree *b)
 {
     GArray *first = db_sorted(a);
     GArray *second = db_sorted(b);
+    const struct db_entry *left;
+    const struct db_entry *right;
     guint i = 0;
     guint j = 0;
 
-    while (i < first->len || j < second->len) {
-        const struct db_entry *left =
-            i < first->len ? &g_array_index(first, struct db_entry, i) : NULL;
-        const struct db_entry *right =
-            j < second->len ? &g_array_index(second, struct db_entry, j) : NULL;
-        int order = !left ? 1 : !right ? -1 : db_compare_paths(left->path, right->path);
-        compare(comparison, order <= 0 ? left->path : right->path, order <= 0 ? left->entry : NULL,
-                order >= 0 ? right->entry : NULL);
+    while ((left = item_at(first, i)), (right = item_at(second, j)), left || right) {
+        int order = left && right ? db_compare_paths(left->path, right->path) : left ? -1 : 1;
+        if (left && order <= 0)
+            compare(comparison, left->path, left->entry, order == 0 && right ? right->entry : NULL);
+        else if (right)
+            compare(comparison, right->path, NULL, right->entry);
         i += order <= 0;
         j += order >= 0;
     }

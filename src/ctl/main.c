@@ -10,6 +10,8 @@
 #define DEFAULT_SOCKET "pve2"
 
 static const struct command commands[] = {
+    {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
+     command_backup},
     {"changes", "[--since VERSION]", "print each change as a line of JSON", command_changes},
     {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
     {"db diff", "[--content] A B", "show in what two databases differ", command_db_diff},
@@ -22,6 +24,9 @@ static const struct command commands[] = {
     {"locks", "", "show the locks", command_locks},
     {"log", "[-f] [-n N]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},
+    {"recover", "[--dry-run] FILE", "put the database of a dead host in place", command_recover},
+    {"restore", "[--state-dir DIR] FILE", "put a database in place of the present one",
+     command_restore},
     {"status", "[--watch]", "show how this node and the cluster are", command_status},
     {"top", "[-d SECONDS]", "show who asks for what how often", command_top},
     {"verify", "", "have all nodes compare their copies now", command_verify},
@@ -55,7 +60,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(status, verify, db check, db diff)");
+         "(status, verify, db check, db diff, recover)");
 }
 
 /* The command that the words begin with, two of them if there is one of that name. */

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pmxcfsctl backup: a copy of the database that is known to load. */
+#include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+#include "ctl/db.h"
+#include "store/store.h"
+
+#define SUMMARY                                                                                    \
+    "Copies the database to FILE (mode 0600), as it is at one moment, with all that was\n"         \
+    "acknowledged by then; pmxcfs may be running. FILE is replaced in one step, and only by a\n"   \
+    "copy that loads."
+
+/* Makes the copy under a name of its own, and looks whether it loads. */
+static struct tree *copy(const char *database, const char *unfinished)
+{
+    g_autofree char *message = NULL;
+
+    if (store_backup(database, unfinished, &message) == 0)
+        return db_read(unfinished);
+    fprintf(stderr, "error: %s\n", message);
+    return NULL;
+}
+
+static int backup(const char *database, const char *target, const char *unfinished)
+{
+    struct tree *tree = copy(database, unfinished);
+
+    if (!tree)
+        return EXIT_FAILED;
+    int error = db_rename(unfinished, target);
+    if (error)
+        fprintf(stderr, "error: cannot create %s: %s\n", target, g_strerror(-error));
+    else
+        printf("%s: version %" PRIu64 ", %" PRIu32 " files and directories\n", target,
+               tree->root.version, tree_entry_count(tree) - 1);
+    tree_free(tree);
+    return error ? EXIT_FAILED : EXIT_DONE;
+}
+
+int command_backup(const struct context *context, int argc, char **argv)
+{
+    g_autofree char *given = NULL;
+    const GOptionEntry entries[] = {{"database", 0, 0, G_OPTION_ARG_FILENAME, &given,
+                                     "the database (" DEFAULT_DATABASE ")", "FILE"},
+                                    {NULL, 0, 0, 0, NULL, NULL, NULL}};
+
+    (void)context;
+    if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
+        return EXIT_WRONG_USE;
+    const char *database = given ? given : DEFAULT_DATABASE;
+    if (db_same_file(database, argv[1])) {
+        fprintf(stderr, "error: %s is the database itself\n", argv[1]);
+        return EXIT_FAILED;
+    }
+    g_autofree char *unfinished = g_strconcat(argv[1], ".unfinished", NULL);
+    int code = backup(database, argv[1], unfinished);
+    unlink(unfinished);
+    return code;
+}
