@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 
 from harness import BUILD_DIR, wait_for
 from test_healing import alter_memory
@@ -116,3 +117,17 @@ def test_lock_has_an_owner(cluster):
     locks = {lock["path"]: lock for lock in json.loads(ctl(cluster[1], "locks", "--json").stdout)}
     assert locks["priv/lock/ctl"]["node"] == "node2"
     cluster[2].os.rmdir(cluster[2].path("priv/lock/ctl"))
+
+
+def test_queues_while_corosync_hangs(cluster, folder):
+    """Status and metrics answer, and show who waits."""
+    node = cluster[3]
+    node.signal_corosync(signal.SIGSTOP)
+    pending = node.daemon.worker().start("mkdir", node.path(folder + "/directory"))
+    wait_for(lambda: status(node)["queues"]["callers"] == 1, "one caller waits")
+    assert "callers 1" in node.daemon.run([PMXCFSCTL, "--socket-name", node.daemon.socket_name, "status"]).stdout
+    wait_for(lambda: metric(node, "pmxcfs_queue_length") >= 1, "the metrics show it")
+    node.signal_corosync(signal.SIGCONT)
+    cluster.wait_settled()
+    wait_for(lambda: pending.done(), "the caller is answered")
+    wait_for(lambda: metric(node, "pmxcfs_queue_length") == 0, "nobody waits")

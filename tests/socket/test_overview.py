@@ -94,3 +94,33 @@ def test_activity_is_bounded(daemon, root, count):
     told = ask(root, ACTIVITY)
     assert len(told["rows"]) == 1000
     assert told["more"] + sum(row["count"] for row in told["rows"]) >= 2 * count
+
+
+def test_answers_while_all_changes(daemon, root):
+    """Many processes at once; every answer is whole, and what was counted adds up."""
+    change = """
+for number in range(count):
+    path = "%s/%d" % (directory, number % 20)
+    os.mkdir(path)
+    os.stat(path)
+    os.rmdir(path)
+"""
+    daemon.os.makedirs(daemon / "priv/lock")
+    directories = [daemon / "priv/lock", daemon / "a", daemon / "b"]
+    for directory in directories[1:]:
+        daemon.os.mkdir(directory)
+    ask(root, ACTIVITY)
+    workers = [daemon.worker().start("execute", change, {"directory": directory, "count": 150}) for directory in directories]
+    counted = 0
+    reader = daemon.worker()
+    while not all(worker.done() for worker in workers):
+        told = ask(root, ACTIVITY)
+        counted += sum(row["count"] for row in told["rows"] if row["operation"] in ("mkdir", "rmdir")) + told["more"]
+        assert len(ask(root, OVERVIEW)["group"]) == 1
+        assert all(lock["path"].startswith("priv/lock/") for lock in ask(root, LOCKS))
+        assert reader.read_file(daemon / ".metrics").endswith(b"# EOF\n")
+    for worker in workers:
+        worker.result()
+    told = ask(root, ACTIVITY)
+    counted += sum(row["count"] for row in told["rows"] if row["operation"] in ("mkdir", "rmdir")) + told["more"]
+    assert counted >= 2 * 150 * 3
