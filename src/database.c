@@ -15,6 +15,7 @@ static int open_store(const struct options *options, struct store **store, struc
 {
     const struct store_options store_options = {
         .durability = options->durability_full ? STORE_FULL : STORE_NORMAL,
+        .fold_delay = options->fold_delay,
     };
     g_autofree char *path = g_build_filename(options->state_dir, "config.db", NULL);
     g_autofree char *message = NULL;

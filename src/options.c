@@ -28,6 +28,7 @@ struct raw {
     char *group;
     char *acknowledge;
     char *durability;
+    char *fold_delay;
     char *lock_lifetime;
     char *lockfile_timeout;
     char *verify_interval;
@@ -58,6 +59,7 @@ static void raw_clear(struct raw *raw)
     g_free(raw->group);
     g_free(raw->acknowledge);
     g_free(raw->durability);
+    g_free(raw->fold_delay);
     g_free(raw->lock_lifetime);
     g_free(raw->lockfile_timeout);
     g_free(raw->verify_interval);
@@ -106,6 +108,8 @@ static GOptionContext *make_context(struct switches *switches, struct raw *raw)
                "How a commit is synced: as safe as a crash needs, or as a power loss needs "
                "(normal)",
                "normal|full"),
+        STRING("fold-delay", fold_delay,
+               "How far config.db may be behind its journal; 0: no journal (30)", "SECONDS"),
         STRING("lock-lifetime", lock_lifetime, "Life of a lock that is not renewed (120)",
                "SECONDS"),
         STRING("lockfile-timeout", lockfile_timeout,
@@ -268,6 +272,7 @@ static bool take_times(const struct raw *raw, struct options *options, GError **
 {
     return take_seconds("lock-lifetime", raw->lock_lifetime, 120, 1, &options->lock_lifetime,
                         error) &&
+           take_seconds("fold-delay", raw->fold_delay, 30, 0, &options->fold_delay, error) &&
            take_seconds("lockfile-timeout", raw->lockfile_timeout, 10, 0,
                         &options->lockfile_timeout, error) &&
            take_seconds("verify-interval", raw->verify_interval, 3600, 1, &options->verify_interval,

@@ -31,6 +31,7 @@ struct options {
     bool durability_full; /* sync the database at every commit */
 
     /* Milliseconds. */
+    uint64_t fold_delay; /* config.db may be so far behind; 0: no journal */
     uint64_t lock_lifetime;
     uint64_t lockfile_timeout;
     uint64_t verify_interval;

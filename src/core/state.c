@@ -189,6 +189,14 @@ struct state *state_new(struct tree *tree, uint64_t now)
     return state;
 }
 
+struct tree *state_give_tree(struct state *state)
+{
+    struct tree *tree = g_steal_pointer(&state->tree);
+
+    state_free(state);
+    return tree;
+}
+
 void state_free(struct state *state)
 {
     if (!state)

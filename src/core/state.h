@@ -27,6 +27,9 @@ struct state {
 struct state *state_new(struct tree *tree, uint64_t now);
 void state_free(struct state *state);
 
+/* Frees all but the tree, which is the caller's. */
+struct tree *state_give_tree(struct state *state);
+
 /* Installs `draft`, which stays the caller's (its effects are still needed) but has no changes
  * left. The caller is the writer and holds the lock that readers take. Memory only, no failure. */
 void state_publish(struct state *state, struct draft *draft, uint64_t now);

@@ -42,6 +42,7 @@ int command_db_check(const struct context *context, int argc, char **argv);
 int command_db_diff(const struct context *context, int argc, char **argv);
 int command_db_dump(const struct context *context, int argc, char **argv);
 int command_db_export(const struct context *context, int argc, char **argv);
+int command_db_fold(const struct context *context, int argc, char **argv);
 int command_db_import(const struct context *context, int argc, char **argv);
 int command_db_stat(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {"db diff", "[--content] A B", "show in what two databases differ", command_db_diff},
     {"db dump", "[FILE]", "list all that is in a database", command_db_dump},
     {"db export", "[--database FILE] DIR", "write a database as files", command_db_export},
+    {"db fold", "[FILE]", "bring in what a killed pmxcfs left in its journal", command_db_fold},
     {"db import", "DIR FILE", "make a database of files", command_db_import},
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
     {"guests", "[--node NODE]", "list the guests", command_guests},
@@ -60,7 +61,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(status, verify, db check, db diff, recover)");
+         "(status, verify, db check, db diff, db fold, recover)");
 }
 
 /* The command that the words begin with, two of them if there is one of that name. */

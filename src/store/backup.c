@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A copy of config.db at one moment, while a daemon may be writing to it. */
+/* A copy of config.db at one moment, with what is in the journal, while a daemon may be writing. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -7,10 +7,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "core/state.h"
 #include "store/file.h"
+#include "store/recover.h"
+#include "store/replay.h"
 #include "store/store.h"
 
 #define BUSY_TIMEOUT 10000
+/* The journal begins an area once in megabytes: not so often in a row while we look. */
+#define ATTEMPTS 100u
 
 /* All pages in one step: a commit in between would begin it anew. In WAL mode that holds up nobody.
  */
@@ -24,25 +30,126 @@ static int copy_pages(sqlite3 *from, sqlite3 *to)
     return sqlite3_backup_finish(backup);
 }
 
-static int copy_database(const char *path, const char *copy, char **message)
+static uint64_t generation_of(const GByteArray *journal)
 {
-    sqlite3 *from = NULL;
-    sqlite3 *to = NULL;
-    int result = sqlite3_open_v2(path, &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+    struct replay replay;
 
-    if (result == SQLITE_OK) {
-        sqlite3_busy_timeout(from, BUSY_TIMEOUT);
-        result = sqlite3_open_v2(copy, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+    replay_read(&replay, journal->data, journal->len);
+    return replay_generation(&replay);
+}
+
+/* From now on the connection sees the database as it is at this moment, whatever is written to it.
+ * A database without a log is locked so that nobody writes. */
+static int begin_reading(sqlite3 *from)
+{
+    return sqlite3_exec(from, "BEGIN; SELECT 1 FROM sqlite_master", NULL, NULL, NULL);
+}
+
+/* Both at one moment: if no area of the journal was begun meanwhile, it goes on from what the pages
+ * say, or from before. */
+static int begin_reading_both(sqlite3 *from, const char *path, GByteArray **journal, char **message)
+{
+    g_autofree char *journal_path = g_strconcat(path, ".journal", NULL);
+
+    for (unsigned int i = 0; i < ATTEMPTS; i++) {
+        int error = recover_read(journal_path, journal, message);
+        if (error)
+            return error;
+        uint64_t before = generation_of(*journal);
+        g_byte_array_unref(g_steal_pointer(journal));
+        error = file_errno(from, begin_reading(from));
+        if (error)
+            *message = g_strdup_printf("cannot read %s: %s", path, sqlite3_errmsg(from));
+        else
+            error = recover_read(journal_path, journal, message);
+        if (error || generation_of(*journal) == before)
+            return error;
+        sqlite3_exec(from, "ROLLBACK", NULL, NULL, NULL);
     }
+    *message = g_strdup_printf("%s changes too fast to be copied", path);
+    return -EBUSY;
+}
+
+static int copy_to(sqlite3 *from, const char *path, const char *copy, char **message)
+{
+    sqlite3 *to = NULL;
+    int result = sqlite3_open_v2(copy, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+
     if (result == SQLITE_OK)
         result = sqlite3_exec(to, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
     if (result == SQLITE_OK)
         result = copy_pages(from, to);
-    int error = file_errno(to ? to : from, result);
+    int error = file_errno(to, result);
     if (error)
         *message = g_strdup_printf("cannot copy %s to %s: %s", path, copy, sqlite3_errstr(result));
-    sqlite3_close(from);
     sqlite3_close(to);
+    return error;
+}
+
+/* The pages, and the journal that goes with them. */
+static int copy_both(const char *path, const char *copy, GByteArray **journal, char **message)
+{
+    sqlite3 *from = NULL;
+    int result = sqlite3_open_v2(path, &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+    int error = file_errno(from, result);
+
+    if (error) {
+        *message = g_strdup_printf("cannot open %s: %s", path, sqlite3_errstr(result));
+    } else {
+        sqlite3_busy_timeout(from, BUSY_TIMEOUT);
+        error = begin_reading_both(from, path, journal, message);
+    }
+    if (!error)
+        error = copy_to(from, path, copy, message);
+    sqlite3_close(from);
+    return error;
+}
+
+static int store_changes(struct store *store, struct tree *tree, const GByteArray *journal)
+{
+    struct state *state = state_new(tree, 0);
+    struct draft *draft = draft_new(state);
+    struct replay replay;
+
+    replay_read(&replay, journal->data, journal->len);
+    replay_decide(&replay, draft);
+    int error = replay.outcome == REPLAY_CHANGES ? store_commit(store, draft) : 0;
+    if (replay.keep)
+        log_warning("the copy is without some of the journal: %s", replay.reason);
+    replay_clear(&replay);
+    draft_free(draft);
+    state_free(state);
+    return error;
+}
+
+/* As a start would, but the journal stays. */
+static int bring_in(const char *copy, const GByteArray *journal, char **message)
+{
+    const struct store_options options = {.durability = STORE_FULL};
+    struct store *store;
+    struct tree *tree;
+
+    if (journal->len == 0 || generation_of(journal) == 0)
+        return 0;
+    int error = store_open(copy, &options, &store, &tree, message);
+    if (error)
+        return error;
+    error = store_changes(store, tree, journal);
+    if (error)
+        *message = g_strdup_printf("cannot write to %s: %s", copy, store_error(store));
+    store_close(store);
+    return error;
+}
+
+static int make_copy(const char *path, const char *copy, char **message)
+{
+    GByteArray *journal = NULL;
+
+    int error = copy_both(path, copy, &journal, message);
+    if (!error)
+        error = bring_in(copy, journal, message);
+    if (journal)
+        g_byte_array_unref(journal);
     return error;
 }
 
@@ -59,7 +166,7 @@ int store_backup(const char *given, const char *copy, char **message)
         return error;
     error = file_make_private(unfinished, message);
     if (!error)
-        error = copy_database(path, unfinished, message);
+        error = make_copy(path, unfinished, message);
     if (!error)
         error = file_rename(unfinished, copy, message);
     if (error)

@@ -401,7 +401,7 @@ int file_make_private(const char *path, char **message)
     return error;
 }
 
-static int sync_directory(const char *path)
+int file_sync_directory(const char *path)
 {
     g_autofree char *directory = g_path_get_dirname(path);
     int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -415,7 +415,7 @@ static int sync_directory(const char *path)
 
 int file_rename(const char *from, const char *to, char **message)
 {
-    int error = rename(from, to) < 0 ? -errno : sync_directory(to);
+    int error = rename(from, to) < 0 ? -errno : file_sync_directory(to);
 
     if (error)
         *message = g_strdup_printf("cannot create %s: %s", to, g_strerror(-error));

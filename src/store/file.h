@@ -44,6 +44,9 @@ int file_require_absent(const char *path, char **message);
 /* An empty file of mode 0600, in place of what was there by that name. */
 int file_make_private(const char *path, char **message);
 
+/* Makes the names in the directory of `path` safe against a power loss. 0 or a negative errno. */
+int file_sync_directory(const char *path);
+
 /* Gives a finished file its name, replacing what has it, so that it survives a power loss. */
 int file_rename(const char *from, const char *to, char **message);
 

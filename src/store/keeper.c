@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The keeper: a thread that moves what was committed from the log into config.db, off the writer's
- * way. */
+/* The keeper: a thread that brings what is in the journal, and in the log, into config.db, off the
+ * writer's way. */
 #include "store/keeper.h"
 
 #include <errno.h>
@@ -35,6 +35,7 @@ struct keeper {
     unsigned int done;   /* of these, moved into the database */
     uint64_t due;        /* milliseconds when the oldest unmoved commit gets too old; 0: none */
     uint64_t not_before; /* after an attempt in vain: not again until then */
+    uint64_t fold_due;   /* milliseconds when the journal is to be folded; 0: nothing is in it */
 };
 
 static uint64_t now_milliseconds(void)
@@ -64,14 +65,29 @@ static void note_commit(struct store_listener *listener, unsigned int pages)
     pthread_mutex_unlock(&keeper->lock);
 }
 
+/* Some of the time that it may wait is for the fold itself. */
+static void note_journal(struct store_listener *listener, uint64_t within)
+{
+    struct keeper *keeper = container_of(listener, struct keeper, listener);
+    uint64_t due = now_milliseconds() + within * 4 / 5;
+
+    pthread_mutex_lock(&keeper->lock);
+    if (keeper->fold_due == 0 || due < keeper->fold_due) {
+        keeper->fold_due = due;
+        pthread_cond_signal(&keeper->wake);
+    }
+    pthread_mutex_unlock(&keeper->lock);
+}
+
 /* When there is something to do, in milliseconds; UINT64_MAX: not before somebody says so. */
 static uint64_t next_time(const struct keeper *keeper)
 {
+    uint64_t fold = keeper->fold_due > 0 ? keeper->fold_due : UINT64_MAX;
     uint64_t due = keeper->due > 0 ? keeper->due : UINT64_MAX;
 
     if (keeper->pages > keeper->done && keeper->pages - keeper->done >= keeper->options.pages)
         due = 0;
-    return due == UINT64_MAX ? due : MAX(due, keeper->not_before);
+    return due == UINT64_MAX ? fold : MIN(fold, MAX(due, keeper->not_before));
 }
 
 /* Waits for work; false: to stop. Holds the lock. */
@@ -114,8 +130,19 @@ static int checkpoint(struct keeper *keeper, unsigned int *remaining)
     return error == -EBUSY ? 0 : error;
 }
 
+/* Holds the lock, but not over the fold. */
+static void fold(struct keeper *keeper)
+{
+    keeper->fold_due = 0;
+    pthread_mutex_unlock(&keeper->lock);
+    int error = store_fold(keeper->store); /* the store logs it */
+    pthread_mutex_lock(&keeper->lock);
+    if (error)
+        keeper->fold_due = now_milliseconds() + RETRY_MILLISECONDS;
+}
+
 /* Holds the lock, but not over the checkpoint. */
-static void work(struct keeper *keeper)
+static void move_pages(struct keeper *keeper)
 {
     unsigned int log = keeper->log;
     unsigned int pages = keeper->pages;
@@ -140,6 +167,15 @@ static void work(struct keeper *keeper)
     keeper->not_before = vain ? now_milliseconds() + RETRY_MILLISECONDS : 0;
     if (keeper->due == 0 && keeper->pages > keeper->done)
         keeper->due = now_milliseconds() + keeper->options.age;
+}
+
+/* The fold comes first: it is what has to be done in time. */
+static void work(struct keeper *keeper)
+{
+    if (keeper->fold_due > 0 && keeper->fold_due <= now_milliseconds())
+        fold(keeper);
+    else
+        move_pages(keeper);
 }
 
 static void *keeper_main(void *pointer)
@@ -179,6 +215,8 @@ struct keeper *keeper_start(struct store *store, const struct keeper_options *op
     pthread_condattr_t monotonic;
 
     keeper->listener.committed = note_commit;
+    keeper->listener.journaled = note_journal;
+    keeper->fold_due = now_milliseconds(); /* what a start could not bring in */
     keeper->store = store;
     if (options)
         keeper->options = *options;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The keeper: a thread that moves what was committed from the log into config.db, off the writer's
- * way. */
+/* The keeper: a thread that brings what is in the journal, and in the log, into config.db, off the
+ * writer's way. */
 #ifndef PMXCFS_STORE_KEEPER_H
 #define PMXCFS_STORE_KEEPER_H
 

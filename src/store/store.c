@@ -8,12 +8,15 @@
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
 #include "store/check.h"
 #include "store/file.h"
-#include "store/loader.h"
+#include "store/journal.h"
+#include "store/recover.h"
+#include "store/transaction.h"
 
 #define BUSY_TIMEOUT_DEFAULT 10000u
 /* Bytes that the log may keep on disk when it starts anew. */
@@ -25,15 +28,15 @@ struct store {
     char *path;
     sqlite3 *db;         /* the writer's connection */
     sqlite3 *checkpoint; /* a second one: a checkpoint on the first would hold it for its syncs */
-    sqlite3_stmt *begin;
-    sqlite3_stmt *put;
-    sqlite3_stmt *remove;
-    sqlite3_stmt *commit;
-    sqlite3_stmt *rollback;
-    pthread_mutex_t commit_lock; /* held by a commit, and by a checkpoint that must finish */
+    pthread_mutex_t commit_lock; /* held by who writes to config.db, and by a checkpoint that must
+                                    finish; guards the transaction */
+    struct transaction transaction;
+    bool failing;                    /* the last transaction failed */
+    bool full;                       /* a commit survives power loss */
+    struct journal *journal;         /* NULL: there is none */
+    uint64_t fold_delay;             /* milliseconds */
+    struct store_fold_report report; /* what was done at the start */
     struct store_listener *listener;
-    bool failing; /* the last commit failed */
-    char error[256];
 };
 
 /* ---- Opening ---- */
@@ -106,45 +109,22 @@ static int committed(void *pointer, sqlite3 *db, const char *schema, int pages)
     return SQLITE_OK;
 }
 
-static int prepare_statements(struct store *store)
-{
-    const struct {
-        sqlite3_stmt **statement;
-        const char *sql;
-    } list[] = {
-        {&store->begin, "BEGIN IMMEDIATE"},
-        {&store->put, "INSERT OR REPLACE INTO tree (inode, parent, version, writer, mtime, type, "
-                      "name, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
-        {&store->remove, "DELETE FROM tree WHERE inode = ?1"},
-        {&store->commit, "COMMIT"},
-        {&store->rollback, "ROLLBACK"},
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(list); i++) {
-        int result = sqlite3_prepare_v3(store->db, list[i].sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                        list[i].statement, NULL);
-        if (result != SQLITE_OK)
-            return result;
-    }
-    return SQLITE_OK;
-}
-
 /* Opens both connections. The log is truncated to a bearable size when it starts anew. */
 static int open_connections(struct store *store, const struct store_options *options,
                             char **message)
 {
     g_autofree char *limit = g_strdup_printf("PRAGMA journal_size_limit=%d", LOG_SIZE_KEPT);
-    bool full = options->durability == STORE_FULL;
-    int error = file_open_writable(store->path, options->vfs, options->busy_timeout, full,
+    int error = file_open_writable(store->path, options->vfs, options->busy_timeout, store->full,
                                    &store->db, message);
 
     if (!error)
-        error = file_open_writable(store->path, options->vfs, 0, full, &store->checkpoint, message);
+        error = file_open_writable(store->path, options->vfs, 0, store->full, &store->checkpoint,
+                                   message);
     if (error)
         return error;
     sqlite3_exec(store->db, limit, NULL, NULL, NULL);
     sqlite3_wal_hook(store->db, committed, store);
-    int result = prepare_statements(store);
+    int result = transaction_prepare(&store->transaction, store->db, store->full);
     if (result != SQLITE_OK)
         *message =
             g_strdup_printf("cannot write to %s: %s", store->path, sqlite3_errmsg(store->db));
@@ -175,11 +155,13 @@ static int check_unchanged(struct store *store, const struct root *root, char **
     return -EBUSY;
 }
 
-static struct store *store_new(const char *path)
+static struct store *store_new(const char *path, const struct store_options *options)
 {
     struct store *store = g_new0(struct store, 1);
 
     store->path = g_strdup(path);
+    store->full = options->durability == STORE_FULL;
+    store->fold_delay = options->fold_delay;
     pthread_mutex_init(&store->commit_lock, NULL);
     return store;
 }
@@ -191,6 +173,25 @@ static void make_private(const char *path)
 
     if (stat(path, &info) == 0 && (info.st_mode & 0777) != 0600 && chmod(path, 0600) < 0)
         log_warning("cannot make %s private: %s", path, g_strerror(errno));
+}
+
+/* Whatever the options say, what a daemon has left in a journal comes first. */
+static int open_journal(struct store *store, struct tree **tree, char **message)
+{
+    g_autofree char *path = g_strconcat(store->path, ".journal", NULL);
+    const struct journal_options options = {.full = store->full, .delay = store->fold_delay};
+    struct journal_waiting *left;
+    int error = recover_journal(path, &store->transaction, tree, &left, &store->report, message);
+
+    if (error)
+        return error;
+    if (left || store->fold_delay > 0)
+        return journal_open(path, &options, left, &store->journal, message);
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    error = -errno;
+    *message = g_strdup_printf("cannot remove %s: %s", path, g_strerror(-error));
+    return error;
 }
 
 int store_open(const char *given_path, const struct store_options *given, struct store **store,
@@ -213,10 +214,12 @@ int store_open(const char *given_path, const struct store_options *given, struct
         return error;
     if (!options.vfs)
         make_private(path);
-    *store = store_new(path);
+    *store = store_new(path, &options);
     error = open_connections(*store, &options, message);
     if (!error)
         error = check_unchanged(*store, &(*tree)->root, message);
+    if (!error && !options.vfs)
+        error = open_journal(*store, tree, message);
     if (error) {
         store_close(*store);
         tree_free(*tree);
@@ -242,131 +245,91 @@ int store_create(const char *path, char **message)
 
 /* ---- Commit ---- */
 
-/* Runs a prepared statement to its end and makes it ready for the next time. */
-static int run(sqlite3_stmt *statement)
-{
-    sqlite3_step(statement);
-    return sqlite3_reset(statement);
-}
-
-static int put_root(struct store *store, const struct root *root)
-{
-    sqlite3_stmt *put = store->put;
-
-    sqlite3_bind_int64(put, 1, 0);
-    sqlite3_bind_int64(put, 2, 0);
-    sqlite3_bind_int64(put, 3, (int64_t)root->version);
-    sqlite3_bind_int64(put, 4, root->writer);
-    sqlite3_bind_int64(put, 5, root->mtime);
-    sqlite3_bind_int64(put, 6, ENTRY_FILE);
-    sqlite3_bind_text(put, 7, ROOT_NAME, -1, SQLITE_STATIC);
-    sqlite3_bind_null(put, 8);
-    return run(put);
-}
-
-static int put_entry(struct store *store, const struct entry *entry)
-{
-    sqlite3_stmt *put = store->put;
-
-    sqlite3_bind_int64(put, 1, (int64_t)entry->inode);
-    sqlite3_bind_int64(put, 2, (int64_t)entry->parent);
-    sqlite3_bind_int64(put, 3, (int64_t)entry->version);
-    sqlite3_bind_int64(put, 4, entry->writer);
-    sqlite3_bind_int64(put, 5, entry->mtime);
-    sqlite3_bind_int64(put, 6, entry->type);
-    sqlite3_bind_text(put, 7, entry->name, entry->name_length, SQLITE_STATIC);
-    if (entry->content && entry->size > 0)
-        sqlite3_bind_blob64(put, 8, entry->content->data, entry->size, SQLITE_STATIC);
-    else
-        sqlite3_bind_null(put, 8);
-    int result = run(put);
-    /* The statement must not point to bytes that their owner frees. */
-    sqlite3_clear_bindings(put);
-    return result;
-}
-
-static int put_or_remove(struct store *store, uint64_t inode, const struct entry *entry)
-{
-    if (entry)
-        return put_entry(store, entry);
-    sqlite3_bind_int64(store->remove, 1, (int64_t)inode);
-    return run(store->remove);
-}
-
-static int compare_keys(gconstpointer a, gconstpointer b)
-{
-    uintptr_t first = *(const uintptr_t *)a;
-    uintptr_t second = *(const uintptr_t *)b;
-
-    return (first > second) - (first < second);
-}
-
-/* Row by row in inode order, so that each page of the table is visited once. */
-static int write_rows(struct store *store, const struct draft *draft)
-{
-    g_autoptr(GPtrArray) inodes = g_ptr_array_new();
-    GHashTableIter iter;
-    gpointer inode;
-    int result = SQLITE_OK;
-
-    g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, NULL))
-        g_ptr_array_add(inodes, inode);
-    if (inodes->len > 1)
-        g_ptr_array_sort(inodes, compare_keys);
-    for (guint i = 0; i < inodes->len && result == SQLITE_OK; i++)
-        result = put_or_remove(store, (uintptr_t)inodes->pdata[i],
-                               g_hash_table_lookup(draft->entries, inodes->pdata[i]));
-    if (result == SQLITE_OK)
-        result = put_root(store, &draft->root);
-    return result;
-}
-
-/* One attempt. On a failure the reason is kept and the transaction undone. */
-static int write_transaction(struct store *store, const struct draft *draft)
-{
-    int result = run(store->begin);
-
-    if (result == SQLITE_OK)
-        result = write_rows(store, draft);
-    if (result == SQLITE_OK)
-        result = run(store->commit);
-    if (result == SQLITE_OK)
-        return 0;
-    int error = file_errno(store->db, result);
-    g_snprintf(store->error, sizeof(store->error), "%s", sqlite3_errmsg(store->db));
-    if (!sqlite3_get_autocommit(store->db))
-        run(store->rollback);
-    return error;
-}
-
-/* Says it once when it begins and once when it is over, however many changes come meanwhile. */
+/* Says it once when it begins and once when it is over, however many changes come meanwhile. Holds
+ * the lock, as all that write do. */
 static void log_outcome(struct store *store, int error)
 {
     if (error && !store->failing)
-        log_error("cannot write to %s: %s", store->path, store->error);
+        log_error("cannot write to %s: %s", store->path, store->transaction.error);
     else if (!error && store->failing)
         log_info("%s takes writes again", store->path);
     store->failing = error != 0;
 }
 
-int store_commit(struct store *store, const struct draft *draft)
+static int write_entries(struct store *store, GHashTable *entries, const struct root *root,
+                         bool full)
+{
+    int error = transaction_store(&store->transaction, entries, root, full);
+
+    log_outcome(store, error);
+    return error;
+}
+
+/* What waits now, and what came while that was folded: no more, or a steady load would keep it here
+ * for ever. The journal forgets only what power loss cannot take from config.db. Holds the lock. */
+static int fold(struct store *store)
+{
+    const struct journal_waiting *waiting;
+    int error = 0;
+
+    for (unsigned int i = 0; i < JOURNAL_AREAS && !error; i++) {
+        if (!store->journal || !(waiting = journal_take(store->journal)))
+            break;
+        error = write_entries(store, waiting->entries, &waiting->root, true);
+        if (!error)
+            journal_folded(store->journal);
+    }
+    return error;
+}
+
+int store_fold(struct store *store)
 {
     pthread_mutex_lock(&store->commit_lock);
-    int error = write_transaction(store, draft);
-    /* A log that is folded into the database starts anew within the room that it has: a full disk
-     * need not keep anyone from deleting. */
-    if (error == -ENOSPC && sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
-                                                      NULL, NULL) == SQLITE_OK)
-        error = write_transaction(store, draft);
+    int error = fold(store);
     pthread_mutex_unlock(&store->commit_lock);
-    log_outcome(store, error);
+    return error;
+}
+
+/* Into config.db itself, after all that waits in the journal. */
+static int commit_directly(struct store *store, const struct draft *draft)
+{
+    pthread_mutex_lock(&store->commit_lock);
+    int error = fold(store);
+    if (!error && store->journal) {
+        error = journal_restart(store->journal);
+        if (error)
+            g_snprintf(store->transaction.error, sizeof(store->transaction.error),
+                       "the journal cannot be emptied: %s", g_strerror(-error));
+        log_outcome(store, error);
+    }
+    if (!error)
+        error = write_entries(store, draft->entries, &draft->root, store->full);
+    pthread_mutex_unlock(&store->commit_lock);
+    return error;
+}
+
+static void tell_urgency(const struct store *store, enum journal_urgency urgency)
+{
+    if (store->listener && urgency != JOURNAL_WAITS)
+        store->listener->journaled(store->listener,
+                                   urgency == JOURNAL_LARGE ? 0 : store->fold_delay);
+}
+
+int store_commit(struct store *store, const struct draft *draft)
+{
+    enum journal_urgency urgency;
+    int error = store->journal ? journal_append(store->journal, draft, &urgency) : -EAGAIN;
+
+    if (!error)
+        tell_urgency(store, urgency);
+    else
+        error = commit_directly(store, draft);
     return error == 0 || error == -ENOSPC ? error : -EIO;
 }
 
 const char *store_error(const struct store *store)
 {
-    return store->error;
+    return store->transaction.error;
 }
 
 /* ---- The log ---- */
@@ -393,15 +356,20 @@ int store_checkpoint(struct store *store, bool finish, unsigned int *remaining)
     return file_errno(store->checkpoint, result);
 }
 
+/* ---- Closing ---- */
+
 void store_close(struct store *store)
 {
     if (!store)
         return;
-    sqlite3_finalize(store->begin);
-    sqlite3_finalize(store->put);
-    sqlite3_finalize(store->remove);
-    sqlite3_finalize(store->commit);
-    sqlite3_finalize(store->rollback);
+    if (store->journal) {
+        int error = fold(store);
+        if (error)
+            log_warning("what %s lacks stays in the journal beside it until the next start",
+                        store->path);
+        journal_close(store->journal, error == 0);
+    }
+    transaction_finalize(&store->transaction);
     sqlite3_close(store->checkpoint);
     /* Closing the last connection does this too, but tells nobody whether it went well. */
     if (store->db) {
@@ -413,6 +381,30 @@ void store_close(struct store *store)
         sqlite3_close(store->db);
     }
     pthread_mutex_destroy(&store->commit_lock);
+    g_free(store->report.aside);
     g_free(store->path);
     g_free(store);
+}
+
+int store_fold_left(const char *given, struct store_fold_report *report, char **message)
+{
+    g_autofree char *path = file_resolve(given, NULL);
+    struct store *store;
+    struct tree *tree;
+
+    *message = NULL;
+    *report = (struct store_fold_report){0};
+    int error = file_probe(path, NULL, message);
+    if (error == -ENOENT)
+        *message = g_strdup_printf("there is no %s", path);
+    if (!error)
+        error = store_open(path, NULL, &store, &tree, message);
+    if (error)
+        return error;
+    *report = store->report;
+    store->report.aside = NULL;
+    report->left = store->journal != NULL;
+    tree_free(tree);
+    store_close(store);
+    return 0;
 }

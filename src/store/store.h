@@ -18,17 +18,22 @@ enum store_durability {
 struct store_options {
     enum store_durability durability;
     unsigned int busy_timeout; /* milliseconds to wait for other programs' locks; 0: 10 000 */
-    const char *vfs;           /* SQLite's name of the file layer, NULL: the usual one. With another
-                                  one a missing database is made in place, not renamed to its name */
+    uint64_t fold_delay; /* milliseconds that config.db may be behind what is in a journal beside it
+                            (doc/journal.md); 0: no journal, each commit goes to config.db */
+    const char *vfs;     /* SQLite's name of the file layer, NULL: the usual one. With another
+                            one a missing database is made in place, not renamed to its name,
+                            and there is no journal */
 };
 
 struct store;
 
 /* Who wants to know how much there is to checkpoint. Embed it. */
 struct store_listener {
-    /* Called in the writer's thread at the end of each commit: the log beside the database has
-     * `pages` pages now. Must not block for long nor use the store. */
+    /* Called in the thread that wrote, at the end of each transaction: the log beside the database
+     * has `pages` pages now. Must not block for long nor use the store. */
     void (*committed)(struct store_listener *listener, unsigned int pages);
+    /* Called in the writer's thread: store_fold() is to be called within so many milliseconds. */
+    void (*journaled)(struct store_listener *listener, uint64_t within);
 };
 
 /* Opens the database at `path`, or makes an empty one (mode 0600), and loads it: *tree is the
@@ -53,6 +58,10 @@ int store_open(const char *path, const struct store_options *options, struct sto
  * and the end of it. */
 int store_commit(struct store *store, const struct draft *draft);
 
+/* Brings what is in the journal into config.db. Holds up no commit that goes to the journal. 0 or a
+ * negative errno; then it waits on. Logs as store_commit() does. Any thread. */
+int store_fold(struct store *store);
+
 /* Moves what was committed from the log into config.db and syncs both. Without `finish` it holds up
  * nobody, but can leave pages behind if there are commits meanwhile; with `finish` commits wait
  * until it is through, after which the log starts from its beginning. *remaining (may be NULL):
@@ -70,8 +79,22 @@ const char *store_error(const struct store *store);
  * is logged. The keeper must have been stopped. NULL is allowed. */
 void store_close(struct store *store);
 
-/* Copies the database at `path` as it is between two commits to `copy` (mode 0600), which is
- * replaced in one step. A daemon may be working on it. 0, or a negative errno with *message. */
+/* What was done with the journal that a killed daemon left. */
+struct store_fold_report {
+    unsigned int changes;    /* brought in */
+    bool left;               /* config.db does not take them: they are in the journal still */
+    uint64_t version_before; /* of config.db */
+    uint64_t version;        /* with them */
+    char *aside;             /* the name of a journal that was set aside; NULL: none was */
+};
+
+/* Brings in the journal beside the database at `path`, which no daemon has open. 0 and *report
+ * (g_free() what it owns), or a negative errno with *message; -ENOENT: no database is there. */
+int store_fold_left(const char *path, struct store_fold_report *report, char **message);
+
+/* Copies the database at `path` as it is between two commits, with what is in its journal, to
+ * `copy` (mode 0600), which is replaced in one step. A daemon may be working on it. 0, or a
+ * negative errno with *message. */
 int store_backup(const char *path, const char *copy, char **message);
 
 /* Writes a new database (mode 0600) at `path`, which must not exist, with all of `tree`; it is

@@ -8,7 +8,7 @@ import sqlite3
 from load import Load
 
 from harness import wait_for
-from harness.cluster import read_rows
+from harness.database import read_rows
 
 
 def change_alone(node, work):
@@ -28,7 +28,7 @@ def version(node):
 
 def safety_copies(node):
     """Files beside the database that tell what a synchronisation took away."""
-    known = {"config.db", "config.db-wal", "config.db-shm", ".pmxcfs.lockfile"}
+    known = {"config.db", "config.db-wal", "config.db-shm", "config.db.journal", ".pmxcfs.lockfile"}
     return [name for name in os.listdir(node.daemon.state_dir) if name not in known]
 
 

@@ -11,6 +11,7 @@ from load import Load
 
 from harness import wait_for
 from harness import cluster as clusters
+from harness.database import read_rows
 
 # SQLite follows links like /proc/PID/root, so that the database has to be opened inside.
 SQL = """
@@ -39,7 +40,7 @@ class Healing:
         self.node.namespace.run(command, check=True)
         self.state_dir = self.node.namespace.outside(daemon.state_dir)
         self.database = self.node.namespace.outside(daemon.database)
-        self.node.rows = lambda: self.execute(daemon.database, ALL_ROWS)
+        self.node.rows = lambda: read_rows(daemon.database, daemon.run)
         self.filler = os.path.join(self.state_dir, "filler")
 
     def execute(self, path, statement, *arguments):

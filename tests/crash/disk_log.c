@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* All that a process does to files of SQLite, as a list; and the disk as it may be found after a
- * crash at any place of that list. */
+/* All that a process does to files of SQLite and to the journal, as a list; and the disk as it may
+ * be found after a crash at any place of that list. */
 #include "disk_log.h"
 
 #include <assert.h>
@@ -19,9 +19,10 @@
 static struct {
     sqlite3_vfs vfs;
     sqlite3_vfs *real;
-    char *directory;   /* NULL: nothing is recorded */
-    GPtrArray *events; /* struct disk_event */
-    GHashTable *names; /* name → number of the file that has it */
+    char *directory;         /* NULL: nothing is recorded */
+    GPtrArray *events;       /* struct disk_event */
+    GHashTable *names;       /* name → number of the file that has it */
+    GHashTable *descriptors; /* descriptor of a file that the store writes by itself → its number */
     unsigned files;
     unsigned mark;
 
@@ -180,6 +181,7 @@ void disk_log_start(const char *directory)
     recorder.directory = g_strdup(directory);
     recorder.events = g_ptr_array_new_with_free_func(event_free);
     recorder.names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    recorder.descriptors = g_hash_table_new(g_direct_hash, g_direct_equal);
     recorder.files = 0;
     recorder.mark = 0;
 }
@@ -194,6 +196,7 @@ GPtrArray *disk_log_stop(void)
     GPtrArray *events = g_steal_pointer(&recorder.events);
 
     g_hash_table_unref(recorder.names);
+    g_hash_table_unref(recorder.descriptors);
     g_clear_pointer(&recorder.directory, g_free);
     return events;
 }
@@ -393,16 +396,22 @@ void disk_log_install(void)
     sqlite3_vfs_register(&recorder.vfs, 1);
 }
 
-/* --- What the store does without SQLite --- */
+/* --- What the store does without SQLite: names, and the journal --- */
 
 int __real_open64(const char *path, int flags, ...);
 int __real_rename(const char *from, const char *to);
 int __real_unlink(const char *path);
 int __real_fsync(int file);
+ssize_t __real_pwrite64(int file, const void *bytes, size_t size, off_t offset);
+int __real_ftruncate64(int file, off_t size);
+int __real_fdatasync(int file);
 int __wrap_open64(const char *path, int flags, ...);
 int __wrap_rename(const char *from, const char *to);
 int __wrap_unlink(const char *path);
 int __wrap_fsync(int file);
+ssize_t __wrap_pwrite64(int file, const void *bytes, size_t size, off_t offset);
+int __wrap_ftruncate64(int file, off_t size);
+int __wrap_fdatasync(int file);
 
 int __wrap_open64(const char *path, int flags, ...)
 {
@@ -420,7 +429,8 @@ int __wrap_open64(const char *path, int flags, ...)
     }
     int file = __real_open64(path, flags, mode);
     if (file >= 0 && flags & O_CREAT && name && recorder.events)
-        number_of(name);
+        g_hash_table_insert(recorder.descriptors, GINT_TO_POINTER(file),
+                            GUINT_TO_POINTER(number_of(name)));
     return file;
 }
 
@@ -445,7 +455,7 @@ int __wrap_unlink(const char *path)
     return result;
 }
 
-/* The store syncs nothing but directories itself. */
+/* Of directories. */
 int __wrap_fsync(int file)
 {
     if (fails()) {
@@ -455,6 +465,60 @@ int __wrap_fsync(int file)
     if (recorder.events)
         add(DISK_SYNC_DIRECTORY, NO_FILE);
     return __real_fsync(file);
+}
+
+/* The number of a file that was opened by the store itself. */
+static unsigned number_of_descriptor(int file)
+{
+    gpointer number;
+
+    if (recorder.events &&
+        g_hash_table_lookup_extended(recorder.descriptors, GINT_TO_POINTER(file), NULL, &number))
+        return GPOINTER_TO_UINT(number);
+    return NO_FILE;
+}
+
+ssize_t __wrap_pwrite64(int file, const void *bytes, size_t size, off_t offset)
+{
+    unsigned number = number_of_descriptor(file);
+
+    if (fails()) {
+        errno = recorder.fault == FAULT_FULL ? ENOSPC : EIO;
+        return -1;
+    }
+    if (number != NO_FILE) {
+        struct disk_event *event = add(DISK_WRITE, number);
+        event->offset = (uint64_t)offset;
+        event->bytes = g_byte_array_sized_new((guint)size);
+        g_byte_array_append(event->bytes, bytes, (guint)size);
+    }
+    return __real_pwrite64(file, bytes, size, offset);
+}
+
+int __wrap_ftruncate64(int file, off_t size)
+{
+    unsigned number = number_of_descriptor(file);
+
+    if (fails()) {
+        errno = EIO;
+        return -1;
+    }
+    if (number != NO_FILE)
+        add(DISK_TRUNCATE, number)->offset = (uint64_t)size;
+    return __real_ftruncate64(file, size);
+}
+
+int __wrap_fdatasync(int file)
+{
+    unsigned number = number_of_descriptor(file);
+
+    if (fails()) {
+        errno = EIO;
+        return -1;
+    }
+    if (number != NO_FILE)
+        add(DISK_SYNC, number);
+    return __real_fdatasync(file);
 }
 
 /* --- What is found after a crash --- */
@@ -572,6 +636,19 @@ static void redo(struct found_disk *disk, const GPtrArray *events, guint count,
     }
 }
 
+/* Megabytes of zeros, as between the areas of the journal, take no room. */
+static void write_sparse(int file, const GByteArray *bytes)
+{
+    static const uint8_t zeros[4096];
+
+    for (guint at = 0; at < bytes->len; at += (guint)sizeof(zeros)) {
+        guint size = MIN((guint)sizeof(zeros), bytes->len - at);
+        if (memcmp(bytes->data + at, zeros, size) != 0)
+            assert(__real_pwrite64(file, bytes->data + at, size, at) == (ssize_t)size);
+    }
+    assert(__real_ftruncate64(file, bytes->len) == 0);
+}
+
 static void write_files(const struct found_disk *disk, const char *directory)
 {
     GHashTableIter iter;
@@ -584,7 +661,7 @@ static void write_files(const struct found_disk *disk, const char *directory)
         const GByteArray *bytes = disk->files->pdata[GPOINTER_TO_UINT(number)];
         int file = __real_open64(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         assert(file >= 0);
-        assert(write(file, bytes->data, bytes->len) == (ssize_t)bytes->len);
+        write_sparse(file, bytes);
         close(file);
     }
 }

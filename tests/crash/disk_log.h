@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* SQLite's usual file layer with a recorder around it becomes the default one; open(), rename(),
- * unlink() and fsync() of this program go through it too (--wrap of the linker). One thread. */
+ * unlink(), fsync(), and what is done to the journal, go through it too (--wrap of the linker). One
+ * thread. */
 void disk_log_install(void);
 
 enum disk_step {

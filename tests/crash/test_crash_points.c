@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The store, with each of its writes, syncs, renames and deletions as the last one before a crash,
- * and with each of its calls failing. */
+/* The store, without and with a journal, with each of its writes, syncs, renames and deletions as
+ * the last one before a crash, and with each of its calls failing. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +28,12 @@
 #define MIXED_SEEDS 2u
 #define MEMORY_STRIDE 3u /* of the calls for memory, which are many */
 
+/* Nothing is folded for its age alone. */
+#define FOLD_DELAY 3600000u
+
+/* Do the nodes of this test have a journal? */
+static bool with_journal;
+
 /* A node's state and its database. */
 struct node {
     struct place place;
@@ -52,6 +58,7 @@ struct story {
     GPtrArray *indexes; /* struct block: the state after so many commits */
     GArray *promises;   /* struct promise, by the events' mark */
     struct promise now;
+    bool direct; /* the last commit did not go to the journal */
     GPtrArray *events;
 };
 
@@ -88,7 +95,9 @@ static void close_database(struct node *node)
 
 static void node_start(struct node *node, enum store_durability durability)
 {
-    *node = (struct node){.options.durability = durability, .time = 1000};
+    *node = (struct node){
+        .options = {.durability = durability, .fold_delay = with_journal ? FOLD_DELAY : 0},
+        .time = 1000};
     node->big = g_malloc(HUGE_SIZE);
     place_start(&node->place);
 }
@@ -352,6 +361,16 @@ static void commit_change(struct story *story, change_function change)
     assert_int_equal(commit(story->node), 0);
     assert_true(is_index(story->node, story->indexes->pdata[story->now.started]));
     story->now.acknowledged = story->now.started;
+    story->direct = change == synchronise;
+    promise(story);
+}
+
+/* Makes safe what is in the journal, and all before it; not what went to config.db directly. */
+static void fold(struct story *story)
+{
+    assert_int_equal(store_fold(story->node->store), 0);
+    if (!story->direct)
+        story->now.safe = story->now.acknowledged;
     promise(story);
 }
 
@@ -360,6 +379,8 @@ static void move_log(struct story *story, unsigned step)
     struct store *store = story->node->store;
     unsigned int remaining;
 
+    if (with_journal && step % 2)
+        fold(story);
     if (step % 2) {
         assert_int_equal(store_checkpoint(store, step % 4 == 1, &remaining), 0);
         assert_int_equal(remaining, 0);
@@ -394,6 +415,8 @@ static void tell_story(struct story *story, const change_function *changes, unsi
             commit_change(story, changes[i]);
         else
             move_log(story, i);
+        if (with_journal && i % 4 == 3)
+            fold(story);
     }
     close_database(story->node);
     story->now.safe = story->now.acknowledged;
@@ -462,6 +485,18 @@ static void assert_state(const struct story *story, const struct node *found,
              point->seed);
 }
 
+/* A journal that goes with its database is never set aside: only power loss without syncs parts
+ * them. */
+static void assert_nothing_aside(const struct story *story, const struct node *found,
+                                 const struct point *point)
+{
+    bool power = point->crash == CRASH_POWER || point->crash == CRASH_MIXED;
+    g_autofree char *names = place_names(&found->place);
+
+    if ((!power || story->node->options.durability == STORE_FULL) && strstr(names, ".journal."))
+        fail_msg("event %u, crash %d, seed %u: %s", point->count, point->crash, point->seed, names);
+}
+
 /* The database loads as it should, and takes changes again. */
 static void check_point(const struct story *story, const struct point *point)
 {
@@ -474,6 +509,7 @@ static void check_point(const struct story *story, const struct point *point)
         fail_msg("event %u, crash %d, seed %u: does not load", point->count, point->crash,
                  point->seed);
     assert_state(story, &found, point);
+    assert_nothing_aside(story, &found, point);
     assert_int_equal(make(&found, CHANGE_MKDIR, "after"), 0);
     struct block *after = index_build(found.draft);
     assert_int_equal(commit(&found), 0);
@@ -517,9 +553,9 @@ static void crash_everywhere(enum store_durability durability, const change_func
     tell_story(&story, changes, change_count);
     for (guint count = 0; count <= story.events->len; count += stride)
         points += check_event(&story, count);
-    print_message("durability %s: %u events of the disk, %u commits, %u crashes\n",
-                  durability == STORE_FULL ? "full" : "normal", story.events->len,
-                  story.now.acknowledged, points);
+    print_message("durability %s%s: %u events of the disk, %u commits, %u crashes\n",
+                  durability == STORE_FULL ? "full" : "normal", with_journal ? ", journal" : "",
+                  story.events->len, story.now.acknowledged, points);
     assert_true(story.events->len > 100);
     story_stop(&story);
     node_stop(&node);
@@ -674,7 +710,8 @@ static void try_changes(struct node *node, struct expected *expected)
     for (unsigned i = 0; i < G_N_ELEMENTS(some_changes); i++) {
         if (some_changes[i]) {
             try_change(node, some_changes[i], expected);
-        } else if (store_checkpoint(node->store, i > 4, NULL) != 0) {
+        } else if (store_fold(node->store) != 0 ||
+                   store_checkpoint(node->store, i > 4, NULL) != 0) {
             assert_true(disk_has_failed());
             expected->errors++;
         }
@@ -818,6 +855,25 @@ static void test_lasting_lack_of_memory(void **state)
     fail_everywhere(FAULT_MEMORY, true, MEMORY_STRIDE);
 }
 
+static int use_journal(void **state)
+{
+    (void)state;
+    with_journal = true;
+    return 0;
+}
+
+static int use_no_journal(void **state)
+{
+    (void)state;
+    with_journal = false;
+    return 0;
+}
+
+#define WITH_JOURNAL(test)                                                                         \
+    {                                                                                              \
+#test " (journal)", test, use_journal, use_no_journal, NULL                                \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -831,6 +887,16 @@ int main(void)
         cmocka_unit_test(test_lasting_full_disk),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_lasting_lack_of_memory),
+        WITH_JOURNAL(test_crashes),
+        WITH_JOURNAL(test_crashes_full),
+        WITH_JOURNAL(test_crashes_in_huge_commits),
+        WITH_JOURNAL(test_copies),
+        WITH_JOURNAL(test_errors),
+        WITH_JOURNAL(test_lasting_errors),
+        WITH_JOURNAL(test_full_disk),
+        WITH_JOURNAL(test_lasting_full_disk),
+        WITH_JOURNAL(test_no_memory),
+        WITH_JOURNAL(test_lasting_lack_of_memory),
     };
 
     place_use_memory();

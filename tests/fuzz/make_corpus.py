@@ -201,6 +201,62 @@ def database_seeds(top):
                                          (0, 0, 9, 1, 1, 8, "__version__", None)], schema, 512))
 
 
+# --- Journals (doc/journal.md) ---
+
+def journal_root(version):
+    return struct.pack("<QII", version, 1, 1000)
+
+
+def journal_row(inode, flags=0, digest=b"", version=7, kind=8, size=0, named=b"", offset=0, data=b""):
+    return (struct.pack("<BQ", flags, inode) + digest + struct.pack("<QIIBI", version, 1, 1000, kind, size) + named +
+            struct.pack("<II", offset, len(data)) + data)
+
+
+def journal_name(parent, name):
+    return struct.pack("<QH", parent, len(name)) + name
+
+
+def journal_record(generation, sequence, version, rows):
+    """The target puts the checksum right."""
+    body = struct.pack("<IQ", sequence, generation) + journal_root(version) + journal_root(version + 1) + rows
+    record = b"PXJ1" + struct.pack("<II", 0, 12 + len(body)) + body
+    return record + b"\0" * (-len(record) % 8)
+
+
+def entry_digest(version, parent, kind, name, data=b""):
+    fields = struct.pack("<QIIIBQ", version, 1, 1000, len(data), kind, parent)
+    return hashlib.sha256(fields + name + data).digest()
+
+
+def journal_seeds(top):
+    chained, absent, present, removed, named = 0, 1, 2, 4, 8
+    file = entry_digest(7, 0, 8, b"file")
+    guest = entry_digest(6, 4, 8, b"100.conf", b"name: one\n")
+    rows = [
+        journal_row(7, present, file, 8, size=5, data=b"hello"),
+        journal_row(7, chained, b"", 9, size=9, offset=5, data=b" you"),
+        journal_row(7, chained | named, b"", 10, size=9, named=journal_name(2, b"moved")),
+        journal_row(11, absent | named, b"", 11, kind=4, named=journal_name(0, b"new")),
+        struct.pack("<BQ", present | removed, 5) + guest,
+        journal_row(13, absent | named, b"", 13, size=3, named=journal_name(4, b"101.conf"), data=b"a: "),
+        struct.pack("<BQ", chained | removed, 7),
+    ]
+    records = [(number, row) for number, row in enumerate(rows)]
+    first = b"".join(journal_record(1, number, 7 + number, row) for number, row in records)
+    save(top, "journal", b"\1" + piece(first))
+    for number, row in records:
+        save(top, "journal", b"\1" + piece(journal_record(1, 0, 7, row)))
+    second = journal_record(2, 0, 14, journal_row(14, absent | named, b"", 14, kind=4, named=journal_name(0, b"last")))
+    save(top, "journal", b"\1" + piece(first) + piece(second))
+    save(top, "journal", b"\1" + piece(second) + piece(first))
+    save(top, "journal", b"\0" + piece(first))
+    save(top, "journal", b"\1" + piece(first[:-20]))
+    twin = journal_row(20, absent | named, b"", 20, size=0, named=journal_name(0, b"file"))
+    save(top, "journal", b"\1" + piece(journal_record(1, 0, 7, twin)))
+    loop = journal_row(21, absent | named, b"", 21, kind=4, named=journal_name(21, b"self"))
+    save(top, "journal", b"\1" + piece(journal_record(1, 0, 7, loop)))
+
+
 # --- Texts ---
 
 def text_seeds(top):
@@ -224,6 +280,7 @@ def main():
     log_seeds(top)
     request_seeds(top)
     database_seeds(top)
+    journal_seeds(top)
     text_seeds(top)
 
 

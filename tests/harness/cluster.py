@@ -5,10 +5,10 @@ own, joined by a bridge in one more namespace."""
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 
 from .daemon import Daemon
+from .database import read_rows
 from .namespace import Namespace
 from .worker import wait_for
 
@@ -42,17 +42,6 @@ def corosync_conf(nodes, version=1, cluster_name="test", token=TOKEN_MILLISECOND
         "totem {\n  cluster_name: %s\n  config_version: %d\n  interface {\n    linknumber: 0\n  }\n"
         "  ip_version: ipv4\n  secauth: off\n  token: %d\n  token_coefficient: 0\n  transport: knet\n  version: 2\n}\n"
     ) % (entries, cluster_name, version, token)
-
-
-def read_rows(path):
-    """All rows of a database as it is now, in order, whether or not a daemon works on it."""
-    connection = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)
-    try:
-        return connection.execute(
-            "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree ORDER BY inode"
-        ).fetchall()
-    finally:
-        connection.close()
 
 
 class Switch:

@@ -8,6 +8,8 @@ import sqlite3
 
 import pytest
 
+from harness.database import connect
+
 DIRECTORY, FILE = 4, 8
 MTIME = 1700000000
 MIB = 1 << 20
@@ -58,14 +60,17 @@ def make_database(path, entries, version=None, schema=SCHEMA):
 
 def read_rows(path):
     """{inode: (parent, version, writer, mtime, type, name, data)} as bytes, also while a daemon works."""
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
+    with connect(path) as database:
         database.text_factory = bytes
         rows = database.execute("SELECT inode, parent, version, writer, mtime, type, name, data FROM tree")
         return {row[0]: row[1:] for row in rows}
 
 
 def check_integrity(path):
+    """Of config.db, and of what the journal makes of it."""
     with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with connect(path) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness import BUILD_DIR, PMXCFS, SOURCE_DIR
+from harness.database import acknowledged, connect
 from support import DIRECTORY, FILE, check_integrity, contents, make_database, paths_of, read_rows, refused
 
 VECTORS = os.path.join(SOURCE_DIR, "tests", "vectors")
@@ -274,15 +275,9 @@ def small(make_daemon):
 
 def rows_inside(daemon):
     """The rows of a database that only the daemon's namespace sees, in order."""
-    code = """
-import sqlite3
-database = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)
-database.text_factory = bytes
-assert database.execute("PRAGMA integrity_check").fetchall() == [(b"ok",)]
-result = {row[0]: row[1:] for row in database.execute("SELECT inode, parent, version, writer, mtime, type, name, data FROM tree")}
-database.close()
-"""
-    return daemon.os.execute(code, {"path": daemon.database})
+    with acknowledged(daemon.database, daemon.run) as copy:
+        check_integrity(copy)
+        return read_rows(copy)
 
 
 def test_full_disk(small):
@@ -437,7 +432,7 @@ def test_twenty_thousand_guests(make_daemon, big_database, build):
     daemon.start()
     assert len(json.loads(daemon.os.read_file(daemon / ".vmlist"))["ids"]) == FILES
     assert daemon.os.execute(READ_ALL, {"path": daemon.mountpoint}) == FILES * SIZE
-    with sqlite3.connect("file:%s?mode=ro" % daemon.database, uri=True) as database:
+    with connect(daemon.database) as database:
         total = database.execute("SELECT sum(length(data)) FROM tree").fetchone()[0]
     assert daemon.os.statvfs(daemon.mountpoint).f_bfree == 32768 - (total + 4095) // 4096
     daemon.os.write_file(daemon / "new", b"x" * 1000)

@@ -2,14 +2,13 @@
 """The change feed over the socket: several subscribers, one that does not read, private paths, and
 versions from before what the daemon remembers."""
 
-import contextlib
 import itertools
 import json
 import os
 import signal
-import sqlite3
 
 from harness import BUILD_DIR, GROUP_ID, wait_for
+from harness.database import connect
 
 PROGRAM = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 REMEMBERED = 10000
@@ -50,7 +49,7 @@ class Feed:
 
 def version_of(daemon):
     """The global version."""
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % daemon.database, uri=True, timeout=30)) as database:
+    with connect(daemon.database) as database:
         row = database.execute("SELECT version FROM tree WHERE inode = 0").fetchone()
     return row[0] if row else 1
 

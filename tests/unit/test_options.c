@@ -55,6 +55,7 @@ static void test_defaults(void **unused)
     assert_false(options.help || options.version || options.debug);
     assert_false(options.foreground || options.local);
     assert_false(options.acknowledge_all || options.durability_full);
+    assert_int_equal(options.fold_delay, 30000);
     assert_int_equal(options.lock_lifetime, 120000);
     assert_int_equal(options.lockfile_timeout, 10000);
     assert_int_equal(options.verify_interval, 3600000);
@@ -151,10 +152,12 @@ static void test_times(void **unused)
         assert_int_equal(options.lock_lifetime, good[i].milliseconds);
         options_clear(&options);
     }
-    assert_true(parse("--lockfile-timeout 0 --verify-interval 1.5 --answer-timeout 2 "
-                      "--rejoin-delay 0.25",
-                      &options, NULL));
+    assert_true(
+        parse("--lockfile-timeout 0 --fold-delay 0 --verify-interval 1.5 --answer-timeout 2 "
+              "--rejoin-delay 0.25",
+              &options, NULL));
     assert_int_equal(options.lockfile_timeout, 0);
+    assert_int_equal(options.fold_delay, 0);
     assert_int_equal(options.verify_interval, 1500);
     assert_int_equal(options.answer_timeout, 2000);
     assert_int_equal(options.rejoin_delay, 250);
@@ -248,7 +251,7 @@ static void test_help(void **unused)
         "--nodename",         "--address",           "--group",
         "--acknowledge",      "--durability",        "--lock-lifetime",
         "--lockfile-timeout", "--verify-interval",   "--rejoin-delay",
-        "--answer-timeout",
+        "--answer-timeout",   "--fold-delay",
     };
     g_autofree char *help = options_help();
     (void)unused;

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pmxcfsctl db fold: brings what a killed daemon left in its journal into config.db. */
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ctl/commands.h"
+#include "ctl/db.h"
+#include "store/store.h"
+
+static void print_report(const struct store_fold_report *report)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "changes", json_integer(report->changes));
+    json_object_set_new(object, "version-before", json_integer((json_int_t)report->version_before));
+    json_object_set_new(object, "version", json_integer((json_int_t)report->version));
+    json_object_set_new(object, "aside", report->aside ? json_string(report->aside) : json_null());
+    json_dumpf(object, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(object);
+}
+
+static void print_text(const struct store_fold_report *report)
+{
+    if (report->changes > 0)
+        printf("%u changes brought in: version %" PRIu64 " became %" PRIu64 "\n", report->changes,
+               report->version_before, report->version);
+    else if (!report->aside)
+        printf("nothing to bring in: version %" PRIu64 "\n", report->version);
+    if (report->aside)
+        printf("set aside, as it does not go with this database: %s\n", report->aside);
+}
+
+static int fold(const struct context *context, const char *path)
+{
+    struct store_fold_report report;
+    g_autofree char *message = NULL;
+    int error = store_fold_left(path, &report, &message);
+
+    if (error) {
+        fprintf(stderr, "error: %s\n", message);
+        return EXIT_FAILED;
+    }
+    if (report.left) {
+        fputs("error: it does not take the changes; they are still in the journal\n", stderr);
+        return EXIT_FAILED;
+    }
+    if (context->json)
+        print_report(&report);
+    else
+        print_text(&report);
+    int code = report.aside ? EXIT_FOUND : EXIT_DONE;
+    g_free(report.aside);
+    return code;
+}
+
+int command_db_fold(const struct context *context, int argc, char **argv)
+{
+    if (!command_parse(&argc, &argv, NULL, "[FILE]",
+                       "Brings the changes that a killed pmxcfs left in its journal into the "
+                       "database (" DEFAULT_DATABASE "). Every start does so too.",
+                       0, 1))
+        return EXIT_WRONG_USE;
+    const char *path = argc > 1 ? argv[1] : DEFAULT_DATABASE;
+    g_autofree char *directory = g_path_get_dirname(path);
+    int lock = db_lock(directory, false); /* -ENOENT: no daemon was ever there */
+    if (lock < 0 && lock != -ENOENT) {
+        fprintf(stderr, "error: %s: %s\n", path,
+                lock == -EWOULDBLOCK ? "a pmxcfs runs on it, which does this by itself"
+                                     : g_strerror(-lock));
+        return EXIT_FAILED;
+    }
+    int code = fold(context, path);
+    if (lock >= 0)
+        close(lock);
+    return code;
+}

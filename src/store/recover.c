@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A journal that a killed daemon left behind: brought into config.db, or set aside. */
+#include "store/recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "core/state.h"
+#include "store/aside.h"
+#include "store/loader.h"
+#include "store/replay.h"
+
+#define NAMES_LOGGED_MAX 20u
+
+/* ---- Reading ---- */
+
+/* A daemon may be writing to it: what is read then is what a crash at this moment would leave. */
+static int read_file(int file, GByteArray *bytes)
+{
+    const size_t size_max = (size_t)JOURNAL_AREAS * JOURNAL_AREA_SIZE;
+    struct stat info;
+    ssize_t count = 1;
+
+    if (fstat(file, &info) < 0)
+        return -errno;
+    if (!S_ISREG(info.st_mode))
+        return -EINVAL;
+    size_t size = MIN((size_t)info.st_size, size_max);
+    g_byte_array_set_size(bytes, (guint)size);
+    size_t done = 0;
+    while (done < size && count > 0) {
+        count = pread(file, bytes->data + done, size - done, (off_t)done);
+        if (count < 0)
+            return -errno;
+        done += (size_t)count;
+    }
+    g_byte_array_set_size(bytes, (guint)done);
+    return 0;
+}
+
+int recover_read(const char *path, GByteArray **bytes, char **message)
+{
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int error = file < 0 ? -errno : 0;
+
+    *bytes = g_byte_array_new();
+    if (!error)
+        error = read_file(file, *bytes);
+    if (file >= 0)
+        close(file);
+    if (error == 0 || error == -ENOENT)
+        return 0;
+    *message = g_strdup_printf("cannot read %s, which may hold changes that are not in config.db "
+                               "yet: %s",
+                               path, g_strerror(-error));
+    g_byte_array_unref(*bytes);
+    *bytes = NULL;
+    return error;
+}
+
+/* ---- What is set aside ---- */
+
+static void log_row(const struct journal_row *row, const struct tree *tree)
+{
+    g_autofree char *name = row->named ? name_shown(row->name, row->name_length) : NULL;
+    g_autofree char *path = row->named ? NULL : tree_path(tree, row->inode);
+
+    log_warning("journal set aside: inode %" G_GUINT64_FORMAT " (%s) was %s", row->inode,
+                name   ? name
+                : path ? path
+                       : "?",
+                row->removed ? "deleted" : "changed");
+}
+
+/* The entries that an area changed, each once, as long as there are not too many. */
+static void log_area(const struct replay_area *area, const struct tree *tree, GHashTable *seen)
+{
+    struct journal_record record;
+    struct journal_row row;
+    size_t at = 0;
+
+    for (uint32_t i = 0; i < area->count; i++, at += journal_aligned(record.size)) {
+        journal_record_read(area->data + at, area->size - at, &record);
+        struct reader reader = {.data = record.rows, .left = record.rows_size};
+        while (journal_row_read(&reader, &row)) {
+            if (g_hash_table_add(seen, (gpointer)(uintptr_t)row.inode) &&
+                g_hash_table_size(seen) <= NAMES_LOGGED_MAX)
+                log_row(&row, tree);
+        }
+    }
+}
+
+static void log_span(const struct replay_area *area)
+{
+    if (area->count > 0)
+        log_warning("journal set aside: %u changes, from version %" G_GUINT64_FORMAT
+                    " to %" G_GUINT64_FORMAT,
+                    area->count, area->base.version, area->end.version);
+}
+
+static void log_kept(const struct replay *replay, const struct tree *tree)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
+
+    for (size_t i = 0; i < JOURNAL_AREAS; i++)
+        log_span(&replay->areas[i]);
+    for (size_t i = 0; i < JOURNAL_AREAS; i++)
+        log_area(&replay->areas[i], tree, seen);
+    if (g_hash_table_size(seen) > NAMES_LOGGED_MAX)
+        log_warning("journal set aside: and %u entries more",
+                    g_hash_table_size(seen) - NAMES_LOGGED_MAX);
+}
+
+static int keep(const char *path, const struct replay *replay, const struct tree *tree,
+                struct store_fold_report *report, char **message)
+{
+    int error = aside_move(path, replay->damaged ? "damaged" : "overtaken", &report->aside);
+
+    if (error) {
+        *message = g_strdup_printf("%s cannot be brought in (%s), and not be set aside: %s", path,
+                                   replay->reason, g_strerror(-error));
+        return error;
+    }
+    log_warning("%s held changes that could not be brought into config.db: %s. It is kept as %s",
+                path, replay->reason, report->aside);
+    log_kept(replay, tree);
+    return 0;
+}
+
+/* ---- What is brought in ---- */
+
+/* The draft's entries, for as long as config.db does not take them. */
+static struct journal_waiting *copy_waiting(const struct draft *draft)
+{
+    struct journal_waiting *waiting = g_new0(struct journal_waiting, 1);
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+
+    waiting->entries = journal_entries_new();
+    waiting->root = draft->root;
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry))
+        g_hash_table_insert(waiting->entries, inode, entry_ref(entry));
+    return waiting;
+}
+
+/* A disk that takes nothing does not keep the node from reading: what is in the journal stays
+ * there, and no change is made before config.db has it. */
+static int bring_in(const char *path, struct transaction *transaction, const struct replay *replay,
+                    const struct draft *draft, struct journal_waiting **left, char **message)
+{
+    int error = transaction_store(transaction, draft->entries, &draft->root, true);
+
+    if (!error) {
+        log_info("%s is brought in: %u changes, config.db is at version %" G_GUINT64_FORMAT " now",
+                 path, replay->changes, draft->root.version);
+        return 0;
+    }
+    g_autofree char *text = g_strdup_printf("%u changes of %s cannot be brought into config.db: %s",
+                                            replay->changes, path, transaction->error);
+    if (replay->keep) {
+        *message = g_steal_pointer(&text);
+        return error;
+    }
+    log_error("%s; changes are refused until they can", text);
+    *left = copy_waiting(draft);
+    return 0;
+}
+
+static int recover(const char *path, struct transaction *transaction, struct replay *replay,
+                   struct state *state, struct journal_waiting **left,
+                   struct store_fold_report *report, char **message)
+{
+    struct draft *draft = draft_new(state);
+    int error = 0;
+
+    replay_decide(replay, draft);
+    report->version_before = draft->base->tree->root.version;
+    report->version = draft->root.version;
+    if (replay->outcome == REPLAY_CHANGES) {
+        report->changes = replay->changes;
+        error = bring_in(path, transaction, replay, draft, left, message);
+    }
+    if (!error && replay->outcome == REPLAY_CHANGES)
+        state_publish(state, draft, 0);
+    if (!error && replay->keep)
+        error = keep(path, replay, state->tree, report, message);
+    draft_free(draft);
+    return error;
+}
+
+int recover_journal(const char *path, struct transaction *transaction, struct tree **tree,
+                    struct journal_waiting **left, struct store_fold_report *report, char **message)
+{
+    struct replay replay;
+    GByteArray *bytes;
+
+    *left = NULL;
+    *report = (struct store_fold_report){.version_before = (*tree)->root.version,
+                                         .version = (*tree)->root.version};
+    int error = recover_read(path, &bytes, message);
+    if (error)
+        return error;
+    replay_read(&replay, bytes->data, bytes->len);
+    if (replay_generation(&replay) > 0) {
+        struct state *state = state_new(*tree, 0);
+        error = recover(path, transaction, &replay, state, left, report, message);
+        *tree = state_give_tree(state);
+    }
+    replay_clear(&replay);
+    g_byte_array_unref(bytes);
+    return error;
+}

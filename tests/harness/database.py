@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at a config.db, whether or not a daemon works on it."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+import tempfile
+
+from .daemon import BUILD_DIR
+
+COPY_DATABASE = os.path.join(BUILD_DIR, "tests", "copy_database")
+
+
+def run_outside(command):
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def acknowledged(path, run=run_outside):
+    """The path of a database with all that was acknowledged: what is in the journal is brought into a copy.
+
+    `run`: for one that only a namespace sees, as Daemon.run."""
+    if run == run_outside and not os.path.exists(path + ".journal"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        copy = os.path.join(directory, "config.db")
+        done = run([COPY_DATABASE, path, copy])
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        yield copy
+
+
+@contextlib.contextmanager
+def connect(path, run=run_outside):
+    """A connection that reads what was acknowledged."""
+    with acknowledged(path, run) as copy:
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % copy, uri=True, timeout=30)) as database:
+            yield database
+
+
+def read_rows(path, run=run_outside):
+    """All rows of a database as it is now, in order."""
+    with connect(path, run) as database:
+        return database.execute(
+            "SELECT inode, parent, version, writer, mtime, type, name, data FROM tree ORDER BY inode"
+        ).fetchall()
