@@ -202,32 +202,56 @@ uint32_t draft_entry_count(const struct draft *draft)
     return count;
 }
 
-static int compare_inodes(gconstpointer a, gconstpointer b)
+static int compare_changes(gconstpointer a, gconstpointer b)
 {
-    const struct entry *first = *(struct entry *const *)a;
-    const struct entry *second = *(struct entry *const *)b;
+    const struct draft_change *first = a;
+    const struct draft_change *second = b;
 
     return (first->inode > second->inode) - (first->inode < second->inode);
 }
 
-GPtrArray *draft_sorted(const struct draft *draft)
+GArray *draft_changes(const struct draft *draft)
 {
-    GPtrArray *sorted = g_ptr_array_new();
+    guint count = g_hash_table_size(draft->entries);
+    GArray *changes = g_array_sized_new(FALSE, FALSE, sizeof(struct draft_change), count);
     GHashTableIter iter;
     gpointer inode;
     gpointer entry;
 
-    g_hash_table_iter_init(&iter, draft->base->tree->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        if (!g_hash_table_contains(draft->entries, inode))
-            g_ptr_array_add(sorted, entry);
-    }
     g_hash_table_iter_init(&iter, draft->entries);
     while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        if (entry)
-            g_ptr_array_add(sorted, entry);
+        struct draft_change change = {(uint64_t)(uintptr_t)inode, entry};
+        g_array_append_val(changes, change);
     }
-    g_ptr_array_sort(sorted, compare_inodes);
+    if (count > 1)
+        g_array_sort(changes, compare_changes);
+    return changes;
+}
+
+GPtrArray *draft_sorted(const struct draft *draft)
+{
+    GPtrArray *base = tree_sorted(draft->base->tree);
+    guint at = 0;
+
+    if (g_hash_table_size(draft->entries) == 0)
+        return base;
+    g_autoptr(GArray) changes = draft_changes(draft);
+    GPtrArray *sorted = g_ptr_array_sized_new(base->len + changes->len);
+    for (guint i = 0; i < changes->len; i++) {
+        const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
+        struct entry *entry = NULL;
+        while (at < base->len && (entry = base->pdata[at])->inode < change->inode) {
+            g_ptr_array_add(sorted, entry);
+            at++;
+        }
+        if (at < base->len && entry->inode == change->inode)
+            at++;
+        if (change->entry)
+            g_ptr_array_add(sorted, change->entry);
+    }
+    for (; at < base->len; at++)
+        g_ptr_array_add(sorted, base->pdata[at]);
+    g_ptr_array_unref(base);
     return sorted;
 }
 

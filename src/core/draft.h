@@ -69,6 +69,14 @@ char *draft_path(const struct draft *draft, const struct entry *entry);
 bool draft_has_children(const struct draft *draft, uint64_t inode);
 uint32_t draft_entry_count(const struct draft *draft); /* with the root */
 GPtrArray *draft_sorted(const struct draft *draft);    /* as tree_sorted() */
+
+/* What the draft changes, in ascending inode order. */
+struct draft_change {
+    uint64_t inode;
+    struct entry *entry; /* borrowed; NULL: deleted */
+};
+GArray *draft_changes(const struct draft *draft); /* struct draft_change; g_array_unref() it */
+
 const struct guest *draft_guest(const struct draft *draft, uint32_t id);
 
 /* Changes; put takes the reference and replaces the entry of that inode, wherever it was. */

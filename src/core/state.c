@@ -8,6 +8,9 @@
 #include "core/digest.h"
 #include "core/key.h"
 
+/* With more changes than that the order of all entries is made anew. */
+#define ORDER_KEPT_MAX 256u
+
 /* Only nodes/NODE/TYPE/ID.conf can be a guest: three levels up is the directory "nodes" in the
  * root. */
 static char *guest_path_of(const struct draft *draft, const struct entry *entry,
@@ -207,41 +210,21 @@ void state_free(struct state *state)
     g_free(state);
 }
 
-static int compare_keys(gconstpointer a, gconstpointer b)
-{
-    uintptr_t first = (uintptr_t) * (const gpointer *)a;
-    uintptr_t second = (uintptr_t) * (const gpointer *)b;
-
-    return (first > second) - (first < second);
-}
-
-/* The draft's inodes, ascending: directories' lists grow at their end then. */
-static GPtrArray *changed_inodes(const struct draft *draft)
-{
-    GPtrArray *inodes = g_ptr_array_new();
-    GHashTableIter iter;
-    gpointer inode;
-
-    g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, NULL))
-        g_ptr_array_add(inodes, inode);
-    if (inodes->len > 1)
-        g_ptr_array_sort(inodes, compare_keys);
-    return inodes;
-}
-
 /* What is deleted or moved goes first, so that no name is taken twice on the way. */
-static void publish_entries(struct tree *tree, const struct draft *draft, const GPtrArray *inodes)
+static void publish_entries(struct tree *tree, const struct draft *draft, const GArray *changes)
 {
-    for (guint i = 0; i < inodes->len; i++) {
-        uint64_t inode = (uint64_t)(uintptr_t)inodes->pdata[i];
-        const struct entry *old = tree_entry(tree, inode);
-        const struct entry *entry = g_hash_table_lookup(draft->entries, inodes->pdata[i]);
+    if (changes->len > ORDER_KEPT_MAX)
+        tree_forget_order(tree);
+    for (guint i = 0; i < changes->len; i++) {
+        const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
+        const struct entry *old = tree_entry(tree, change->inode);
+        const struct entry *entry = change->entry;
         if (old && (!entry || entry->parent != old->parent || strcmp(entry->name, old->name) != 0))
-            tree_remove(tree, inode);
+            tree_remove(tree, change->inode);
     }
-    for (guint i = 0; i < inodes->len; i++) {
-        struct entry *entry = g_hash_table_lookup(draft->entries, inodes->pdata[i]);
+    /* In ascending order: directories' lists grow at their end then. */
+    for (guint i = 0; i < changes->len; i++) {
+        struct entry *entry = g_array_index(changes, struct draft_change, i).entry;
         if (entry)
             tree_put(tree, entry_ref(entry));
     }
@@ -267,16 +250,16 @@ static void publish_guests(struct guest_list *guests, struct draft *draft)
 
 void state_publish(struct state *state, struct draft *draft, uint64_t now)
 {
-    g_autoptr(GPtrArray) inodes = changed_inodes(draft);
+    g_autoptr(GArray) changes = draft_changes(draft);
 
-    publish_entries(state->tree, draft, inodes);
+    publish_entries(state->tree, draft, changes);
     publish_guests(&state->guests, draft);
     if (draft->rebuild) {
         rebuild_guests(state);
         rebuild_locks(state, now);
     } else {
-        for (guint i = 0; i < inodes->len; i++)
-            update_lock(state, (uint64_t)(uintptr_t)inodes->pdata[i], now);
+        for (guint i = 0; i < changes->len; i++)
+            update_lock(state, g_array_index(changes, struct draft_change, i).inode, now);
     }
     draft_restart(draft);
 }

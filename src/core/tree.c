@@ -36,6 +36,7 @@ struct tree *tree_new(void)
     tree->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
     tree->directories =
         g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, directory_destroy);
+    tree->sorted = g_ptr_array_new();
     tree->root.version = 1;
     return tree;
 }
@@ -44,6 +45,7 @@ void tree_free(struct tree *tree)
 {
     if (!tree)
         return;
+    tree_forget_order(tree);
     g_hash_table_unref(tree->directories);
     g_hash_table_unref(tree->entries);
     g_free(tree);
@@ -67,19 +69,19 @@ static struct directory *need_directory(struct tree *tree, uint64_t inode)
     return directory;
 }
 
-/* The place in by_inode of the first child whose inode is not below `inode`. */
-static guint find_place(const struct directory *directory, uint64_t inode)
+/* The place of the first entry whose inode is not below `inode`. */
+static guint find_place(const GPtrArray *by_inode, uint64_t inode)
 {
     guint low = 0;
-    guint high = directory->by_inode->len;
+    guint high = by_inode->len;
 
     /* New entries have the highest inode of all. */
-    if (high > 0 && ((struct entry *)directory->by_inode->pdata[high - 1])->inode < inode)
+    if (high > 0 && ((struct entry *)by_inode->pdata[high - 1])->inode < inode)
         return high;
     while (low < high) {
         guint middle = low + (high - low) / 2;
-        const struct entry *child = directory->by_inode->pdata[middle];
-        if (child->inode < inode)
+        const struct entry *entry = by_inode->pdata[middle];
+        if (entry->inode < inode)
             low = middle + 1;
         else
             high = middle;
@@ -165,7 +167,7 @@ struct entry *tree_next_child(const struct tree *tree, uint64_t inode, uint64_t 
 
     if (!directory)
         return NULL;
-    guint place = after == 0 ? 0 : find_place(directory, after + 1);
+    guint place = after == 0 ? 0 : find_place(directory->by_inode, after + 1);
     return place < directory->by_inode->len ? directory->by_inode->pdata[place] : NULL;
 }
 
@@ -183,6 +185,10 @@ GPtrArray *tree_sorted(const struct tree *tree)
     GHashTableIter iter;
     gpointer entry;
 
+    if (tree->sorted) {
+        g_ptr_array_extend(sorted, tree->sorted, NULL, NULL);
+        return sorted;
+    }
     g_hash_table_iter_init(&iter, tree->entries);
     while (g_hash_table_iter_next(&iter, NULL, &entry))
         g_ptr_array_add(sorted, entry);
@@ -190,16 +196,44 @@ GPtrArray *tree_sorted(const struct tree *tree)
     return sorted;
 }
 
+void tree_forget_order(struct tree *tree)
+{
+    g_clear_pointer(&tree->sorted, g_ptr_array_unref);
+}
+
+void tree_keep_order(struct tree *tree)
+{
+    if (!tree->sorted)
+        tree->sorted = tree_sorted(tree);
+}
+
+/* Puts `entry` into a list, instead of another of its inode if there is one. */
+static void list_put(GPtrArray *by_inode, struct entry *entry)
+{
+    guint place = find_place(by_inode, entry->inode);
+
+    if (place < by_inode->len && ((struct entry *)by_inode->pdata[place])->inode == entry->inode)
+        by_inode->pdata[place] = entry;
+    else
+        g_ptr_array_insert(by_inode, (gint)place, entry);
+}
+
+static void list_remove(GPtrArray *by_inode, const struct entry *entry)
+{
+    guint place = find_place(by_inode, entry->inode);
+
+    if (place < by_inode->len && by_inode->pdata[place] == entry)
+        g_ptr_array_remove_index(by_inode, place);
+}
+
 /* Takes `entry` out of its directory's lists. */
 static void unlist(struct tree *tree, const struct entry *entry)
 {
     struct directory *directory = find_directory(tree, entry->parent);
-    guint place = find_place(directory, entry->inode);
 
     if (g_hash_table_lookup(directory->by_name, entry->name) == entry)
         g_hash_table_remove(directory->by_name, entry->name);
-    if (place < directory->by_inode->len && directory->by_inode->pdata[place] == entry)
-        g_ptr_array_remove_index(directory->by_inode, place);
+    list_remove(directory->by_inode, entry);
     if (directory->by_inode->len == 0)
         g_hash_table_remove(tree->directories, INODE_KEY(entry->parent));
 }
@@ -211,15 +245,14 @@ void tree_put(struct tree *tree, struct entry *entry)
 
     if (old) {
         tree->bytes -= old->size;
-        if (old->parent == entry->parent && strcmp(old->name, entry->name) == 0)
-            directory->by_inode->pdata[find_place(directory, entry->inode)] = entry;
-        else
+        if (old->parent != entry->parent || strcmp(old->name, entry->name) != 0) {
             unlist(tree, old);
+            directory = need_directory(tree, entry->parent);
+        }
     }
-    if (!old || old->parent != entry->parent || strcmp(old->name, entry->name) != 0) {
-        directory = need_directory(tree, entry->parent);
-        g_ptr_array_insert(directory->by_inode, (gint)find_place(directory, entry->inode), entry);
-    }
+    list_put(directory->by_inode, entry);
+    if (tree->sorted)
+        list_put(tree->sorted, entry);
     g_hash_table_replace(directory->by_name, entry->name, entry);
     tree->bytes += entry->size;
     g_hash_table_replace(tree->entries, INODE_KEY(entry->inode), entry);
@@ -233,5 +266,7 @@ void tree_remove(struct tree *tree, uint64_t inode)
         return;
     tree->bytes -= entry->size;
     unlist(tree, entry);
+    if (tree->sorted)
+        list_remove(tree->sorted, entry);
     g_hash_table_remove(tree->entries, INODE_KEY(inode));
 }

@@ -21,6 +21,7 @@ struct root {
 struct tree {
     GHashTable *entries;     /* inode → struct entry, owned reference */
     GHashTable *directories; /* inode → struct directory, owned; the root's among them */
+    GPtrArray *sorted; /* the entries in ascending inode order; NULL: not known now. Writer only */
     struct root root;
     uint64_t bytes; /* sum of all sizes */
 };
@@ -52,12 +53,18 @@ uint32_t tree_child_count(const struct tree *tree, uint64_t inode);
  * order: an inode is a position in a listing that stays valid whatever comes and goes. */
 struct entry *tree_next_child(const struct tree *tree, uint64_t directory, uint64_t after);
 
-/* All entries in ascending inode order, borrowed, without the root; g_ptr_array_unref() it. */
+/* All entries in ascending inode order, borrowed, without the root; g_ptr_array_unref() it.
+ * Writer only. */
 GPtrArray *tree_sorted(const struct tree *tree);
 
 /* For state_publish() and the loader only. put replaces an entry of the same inode; both keep the
  * sums. */
 void tree_put(struct tree *tree, struct entry *entry /* takes the reference */);
 void tree_remove(struct tree *tree, uint64_t inode);
+
+/* The order of the entries is kept at each change, unless it was forgotten before many changes at
+ * once; then tree_sorted() sorts each time, until it is kept again. */
+void tree_forget_order(struct tree *tree);
+void tree_keep_order(struct tree *tree);
 
 #endif

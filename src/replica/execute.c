@@ -68,6 +68,7 @@ void replica_publish(struct replica *replica, bool rebuilt)
     listener->publishing(listener, effects, rebuilt);
     state_publish(replica->state, draft, now);
     pthread_rwlock_unlock(&replica->state_lock);
+    tree_keep_order(replica->state->tree); /* of the writer alone: readers need not wait for it */
     listener->published(listener, effects, rebuilt);
 }
 

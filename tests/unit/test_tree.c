@@ -80,6 +80,39 @@ static void test_put_and_remove(void **unused)
     tree_free(tree);
 }
 
+/* The order of all entries is kept at each change, or made anew. */
+static void test_order(void **unused)
+{
+    struct tree *tree = tree_new();
+    uint64_t state = 1;
+
+    (void)unused;
+    for (guint i = 0; i < 3000; i++) {
+        state = state * 6364136223846793005ull + 1442695040888963407ull;
+        uint64_t inode = 2 + (state >> 33) % 200;
+        g_autofree char *name = g_strdup_printf("n%u", i % 500);
+        struct entry *there = tree_child(tree, 0, name);
+        if (i % 3 == 0)
+            tree_remove(tree, inode);
+        else if (!there)
+            tree_put(tree, make_entry(inode, 0, ENTRY_FILE, name, "x"));
+        if (i % 100 == 50)
+            tree_forget_order(tree);
+        if (i % 100 == 70)
+            tree_keep_order(tree);
+        if (i % 100 > 50 && i % 100 < 60)
+            continue;
+        g_autoptr(GPtrArray) sorted = tree_sorted(tree);
+        assert_int_equal(sorted->len + 1, tree_entry_count(tree));
+        for (guint j = 0; j < sorted->len; j++) {
+            struct entry *entry = sorted->pdata[j];
+            assert_ptr_equal(tree_entry(tree, entry->inode), entry);
+            assert_true(j == 0 || entry->inode > ((struct entry *)sorted->pdata[j - 1])->inode);
+        }
+    }
+    tree_free(tree);
+}
+
 static void test_lookup_errors(void **unused)
 {
     struct world world;
@@ -482,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_put_and_remove),
+        cmocka_unit_test(test_order),
         cmocka_unit_test(test_lookup_errors),
         cmocka_unit_test(test_draft_is_hidden),
         cmocka_unit_test(test_draft_is_dropped),
