@@ -154,6 +154,7 @@ void request_submit(struct request *request, struct change *change)
         return;
     }
     watch_request(request);
+    workers_watch(&mount->workers);
     change->path = request->path;
     replica_change(mount->options.replica, change, &request->caller);
 }

@@ -138,14 +138,35 @@ struct name_drop {
 
 #define WORKERS 4
 
+/* A thread that serves the kernel's requests. */
+struct worker {
+    struct mount *mount;
+    pthread_t thread;
+    atomic_bool running;
+};
+
+/* One of them reads, the others are spare, as long as requests are short (workers.c). */
+struct workers {
+    struct worker all[WORKERS];
+    pthread_mutex_t lock;
+    pthread_cond_t turn;     /* for spare ones; monotonic clock */
+    unsigned int called;     /* spare ones that have to step in. Under the lock */
+    bool looks;              /* a spare one looks whether requests get on. Under the lock */
+    bool ended;              /* under the lock */
+    atomic_uint reading;     /* those who are not spare. Changes under the lock */
+    atomic_uint busy;        /* of these, at work on a request */
+    atomic_uint done;        /* requests */
+    atomic_bool watched;     /* a spare one looks, or has been told to */
+    atomic_uint change_time; /* nanoseconds that a worker is at work on a change, smoothed */
+};
+
 struct mount {
     struct mount_options options;
     struct fuse_session *session;
     struct node_table nodes;
     char *link_targets[VIRTUAL_OPENVZ + 1];
 
-    pthread_t workers[WORKERS];
-    atomic_bool running[WORKERS];
+    struct workers workers;
     atomic_bool stopping;
     atomic_bool unmounting; /* by mount_free() */
     bool serving;
@@ -288,6 +309,17 @@ struct request *request_new(fuse_req_t req, enum request_kind kind, char *path /
 void request_submit(struct request *request, struct change *change);
 /* Answers and frees; exactly once. */
 void request_finish(struct request *request, int result);
+
+/* workers.c */
+void workers_init(struct workers *workers);
+void workers_destroy(struct workers *workers);
+int workers_start(struct mount *mount);
+void workers_stop(struct mount *mount);
+/* The calling worker begins what may take long, as a change does: then somebody else shall read
+ * after some milliseconds. */
+void workers_watch(struct workers *workers);
+/* The same, but at once: what it waits for may be waiting for it. */
+void workers_step_in(struct workers *workers);
 
 /* watch.c: a thread for what has a time: dying callers, waiting truncations, frozen nodes. */
 void watch_init(struct mount *mount);

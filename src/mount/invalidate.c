@@ -330,8 +330,10 @@ void invalidate_name_and_finish(struct request *request, int result, bool is_wri
     watch_drop(mount, drop);
     if (!is_writer && atomic_load(&mount->name_changes) == 0) {
         bool here = atomic_fetch_add(&mount->dropping, 1) < DROPPING_MAX;
-        if (here)
+        if (here) {
+            workers_step_in(&mount->workers);
             drop_name_of(mount, drop->node);
+        }
         atomic_fetch_sub(&mount->dropping, 1);
         if (here) {
             unwatch_drop(mount, drop);

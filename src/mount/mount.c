@@ -4,16 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "mount/internal.h"
-
-#define WAKE_SIGNAL SIGUSR1
-#define WAKE_INTERVAL_MICROSECONDS 5000
 
 /* The kernel keeps contents, attributes and names until it is told otherwise, and does not ask to
  * open. */
@@ -59,11 +55,6 @@ static const struct fuse_lowlevel_ops operations = {
     .statfs = op_statfs,
 };
 
-static void wake(int signal_number)
-{
-    (void)signal_number; /* it is enough that read() comes back */
-}
-
 static void make_link_targets(struct mount *mount)
 {
     static const char *const below[] = {"", "/qemu-server", "/lxc", "/openvz"};
@@ -74,6 +65,7 @@ static void make_link_targets(struct mount *mount)
 
 static void free_parts(struct mount *mount)
 {
+    workers_destroy(&mount->workers);
     watch_destroy(mount);
     node_table_destroy(&mount->nodes);
     for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
@@ -113,6 +105,7 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     mount->options = *options;
     node_table_init(&mount->nodes);
     watch_init(mount);
+    workers_init(&mount->workers);
     make_link_targets(mount);
     atomic_init(&mount->links_quorate, replica_is_quorate(options->replica));
     fuse_opt_add_arg(&arguments, "pmxcfs");
@@ -131,79 +124,16 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     return NULL;
 }
 
-struct worker {
-    struct mount *mount;
-    int number;
-};
-
-static void serve(struct mount *mount)
-{
-    struct fuse_buf buffer = {0};
-    struct operation operation;
-
-    while (!atomic_load(&mount->stopping)) {
-        int size = fuse_session_receive_buf(mount->session, &buffer);
-        if (size == -EINTR || size == -EAGAIN)
-            continue;
-        if (size <= 0)
-            break;
-        operation_begin(mount, &buffer, &operation);
-        fuse_session_process_buf(mount->session, &buffer);
-        operation_end(mount, &operation);
-    }
-    free(buffer.mem);
-}
-
-static void *work(void *context)
-{
-    struct worker *worker = context;
-    struct mount *mount = worker->mount;
-    int number = worker->number;
-    sigset_t signals;
-
-    g_free(worker);
-    sigemptyset(&signals);
-    sigaddset(&signals, WAKE_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
-    serve(mount);
-    /* The first to find the mount gone tells. */
-    if (!atomic_exchange(&mount->stopping, true) && !atomic_load(&mount->unmounting))
-        mount->options.unmounted(mount->options.context);
-    atomic_store(&mount->running[number], false);
-    return NULL;
-}
-
 int mount_serve(struct mount *mount)
 {
-    struct sigaction action = {.sa_handler = wake};
     int error = invalidation_start(mount);
 
     if (!error)
         error = watch_start(mount);
-    sigaction(WAKE_SIGNAL, &action, NULL);
-    for (int i = 0; i < WORKERS && !error; i++) {
-        struct worker *worker = g_new(struct worker, 1);
-        *worker = (struct worker){.mount = mount, .number = i};
-        atomic_store(&mount->running[i], true);
-        error = -pthread_create(&mount->workers[i], NULL, work, worker);
-        if (error)
-            g_free(worker);
-    }
+    if (!error)
+        error = workers_start(mount);
     mount->serving = !error;
     return error;
-}
-
-/* A signal that comes just before read() is lost, so it is sent until the worker has ended. */
-static void stop_workers(struct mount *mount)
-{
-    atomic_store(&mount->stopping, true);
-    for (int i = 0; i < WORKERS; i++) {
-        while (atomic_load(&mount->running[i])) {
-            pthread_kill(mount->workers[i], WAKE_SIGNAL);
-            usleep(WAKE_INTERVAL_MICROSECONDS);
-        }
-        pthread_join(mount->workers[i], NULL);
-    }
 }
 
 void mount_free(struct mount *mount)
@@ -218,7 +148,7 @@ void mount_free(struct mount *mount)
         /* Workers go on answering until the invalidator, which may wait for a request of theirs,
          * has ended. */
         invalidation_stop(mount);
-        stop_workers(mount);
+        workers_stop(mount);
         watch_stop(mount);
     }
     fuse_session_destroy(mount->session);
