@@ -10,7 +10,7 @@ libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"
 test="clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
-python3-pytest-timeout python3-prometheus-client mandoc zsh bash-completion
+python3-pytest-timeout python3-prometheus-client man-db mandoc zsh bash-completion
 xz-utils liblzma-dev"
 
 case "${1:-test}" in
