@@ -82,6 +82,7 @@ struct socket_service {
     GPtrArray *blocked;           /* struct connection, borrowed */
     GPtrArray *subscribers;       /* struct connection, borrowed */
     bool feed_retry;              /* a timer for subscribers runs */
+    uint64_t feed_retry_ns;       /* its time, longer each time that none of them has read */
     bool retry;                   /* a timer for the blocked ones runs */
     uint64_t retry_ns;            /* until they are tried again */
     uint8_t *request;             /* BUFFER_SIZE_MAX bytes: a private copy of the request */
@@ -279,7 +280,7 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
 
 /* Subscribers */
 
-static void send_changes(void *data);
+static void retry_changes(void *data);
 
 /* A subscriber that reads its events does not tell, so it has to be tried again. */
 static void send_changes_later(struct socket_service *service)
@@ -288,24 +289,33 @@ static void send_changes_later(struct socket_service *service)
 
     if (service->feed_retry)
         return;
-    service->feed_retry = qb_loop_timer_add(service->loop, QB_LOOP_LOW, RETRY_FIRST_NS, service,
-                                            send_changes, &timer) == 0;
+    service->feed_retry = qb_loop_timer_add(service->loop, QB_LOOP_LOW, service->feed_retry_ns,
+                                            service, retry_changes, &timer) == 0;
+    service->feed_retry_ns = MIN(service->feed_retry_ns * 2, RETRY_LAST_NS);
 }
 
-static void send_changes(void *data)
+static void send_changes(struct socket_service *service)
 {
-    struct socket_service *service = data;
     bool again = false;
 
-    service->feed_retry = false;
     for (guint i = 0; i < service->subscribers->len; i++) {
         struct connection *connection = service->subscribers->pdata[i];
         int error = subscription_send(&connection->subscription, connection->handle,
                                       service->sources.status, connection->may_write);
         again = again || error == -EAGAIN;
+        if (connection->subscription.sent)
+            service->feed_retry_ns = RETRY_FIRST_NS;
     }
     if (again)
         send_changes_later(service);
+}
+
+static void retry_changes(void *data)
+{
+    struct socket_service *service = data;
+
+    service->feed_retry = false;
+    send_changes(service);
 }
 
 static int32_t feed_has_news(int32_t fd, int32_t events, void *data)
@@ -351,8 +361,10 @@ static struct reply subscribe(struct connection *connection, const struct reques
         atomic_fetch_sub(&service->feed_users, 1);
     else if (first)
         add_subscriber(service, connection);
-    if (!error)
+    if (!error) {
+        service->feed_retry_ns = RETRY_FIRST_NS;
         send_changes_later(service);
+    }
     return (struct reply){.error = error};
 }
 

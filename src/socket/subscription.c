@@ -75,6 +75,7 @@ static int send_event(qb_ipcs_connection_t *handle, const char *line)
 int subscription_send(struct subscription *subscription, qb_ipcs_connection_t *handle,
                       struct status *status, bool all)
 {
+    subscription->sent = false;
     for (int i = 0; i < EVENTS_MAX; i++) {
         if (!next_line(subscription, status, all))
             return 0;
@@ -83,6 +84,7 @@ int subscription_send(struct subscription *subscription, qb_ipcs_connection_t *h
             return -EAGAIN;
         if (error)
             return error;
+        subscription->sent = true;
         free(subscription->line);
         subscription->line = NULL;
     }

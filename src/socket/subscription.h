@@ -18,6 +18,7 @@ struct subscription {
     uint64_t position; /* in the feed */
     uint64_t missed;   /* records that it was too slow for, still to be told */
     char *line;        /* the next event, which did not fit; free() it */
+    bool sent;         /* the last subscription_send() sent something */
 };
 
 /* Starts it: `data` is a u64 version to go on from, or nothing: from now on. 0 or -EINVAL. */
