@@ -207,8 +207,9 @@ void node_unpin(struct mount *mount, struct node *node);
 /* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned, and
  * who opened it; NULL: none. */
 struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener);
-/* All nodes that the kernel knows, pinned, the links last. */
+/* All nodes of the tree that the kernel knows, and the links, pinned. */
 GPtrArray *node_pin_all(struct mount *mount);
+GPtrArray *node_pin_links(struct mount *mount);
 
 /* The nodes of an inode that the kernel knows (0: the root), pinned; NULL: none. */
 GPtrArray *node_pin_inode(struct mount *mount, uint64_t inode);

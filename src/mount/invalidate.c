@@ -135,21 +135,25 @@ static void announce_all(struct mount *mount, const struct notice *notice)
         tell_status(mount, notice->foreign, notice->rebuilt);
 }
 
-/* All modes changed. Clients test for quorum with the link `local`: links come last, and show it
- * only now. */
+/* Takes over the array and its pins. */
+static void tell_attributes(struct mount *mount, GPtrArray *nodes)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        tell_inode(mount, nodes->pdata[i], -1);
+        node_unpin(mount, nodes->pdata[i]);
+    }
+    g_ptr_array_unref(nodes);
+}
+
+/* All modes changed. Clients test for quorum with the link `local`: links show it only when the
+ * kernel has dropped all others. Those that were looked up until then are found after that. */
 static void drop_attributes(struct mount *mount)
 {
     bool quorate = replica_is_quorate(mount->options.replica);
-    g_autoptr(GPtrArray) nodes = node_pin_all(mount);
 
-    for (guint i = 0; i < nodes->len; i++) {
-        struct node *node = nodes->pdata[i];
-        if (virtual_is_link(node->virtual_name))
-            atomic_store(&mount->links_quorate, quorate);
-        tell_inode(mount, node, -1);
-        node_unpin(mount, node);
-    }
+    tell_attributes(mount, node_pin_all(mount));
     atomic_store(&mount->links_quorate, quorate);
+    tell_attributes(mount, node_pin_links(mount));
 }
 
 /* Drops the name that leads to the entry of a node, or that led there until it was deleted. */

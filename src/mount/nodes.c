@@ -297,7 +297,16 @@ GPtrArray *node_pin_all(struct mount *mount)
         for (struct node *node = first; node; node = node->next)
             pin_into(nodes, node);
     }
-    /* Programs ask the links for quorum: what they say must hold for all that came before. */
+    pthread_mutex_unlock(&table->lock);
+    return nodes;
+}
+
+GPtrArray *node_pin_links(struct mount *mount)
+{
+    struct node_table *table = &mount->nodes;
+    GPtrArray *nodes = g_ptr_array_new();
+
+    pthread_mutex_lock(&table->lock);
     for (int i = 0; i < VIRTUAL_COUNT; i++) {
         if (virtual_is_link((enum virtual_name)i) && table->virtuals[i])
             pin_into(nodes, table->virtuals[i]);
