@@ -57,8 +57,8 @@ FAULTS = {
     ),
     "published-before-stored": (
         "replica/execute.c",
-        "    int error = store_commit(replica->store, replica->draft);\n    if (!error) {\n        replica_publish",
-        "    int error = store_commit(replica->store, replica->draft);\n    if (error != -EBADMSG) {\n        replica_publish",
+        "    int error = commit(replica, replica->outcomes->len);\n    if (!error) {\n        replica_publish",
+        "    int error = commit(replica, replica->outcomes->len);\n    if (error != -EBADMSG) {\n        replica_publish",
     ),
     "no-safety-copy": (
         "store/safety.c",
@@ -69,6 +69,26 @@ FAULTS = {
         "replica/execute.c",
         "if (age <= (int64_t)replica->options.lock_lifetime)",
         "if (age <= 1000)",
+    ),
+    "logs-not-merged": (
+        "status/status_group.c",
+        "        merge(group, action);\n",
+        "        (void)merge;\n",
+    ),
+    "values-not-sent-again": (
+        "status/status_group.c",
+        "resend_values(group, !action->alone);",
+        "resend_values(group, false);",
+    ),
+    "entries-taken-twice": (
+        "status/cluster_log.c",
+        "    if (!is_newer(last, entry->time, entry->uid))\n        return false;\n    append_entry",
+        "    (void)last;\n    append_entry",
+    ),
+    "unsent-forgotten": (
+        "status/status_group.c",
+        "    if (kind == SEND_NORMAL)\n        atomic_store(&group->unsent, true);",
+        "    if (kind == SEND_NORMAL)\n        atomic_store(&group->unsent, false);",
     ),
     "guests-not-tested": (
         "core/apply.c",

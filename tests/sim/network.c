@@ -63,14 +63,14 @@ static void remove_member(GArray *members, struct member member)
     }
 }
 
-static GArray *members_new(void)
+static GArray *list_new(void)
 {
     return g_array_new(FALSE, FALSE, sizeof(struct member));
 }
 
-static GArray *members_copy(const GArray *members)
+static GArray *list_copy(const GArray *members)
 {
-    GArray *copy = members_new();
+    GArray *copy = list_new();
 
     return g_array_append_vals(copy, members->data, members->len);
 }
@@ -78,53 +78,56 @@ static GArray *members_copy(const GArray *members)
 /* ---- Telling the processes ---- */
 
 /* True if the node's process hears of what happens in the group. */
-static bool is_listening(const struct node *node)
+static bool is_listening(const struct seat *seat)
 {
-    return node->alive && node->connected && has_member(node->view, node_self(node));
+    const struct node *node = seat->node;
+
+    return node->alive && node->connected && has_member(seat->view, node_self(node));
 }
 
-static void tell_configuration(struct node *node, const GArray *joined)
+static void tell_configuration(struct seat *seat, const GArray *joined)
 {
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->type = NOTICE_CONFIGURATION;
-    notice->members = members_copy(node->view);
-    notice->joined = members_copy(joined);
-    notice->ring = node->ring->id;
-    g_queue_push_tail(&node->inbox, notice);
+    notice->members = list_copy(seat->view);
+    notice->joined = list_copy(joined);
+    notice->ring = seat->node->ring->id;
+    g_queue_push_tail(&seat->inbox, notice);
 }
 
 /* Quorum has a channel of its own: it may be heard of before what was agreed upon before,
  * but not before what it said itself. */
 void network_tell_quorum(struct node *node, bool quorate, bool first)
 {
+    GQueue *inbox = &node->seats[GROUP_CONFIGURATION].inbox;
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->type = NOTICE_QUORUM;
     notice->quorate = quorate;
     if (!first) {
-        g_queue_push_tail(&node->inbox, notice);
+        g_queue_push_tail(inbox, notice);
         return;
     }
     GList *last = NULL;
-    for (GList *at = node->inbox.head; at; at = at->next) {
+    for (GList *at = inbox->head; at; at = at->next) {
         if (((struct notice *)at->data)->type == NOTICE_QUORUM)
             last = at;
     }
     if (last)
-        g_queue_insert_after(&node->inbox, last, notice);
+        g_queue_insert_after(inbox, last, notice);
     else
-        g_queue_push_head(&node->inbox, notice);
+        g_queue_push_head(inbox, notice);
 }
 
-static void tell_message(struct node *node, const struct item *item)
+static void tell_message(struct seat *seat, const struct item *item)
 {
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->type = NOTICE_MESSAGE;
     notice->sender = item->member;
     notice->message = block_ref(item->message);
-    g_queue_push_tail(&node->inbox, notice);
+    g_queue_push_tail(&seat->inbox, notice);
 }
 
 /* ---- Order ---- */
@@ -132,26 +135,27 @@ static void tell_message(struct node *node, const struct item *item)
 static void take_item(struct node *node)
 {
     const struct item *item = &g_array_index(node->ring->items, struct item, node->position);
-    g_autoptr(GArray) joined = members_new();
-    bool listened = is_listening(node);
+    struct seat *seat = &node->seats[item->group];
+    g_autoptr(GArray) joined = list_new();
+    bool listened = is_listening(seat);
 
     node->position++;
     switch (item->type) {
     case ITEM_MESSAGE:
         if (listened)
-            tell_message(node, item);
+            tell_message(seat, item);
         return;
     case ITEM_JOIN:
-        remove_member(node->view, item->member);
-        g_array_append_val(node->view, item->member);
+        remove_member(seat->view, item->member);
+        g_array_append_val(seat->view, item->member);
         g_array_append_val(joined, item->member);
         break;
     case ITEM_LEAVE:
-        remove_member(node->view, item->member);
+        remove_member(seat->view, item->member);
         break;
     }
-    if (listened || is_listening(node))
-        tell_configuration(node, joined);
+    if (listened || is_listening(seat))
+        tell_configuration(seat, joined);
 }
 
 bool network_receive(struct node *node)
@@ -194,33 +198,39 @@ bool network_is_quiet(const struct ring *ring)
     return slowest(ring) == ring->items->len;
 }
 
-bool network_send(struct node *node)
+bool network_send(struct seat *seat)
 {
-    if (!node->ring || node->outbox.length == 0 || node->membership != MEMBER_IN)
+    struct node *node = seat->node;
+
+    if (!node->ring || seat->outbox.length == 0 || seat->membership != MEMBER_IN)
         return false;
     if (node->burst == 0) {
         if (slowest(node->ring) < node->visit_end)
             return false;
         node->burst = BURST;
     }
-    struct outgoing *outgoing = g_queue_pop_head(&node->outbox);
+    struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
     node->sim->statistics.messages++;
     node->sim->statistics.bytes += message_size(outgoing->message);
-    append(node, (struct item){ITEM_MESSAGE, node_self(node), block_ref(outgoing->message)});
+    append(node,
+           (struct item){ITEM_MESSAGE, seat->group, node_self(node), block_ref(outgoing->message)});
     node->visit_end = node->ring->items->len;
-    node->burst = node->outbox.length > 0 ? node->burst - 1 : 0;
+    node->burst = seat->outbox.length > 0 ? node->burst - 1 : 0;
     outgoing_free(outgoing);
     return true;
 }
 
-void network_join(struct node *node)
+void network_join(struct seat *seat)
 {
-    append(node, (struct item){.type = ITEM_JOIN, .member = node_self(node)});
+    append(seat->node,
+           (struct item){.type = ITEM_JOIN, .group = seat->group, .member = node_self(seat->node)});
 }
 
-void network_leave(struct node *node)
+void network_leave(struct seat *seat)
 {
-    append(node, (struct item){.type = ITEM_LEAVE, .member = node_self(node)});
+    append(
+        seat->node,
+        (struct item){.type = ITEM_LEAVE, .group = seat->group, .member = node_self(seat->node)});
 }
 
 /* ---- New configurations ---- */
@@ -278,6 +288,7 @@ static void note_splits(struct sim *sim, const struct ring *ring)
             missed = missed || (node->up && node->position <= at);
         }
         if (!missed || !received || item->type != ITEM_MESSAGE ||
+            item->group != GROUP_CONFIGURATION ||
             wire_parse_header(item->message->data, message_size(item->message), &header) < 0 ||
             header.type != MESSAGE_NORMAL)
             continue;
@@ -289,7 +300,7 @@ static void note_splits(struct sim *sim, const struct ring *ring)
 
 static GArray *subtract(const GArray *members, const GArray *others)
 {
-    GArray *rest = members_new();
+    GArray *rest = list_new();
 
     for (guint i = 0; i < members->len; i++) {
         struct member member = g_array_index(members, struct member, i);
@@ -299,12 +310,33 @@ static GArray *subtract(const GArray *members, const GArray *others)
     return rest;
 }
 
-/* Tells a node's process of the new configuration, in one step or two. */
-static void enter(struct node *node, struct ring *ring, const GArray *processes)
+/* Tells a node's process of the new configuration of a group, in one step or two. */
+static void enter_group(struct seat *seat, const struct ring *ring, const GArray *processes)
 {
-    g_autoptr(GArray) joined = subtract(processes, node->view);
-    g_autoptr(GArray) left = subtract(node->view, processes);
-    g_autoptr(GArray) none = members_new();
+    g_autoptr(GArray) joined = subtract(processes, seat->view);
+    g_autoptr(GArray) left = subtract(seat->view, processes);
+    g_autoptr(GArray) none = list_new();
+
+    if (ring->two_steps && left->len > 0) {
+        g_array_set_size(seat->view, 0);
+        for (guint i = 0; i < processes->len; i++) {
+            struct member member = g_array_index(processes, struct member, i);
+            if (!has_member(joined, member))
+                g_array_append_val(seat->view, member);
+        }
+        if (is_listening(seat))
+            tell_configuration(seat, none);
+        left = g_array_set_size(left, 0);
+    }
+    bool changed = left->len > 0 || joined->len > 0;
+    g_array_unref(seat->view);
+    seat->view = list_copy(processes);
+    if (changed && is_listening(seat))
+        tell_configuration(seat, joined);
+}
+
+static void enter(struct node *node, struct ring *ring, GArray *const processes[GROUPS])
+{
     bool was_quorate = node->ring && node->ring->quorate;
     bool late = ring->quorate != was_quorate && random_chance(&node->sim->random, 20);
 
@@ -318,22 +350,8 @@ static void enter(struct node *node, struct ring *ring, const GArray *processes)
         network_tell_quorum(node, ring->quorate,
                             first && (ring->quorate || !node->sim->plan.together));
     }
-    if (ring->two_steps && left->len > 0) {
-        g_array_set_size(node->view, 0);
-        for (guint i = 0; i < processes->len; i++) {
-            struct member member = g_array_index(processes, struct member, i);
-            if (!has_member(joined, member))
-                g_array_append_val(node->view, member);
-        }
-        if (is_listening(node))
-            tell_configuration(node, none);
-        left = g_array_set_size(left, 0);
-    }
-    bool changed = left->len > 0 || joined->len > 0;
-    g_array_unref(node->view);
-    node->view = members_copy(processes);
-    if (changed && is_listening(node))
-        tell_configuration(node, joined);
+    for (int i = 0; i < GROUPS; i++)
+        enter_group(&node->seats[i], ring, processes[i]);
     if (late && node->alive && node->connected)
         network_tell_quorum(node, ring->quorate, false);
 }
@@ -352,10 +370,20 @@ static struct ring *ring_new(struct sim *sim)
     return ring;
 }
 
+/* The processes that a node's corosync has with it. */
+static void add_processes(const struct seat *seat, GArray *processes)
+{
+    for (guint i = 0; i < seat->view->len; i++) {
+        struct member member = g_array_index(seat->view, struct member, i);
+        if (member.node == seat->node->id)
+            g_array_append_val(processes, member);
+    }
+}
+
 static void make_ring(struct sim *sim, uint32_t component)
 {
     struct ring *ring = ring_new(sim);
-    g_autoptr(GArray) processes = members_new();
+    GArray *processes[GROUPS] = {list_new(), list_new()};
     g_autoptr(GString) text = g_string_new(NULL);
 
     for (guint i = 0; i < sim->nodes->len; i++) {
@@ -364,17 +392,15 @@ static void make_ring(struct sim *sim, uint32_t component)
             continue;
         g_ptr_array_add(ring->nodes, node);
         g_string_append_printf(text, " %u", node->id);
-        /* The processes that its corosync has with it. */
-        for (guint j = 0; j < node->view->len; j++) {
-            struct member member = g_array_index(node->view, struct member, j);
-            if (member.node == node->id)
-                g_array_append_val(processes, member);
-        }
+        for (int j = 0; j < GROUPS; j++)
+            add_processes(&node->seats[j], processes[j]);
     }
     ring->quorate = ring->nodes->len > sim->nodes->len / 2;
     sim_trace(sim, "ring %u:%s%s", ring->id, text->str, ring->quorate ? ", quorate" : "");
     for (guint i = 0; i < ring->nodes->len; i++)
         enter(ring->nodes->pdata[i], ring, processes);
+    for (int i = 0; i < GROUPS; i++)
+        g_array_unref(processes[i]);
 }
 
 void network_reform(struct sim *sim)
@@ -398,7 +424,8 @@ void network_reform(struct sim *sim)
             make_ring(sim, node->component);
         if (!node->up) {
             node->ring = NULL;
-            g_array_set_size(node->view, 0);
+            for (int j = 0; j < GROUPS; j++)
+                g_array_set_size(node->seats[j].view, 0);
         }
     }
 }

@@ -73,48 +73,51 @@ static uint32_t clock_seconds(struct clock_source *clock)
 
 /* ---- Its transport ---- */
 
-static struct node *transport_node(struct transport *transport)
+static struct seat *transport_seat(struct transport *transport)
 {
-    return container_of(transport, struct node, transport);
+    return container_of(transport, struct seat, transport);
 }
 
 static int transport_multicast(struct transport *transport, struct block *message,
                                enum send_kind kind, uint64_t count)
 {
-    struct node *node = transport_node(transport);
+    struct seat *seat = transport_seat(transport);
 
-    if (node->membership != MEMBER_IN || disk_has_crashed(node->disk))
+    if (seat->membership != MEMBER_IN || disk_has_crashed(seat->node->disk))
         return -EBUSY;
-    if (node->outbox.length >= OUTBOX_MAX)
+    if (seat->outbox.length >= OUTBOX_MAX)
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
     *outgoing = (struct outgoing){block_ref(message), kind, count};
-    g_queue_push_tail(&node->outbox, outgoing);
-    client_note_sent(node, outgoing);
+    g_queue_push_tail(&seat->outbox, outgoing);
+    if (seat->group == GROUP_CONFIGURATION)
+        client_note_sent(seat->node, outgoing);
     return 0;
 }
 
-static void drop_outbox(struct node *node)
+static void drop_outbox(struct seat *seat)
 {
     struct outgoing *outgoing;
 
-    while ((outgoing = g_queue_pop_head(&node->outbox)))
+    while ((outgoing = g_queue_pop_head(&seat->outbox)))
         outgoing_free(outgoing);
 }
 
 static void transport_leave(struct transport *transport, int stay_out)
 {
-    struct node *node = transport_node(transport);
+    struct seat *seat = transport_seat(transport);
+    struct node *node = seat->node;
 
     if (disk_has_crashed(node->disk))
         return;
-    sim_trace(node->sim, "%u leaves%s", node->id, stay_out ? " for good" : "");
+    sim_trace(node->sim, "%u leaves%s%s", node->id, seat->group == GROUP_STATUS ? " status" : "",
+              stay_out ? " for good" : "");
     if (stay_out)
         sim_fail(node->sim, "node %u leaves for good", node->id);
     node->sim->statistics.departures++;
-    if (node->membership == MEMBER_IN || node->membership == MEMBER_JOINING)
-        node->membership = MEMBER_LEAVE;
-    drop_outbox(node);
+    if (seat->membership == MEMBER_IN || seat->membership == MEMBER_JOINING)
+        seat->membership = MEMBER_LEAVE;
+    drop_outbox(seat);
 }
 
 /* ---- What it publishes ---- */
@@ -333,12 +336,19 @@ static void disk_crashing(struct disk_listener *listener)
                                      : follow(node, node->past, draft->effects);
 }
 
-static void clear_inbox(struct node *node)
+/* The process has no corosync any more. */
+static void clear_seats(struct node *node)
 {
     struct notice *notice;
 
-    while ((notice = g_queue_pop_head(&node->inbox)))
-        notice_free(notice);
+    node->connected = false;
+    for (int i = 0; i < GROUPS; i++) {
+        struct seat *seat = &node->seats[i];
+        seat->membership = MEMBER_OUT;
+        drop_outbox(seat);
+        while ((notice = g_queue_pop_head(&seat->inbox)))
+            notice_free(notice);
+    }
 }
 
 /* The process is gone, however it ended. */
@@ -350,22 +360,20 @@ static void bury(struct node *node)
     if (disk_has_crashed(node->disk))
         disk_reboot(node->disk);
     node->alive = false;
-    node->connected = false;
-    node->membership = MEMBER_OUT;
-    drop_outbox(node);
-    clear_inbox(node);
+    clear_seats(node);
+    status_stop(node);
 }
 
 /* Where only the process ended, corosync tells the others. */
 static void tell_death(struct node *node)
 {
-    if (!node->ring || !node->up)
-        return;
-    for (guint i = 0; i < node->view->len; i++) {
-        if (g_array_index(node->view, struct member, i).node == node->id) {
-            network_leave(node);
-            return;
-        }
+    for (int i = 0; i < GROUPS && node->ring && node->up; i++) {
+        const GArray *view = node->seats[i].view;
+        bool there = false;
+        for (guint j = 0; j < view->len; j++)
+            there = there || g_array_index(view, struct member, j).node == node->id;
+        if (there)
+            network_leave(&node->seats[i]);
     }
 }
 
@@ -435,8 +443,10 @@ static void check_loaded(struct node *node)
 static void connect_process(struct node *node)
 {
     node->connected = true;
-    node->membership = MEMBER_OUT;
-    node->stay_out = false;
+    for (int i = 0; i < GROUPS; i++) {
+        node->seats[i].membership = MEMBER_OUT;
+        node->seats[i].stay_out = false;
+    }
     network_tell_quorum(node, node->ring->quorate, false);
 }
 
@@ -463,9 +473,11 @@ void node_start(struct node *node)
     if (error)
         sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
     node->replica = replica_new(&options, node->store, tree);
-    replica_set_transport(node->replica, &node->transport);
+    replica_set_transport(node->replica, &node->seats[GROUP_CONFIGURATION].transport);
+    status_start(node);
     node->alive = true;
-    node->joined_at = 0;
+    for (int i = 0; i < GROUPS; i++)
+        node->seats[i].joined_at = 0;
     node->seen_ring = 0;
     g_hash_table_remove_all(node->sent);
     check_loaded(node);
@@ -478,10 +490,8 @@ void node_disconnect(struct node *node)
     if (!node->alive || !node->connected)
         return;
     sim_trace(node->sim, "%u lost corosync", node->id);
-    node->connected = false;
-    node->membership = MEMBER_OUT;
-    drop_outbox(node);
-    clear_inbox(node);
+    clear_seats(node);
+    status_group_disconnected(node->status_group);
     replica_post_disconnected(node->replica);
     replica_run(node->replica);
     node->connect_at = node->sim->now + 1000;
@@ -500,14 +510,19 @@ static bool has_self(const struct node *node, const GArray *members)
     return false;
 }
 
+/* A join or a leave is confirmed. */
+static void note_membership(struct seat *seat, const struct notice *notice)
+{
+    bool inside = has_self(seat->node, notice->members);
+
+    if (inside && seat->membership == MEMBER_JOINING)
+        seat->membership = MEMBER_IN;
+    else if (!inside && seat->membership == MEMBER_LEAVING)
+        seat->membership = MEMBER_OUT;
+}
+
 static void take_configuration(struct node *node, const struct notice *notice)
 {
-    bool inside = has_self(node, notice->members);
-
-    if (inside && node->membership == MEMBER_JOINING)
-        node->membership = MEMBER_IN;
-    else if (!inside && node->membership == MEMBER_LEAVING)
-        node->membership = MEMBER_OUT;
     node->seen_ring = notice->ring;
     node->turning = true;
     replica_post_configuration(node->replica, (const struct member *)notice->members->data,
@@ -533,24 +548,51 @@ static void take_notice(struct node *node, const struct notice *notice)
     }
 }
 
-bool node_work(struct node *node, uint32_t count)
+bool node_work(struct seat *seat, uint32_t count)
 {
+    struct node *node = seat->node;
     struct notice *notice;
 
-    if (!node->alive || node->inbox.length == 0)
+    if (!node->alive || seat->inbox.length == 0)
         return false;
-    for (uint32_t i = 0; i < count && (notice = g_queue_pop_head(&node->inbox)); i++) {
-        take_notice(node, notice);
+    node->sim->status_news = true;
+    for (uint32_t i = 0; i < count && (notice = g_queue_pop_head(&seat->inbox)); i++) {
+        if (notice->type == NOTICE_CONFIGURATION)
+            note_membership(seat, notice);
+        if (seat->group == GROUP_CONFIGURATION)
+            take_notice(node, notice);
+        else
+            status_take(node, notice);
         notice_free(notice);
     }
+    if (seat->group == GROUP_STATUS)
+        return true;
     replica_run(node->replica);
     node->turning = false;
     node_finish_crash(node);
     return true;
 }
 
-bool node_manage(struct node *node)
+/* Tells the group's owner that a join is to come; false: not now. */
+static bool announce_join(struct seat *seat)
 {
+    struct node *node = seat->node;
+
+    if (seat->group == GROUP_STATUS) {
+        status_group_restart(node->status_group, node_self(node));
+        return true;
+    }
+    bool ready = replica_is_ready(node->replica);
+    if (node_finish_crash(node) || !ready)
+        return false;
+    replica_post_connected(node->replica, node_self(node));
+    replica_run(node->replica);
+    return true;
+}
+
+bool node_manage(struct seat *seat)
+{
+    struct node *node = seat->node;
     uint64_t now = node->sim->now;
 
     if (!node->alive || !node->up || !node->ring)
@@ -561,21 +603,18 @@ bool node_manage(struct node *node)
         connect_process(node);
         return true;
     }
-    if (node->membership == MEMBER_OUT && !node->stay_out &&
-        (node->joined_at == 0 || now >= node->joined_at + REJOIN_DELAY)) {
-        bool ready = replica_is_ready(node->replica);
-        node->joined_at = now + 1;
-        if (node_finish_crash(node) || !ready)
+    if (seat->membership == MEMBER_OUT && !seat->stay_out &&
+        (seat->joined_at == 0 || now >= seat->joined_at + REJOIN_DELAY)) {
+        seat->joined_at = now + 1;
+        if (!announce_join(seat))
             return true;
-        replica_post_connected(node->replica, node_self(node));
-        replica_run(node->replica);
-        node->membership = MEMBER_JOINING;
-        network_join(node);
+        seat->membership = MEMBER_JOINING;
+        network_join(seat);
         return true;
     }
-    if (node->membership == MEMBER_LEAVE) {
-        node->membership = MEMBER_LEAVING;
-        network_leave(node);
+    if (seat->membership == MEMBER_LEAVE) {
+        seat->membership = MEMBER_LEAVING;
+        network_leave(seat);
         return true;
     }
     return false;
@@ -587,15 +626,34 @@ void node_wait(struct node *node, uint64_t *until)
         return;
     if (!node->connected)
         *until = MIN(*until, node->connect_at);
-    else if (node->membership == MEMBER_OUT && !node->stay_out)
-        *until = MIN(*until, node->joined_at + REJOIN_DELAY);
+    for (int i = 0; i < GROUPS && node->connected; i++) {
+        const struct seat *seat = &node->seats[i];
+        if (seat->membership == MEMBER_OUT && !seat->stay_out)
+            *until = MIN(*until, seat->joined_at + REJOIN_DELAY);
+    }
+}
+
+static bool seat_is_at_rest(const struct seat *seat)
+{
+    return seat->membership == MEMBER_IN && seat->inbox.length == 0 && seat->outbox.length == 0;
 }
 
 bool node_is_at_rest(const struct node *node)
 {
-    return node->alive && node->connected && node->membership == MEMBER_IN &&
-           node->inbox.length == 0 && node->outbox.length == 0 && node_mode(node) == MODE_SYNCED &&
-           network_is_quiet(node->ring);
+    return node->alive && node->connected && seat_is_at_rest(&node->seats[GROUP_CONFIGURATION]) &&
+           seat_is_at_rest(&node->seats[GROUP_STATUS]) && node_mode(node) == MODE_SYNCED &&
+           status_group_mode(node->status_group) == MODE_SYNCED && network_is_quiet(node->ring);
+}
+
+static void seat_init(struct seat *seat, struct node *node, enum machine_group group)
+{
+    seat->node = node;
+    seat->group = group;
+    seat->view = g_array_new(FALSE, FALSE, sizeof(struct member));
+    seat->transport =
+        (struct transport){.multicast = transport_multicast, .leave = transport_leave};
+    g_queue_init(&seat->inbox);
+    g_queue_init(&seat->outbox);
 }
 
 struct node *node_new(struct sim *sim, uint32_t id)
@@ -607,19 +665,16 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->disk_listener.crashing = disk_crashing;
     node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
     node->up = true;
-    node->view = g_array_new(FALSE, FALSE, sizeof(struct member));
+    seat_init(&node->seats[GROUP_CONFIGURATION], node, GROUP_CONFIGURATION);
+    seat_init(&node->seats[GROUP_STATUS], node, GROUP_STATUS);
     node->times = g_hash_table_new(g_direct_hash, g_direct_equal);
     node->boot = random_below(&sim->random, 1000000);
-    g_queue_init(&node->inbox);
-    g_queue_init(&node->outbox);
     node->sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     node->clock =
         (struct clock_source){.milliseconds = clock_milliseconds, .seconds = clock_seconds};
     node->listener = (struct replica_listener){.publishing = listener_publishing,
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};
-    node->transport =
-        (struct transport){.multicast = transport_multicast, .leave = transport_leave};
     node->passed = g_ptr_array_new();
     node->calls = g_ptr_array_new_with_free_func(g_free);
     return node;
@@ -630,7 +685,8 @@ void node_free(struct node *node)
     if (node->alive)
         bury(node);
     disk_free(node->disk);
-    g_array_unref(node->view);
+    for (int i = 0; i < GROUPS; i++)
+        g_array_unref(node->seats[i].view);
     g_hash_table_unref(node->times);
     g_hash_table_unref(node->sent);
     g_ptr_array_unref(node->passed);

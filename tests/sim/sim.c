@@ -14,6 +14,8 @@
 #define REST_TIME 600000u
 #define REST_ROUNDS 20000u
 
+#define STATUS_CHANGES 20u /* chance of one in a step, of a thousand */
+
 extern bool log_traced;
 
 /* ---- Telling ---- */
@@ -118,6 +120,13 @@ static struct node *node_at(const struct sim *sim, guint position)
 static struct node *any_node(struct sim *sim)
 {
     return node_at(sim, random_below(&sim->random, sim->nodes->len));
+}
+
+/* The configuration group has more to do. */
+static struct seat *any_seat(struct node *node)
+{
+    return &node->seats[random_chance(&node->sim->random, 300) ? GROUP_STATUS
+                                                               : GROUP_CONFIGURATION];
 }
 
 struct sim *sim_new(uint64_t seed, bool trace)
@@ -234,18 +243,20 @@ static void storm(struct sim *sim)
 static void give_up_sending(struct sim *sim)
 {
     struct node *node = any_node(sim);
-
-    const struct outgoing *first = g_queue_peek_head(&node->outbox);
+    struct seat *seat = any_seat(node);
+    const struct outgoing *first = g_queue_peek_head(&seat->outbox);
     bool is_storm = sim->now < node->storm_until && random_chance(&sim->random, 100);
     /* One entry alone: the commit must notice. */
     bool is_update = first && first->kind == SEND_UPDATE && random_chance(&sim->random, 200);
     if (!first || (!is_storm && !is_update))
         return;
-    struct outgoing *outgoing = g_queue_pop_head(&node->outbox);
+    struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
+    if (seat->group == GROUP_STATUS)
+        status_note_unheard(sim, outgoing);
     struct notice *notice = g_new0(struct notice, 1);
     *notice = (struct notice){
         .type = NOTICE_SEND_FAILED, .kind = outgoing->kind, .count = outgoing->count};
-    g_queue_push_tail(&node->inbox, notice);
+    g_queue_push_tail(&seat->inbox, notice);
     sim_trace(sim, "%u cannot send message %" G_GUINT64_FORMAT, node->id, outgoing->count);
     outgoing_free(outgoing);
 }
@@ -321,18 +332,19 @@ static void do_faults(struct sim *sim)
 static void do_something(struct node *node)
 {
     struct sim *sim = node->sim;
+    struct seat *seat = any_seat(node);
 
     switch (random_below(&sim->random, 8)) {
     case 0:
     case 1:
     case 2:
         if (sim->now >= node->slow_until)
-            node_work(node, 1 + random_below(&sim->random, 8));
+            node_work(seat, 1 + random_below(&sim->random, 8));
         break;
     case 3:
     case 4:
         if (sim->now >= node->storm_until)
-            network_send(node);
+            network_send(seat);
         break;
     case 5:
     case 6:
@@ -340,7 +352,7 @@ static void do_something(struct node *node)
             ;
         break;
     default:
-        node_manage(node);
+        node_manage(seat);
         break;
     }
 }
@@ -361,6 +373,8 @@ static void check_alike(struct sim *sim, const struct ring *ring)
             first = node;
         if (node->past != first->past || node_digest(node) != node_digest(first))
             sim_fail(sim, "nodes %u and %u are in sync at rest, and differ", first->id, node->id);
+        if (node != first && sim->status_news)
+            status_check_alike(first, node);
     }
 }
 
@@ -371,11 +385,12 @@ static void check_rings(struct sim *sim)
         if (node->ring && node->ring->nodes->pdata[0] == node)
             check_alike(sim, node->ring);
     }
+    sim->status_news = false;
 }
 
 static void do_step(struct sim *sim)
 {
-    uint32_t actions = 2 * sim->nodes->len;
+    uint32_t actions = 3 * sim->nodes->len;
 
     sim->statistics.steps++;
     sim->now += random_below(&sim->random, 40);
@@ -387,6 +402,9 @@ static void do_step(struct sim *sim)
         client_change(node);
         node_finish_crash(node);
     }
+    node = any_node(sim);
+    if (node->alive && random_chance(&sim->random, STATUS_CHANGES))
+        status_change(node);
     check_rings(sim);
 }
 
@@ -400,9 +418,11 @@ static bool work_once(struct sim *sim)
         struct node *node = node_at(sim, i);
         while (network_receive(node))
             any = true;
-        any = network_send(node) || any;
-        any = node_work(node, 100) || any;
-        any = node_manage(node) || any;
+        for (int j = 0; j < GROUPS; j++) {
+            any = network_send(&node->seats[j]) || any;
+            any = node_work(&node->seats[j], 100) || any;
+            any = node_manage(&node->seats[j]) || any;
+        }
     }
     return any;
 }
@@ -420,10 +440,14 @@ static void G_GNUC_NORETURN fail_rest(struct sim *sim)
 {
     for (guint i = 0; i < sim->nodes->len; i++) {
         const struct node *node = node_at(sim, i);
-        printf("node %u: mode %d, membership %d, inbox %u, outbox %u, position %u of %u\n",
-               node->id, node->alive ? (int)node_mode(node) : 0, (int)node->membership,
-               node->inbox.length, node->outbox.length, node->position,
+        printf("node %u: mode %d, status' mode %d, position %u of %u\n", node->id,
+               node->alive ? (int)node_mode(node) : 0,
+               node->alive ? (int)status_group_mode(node->status_group) : 0, node->position,
                node->ring ? node->ring->items->len : 0);
+        for (int j = 0; j < GROUPS; j++)
+            printf("  group %d: membership %d, inbox %u, outbox %u\n", j,
+                   (int)node->seats[j].membership, node->seats[j].inbox.length,
+                   node->seats[j].outbox.length);
     }
     sim_fail(sim, "the faults are over, but the cluster does not come to rest");
 }
@@ -447,6 +471,16 @@ void sim_rest(struct sim *sim)
     fail_rest(sim);
 }
 
+/* Cuts a node off and takes it back, so that logs are merged. */
+static void merge_logs(struct sim *sim)
+{
+    node_at(sim, 0)->component = 1;
+    network_reform(sim);
+    node_at(sim, 0)->component = 0;
+    network_reform(sim);
+    sim->log_unheard = false;
+}
+
 static void end_faults(struct sim *sim)
 {
     sim_trace(sim, "the faults are over");
@@ -465,6 +499,8 @@ static void end_faults(struct sim *sim)
         if (!node_at(sim, i)->alive)
             node_start(node_at(sim, i));
     }
+    if (sim->log_unheard)
+        merge_logs(sim);
 }
 
 /* At rest, every node can make a change, and all agree by their own verification too. */
@@ -473,8 +509,10 @@ static void check_alive(struct sim *sim)
     g_autoptr(GPtrArray) calls = g_ptr_array_new();
     uint64_t departures = sim->statistics.departures;
 
-    for (guint i = 0; i < sim->nodes->len; i++)
+    for (guint i = 0; i < sim->nodes->len; i++) {
         g_ptr_array_add(calls, client_write(node_at(sim, i)));
+        status_set_value(node_at(sim, i));
+    }
     replica_post_verify(node_at(sim, 0)->replica);
     replica_run(node_at(sim, 0)->replica);
     sim_rest(sim);
@@ -485,6 +523,10 @@ static void check_alive(struct sim *sim)
     }
     if (sim->statistics.departures != departures)
         sim_fail(sim, "at rest, a node left the group");
+    sim->value_unheard = false; /* a message that came back made them send all once more */
+    sim->status_news = true;
+    for (guint i = 0; i < sim->nodes->len; i++)
+        status_check_kept(node_at(sim, i));
 }
 
 static void check_rest(struct sim *sim)

@@ -14,6 +14,7 @@
 #include "history.h"
 #include "random.h"
 #include "replica/replica.h"
+#include "status/status_group.h"
 
 struct store;
 struct sim;
@@ -46,6 +47,7 @@ enum item_type { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE };
 
 struct item {
     enum item_type type;
+    enum machine_group group;
     struct member member;  /* the sender, or who joins or leaves */
     struct block *message; /* owned */
 };
@@ -82,6 +84,21 @@ struct outgoing {
 
 enum membership { MEMBER_OUT, MEMBER_JOINING, MEMBER_IN, MEMBER_LEAVE, MEMBER_LEAVING };
 
+#define GROUPS 2
+
+/* Where a node's process stands with one of the two groups. */
+struct seat {
+    struct node *node;
+    enum machine_group group;
+    struct transport transport;
+    GArray *view; /* struct member: processes in the group, as of the node's `position` */
+    enum membership membership;
+    bool stay_out;
+    uint64_t joined_at;
+    GQueue inbox;  /* struct notice */
+    GQueue outbox; /* struct outgoing */
+};
+
 struct node {
     struct sim *sim;
     uint32_t id; /* from 1 */
@@ -95,7 +112,6 @@ struct node {
     guint position;  /* items of the ring that were received */
     guint visit_end; /* position behind the last message that this node put in order */
     uint32_t burst;  /* messages that it may still put in order at this visit of the token */
-    GArray *view;    /* struct member: processes in the group, as of `position` */
     uint64_t slow_until;
     uint64_t storm_until;
     uint32_t skew;     /* seconds */
@@ -106,13 +122,9 @@ struct node {
     bool alive;
     bool connected; /* to corosync */
     uint32_t pid;
-    enum membership membership;
-    bool stay_out;
-    uint64_t joined_at;
     uint64_t connect_at;
-    GQueue inbox;     /* struct notice */
-    GQueue outbox;    /* struct outgoing */
-    GHashTable *sent; /* count → change_id, as allocated uint64_t */
+    struct seat seats[GROUPS]; /* by enum machine_group */
+    GHashTable *sent;          /* count → change_id, as allocated uint64_t */
     uint32_t seen_ring;
     bool turning; /* took a configuration change since it last ran: what it publishes now it may
                      have applied before */
@@ -120,9 +132,12 @@ struct node {
     struct replica *replica;
     struct clock_source clock;
     struct replica_listener listener;
-    struct transport transport;
+    struct status *status;
+    struct status_group *status_group;
 
     /* What the checks know. */
+    GHashTable *values; /* key → its value: what this process has set, owned */
+    GPtrArray *logged;  /* char, owned: what this process has logged */
     struct past *past;
     struct past *in_flight; /* what the commit would have made that a crash hit */
     uint64_t in_flight_digest;
@@ -159,6 +174,7 @@ struct statistics {
     uint64_t kept;       /* entries in safety copies */
     uint64_t splits;     /* messages that only a part of their configuration received */
     uint64_t lost;       /* acknowledged changes lost as the protocol allows */
+    uint64_t told;       /* values set and entries logged */
 };
 
 struct sim {
@@ -177,6 +193,10 @@ struct sim {
     GHashTable *acknowledged; /* change_id, owned */
     GHashTable *split;        /* change_id, owned: received by a part of its configuration */
     struct claim claims[CLAIMS];
+    /* Status messages were given up, and others do not know yet what they said. */
+    bool value_unheard;
+    bool log_unheard;
+    bool status_news; /* something has happened since the nodes' statuses were compared */
     struct statistics statistics;
 };
 
@@ -195,9 +215,9 @@ void sim_rest(struct sim *sim);
 
 /* network.c: the process group service */
 void network_reform(struct sim *sim); /* after `up` or `component` changed */
-void network_join(struct node *node);
-void network_leave(struct node *node);
-bool network_send(struct node *node);    /* puts one message in order; false: not now */
+void network_join(struct seat *seat);
+void network_leave(struct seat *seat);
+bool network_send(struct seat *seat);    /* puts one message in order; false: not now */
 bool network_receive(struct node *node); /* takes one item; false: there is none */
 bool network_is_quiet(const struct ring *ring);
 void network_free_ring(struct ring *ring);
@@ -213,8 +233,8 @@ void node_stop(struct node *node); /* properly; the database is closed */
 void node_crash(struct node *node, enum crash_kind kind);
 bool node_finish_crash(struct node *node); /* after each call into it: true if the disk ended it */
 void node_disconnect(struct node *node);   /* its corosync is gone */
-bool node_work(struct node *node, uint32_t count); /* false: nothing to do */
-bool node_manage(struct node *node);               /* joins, leaves, connects */
+bool node_work(struct seat *seat, uint32_t count); /* false: nothing to do */
+bool node_manage(struct seat *seat);               /* joins, leaves, connects */
 struct member node_self(const struct node *node);
 enum machine_mode node_mode(const struct node *node);
 uint64_t node_digest(const struct node *node);
@@ -232,6 +252,18 @@ bool call_is_answered(const struct call *call);
 int call_result(const struct call *call);
 void client_check_answered(struct node *node); /* and forgets all calls */
 void client_note_sent(struct node *node, const struct outgoing *outgoing);
+
+/* status.c: the status group */
+void status_start(struct node *node);
+void status_stop(struct node *node);
+void status_change(struct node *node); /* sets or deletes a value, or logs */
+void status_set_value(struct node *node);
+void status_note_unheard(struct sim *sim, const struct outgoing *outgoing); /* given up */
+void status_take(struct node *node, const struct notice *notice);
+/* Two members at rest, with everything heard, have the same log and each other's values. */
+void status_check_alike(const struct node *node, const struct node *other);
+/* What living processes have logged is in the log. */
+void status_check_kept(const struct node *node);
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);
