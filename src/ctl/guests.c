@@ -11,6 +11,29 @@
 
 /* --- The list --- */
 
+/* The guests; NULL with *code set and the reason on stderr. Those of a very large cluster fit no
+ * reply, but the mount has them too. */
+static json_t *ask_guests(const struct context *context, int *code)
+{
+    json_t *answer = NULL;
+    json_t *overview = NULL;
+    int error;
+
+    *code = ask_quietly(context, ASK_GUESTS, NULL, 0, &answer, &error);
+    if (*code == EXIT_FAILED && error == EMSGSIZE)
+        overview = ask(context, ASK_OVERVIEW, NULL, 0, code);
+    if (overview) {
+        g_autofree char *path =
+            g_build_filename(field_text(overview, "mountpoint"), ".vmlist", NULL);
+        answer = json_load_file(path, 0, NULL);
+        *code = answer ? EXIT_DONE : EXIT_FAILED;
+    }
+    json_decref(overview);
+    if (!answer)
+        ask_complain(context, *code, error);
+    return answer;
+}
+
 static void print_guest(const struct context *context, const char *id, json_t *guest)
 {
     if (context->json)
@@ -34,7 +57,7 @@ int command_guests(const struct context *context, int argc, char **argv)
                        "one a line.",
                        0, 0))
         return EXIT_WRONG_USE;
-    json_t *answer = ask(context, ASK_GUESTS, NULL, 0, &code);
+    json_t *answer = ask_guests(context, &code);
     if (!answer)
         return code;
     if (context->json && !node)
@@ -175,7 +198,7 @@ static bool has_targets(const struct move *move)
 /* The guests of the dead node, in order. False: *code says why. */
 static bool find_guests(struct move *move, int *code)
 {
-    json_t *answer = ask(move->context, ASK_GUESTS, NULL, 0, code);
+    json_t *answer = ask_guests(move->context, code);
     const char *id;
     json_t *guest;
 

@@ -14,7 +14,9 @@
 
 #define WATCH_MILLISECONDS 10000u
 #define ROWS_MAX 1000u /* what comes beyond them is counted together */
-#define PATH_KEPT 500u
+/* A path, and all rows with it, fit a reply of 1 MiB even if it grows threefold as JSON; control
+ * characters, which would grow more, are not kept. */
+#define PATH_KEPT 250u
 #define COMMAND_SIZE 32u
 
 struct activity_row {
@@ -98,6 +100,14 @@ bool activity_is_watched(struct activity *activity)
     return false;
 }
 
+static void replace_controls(char *text)
+{
+    for (; *text; text++) {
+        if (g_ascii_iscntrl(*text))
+            *text = '?';
+    }
+}
+
 /* The name of the caller's program, while it is there to be asked. */
 static void find_command(struct activity_row *row)
 {
@@ -108,6 +118,7 @@ static void find_command(struct activity_row *row)
         return;
     if (fgets(row->command, sizeof(row->command), file))
         row->command[strcspn(row->command, "\n")] = '\0';
+    replace_controls(row->command);
     fclose(file);
 }
 
@@ -117,6 +128,7 @@ void activity_note(struct activity *activity, const char *operation, const char 
 
     *row = (struct activity_row){
         .operation = operation, .caller = caller, .path = g_strndup(path, PATH_KEPT), .count = 1};
+    replace_controls(row->path);
     pthread_mutex_lock(&activity->lock);
     struct activity_row *known = g_hash_table_lookup(activity->rows, row);
     if (known) {

@@ -19,8 +19,8 @@ void activity_free(struct activity *activity);
 
 bool activity_is_watched(struct activity *activity);
 
-/* `operation`: static text. `path`: bytes of any kind, kept up to 500. `caller`: process or thread
- * id. */
+/* `operation`: static text. `path`: bytes of any kind, kept up to 250, without control characters.
+ * `caller`: process or thread id. */
 void activity_note(struct activity *activity, const char *operation, const char *path,
                    pid_t caller);
 

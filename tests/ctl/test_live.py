@@ -13,7 +13,10 @@ from harness import BUILD_DIR, GROUP_ID, NOBODY, SOURCE_DIR, wait_for
 
 sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "socket"))
 
+sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "mount"))
+
 from ipc_client import Client  # noqa: E402
+from support import DIRECTORY, FILE, make_database  # noqa: E402
 
 PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
@@ -221,6 +224,18 @@ def test_guests(daemon, live):
     assert live("guests", "--node", "node2").stdout.split() == ["101", "qemu", "node2"]
     assert json.loads(live("guests", "--node", "node2", "--json").stdout) == {"id": 101, "type": "qemu"}
     assert set(json.loads(live("guests", "--json").stdout)["ids"]) == {"100", "101"}
+
+
+def test_more_guests_than_a_reply_holds(make_daemon):
+    """The guest list of 25 000 is over 1 MiB: it is read from the mount instead."""
+    daemon = make_daemon()
+    entries = [(2, 0, DIRECTORY, "nodes", None), (3, 2, DIRECTORY, "some-node-with-a-name", None),
+               (4, 3, DIRECTORY, "qemu-server", None)]
+    entries += [(5 + number, 4, FILE, "%d.conf" % (100000 + number), b"x") for number in range(25000)]
+    make_database(daemon.database, entries)
+    daemon.start()
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "guests"])
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 25000, done.stderr
 
 
 def test_move_of_guests(daemon, live):
