@@ -216,6 +216,7 @@ install_package() {
 
 pve_is_mounted() { inside findmnt --types fuse.pmxcfs,fuse /etc/pve; }
 has_journal() { inside journalctl -b -t pmxcfs --no-pager | grep -q "$1"; }
+brought_in() { inside journalctl -b -u pmxcfs --no-pager -o cat | grep 'changes brought in'; }
 no_namespace() {
     [ "$(inside sh -c 'readlink /proc/$(systemctl show --value -p MainPID pmxcfs)/ns/mnt')" = "$(inside readlink /proc/1/ns/mnt)" ]
 }
@@ -263,6 +264,7 @@ try_local() {
     check "pmxcfsctl answers www-data" inside setpriv --reuid www-data --regid www-data --clear-groups pmxcfsctl versions
     check "a truncation is made with its write" inside sh -c 'for i in 1 2 3; do echo $i >/etc/pve/note; done; echo hello >/etc/pve/note'
     check "killed, it comes back" restarts_after_kill pmxcfs
+    check "its journal was brought in first" brought_in
     check "with what was written" file_says /etc/pve/note hello
     check "the guard of the killed one is gone" one_guard
     check "it restarts" inside systemctl restart pmxcfs
