@@ -114,7 +114,7 @@ int command_db_check(const struct context *context, int argc, char **argv)
     else
         print_result(&outcome);
     if (outcome.message)
-        fprintf(stderr, "error: %s\n", outcome.message);
+        fprintf(stderr, "error: %s: %s\n", outcome.file, outcome.message);
     else if (new_file && !needs_repair(&outcome))
         fprintf(stderr, "there is nothing to repair: %s was not written\n", new_file);
     g_free(outcome.message);

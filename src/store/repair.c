@@ -188,10 +188,11 @@ static char *split_data(struct repair *repair, uint64_t inode)
         return NULL;
     struct block *content = g_steal_pointer(&entry->content);
     g_autofree char *name = lost_name(entry, ".data");
+    g_autofree char *shown = name_shown(name, strlen(name));
     add_entry(repair, lost, ENTRY_FILE, name, content, entry->size);
     entry->size = 0;
     block_unref(content);
-    return g_strdup_printf("the data is in " REPAIR_DIRECTORY "/%s now", name);
+    return g_strdup_printf("the data is in " REPAIR_DIRECTORY "/%s now", shown);
 }
 
 /* Something with content that nothing lies in is a file. */
@@ -395,16 +396,14 @@ static int put_all_right(struct repair *repair, GArray *done)
 /* ---- The files ---- */
 
 /* The rows stay, for the report. */
-static int write_copy(const struct loader *loader, const char *copy, char **message)
+static struct tree *make_tree(const struct loader *loader)
 {
     struct tree *tree = tree_new();
 
     for (guint i = 0; i < loader->rows->len; i++)
         tree_put(tree, entry_ref(loader_row(loader, i)->entry));
     tree->root = loader->root;
-    int error = store_save(tree, copy, message);
-    tree_free(tree);
-    return error;
+    return tree;
 }
 
 static void repair_init(struct repair *repair, sqlite3 *db, struct store_checker *checker)
@@ -430,7 +429,7 @@ static void repair_clear(struct repair *repair)
 }
 
 /* The first reason why it cannot be repaired. */
-static char *explain(const struct loader *loader, const char *path)
+static char *explain(const struct loader *loader)
 {
     const char *text = "";
 
@@ -439,38 +438,49 @@ static char *explain(const struct loader *loader, const char *path)
         if (note->severity == STORE_REFUSED)
             text = note->text;
     }
-    return g_strdup_printf("nothing of %s can be saved: %s", path, text);
+    return g_strdup_printf("nothing of it can be saved: %s", text);
 }
 
-static int repair_connection(struct repair *repair, const char *path, const char *copy,
-                             char **message)
+static int repair_rows(struct repair *repair, char **message)
 {
     struct loader *loader = &repair->loader;
-    GArray *done;
 
     if (!loader_salvage(loader)) {
-        *message = explain(loader, path);
+        *message = explain(loader);
         return loader->error ? loader->error : -EBADMSG;
     }
-    done = loader_notes_new();
+    GArray *done = loader_notes_new();
     int error = put_all_right(repair, done);
     if (error)
-        *message = g_strdup_printf("the tree in %s cannot be put right: %s", path,
+        *message = g_strdup_printf("it cannot be put right: %s",
                                    repair->full ? "there are no more inode numbers"
                                                 : "too much of it contradicts itself");
-    else
-        error = write_copy(loader, copy, message);
     g_array_unref(loader->notes);
     loader->notes = done;
-    if (!error)
-        loader_report(loader);
+    return error;
+}
+
+int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+                            char **message)
+{
+    struct repair repair;
+
+    *message = NULL;
+    *tree = NULL;
+    repair_init(&repair, db, checker);
+    int error = repair_rows(&repair, message);
+    if (!error) {
+        loader_report(&repair.loader);
+        *tree = make_tree(&repair.loader);
+    }
+    repair_clear(&repair);
     return error;
 }
 
 int store_repair(const char *given, const char *copy, struct store_checker *checker, char **message)
 {
     g_autofree char *path = file_resolve(given, NULL);
-    struct repair repair;
+    struct tree *tree;
     sqlite3 *db;
 
     *message = NULL;
@@ -484,9 +494,11 @@ int store_repair(const char *given, const char *copy, struct store_checker *chec
         error = file_open_damaged(path, &db, message);
     if (error)
         return error;
-    repair_init(&repair, db, checker);
-    error = repair_connection(&repair, path, copy, message);
-    repair_clear(&repair);
+    error = store_repair_connection(db, checker, &tree, message);
     sqlite3_close(db);
+    if (error)
+        return error;
+    error = store_save(tree, copy, message);
+    tree_free(tree);
     return error;
 }

@@ -6,6 +6,7 @@
 
 #include "cluster/conf.h"
 #include "core/state.h"
+#include "ctl/nodelist.h"
 #include "fuzz.h"
 
 /* What is imported is there byte for byte, alone, and gives the same version. */
@@ -45,6 +46,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(file >= 0 && write(file, copy, size) == (ssize_t)size);
     check_import(path, copy, size, version);
     close(file);
+    GPtrArray *nodes = nodelist_parse((const char *)copy, size);
+    for (guint i = 0; i < nodes->len; i++) {
+        const struct nodelist_node *node = nodes->pdata[i];
+        MUST(nodelist_find(nodes, node->name));
+    }
+    g_ptr_array_unref(nodes);
     free(copy);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "core/state.h"
 #include "fuzz.h"
 #include "store/check.h"
+#include "store/repair.h"
 
 #define INPUT_MAX (256u * 1024)
 #define VERSION_OFFSET 18u /* both bytes of the header that say that there is a log */
@@ -68,6 +69,21 @@ static sqlite3 *open_bytes(const uint8_t *data, size_t size)
     return db;
 }
 
+/* What is refused is put right, or there is a reason why not. */
+static void repair(sqlite3 *db)
+{
+    struct checker checker = {.checker.found = found};
+    g_autofree char *message = NULL;
+    struct tree *tree = NULL;
+
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
+    sqlite3_exec(db, "PRAGMA writable_schema=ON", NULL, NULL, NULL);
+    int error = store_repair_connection(db, &checker.checker, &tree, &message);
+    MUST(error ? message && !tree : !message && tree);
+    if (!error)
+        use(tree);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct checker checker = {.checker.found = found};
@@ -80,6 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     MUST(error ? checker.refused > 0 && !tree : checker.refused == 0 && tree);
     if (!error)
         use(tree);
+    else
+        repair(db);
     sqlite3_close(db);
     return 0;
 }
