@@ -19,8 +19,12 @@
 static struct tree *copy(const char *database, const char *unfinished)
 {
     g_autofree char *message = NULL;
+    struct progress progress;
 
-    if (store_backup(database, unfinished, &message) == 0)
+    progress_start(&progress, "copying");
+    int error = store_backup(database, unfinished, &message);
+    progress_end(&progress);
+    if (!error)
         return db_read(unfinished);
     fprintf(stderr, "error: %s\n", message);
     return NULL;

@@ -63,7 +63,7 @@ static void found(struct store_checker *checker, const struct store_finding *fin
         [STORE_LOST] = &findings->lost,
     };
 
-    progress_end(&findings->progress);
+    progress_hide(&findings->progress);
     (*counts[finding->severity])++;
     if (findings->to)
         print_finding(findings->to, finding);
@@ -78,11 +78,10 @@ static void step(struct store_checker *checker, uint64_t done, uint64_t total)
     progress_step(&findings->progress, done, total);
 }
 
-void db_findings_start(struct db_findings *findings, FILE *to, const char *what)
+void db_findings_init(struct db_findings *findings, FILE *to)
 {
     *findings = (struct db_findings){
         .checker = {.found = found, .progress = step}, .to = to, .list = to ? NULL : json_array()};
-    progress_start(&findings->progress, what);
 }
 
 /* Warnings are for those who check. */
@@ -98,8 +97,9 @@ struct tree *db_read(const char *path)
     struct tree *tree;
     g_autofree char *what = g_strconcat("reading ", path, NULL);
 
-    db_findings_start(&findings, stderr, what);
+    db_findings_init(&findings, stderr);
     findings.checker.found = found_reading;
+    progress_start(&findings.progress, what);
     int error = store_read(path, NULL, &findings.checker, &tree);
     progress_end(&findings.progress);
     if (!error)

@@ -23,8 +23,8 @@ struct db_findings {
     unsigned int refused, warnings, repaired, lost;
 };
 
-/* Prints to `to`, or with NULL keeps the list. `what`: for the progress, lent. */
-void db_findings_start(struct db_findings *findings, FILE *to, const char *what);
+/* Prints to `to`, or with NULL keeps the list. The progress is not started. */
+void db_findings_init(struct db_findings *findings, FILE *to);
 
 /* The tree in the database, as it is between two commits if a daemon works on it; tree_free() it.
  * NULL: stderr says why, with what a load refuses. */

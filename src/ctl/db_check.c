@@ -38,8 +38,9 @@ static bool needs_repair(const struct outcome *outcome)
 
 static void check(struct outcome *outcome, FILE *to)
 {
-    db_findings_start(&outcome->findings, to, "checking");
-    db_findings_start(&outcome->repairs, to, "repairing");
+    db_findings_init(&outcome->findings, to);
+    db_findings_init(&outcome->repairs, to);
+    progress_start(&outcome->findings.progress, "checking");
     outcome->error = store_check(outcome->file, NULL, &outcome->findings.checker);
     progress_end(&outcome->findings.progress);
     if (!needs_repair(outcome))

@@ -30,7 +30,7 @@ static void complain(struct import *import, const char *path, const char *reason
 {
     g_autofree char *shown = store_text_shown(path, strlen(path));
 
-    progress_end(&import->progress);
+    progress_hide(&import->progress);
     fprintf(stderr, "error: %s: %s\n", *shown ? shown : ".", reason);
     import->problems++;
 }
@@ -170,7 +170,7 @@ static void import_directory(struct import *import, int parent, const char *name
         close(directory);
 }
 
-static int save(const struct import *import, const char *directory, const char *file)
+static int save(struct import *import, const char *directory, const char *file)
 {
     const struct tree *tree = import->state->tree;
     g_autofree char *message = NULL;
@@ -180,7 +180,10 @@ static int save(const struct import *import, const char *directory, const char *
                 file);
         return EXIT_FAILED;
     }
-    if (store_save(tree, file, &message) < 0) {
+    progress_start(&import->progress, "writing the database");
+    int error = store_save(tree, file, &message);
+    progress_end(&import->progress);
+    if (error) {
         fprintf(stderr, "error: %s\n", message);
         return EXIT_FAILED;
     }

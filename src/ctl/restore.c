@@ -77,11 +77,14 @@ int restore_install(const struct tree *tree, const char *state_dir, char **kept)
     g_autofree char *path = g_build_filename(state_dir, DATABASE_NAME, NULL);
     g_autofree char *unfinished = g_strconcat(path, ".restored", NULL);
     g_autofree char *message = NULL;
-    int error = 0;
+    struct progress progress;
 
     *kept = NULL;
     unlink(unfinished);
-    if (store_save(tree, unfinished, &message) < 0) {
+    progress_start(&progress, "writing the database");
+    int error = store_save(tree, unfinished, &message);
+    progress_end(&progress);
+    if (error) {
         fprintf(stderr, "error: %s\n", message);
         return -1;
     }

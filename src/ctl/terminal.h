@@ -3,6 +3,8 @@
 #ifndef PMXCFS_CTL_TERMINAL_H
 #define PMXCFS_CTL_TERMINAL_H
 
+#include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -13,19 +15,29 @@ enum colour { COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_BOLD };
 const char *colour_begin(FILE *file, enum colour colour);
 const char *colour_end(FILE *file);
 
-/* One line on stderr, if that is a terminal, for what takes longer than a second. */
+/* One line on stderr, if that is a terminal, for what takes longer than a second. A thread of its
+ * own writes it, so that it is there also while nobody tells how far it is. */
 struct progress {
     const char *what; /* "reading config.db": lent until progress_end() */
-    int64_t started;  /* of g_get_monotonic_time() */
-    int64_t shown;    /* when the line was last written; 0: it is not there */
+    GThread *thread;  /* NULL: no terminal, nothing is shown */
+    GMutex lock;      /* guards all that follows */
+    GCond changed;
+    int64_t started; /* of g_get_monotonic_time() */
+    uint64_t done, total;
+    bool shown; /* the line is there */
+    bool stop;
 };
 
+/* The struct must stay where it is until progress_end(). */
 void progress_start(struct progress *progress, const char *what);
 
 /* So much is done; as often as one likes. `total` 0: how much there is to do is not known. */
 void progress_step(struct progress *progress, uint64_t done, uint64_t total);
 
-/* Takes the line away. */
+/* Takes the line away, since something else is to be printed; it comes again in a second. */
+void progress_hide(struct progress *progress);
+
+/* Takes the line away for good. Also if it was ended before, or is all zero. */
 void progress_end(struct progress *progress);
 
 #endif

@@ -271,6 +271,8 @@ static int check_integrity(sqlite3 *db, struct store_checker *checker)
     struct loader loader;
 
     loader_init(&loader, db, checker);
+    if (checker->progress)
+        checker->progress(checker, 0, 0);
     sqlite3_stmt *row =
         loader_prepare(&loader, "PRAGMA integrity_check(" INTEGRITY_LINES ")", "the database");
     while (row && sqlite3_step(row) == SQLITE_ROW) {
