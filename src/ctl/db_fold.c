@@ -15,8 +15,11 @@ static void print_report(const struct store_fold_report *report)
     json_t *object = json_object();
 
     json_object_set_new(object, "changes", json_integer(report->changes));
-    json_object_set_new(object, "version-before", json_integer((json_int_t)report->version_before));
-    json_object_set_new(object, "version", json_integer((json_int_t)report->version));
+    if (report->version > 0) {
+        json_object_set_new(object, "version-before",
+                            json_integer((json_int_t)report->version_before));
+        json_object_set_new(object, "version", json_integer((json_int_t)report->version));
+    }
     json_object_set_new(object, "aside", report->aside ? json_string(report->aside) : json_null());
     json_dumpf(object, stdout, JSON_INDENT(2));
     putchar('\n');
@@ -29,7 +32,7 @@ static void print_text(const struct store_fold_report *report)
         printf("%u changes brought in: version %" PRIu64 " became %" PRIu64 "\n", report->changes,
                report->version_before, report->version);
     else if (!report->aside)
-        printf("nothing to bring in: version %" PRIu64 "\n", report->version);
+        puts("nothing to bring in");
     if (report->aside)
         printf("set aside, as it does not go with this database: %s\n", report->aside);
 }

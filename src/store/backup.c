@@ -10,13 +10,11 @@
 #include "base/log.h"
 #include "core/state.h"
 #include "store/file.h"
-#include "store/recover.h"
 #include "store/replay.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 #define BUSY_TIMEOUT 10000
-/* The journal begins an area once in megabytes: not so often in a row while we look. */
-#define ATTEMPTS 100u
 
 /* All pages in one step: a commit in between would begin it anew. In WAL mode that holds up nobody.
  */
@@ -28,46 +26,6 @@ static int copy_pages(sqlite3 *from, sqlite3 *to)
         return sqlite3_extended_errcode(to);
     sqlite3_backup_step(backup, -1);
     return sqlite3_backup_finish(backup);
-}
-
-static uint64_t generation_of(const GByteArray *journal)
-{
-    struct replay replay;
-
-    replay_read(&replay, journal->data, journal->len);
-    return replay_generation(&replay);
-}
-
-/* From now on the connection sees the database as it is at this moment, whatever is written to it.
- * A database without a log is locked so that nobody writes. */
-static int begin_reading(sqlite3 *from)
-{
-    return sqlite3_exec(from, "BEGIN; SELECT 1 FROM sqlite_master", NULL, NULL, NULL);
-}
-
-/* Both at one moment: if no area of the journal was begun meanwhile, it goes on from what the pages
- * say, or from before. */
-static int begin_reading_both(sqlite3 *from, const char *path, GByteArray **journal, char **message)
-{
-    g_autofree char *journal_path = g_strconcat(path, ".journal", NULL);
-
-    for (unsigned int i = 0; i < ATTEMPTS; i++) {
-        int error = recover_read(journal_path, journal, message);
-        if (error)
-            return error;
-        uint64_t before = generation_of(*journal);
-        g_byte_array_unref(g_steal_pointer(journal));
-        error = file_errno(from, begin_reading(from));
-        if (error)
-            *message = g_strdup_printf("cannot read %s: %s", path, sqlite3_errmsg(from));
-        else
-            error = recover_read(journal_path, journal, message);
-        if (error || generation_of(*journal) == before)
-            return error;
-        sqlite3_exec(from, "ROLLBACK", NULL, NULL, NULL);
-    }
-    *message = g_strdup_printf("%s changes too fast to be copied", path);
-    return -EBUSY;
 }
 
 static int copy_to(sqlite3 *from, const char *path, const char *copy, char **message)
@@ -97,7 +55,7 @@ static int copy_both(const char *path, const char *copy, GByteArray **journal, c
         *message = g_strdup_printf("cannot open %s: %s", path, sqlite3_errstr(result));
     } else {
         sqlite3_busy_timeout(from, BUSY_TIMEOUT);
-        error = begin_reading_both(from, path, journal, message);
+        error = snapshot_begin(from, path, journal, message);
     }
     if (!error)
         error = copy_to(from, path, copy, message);
@@ -129,7 +87,7 @@ static int bring_in(const char *copy, const GByteArray *journal, char **message)
     struct store *store;
     struct tree *tree;
 
-    if (journal->len == 0 || generation_of(journal) == 0)
+    if (snapshot_is_empty(journal))
         return 0;
     int error = store_open(copy, &options, &store, &tree, message);
     if (error)

@@ -8,6 +8,7 @@
 
 #include "store/file.h"
 #include "store/loader.h"
+#include "store/snapshot.h"
 
 /* Bytes of a name or path that are shown. */
 #define NAME_SHOWN 128u
@@ -313,15 +314,26 @@ static int open_to_look(const char *given, const char *vfs, struct store_checker
     return error ? refuse_file(checker, error, message) : 0;
 }
 
-int store_read(const char *path, const char *vfs, struct store_checker *checker, struct tree **tree)
+int store_read(const char *given, const char *vfs, struct store_checker *checker,
+               struct tree **tree)
 {
     sqlite3 *db;
 
     *tree = NULL;
-    int error = open_to_look(path, vfs, checker, &db);
+    int error = open_to_look(given, vfs, checker, &db);
     if (error)
         return error;
+    g_autofree char *path = file_resolve(given, vfs);
+    g_autofree char *message = NULL;
+    GByteArray *journal = NULL;
+    /* Why it cannot be read, if it cannot, is for the check to find. */
+    if (!vfs)
+        snapshot_begin(db, path, &journal, &message);
     error = store_check_connection(db, checker, tree);
+    if (!error && journal)
+        snapshot_bring_in(journal, tree);
+    if (journal)
+        g_byte_array_unref(journal);
     sqlite3_close(db);
     return error;
 }

@@ -67,8 +67,8 @@ struct store_checker {
 int store_check_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree);
 
 /* Reads the tree of the database at `path` and alters nothing: no bytes, and no files beside it.
- * While a daemon has it open: as it is between two commits. `vfs`: SQLite's name of it, NULL: the
- * usual one. Result as above; -ENOENT if there is none. */
+ * While a daemon has it open: as it is between two commits. With what is in its journal. `vfs`:
+ * SQLite's name of it, NULL: the usual one. Result as above; -ENOENT if there is none. */
 int store_read(const char *path, const char *vfs, struct store_checker *checker,
                struct tree **tree);
 

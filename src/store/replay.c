@@ -78,8 +78,8 @@ void replay_read_area(struct replay_area *area, const uint8_t *bytes, size_t siz
 void replay_read(struct replay *replay, const uint8_t *bytes, size_t size)
 {
     *replay = (struct replay){0};
-    for (size_t i = 0; i < JOURNAL_AREAS; i++) {
-        size_t begin = MIN(i * JOURNAL_AREA_SIZE, size);
+    for (size_t i = 0; i < JOURNAL_AREAS && i * JOURNAL_AREA_SIZE < size; i++) {
+        size_t begin = i * JOURNAL_AREA_SIZE;
         replay_read_area(&replay->areas[i], bytes + begin, MIN(size - begin, JOURNAL_AREA_SIZE));
     }
 }

@@ -336,7 +336,9 @@ const char *store_error(const struct store *store)
 
 void store_set_listener(struct store *store, struct store_listener *listener)
 {
+    pthread_mutex_lock(&store->commit_lock); /* a fold tells it too */
     store->listener = listener;
+    pthread_mutex_unlock(&store->commit_lock);
 }
 
 int store_checkpoint(struct store *store, bool finish, unsigned int *remaining)
@@ -397,6 +399,9 @@ int store_fold_left(const char *given, struct store_fold_report *report, char **
     int error = file_probe(path, NULL, message);
     if (error == -ENOENT)
         *message = g_strdup_printf("there is no %s", path);
+    g_autofree char *journal = g_strconcat(path, ".journal", NULL);
+    if (!error && access(journal, F_OK) < 0 && errno == ENOENT)
+        return 0;
     if (!error)
         error = store_open(path, NULL, &store, &tree, message);
     if (error)

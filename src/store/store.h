@@ -83,7 +83,7 @@ void store_close(struct store *store);
 struct store_fold_report {
     unsigned int changes;    /* brought in */
     bool left;               /* config.db does not take them: they are in the journal still */
-    uint64_t version_before; /* of config.db */
+    uint64_t version_before; /* of config.db; 0: there was no journal, nothing was looked at */
     uint64_t version;        /* with them */
     char *aside;             /* the name of a journal that was set aside; NULL: none was */
 };

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A database and its journal as they are at one moment, while a daemon may be writing to both.
+ * Inside store only. */
+#ifndef PMXCFS_STORE_SNAPSHOT_H
+#define PMXCFS_STORE_SNAPSHOT_H
+
+#include <glib.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+
+#include "core/tree.h"
+
+/* From now on `db`, a connection to the database at `path`, reads it as it is at this moment, and
+ * *journal (g_byte_array_unref() it) is what goes with that. 0, or a negative errno with *message.
+ */
+int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **message);
+
+/* Brings what is in the journal, if it is made on that, into a tree that was read from the
+ * database; the pointer may change. */
+void snapshot_bring_in(const GByteArray *journal, struct tree **tree);
+
+/* True if nothing at all is in the journal. */
+bool snapshot_is_empty(const GByteArray *journal);
+
+#endif
