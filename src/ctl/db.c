@@ -20,9 +20,8 @@ static const struct {
     const char *word;
     enum colour colour;
 } severities[] = {
-    [STORE_WARNING] = {"warning", COLOUR_YELLOW},
-    [STORE_REFUSED] = {"refused", COLOUR_RED},
-    [STORE_REPAIRED] = {"repaired", COLOUR_GREEN},
+    [STORE_NOTE] = {"note", COLOUR_BOLD},      [STORE_WARNING] = {"warning", COLOUR_YELLOW},
+    [STORE_REFUSED] = {"refused", COLOUR_RED}, [STORE_REPAIRED] = {"repaired", COLOUR_GREEN},
     [STORE_LOST] = {"lost", COLOUR_RED},
 };
 
@@ -57,9 +56,8 @@ static void found(struct store_checker *checker, const struct store_finding *fin
 {
     struct db_findings *findings = container_of(checker, struct db_findings, checker);
     unsigned int *const counts[] = {
-        [STORE_WARNING] = &findings->warnings,
-        [STORE_REFUSED] = &findings->refused,
-        [STORE_REPAIRED] = &findings->repaired,
+        [STORE_NOTE] = &findings->notes,      [STORE_WARNING] = &findings->warnings,
+        [STORE_REFUSED] = &findings->refused, [STORE_REPAIRED] = &findings->repaired,
         [STORE_LOST] = &findings->lost,
     };
 
@@ -84,10 +82,11 @@ void db_findings_init(struct db_findings *findings, FILE *to)
         .checker = {.found = found, .progress = step}, .to = to, .list = to ? NULL : json_array()};
 }
 
-/* Warnings are for those who check. */
+/* Warnings are for those who check, unless something is not read that was acknowledged. */
 static void found_reading(struct store_checker *checker, const struct store_finding *finding)
 {
-    if (finding->severity == STORE_REFUSED)
+    if (finding->severity == STORE_REFUSED ||
+        (finding->severity == STORE_WARNING && finding->problem == PROBLEM_JOURNAL))
         found(checker, finding);
 }
 

@@ -20,14 +20,14 @@ struct db_findings {
     struct progress progress;
     FILE *to;     /* where findings are printed, or NULL: */
     json_t *list; /* they are kept here; json_decref() it */
-    unsigned int refused, warnings, repaired, lost;
+    unsigned int notes, refused, warnings, repaired, lost;
 };
 
 /* Prints to `to`, or with NULL keeps the list. The progress is not started. */
 void db_findings_init(struct db_findings *findings, FILE *to);
 
-/* The tree in the database, as it is between two commits if a daemon works on it; tree_free() it.
- * NULL: stderr says why, with what a load refuses. */
+/* The tree in the database and its journal, between two changes if a daemon works on it;
+ * tree_free() it. NULL: stderr says why, with what a load refuses. */
 struct tree *db_read(const char *path);
 
 /* As JSON, with \xNN for what is no UTF-8. */

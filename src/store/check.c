@@ -32,6 +32,7 @@ const char *store_problem_name(enum store_problem problem)
         [PROBLEM_GUEST_DIRECTORY] = "guest-directory",
         [PROBLEM_GUEST_TWIN] = "same-guest",
         [PROBLEM_VERSION] = "version",
+        [PROBLEM_JOURNAL] = "journal",
     };
 
     return names[problem];
@@ -299,57 +300,95 @@ static int refuse_file(struct store_checker *checker, int error, char *message)
     return error;
 }
 
-/* Opens it for looking; -ENOENT is a finding too. */
-static int open_to_look(const char *given, const char *vfs, struct store_checker *checker,
-                        sqlite3 **db)
+/* Tells what a start will do with the journal, and does it with *tree. */
+static void look_at_journal(const char *path, const GByteArray *journal,
+                            struct store_checker *checker, struct tree **tree)
 {
-    g_autofree char *path = file_resolve(given, vfs);
+    struct replay replay;
+    struct store_finding finding = {.problem = PROBLEM_JOURNAL};
+    g_autofree char *text = NULL;
+
+    snapshot_bring_in(journal, tree, &replay);
+    if (replay.keep) {
+        finding.severity = STORE_WARNING;
+        finding.remedy = "the next start sets it aside";
+        text = g_strdup_printf("%s.journal holds changes that cannot be brought in: %s", path,
+                               replay.reason);
+    } else if (replay.outcome == REPLAY_CHANGES) {
+        finding.severity = STORE_NOTE;
+        text = g_strdup_printf("%u changes are in the journal and not yet in config.db",
+                               replay.changes);
+    }
+    finding.text = text;
+    if (text)
+        checker->found(checker, &finding);
+    replay_clear(&replay);
+}
+
+/* Opens it for looking, and begins to read: database and journal are those of one moment. *journal
+ * is NULL if there is none. -ENOENT is a finding too. */
+static int open_to_look(const char *path, const char *vfs, struct store_checker *checker,
+                        sqlite3 **db, GByteArray **journal)
+{
     char *message = NULL;
     int error = file_probe(path, vfs, &message);
 
+    *journal = NULL;
     if (error == -ENOENT)
         message = g_strdup_printf("there is no %s", path);
     if (!error)
         error = file_open_untouched(path, vfs, 0, db, &message);
-    return error ? refuse_file(checker, error, message) : 0;
+    if (error)
+        return refuse_file(checker, error, message);
+    error = vfs ? 0 : snapshot_begin(*db, path, journal, &message);
+    if (error == -EBADMSG) {
+        /* The check will say it better. */
+        g_free(message);
+    } else if (error) {
+        sqlite3_close(*db);
+        return refuse_file(checker, error, message);
+    }
+    return 0;
 }
 
-int store_read(const char *given, const char *vfs, struct store_checker *checker,
-               struct tree **tree)
+/* All of it, with *tree as a start would have it. */
+static int look(const char *given, const char *vfs, bool integrity, struct store_checker *checker,
+                struct tree **tree)
 {
+    g_autofree char *path = file_resolve(given, vfs);
+    GByteArray *journal;
     sqlite3 *db;
 
     *tree = NULL;
-    int error = open_to_look(given, vfs, checker, &db);
+    int error = open_to_look(path, vfs, checker, &db, &journal);
     if (error)
         return error;
-    g_autofree char *path = file_resolve(given, vfs);
-    g_autofree char *message = NULL;
-    GByteArray *journal = NULL;
-    /* Why it cannot be read, if it cannot, is for the check to find. */
-    if (!vfs)
-        snapshot_begin(db, path, &journal, &message);
     error = store_check_connection(db, checker, tree);
-    if (!error && journal)
-        snapshot_bring_in(journal, tree);
+    if (integrity && (!error || error == -EBADMSG)) {
+        int found = check_integrity(db, checker);
+        error = error ? error : found;
+    }
+    if (*tree && journal)
+        look_at_journal(path, journal, checker, tree);
     if (journal)
         g_byte_array_unref(journal);
     sqlite3_close(db);
+    if (error && *tree)
+        tree_free(g_steal_pointer(tree));
     return error;
+}
+
+int store_read(const char *path, const char *vfs, struct store_checker *checker, struct tree **tree)
+{
+    return look(path, vfs, false, checker, tree);
 }
 
 int store_check(const char *path, const char *vfs, struct store_checker *checker)
 {
-    sqlite3 *db;
-    int error = open_to_look(path, vfs, checker, &db);
+    struct tree *tree;
+    int error = look(path, vfs, true, checker, &tree);
 
-    if (error)
-        return error;
-    error = store_check_connection(db, checker, NULL);
-    if (!error || error == -EBADMSG) {
-        int integrity = check_integrity(db, checker);
-        error = error ? error : integrity;
-    }
-    sqlite3_close(db);
+    if (tree)
+        tree_free(tree);
     return error;
 }

@@ -9,6 +9,7 @@
 #include "core/tree.h"
 
 enum store_severity {
+    STORE_NOTE,     /* nothing is wrong: something that is to be known */
     STORE_WARNING,  /* loads, but somebody should know */
     STORE_REFUSED,  /* a load refuses the database */
     STORE_REPAIRED, /* store_repair() has put it right */
@@ -30,6 +31,7 @@ enum store_problem {
     PROBLEM_GUEST_DIRECTORY, /* a file where guests' configurations should be */
     PROBLEM_GUEST_TWIN,      /* two configurations of one guest */
     PROBLEM_VERSION,         /* an inode above the global version */
+    PROBLEM_JOURNAL,         /* a journal beside the database; STORE_NOTE: it goes with it */
 };
 
 /* The word for it that programs get: "same-name". */
@@ -66,9 +68,10 @@ struct store_checker {
  * least one finding of severity STORE_REFUSED. */
 int store_check_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree);
 
-/* Reads the tree of the database at `path` and alters nothing: no bytes, and no files beside it.
- * While a daemon has it open: as it is between two commits. With what is in its journal. `vfs`:
- * SQLite's name of it, NULL: the usual one. Result as above; -ENOENT if there is none. */
+/* Reads the tree of the database at `path`, with what is in the journal beside it, and alters
+ * nothing: no bytes, and no files beside it. While a daemon has it open: as it is between two
+ * changes. `vfs`: SQLite's name of it, NULL: the usual one; there is no journal with another.
+ * Result as above; -ENOENT if there is none. */
 int store_read(const char *path, const char *vfs, struct store_checker *checker,
                struct tree **tree);
 

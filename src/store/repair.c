@@ -9,6 +9,8 @@
 #include "core/limits.h"
 #include "store/file.h"
 #include "store/loader.h"
+#include "store/recover.h"
+#include "store/snapshot.h"
 #include "store/store.h"
 
 /* Times that all rows are looked at; each brings one level of a tree into order at least. */
@@ -23,6 +25,7 @@ struct repair {
     GHashTable *missing; /* inode of a missing directory → the one made in its place */
     GHashTable *keepers; /* inode of the first of several twins → the one that keeps its place */
     GHashTable *settled; /* inodes that were moved in this round: notes on them are out of date */
+    uint64_t version;    /* the global version before */
     uint64_t lost;       /* inode of lost+found; 0: not needed so far */
     bool full;           /* there are no more inodes */
 };
@@ -296,6 +299,7 @@ static char *put_right(struct repair *repair, const struct note *note)
         return keep_newer(repair, note->inode, note->other);
     case PROBLEM_VERSION:
         return raise_version(repair, note->inode);
+    case PROBLEM_JOURNAL:
     case PROBLEM_FILE:
         break; /* the new file is another one */
     }
@@ -450,6 +454,7 @@ static int repair_rows(struct repair *repair, char **message)
         return loader->error ? loader->error : -EBADMSG;
     }
     GArray *done = loader_notes_new();
+    repair->version = loader->root.version;
     int error = put_all_right(repair, done);
     if (error)
         *message = g_strdup_printf("it cannot be put right: %s",
@@ -460,8 +465,9 @@ static int repair_rows(struct repair *repair, char **message)
     return error;
 }
 
-int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
-                            char **message)
+/* *moved_on: the repair has made changes of its own, which have versions. */
+static int repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+                             bool *moved_on, char **message)
 {
     struct repair repair;
 
@@ -473,14 +479,58 @@ int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct t
         loader_report(&repair.loader);
         *tree = make_tree(&repair.loader);
     }
+    *moved_on = repair.loader.root.version != repair.version;
     repair_clear(&repair);
     return error;
+}
+
+int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+                            char **message)
+{
+    bool moved_on;
+
+    return repair_connection(db, checker, tree, &moved_on, message);
+}
+
+/* Brings the journal beside the database in, if it goes with the tree as it is now. */
+static int bring_in(const char *path, struct store_checker *checker, bool moved_on,
+                    struct tree **tree, char **message)
+{
+    g_autofree char *name = g_strconcat(path, ".journal", NULL);
+    g_autofree char *text = NULL;
+    struct store_finding finding = {.severity = STORE_LOST, .problem = PROBLEM_JOURNAL};
+    struct replay replay = {0};
+    GByteArray *journal;
+    int error = recover_read(name, &journal, message);
+
+    if (error)
+        return error;
+    if (!moved_on)
+        snapshot_bring_in(journal, tree, &replay);
+    if (moved_on && !snapshot_is_empty(journal)) {
+        text = g_strdup_printf("changes in %s are not in the new database: they were made to the "
+                               "old one as it was",
+                               name);
+    } else if (replay.keep) {
+        text = g_strdup_printf("changes in %s cannot be brought in: %s", name, replay.reason);
+    } else if (replay.outcome == REPLAY_CHANGES) {
+        finding.severity = STORE_REPAIRED;
+        text = g_strdup_printf("%u changes were in the journal: they are in the new database",
+                               replay.changes);
+    }
+    finding.text = text;
+    if (text)
+        checker->found(checker, &finding);
+    replay_clear(&replay);
+    g_byte_array_unref(journal);
+    return 0;
 }
 
 int store_repair(const char *given, const char *copy, struct store_checker *checker, char **message)
 {
     g_autofree char *path = file_resolve(given, NULL);
     struct tree *tree;
+    bool moved_on;
     sqlite3 *db;
 
     *message = NULL;
@@ -494,11 +544,13 @@ int store_repair(const char *given, const char *copy, struct store_checker *chec
         error = file_open_damaged(path, &db, message);
     if (error)
         return error;
-    error = store_repair_connection(db, checker, &tree, message);
+    error = repair_connection(db, checker, &tree, &moved_on, message);
     sqlite3_close(db);
     if (error)
         return error;
-    error = store_save(tree, copy, message);
+    error = bring_in(path, checker, moved_on, &tree, message);
+    if (!error)
+        error = store_save(tree, copy, message);
     tree_free(tree);
     return error;
 }

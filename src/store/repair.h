@@ -17,8 +17,8 @@
 int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
                             char **message);
 
-/* The same with the database at `path`, which is not altered; the tree is written to `copy` (mode
- * 0600), which must not exist. On an error there is no `copy`. */
+/* The same with the database at `path`, which is not altered, and its journal; the tree is written
+ * to `copy` (mode 0600), which must not exist. On an error there is no `copy`. */
 int store_repair(const char *path, const char *copy, struct store_checker *checker, char **message);
 
 #endif

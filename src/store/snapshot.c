@@ -4,11 +4,9 @@
 
 #include <errno.h>
 
-#include "base/log.h"
 #include "core/state.h"
 #include "store/file.h"
 #include "store/recover.h"
-#include "store/replay.h"
 
 /* The journal begins an area once in megabytes: not so often in a row while we look. */
 #define ATTEMPTS 100u
@@ -62,21 +60,17 @@ int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **m
     return -EBUSY;
 }
 
-void snapshot_bring_in(const GByteArray *journal, struct tree **tree)
+void snapshot_bring_in(const GByteArray *journal, struct tree **tree, struct replay *replay)
 {
-    if (snapshot_is_empty(journal))
+    replay_read(replay, journal->data, journal->len);
+    if (replay_generation(replay) == 0)
         return;
     struct state *state = state_new(*tree, 0);
     struct draft *draft = draft_new(state);
-    struct replay replay;
 
-    replay_read(&replay, journal->data, journal->len);
-    replay_decide(&replay, draft);
-    if (replay.outcome == REPLAY_CHANGES)
+    replay_decide(replay, draft);
+    if (replay->outcome == REPLAY_CHANGES)
         state_publish(state, draft, 0);
-    if (replay.keep)
-        log_warning("what is in the journal is left out: %s", replay.reason);
-    replay_clear(&replay);
     draft_free(draft);
     *tree = state_give_tree(state);
 }
