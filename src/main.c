@@ -245,9 +245,9 @@ static void start_report(struct parts *parts)
 {
     parts->activity = activity_new(&parts->clock);
     report_init(&parts->report, &(struct report_parts){
-                                    .state_dir = parts->options.state_dir,
                                     .mountpoint = parts->options.mountpoint,
                                     .clock = &parts->clock,
+                                    .store = parts->store,
                                     .replica = parts->replica,
                                     .status = parts->status,
                                     .corosync = parts->groups.corosync,

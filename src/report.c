@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -47,26 +48,41 @@ static void file_free(gpointer data)
     g_free(file);
 }
 
-GPtrArray *report_files(const struct report *report, unsigned int *copies)
+static bool is_known(const GPtrArray *files, const char *name)
+{
+    for (guint i = 0; i < files->len; i++) {
+        if (strcmp(((const struct report_file *)files->pdata[i])->name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Adds the file of a descriptor, if it is one of the database's. */
+static void add_file(GPtrArray *files, const char *descriptor)
+{
+    g_autofree char *path = g_strconcat("/proc/self/fd/", descriptor, NULL);
+    g_autofree char *target = g_file_read_link(path, NULL);
+    const char *slash = target ? strrchr(target, '/') : NULL;
+    struct stat info;
+
+    if (!slash || !g_str_has_prefix(slash + 1, "config.db") || strchr(slash, ' ') ||
+        is_known(files, slash + 1) || fstat(atoi(descriptor), &info) != 0)
+        return;
+    struct report_file *file = g_new(struct report_file, 1);
+    *file = (struct report_file){g_strdup(slash + 1), (uint64_t)info.st_size};
+    g_ptr_array_add(files, file);
+}
+
+GPtrArray *report_files(void)
 {
     GPtrArray *files = g_ptr_array_new_with_free_func(file_free);
-    GDir *directory = g_dir_open(report->parts.state_dir, 0, NULL);
+    GDir *descriptors = g_dir_open("/proc/self/fd", 0, NULL);
     const char *name;
 
-    *copies = 0;
-    while (directory && (name = g_dir_read_name(directory))) {
-        g_autofree char *path = g_build_filename(report->parts.state_dir, name, NULL);
-        struct stat info;
-        if (g_str_has_prefix(name, "config.db.kept-")) {
-            ++*copies;
-        } else if (g_str_has_prefix(name, "config.db") && stat(path, &info) == 0) {
-            struct report_file *file = g_new(struct report_file, 1);
-            *file = (struct report_file){g_strdup(name), (uint64_t)info.st_size};
-            g_ptr_array_add(files, file);
-        }
-    }
-    if (directory)
-        g_dir_close(directory);
+    while (descriptors && (name = g_dir_read_name(descriptors)))
+        add_file(files, name);
+    if (descriptors)
+        g_dir_close(descriptors);
     return files;
 }
 
@@ -137,12 +153,11 @@ static json_t *limit_object(uint64_t used, uint64_t limit)
     return object;
 }
 
-static json_t *sizes_object(const struct report *report, const struct report_facts *facts)
+static json_t *sizes_object(const struct report_facts *facts)
 {
     json_t *object = json_object();
     json_t *database = json_object();
-    unsigned int copies;
-    g_autoptr(GPtrArray) files = report_files(report, &copies);
+    g_autoptr(GPtrArray) files = report_files();
 
     for (guint i = 0; i < files->len; i++) {
         const struct report_file *file = files->pdata[i];
@@ -151,7 +166,6 @@ static json_t *sizes_object(const struct report *report, const struct report_fac
     json_text_set(object, "content", limit_object(facts->bytes, CONTENT_MAX));
     json_text_set(object, "entries", limit_object(facts->entries, INODES_MAX));
     json_text_set(object, "database", database);
-    json_text_set(object, "safety_copies", number(copies));
     return object;
 }
 
@@ -229,7 +243,7 @@ static struct block *make_status(struct overview *overview)
     json_text_set(object, "database_ok", json_boolean(!facts.replica.broken));
     json_text_set(object, "versions", versions_object(&facts));
     json_text_set(object, "group", group_array(report));
-    json_text_set(object, "sizes", sizes_object(report, &facts));
+    json_text_set(object, "sizes", sizes_object(&facts));
     json_text_set(object, "guests", number(facts.guests));
     json_text_set(object, "locks", number(facts.locks));
     json_text_set(object, "queues", queues_object(&facts));

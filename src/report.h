@@ -13,12 +13,13 @@
 #include "socket/requests.h"
 #include "status/overview.h"
 #include "status/status.h"
+#include "store/store.h"
 
 /* Who is asked; all must outlive the report. */
 struct report_parts {
-    const char *state_dir;
     const char *mountpoint;
     struct clock_source *clock;
+    struct store *store;
     struct replica *replica;
     struct status *status;
     struct corosync *corosync; /* NULL: local mode */
@@ -60,9 +61,9 @@ struct report_file {
     uint64_t bytes;
 };
 
-/* The files of the database, and in *copies how many safety copies are beside it.
- * g_ptr_array_unref() frees them. */
-GPtrArray *report_files(const struct report *report, unsigned int *copies);
+/* The files of the database that are open: their sizes are in memory, unlike directories, whose
+ * reading may wait for a disk that hangs. g_ptr_array_unref() frees them. */
+GPtrArray *report_files(void);
 
 /* report_metrics.c: the text of .metrics. One reference. */
 struct block *report_make_metrics(const struct report *report);

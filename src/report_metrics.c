@@ -14,7 +14,6 @@
 struct making {
     struct open_metrics metrics;
     const struct report_parts *parts;
-    const struct report *report;
     struct report_facts facts;
 };
 
@@ -194,10 +193,25 @@ static void add_changes(struct making *making)
     add_histogram(making, "pmxcfs_batch_changes", NULL, "Changes that were stored together.",
                   &metrics->batches, &histogram_sizes);
     add_histogram(making, "pmxcfs_commit_seconds", "seconds",
-                  "Duration of storing a batch in the database.", &metrics->commits,
+                  "Duration of storing a batch, in the journal or in config.db.", &metrics->commits,
                   &histogram_durations);
     add_counter(making, "pmxcfs_commits_failed", NULL, "Batches that the database did not take.",
                 counter_get(&metrics->commit_failures));
+}
+
+static void add_store(struct making *making)
+{
+    struct store_metrics store;
+
+    store_get_metrics(making->parts->store, &store);
+    add_counter(making, "pmxcfs_journal_records", NULL, "Batches that went to the journal.",
+                store.journal_records);
+    add_counter(making, "pmxcfs_journal_bytes", "bytes", "Bytes of their records.",
+                store.journal_bytes);
+    add_histogram(making, "pmxcfs_transaction_seconds", "seconds",
+                  "Transactions of config.db: batches that did not go to the journal, and what "
+                  "was gathered there.",
+                  store.transactions, &histogram_durations);
 }
 
 static void add_refusals(struct making *making)
@@ -213,8 +227,7 @@ static void add_refusals(struct making *making)
 
 static void add_sizes(struct making *making)
 {
-    unsigned int copies;
-    g_autoptr(GPtrArray) files = report_files(making->report, &copies);
+    g_autoptr(GPtrArray) files = report_files();
 
     add_gauge(making, "pmxcfs_content_bytes", "bytes", "Bytes of all files.", making->facts.bytes);
     add_gauge(making, "pmxcfs_content_limit_bytes", "bytes", "How many there may be.", CONTENT_MAX);
@@ -229,7 +242,6 @@ static void add_sizes(struct making *making)
         const struct report_file *file = files->pdata[i];
         open_metrics_gauge(&making->metrics, "file", file->name, file->bytes);
     }
-    add_gauge(making, "pmxcfs_safety_copies", NULL, "Safety copies beside the database.", copies);
 }
 
 static void add_versions(struct making *making)
@@ -277,6 +289,9 @@ static void add_synchronisations(struct making *making)
                          counter_get(&metrics->entries_sent));
     open_metrics_counter(&making->metrics, "direction", "taken",
                          counter_get(&metrics->entries_taken));
+    add_counter(making, "pmxcfs_safety_copies", NULL,
+                "Safety copies written, of what synchronisations took away.",
+                counter_get(&metrics->safety_copies));
     add_counter(making, "pmxcfs_group_departures", NULL,
                 "How often this node left the group because of an error.",
                 counter_get(&metrics->departures));
@@ -343,7 +358,7 @@ static void add_groups(struct making *making)
 
 struct block *report_make_metrics(const struct report *report)
 {
-    struct making making = {.parts = &report->parts, .report = report};
+    struct making making = {.parts = &report->parts};
     g_autoptr(GString) text = g_string_sized_new(32768);
 
     making.metrics.text = text;
@@ -354,6 +369,7 @@ struct block *report_make_metrics(const struct report *report)
     add_socket(&making);
     add_texts(&making);
     add_changes(&making);
+    add_store(&making);
     add_refusals(&making);
     add_sizes(&making);
     add_versions(&making);

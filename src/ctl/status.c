@@ -154,8 +154,7 @@ static void print_sizes(json_t *overview)
         printf("%s%s %s", separator, name, size);
         separator = ", ";
     }
-    printf("; safety copies: %lld\n", (long long)field_number(sizes, "safety_copies"));
-    printf("guests     %lld\nlocks      %lld\n", (long long)field_number(overview, "guests"),
+    printf("\nguests     %lld\nlocks      %lld\n", (long long)field_number(overview, "guests"),
            (long long)field_number(overview, "locks"));
 }
 

@@ -122,6 +122,7 @@ struct replica_metrics {
     struct histogram synchronisations; /* with others: from the change of membership on */
     struct counter entries_sent;       /* in synchronisations, to nodes that lacked them */
     struct counter entries_taken;
+    struct counter safety_copies;
     struct counter departures; /* the group was left because of an error */
 };
 const struct replica_metrics *replica_metrics(const struct replica *replica);

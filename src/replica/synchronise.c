@@ -283,8 +283,9 @@ int replica_commit(struct replica *replica, const struct action *action)
     }
     draft->rebuild = true;
     add_effects(draft);
-    safety_keep(replica->options.safety_directory, draft, replica->options.self.node,
-                now_seconds(replica));
+    if (safety_keep(replica->options.safety_directory, draft, replica->options.self.node,
+                    now_seconds(replica)))
+        counter_add(&replica->metrics.safety_copies, 1);
     error = store_commit(replica->store, draft);
     if (error) {
         log_error(

@@ -78,12 +78,6 @@ void open_metrics_gauge(struct open_metrics *metrics, const char *label, const c
     g_string_append_printf(metrics->text, "%" PRIu64 "\n", number);
 }
 
-void open_metrics_gauge_seconds(struct open_metrics *metrics, double seconds)
-{
-    begin_sample(metrics, "", NULL, NULL);
-    g_string_append_printf(metrics->text, "%.3f\n", seconds);
-}
-
 static void append_bucket(struct open_metrics *metrics, const char *label, const char *value,
                           const char *bound, uint64_t count)
 {

@@ -33,7 +33,6 @@ void open_metrics_counter(struct open_metrics *metrics, const char *label, const
 void open_metrics_counter_seconds(struct open_metrics *metrics, double seconds);
 void open_metrics_gauge(struct open_metrics *metrics, const char *label, const char *value,
                         uint64_t number);
-void open_metrics_gauge_seconds(struct open_metrics *metrics, double seconds);
 void open_metrics_histogram(struct open_metrics *metrics, const char *label, const char *value,
                             const struct histogram *histogram, const struct histogram_form *form);
 void open_metrics_info(struct open_metrics *metrics, const char *label, const char *value);

@@ -39,6 +39,7 @@ struct journal {
     int file;
     GByteArray *buffer; /* the writer's */
     uint64_t generation;
+    struct journal_metrics metrics;
 
     pthread_mutex_t lock; /* guards what follows; the fold holds it only to take and to give back */
     struct area areas[JOURNAL_AREAS];
@@ -185,6 +186,8 @@ static int append(struct journal *journal, struct area *area, const struct draft
         journal->usable = false;
         return error;
     }
+    counter_add(&journal->metrics.records, 1);
+    counter_add(&journal->metrics.bytes, journal->buffer->len);
     area->at += journal->buffer->len;
     area->sequence++;
     note_draft(area, draft);
@@ -264,6 +267,11 @@ void journal_folded(struct journal *journal)
     struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
     pthread_mutex_unlock(&journal->lock);
     journal_waiting_free(waiting);
+}
+
+const struct journal_metrics *journal_metrics(const struct journal *journal)
+{
+    return &journal->metrics;
 }
 
 uint64_t journal_age(struct journal *journal)

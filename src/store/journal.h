@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "core/draft.h"
 #include "store/journal_record.h"
 
@@ -53,6 +54,13 @@ void journal_folded(struct journal *journal);
 /* Empties the file; nothing waits and no append is under way. Before config.db is changed by
  * another way than a fold, or the file would look overtaken. 0 or a negative errno. */
 int journal_restart(struct journal *journal);
+
+/* What was appended since it was opened. Any thread. */
+struct journal_metrics {
+    struct counter records;
+    struct counter bytes;
+};
+const struct journal_metrics *journal_metrics(const struct journal *journal);
 
 /* Milliseconds since the oldest record that waits; 0: none does. Any thread. */
 uint64_t journal_age(struct journal *journal);

@@ -159,7 +159,7 @@ static void log_taken(const struct tree *tree, const GPtrArray *taken, const cha
         log_warning("taken away: %u more", taken->len - NAMES_LOGGED_MAX);
 }
 
-void safety_keep(const char *directory, const struct draft *draft, uint32_t own, uint32_t time)
+bool safety_keep(const char *directory, const struct draft *draft, uint32_t own, uint32_t time)
 {
     const struct tree *tree = draft->base->tree;
     g_autoptr(GPtrArray) taken = find_taken(draft, own);
@@ -168,13 +168,15 @@ void safety_keep(const char *directory, const struct draft *draft, uint32_t own,
     char stamp[32];
 
     if (!directory || taken->len == 0)
-        return;
+        return false;
     localtime_r(&seconds, &date);
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &date);
     g_autofree char *path =
         g_strdup_printf("%s/%s%s-%" G_GUINT64_FORMAT, directory, PREFIX, stamp, tree->root.version);
     log_taken(tree, taken, path);
-    if (write_copy(path, tree, taken) != 0)
+    bool kept = write_copy(path, tree, taken) == 0;
+    if (!kept)
         log_error("the entries could not be kept in %s", path);
     delete_old_copies(directory);
+    return kept;
 }

@@ -37,6 +37,7 @@ struct store {
     uint64_t fold_delay;             /* milliseconds */
     struct store_fold_report report; /* what was done at the start */
     struct store_listener *listener;
+    struct histogram transactions;
 };
 
 /* ---- Opening ---- */
@@ -259,8 +260,10 @@ static void log_outcome(struct store *store, int error)
 static int write_entries(struct store *store, GHashTable *entries, const struct root *root,
                          bool full)
 {
+    uint64_t begun = metrics_now();
     int error = transaction_store(&store->transaction, entries, root, full);
 
+    histogram_note_since(&store->transactions, begun);
     log_outcome(store, error);
     return error;
 }
@@ -330,6 +333,15 @@ int store_commit(struct store *store, const struct draft *draft)
 const char *store_error(const struct store *store)
 {
     return store->transaction.error;
+}
+
+void store_get_metrics(struct store *store, struct store_metrics *metrics)
+{
+    *metrics = (struct store_metrics){.transactions = &store->transactions};
+    if (!store->journal)
+        return;
+    metrics->journal_records = counter_get(&journal_metrics(store->journal)->records);
+    metrics->journal_bytes = counter_get(&journal_metrics(store->journal)->bytes);
 }
 
 /* ---- The log ---- */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/metrics.h"
 #include "core/draft.h"
 #include "core/tree.h"
 
@@ -74,6 +75,14 @@ void store_set_listener(struct store *store, struct store_listener *listener);
 
 /* What SQLite said at the last failed commit, "" if there was none; the writer's. */
 const char *store_error(const struct store *store);
+
+/* What was counted since the database was opened. Any thread; waits for nothing. */
+struct store_metrics {
+    uint64_t journal_records;
+    uint64_t journal_bytes;               /* of these */
+    const struct histogram *transactions; /* of config.db: duration */
+};
+void store_get_metrics(struct store *store, struct store_metrics *metrics);
 
 /* Folds the log into config.db and closes; nothing is left beside it unless the disk refused, which
  * is logged. The keeper must have been stopped. NULL is allowed. */

@@ -81,6 +81,7 @@ def test_verify_finds_who_differs(cluster, folder):
     assert (told["result"], told["left"]) == ("equal", ["node3"])
     wait_for(lambda: status(cluster[3])["verification"]["different"] == 1, "node3 knows")
     wait_for(lambda: cluster[3].read(folder + "/altered") == right, "node3 has taken over the others' content")
+    wait_for(lambda: metric(cluster[3], "pmxcfs_safety_copies_total") >= 1, "the safety copy is counted")
 
 
 def test_guests_of_a_dead_node(cluster):

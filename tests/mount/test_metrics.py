@@ -71,6 +71,9 @@ def test_changes_are_counted(daemon):
     assert rise("pmxcfs_operation_seconds_sum", operation="write") > 0
     assert rise("pmxcfs_batch_changes_sum") == 15
     assert 0 < rise("pmxcfs_commit_seconds_count") == rise("pmxcfs_batch_changes_count") <= 15
+    stored = [rise("pmxcfs_journal_records_total"), rise("pmxcfs_transaction_seconds_count")]
+    assert sum(stored) >= rise("pmxcfs_commit_seconds_count") > 0
+    assert (rise("pmxcfs_journal_bytes_total") > 0) == (stored[0] > 0)
     assert value(after, "pmxcfs_content_bytes") == 4000
     assert value(after, "pmxcfs_entries") == 8
     assert value(after, "pmxcfs_version", of="tree") == value(before, "pmxcfs_version", of="tree") + 15
