@@ -275,26 +275,57 @@ static void receive_together(struct sim *sim, const struct ring *ring)
     (void)sim;
 }
 
+static bool is_split(const struct ring *ring, guint at)
+{
+    bool missed = false, received = false;
+
+    for (guint i = 0; i < ring->nodes->len; i++) {
+        const struct node *node = ring->nodes->pdata[i];
+        received = received || node->position > at;
+        missed = missed || (node->up && node->position <= at);
+    }
+    return missed && received;
+}
+
+static bool add_change(GHashTable *set, change_id change)
+{
+    change_id *copy = g_new(change_id, 1);
+
+    *copy = change;
+    return g_hash_table_add(set, copy);
+}
+
+/* Some may have finished a synchronisation alone, and apply what its sender, who has not, will send
+ * once more. */
+static void note_unfinished(struct sim *sim)
+{
+    for (guint i = 0; i < sim->nodes->len; i++) {
+        const struct node *node = sim->nodes->pdata[i];
+        GHashTableIter iter;
+        gpointer change;
+        g_hash_table_iter_init(&iter, node->sent);
+        while (node->alive && g_hash_table_iter_next(&iter, NULL, &change)) {
+            if (!past_has(node->past, *(change_id *)change))
+                add_change(sim->unfinished, *(change_id *)change);
+        }
+    }
+}
+
 /* Notes the messages that some nodes received and others, who live on, did not. */
 static void note_splits(struct sim *sim, const struct ring *ring)
 {
     for (guint at = slowest(ring); at < ring->items->len; at++) {
         const struct item *item = &g_array_index(ring->items, struct item, at);
         struct header header;
-        bool missed = false, received = false;
-        for (guint i = 0; i < ring->nodes->len; i++) {
-            const struct node *node = ring->nodes->pdata[i];
-            received = received || node->position > at;
-            missed = missed || (node->up && node->position <= at);
-        }
-        if (!missed || !received || item->type != ITEM_MESSAGE ||
-            item->group != GROUP_CONFIGURATION ||
-            wire_parse_header(item->message->data, message_size(item->message), &header) < 0 ||
-            header.type != MESSAGE_NORMAL)
+        if (item->type != ITEM_MESSAGE || item->group != GROUP_CONFIGURATION ||
+            !is_split(ring, at) ||
+            wire_parse_header(item->message->data, message_size(item->message), &header) < 0)
             continue;
-        change_id *change = g_new(change_id, 1);
-        *change = change_identity(item->member.node, header.time);
-        sim->statistics.splits += g_hash_table_add(sim->split, change);
+        if (header.type == MESSAGE_NORMAL)
+            sim->statistics.splits +=
+                add_change(sim->split, change_identity(item->member.node, header.time));
+        else
+            note_unfinished(sim);
     }
 }
 

@@ -144,6 +144,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     sim->history = history_new();
     sim->acknowledged = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     sim->split = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    sim->unfinished = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     return sim;
 }
 
@@ -165,6 +166,7 @@ void sim_free(struct sim *sim)
     g_ptr_array_unref(sim->rings);
     g_hash_table_unref(sim->acknowledged);
     g_hash_table_unref(sim->split);
+    g_hash_table_unref(sim->unfinished);
     history_free(sim->history);
     g_free(sim);
 }

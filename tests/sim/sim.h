@@ -192,6 +192,7 @@ struct sim {
     struct history *history;
     GHashTable *acknowledged; /* change_id, owned */
     GHashTable *split;        /* change_id, owned: received by a part of its configuration */
+    GHashTable *unfinished;   /* change_id, owned: may be applied twice, see note_unfinished() */
     struct claim claims[CLAIMS];
     /* Status messages were given up, and others do not know yet what they said. */
     bool value_unheard;
