@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <glib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/apply.h"
@@ -33,6 +34,9 @@
 
 /* Do the nodes of this test have a journal? */
 static bool with_journal;
+
+/* Only every so many of all points are tried (the program's argument): 1 for all of them. */
+static unsigned every = 1;
 
 /* A node's state and its database. */
 struct node {
@@ -551,7 +555,7 @@ static void crash_everywhere(enum store_durability durability, const change_func
     node_start(&node, durability);
     story_start(&story, &node);
     tell_story(&story, changes, change_count);
-    for (guint count = 0; count <= story.events->len; count += stride)
+    for (guint count = 0; count <= story.events->len; count += stride * every)
         points += check_event(&story, count);
     print_message("durability %s%s: %u events of the disk, %u commits, %u crashes\n",
                   durability == STORE_FULL ? "full" : "normal", with_journal ? ", journal" : "",
@@ -652,7 +656,7 @@ static void test_copies(void **unused)
     guint first_done = 0;
     while (((struct disk_event *)events->pdata[first_done])->mark == 0)
         first_done++;
-    for (guint count = 0; count <= events->len; count++) {
+    for (guint count = 0; count <= events->len; count += every) {
         struct point point = {count, CRASH_KILLED, 0};
         for (point.crash = CRASH_KILLED; point.crash <= CRASH_MIXED; point.crash++, points++)
             check_copies(events, &point, (const struct block *const *)states, first_done);
@@ -805,17 +809,18 @@ static void fail_everywhere(enum disk_fault fault, bool lasting, unsigned stride
     unsigned runs = 0;
     unsigned errors = 0;
     unsigned count = 1;
+    unsigned step = stride * every;
 
     make_base(&base);
-    for (; run_with_errors(base.place.path, count, fault, lasting, false, &errors); count += stride)
+    for (; run_with_errors(base.place.path, count, fault, lasting, false, &errors); count += step)
         runs += run_with_errors(base.place.path, count, fault, lasting, true, &errors) + 1;
-    unsigned last = 100 * stride;
-    for (count = 1; count < last; count += stride, runs++)
+    unsigned last = 100 * step;
+    for (count = 1; count < last; count += step, runs++)
         if (!run_with_errors(NULL, count, fault, lasting, false, &errors))
             break;
     print_message("%s, %s: %u runs, %u errors told\n", names[fault],
                   lasting ? "from a call on" : "a single one", runs, errors);
-    assert_true(runs > 100 && errors > 50);
+    assert_true(runs * every > 100 && errors * every > 50);
     node_stop(&base);
 }
 
@@ -874,7 +879,7 @@ static int use_no_journal(void **state)
 #test " (journal)", test, use_journal, use_no_journal, NULL                                \
     }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crashes),
@@ -899,6 +904,8 @@ int main(void)
         WITH_JOURNAL(test_lasting_lack_of_memory),
     };
 
+    if (argc > 1)
+        every = (unsigned)MAX(atoi(argv[1]), 1);
     place_use_memory();
     disk_log_install();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
