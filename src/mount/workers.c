@@ -20,8 +20,10 @@
 #define LOOK_NANOSECONDS 2000000
 #define LOOKS_WHEN_IDLE 5
 
-/* Changes that take longer are worth being collected by all workers: they share one transaction. */
-#define LONG_CHANGE_NANOSECONDS 50000u
+/* Changes that take longer wait for a disk, and are worth being collected by all workers: they
+ * share one transaction. What takes less is a worker that lost its processor. */
+#define LONG_CHANGE_NANOSECONDS 500000u
+#define LONGEST_NANOSECONDS (4 * LONG_CHANGE_NANOSECONDS) /* one that is longer says no more */
 #define CHANGES_SMOOTHED 8
 
 static bool changes_are_long(const struct workers *workers)
@@ -141,7 +143,7 @@ static void note_change(struct workers *workers, uint64_t nanoseconds)
     bool were_long = changes_are_long(workers);
     int64_t average = atomic_load_explicit(&workers->change_time, memory_order_relaxed);
 
-    average += ((int64_t)MIN(nanoseconds, G_USEC_PER_SEC) - average) / CHANGES_SMOOTHED;
+    average += ((int64_t)MIN(nanoseconds, LONGEST_NANOSECONDS) - average) / CHANGES_SMOOTHED;
     atomic_store_explicit(&workers->change_time, (unsigned int)average, memory_order_relaxed);
     if (were_long || !changes_are_long(workers))
         return;
