@@ -190,6 +190,6 @@ def test_a_journal_for_another_database(killed, tmp_path):
     shutil.copy(daemon.database + ".journal", str(other) + ".journal")
     done = subprocess.run([CTL, "db", "dump", str(other)], capture_output=True, text=True)
     assert done.returncode == 0 and "directory" not in done.stdout
-    assert "left out" in done.stderr
+    assert "cannot be brought in" in done.stderr
     done = fold(str(other))
     assert done.returncode == 4 and "set aside" in done.stdout
