@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """kill -9 in the middle of a write load: nothing acknowledged is missing, nothing else is there."""
 
+import contextlib
 import os
 import random
 import shutil
 import sqlite3
+import subprocess
 
-from harness import wait_for
+from harness import BUILD_DIR, wait_for
+
+CTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
 ROUNDS = int(os.environ.get("PMXCFS_KILL_ROUNDS", "100"))
 WRITERS = 3
@@ -65,18 +69,24 @@ except OSError as error:
 """
 
 
+def check_integrity(directory):
+    with contextlib.closing(sqlite3.connect(os.path.join(directory, "config.db"))) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 def check_database(daemon, directory):
-    """SQLite finds no fault in what the killed daemon left (a copy: looking at it would mend it)."""
+    """SQLite finds no fault in what the killed daemon left (a copy: looking at it would mend it), nor in what its
+    journal makes of that."""
     shutil.rmtree(directory, ignore_errors=True)
     os.mkdir(directory)
     for name in os.listdir(daemon.state_dir):
         if name.startswith("config.db") and not name.endswith("-shm"):
             shutil.copy(os.path.join(daemon.state_dir, name), directory)
-    database = sqlite3.connect(os.path.join(directory, "config.db"))
-    try:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    finally:
-        database.close()
+    check_integrity(directory)
+    done = subprocess.run([CTL, "db", "fold", os.path.join(directory, "config.db")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert os.listdir(directory) == ["config.db"]
+    check_integrity(directory)
 
 
 def files_of(daemon, directory):
@@ -99,12 +109,12 @@ def test_kill_in_the_middle_of_a_write_load(make_daemon, tmp_path):
         ]
         wait_for(lambda: daemon.os.listdir(daemon / "w0"), "the writers are at work")
         daemon.os.execute("time.sleep(seconds)", {"seconds": chance.random() * 0.05})
-        daemon.kill()
+        daemon.kill()  # in every second round while it folds again and again
         results = [writer.result() for writer in writers]
         for worker in workers:
             daemon.namespace.end_worker(worker)
         check_database(daemon, tmp_path / "copy")
-        daemon.start()
+        daemon.start("--fold-delay=%g" % (0.01 if round_number % 2 else 30))
         for number, (acknowledged, attempted, _) in enumerate(results):
             found = files_of(daemon, "w%d" % number)
             assert found in (acknowledged, attempted), "round %d, writer %d" % (round_number, number)
