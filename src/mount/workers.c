@@ -12,6 +12,8 @@
  * do. So one thread reads as long as requests are short; the others are spare, and step in when it
  * is held up: by a disk, or by a lock that the kernel has for somebody whose request waits. */
 
+#define NO_MEMORY_PAUSE_MICROSECONDS                                                               \
+    100000u /* until memory for a request's buffer is asked for again */
 #define WAKE_SIGNAL SIGUSR1
 #define WAKE_INTERVAL_MICROSECONDS 5000
 
@@ -176,6 +178,10 @@ static bool serve(struct mount *mount, struct fuse_buf *buffer)
         int size = fuse_session_receive_buf(mount->session, buffer);
         if (size == -EINTR || size == -EAGAIN)
             continue;
+        if (size == -ENOMEM) { /* for the buffer: no reason to end the mount */
+            usleep(NO_MEMORY_PAUSE_MICROSECONDS);
+            continue;
+        }
         if (size <= 0)
             break;
         work_on(mount, buffer);
