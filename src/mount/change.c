@@ -90,8 +90,10 @@ static int clean_up(struct request *request, int result)
     if (result && request->kind == REQUEST_TRUNCATE)
         log_warning("%s: the truncation failed: %s; the old content stays", request->path,
                     g_strerror(-result));
-    if (request->kind == REQUEST_TRUNCATE || request->kind == REQUEST_LOOKUP)
+    if (request->kind == REQUEST_TRUNCATE || request->kind == REQUEST_LOOKUP) {
+        truncate_done(mount, request->node);
         node_unpin(mount, request->node);
+    }
     if (request->names)
         atomic_fetch_sub(&mount->name_changes, 1);
     return request->kind == REQUEST_LOOKUP || request->kind == REQUEST_TRUNCATE ? 0 : result;

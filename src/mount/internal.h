@@ -57,11 +57,22 @@ struct node {
     bool named;         /* the entry's name leads here */
     enum truncation truncation; /* of an open with O_TRUNC */
     pid_t opener;               /* truncation: who opened it */
+    unsigned int truncates;     /* truncations of it that are being made as nobody wrote */
+    struct late_lookup *late;   /* look-ups that wait for them */
     uint64_t deadline; /* milliseconds: truncation: it is sent; frozen: it thaws; 0: none */
     bool listed;       /* among the mount's deadlines, which pin it */
     uint64_t foreign;  /* milliseconds: when another node last changed the entry; 0: never */
     uint64_t lookups;  /* the kernel's references */
     uint32_t pins;     /* our own for a while */
+};
+
+/* A look-up of a file whose opener has closed it: it must not find what the truncation, which is
+ * under way, takes away. */
+struct late_lookup {
+    struct late_lookup *next;
+    fuse_req_t req;
+    fuse_ino_t parent;
+    char *name;
 };
 
 struct node_table {
@@ -186,7 +197,7 @@ struct mount {
     /* Requests under way for which the kernel holds a directory's lock. */
     atomic_uint name_changes;
     atomic_uint dropping;    /* workers that drop a name */
-    atomic_uint truncations; /* nodes whose truncation waits */
+    atomic_uint truncations; /* nodes whose truncation waits, or is made as nobody wrote */
 
     /* What the links say of quorum: changes once the kernel has dropped all other modes, as
      * programs take them for true of everything. */
@@ -207,6 +218,9 @@ void node_unpin(struct mount *mount, struct node *node);
 /* A node of the inode whose truncation waits, also one that the kernel has forgotten, pinned, and
  * who opened it; NULL: none. */
 struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener);
+/* A node of the inode whose truncation is being made as nobody wrote; NULL: none. With the table's
+ * lock held. */
+struct node *node_truncating(struct mount *mount, uint64_t inode);
 /* All nodes of the tree that the kernel knows, and the links, pinned. */
 GPtrArray *node_pin_all(struct mount *mount);
 GPtrArray *node_pin_links(struct mount *mount);
@@ -244,9 +258,11 @@ bool truncate_may_be_opening(pid_t thread);
 bool truncate_take(struct mount *mount, struct node *node);
 /* It could not be sent: the old content is there again. */
 void truncate_cancel(struct mount *mount, struct node *node);
-/* A look-up found an entry with a waiting truncation whose opener has closed it: true, and the
- * look-up will be answered when it is done. */
+/* A look-up found an entry with a truncation that waits and whose opener has closed it, or that is
+ * being made: true, and the look-up will be answered when it is done. */
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode);
+/* A truncation that nobody wrote to has been made, or has failed. */
+void truncate_done(struct mount *mount, struct node *node);
 /* Truncations whose time has come are sent, frozen nodes thaw. `now`: milliseconds. */
 void deadlines_meet(struct mount *mount, uint64_t now);
 

@@ -283,6 +283,15 @@ struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener
     return node;
 }
 
+struct node *node_truncating(struct mount *mount, uint64_t inode)
+{
+    struct node *node = first_of(&mount->nodes, inode);
+
+    while (node && node->truncates == 0)
+        node = node->next;
+    return node;
+}
+
 GPtrArray *node_pin_all(struct mount *mount)
 {
     struct node_table *table = &mount->nodes;

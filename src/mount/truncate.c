@@ -16,6 +16,10 @@
  * after its opener has closed it. */
 #define WAIT_MILLISECONDS 100u
 
+/* How long a look-up waits for an opener to be seen, which may have to wait for a processor. */
+#define OPENER_MILLISECONDS 50u
+#define OPENER_PAUSE_MICROSECONDS 100u
+
 /* The opener's node gets a life of its own: its kernel pages are empty, and its entry's name leads
  * to another node from now on. False: it cannot (it is gone). */
 static bool detach(struct mount *mount, struct node *node, struct entry *empty, pid_t opener)
@@ -69,6 +73,36 @@ bool truncate_take(struct mount *mount, struct node *node)
         node_set_truncation(mount, node, TRUNCATION_SENT);
     pthread_mutex_unlock(&mount->nodes.lock);
     return waits;
+}
+
+/* The same for one that nobody wrote to: look-ups wait from now on. */
+static bool take_unwritten(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool waits = node->truncation == TRUNCATION_WAITS;
+    if (waits) {
+        node_set_truncation(mount, node, TRUNCATION_SENT);
+        node->truncates++;
+        atomic_fetch_add(&mount->truncations, 1);
+    }
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return waits;
+}
+
+void truncate_done(struct mount *mount, struct node *node)
+{
+    pthread_mutex_lock(&mount->nodes.lock);
+    bool last = --node->truncates == 0;
+    struct late_lookup *lookup = last ? g_steal_pointer(&node->late) : NULL;
+    atomic_fetch_sub(&mount->truncations, 1);
+    pthread_mutex_unlock(&mount->nodes.lock);
+    while (lookup) {
+        struct late_lookup *next = lookup->next;
+        look_up(lookup->req, lookup->parent, lookup->name);
+        g_free(lookup->name);
+        g_free(lookup);
+        lookup = next;
+    }
 }
 
 void truncate_cancel(struct mount *mount, struct node *node)
@@ -146,9 +180,10 @@ static bool has_descriptor(pid_t thread, const char *name, uint64_t inode)
     return found;
 }
 
-/* True if the descriptor may not be there yet: the thread is inside of open(), or it runs and
- * cannot be looked at. */
-bool truncate_may_be_opening(pid_t thread)
+/* Inside of open(), so that the descriptor may not be there yet. */
+enum opening { OPENING_NO, OPENING_YES, OPENING_UNKNOWN /* it runs and cannot be looked at */ };
+
+static enum opening opening_of(pid_t thread)
 {
     static const long numbers[] = {
 #ifdef SYS_open
@@ -165,23 +200,52 @@ bool truncate_may_be_opening(pid_t thread)
     snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
     FILE *file = fopen(path, "re");
     if (!file)
-        return false; /* it has ended */
+        return OPENING_NO; /* it has ended */
     bool known = fgets(text, sizeof(text), file) && sscanf(text, "%ld", &number) == 1;
     fclose(file);
     for (size_t i = 0; known && i < G_N_ELEMENTS(numbers); i++) {
         if (number == numbers[i])
-            return true;
+            return OPENING_YES;
     }
-    return !known;
+    return known ? OPENING_NO : OPENING_UNKNOWN;
+}
+
+bool truncate_may_be_opening(pid_t thread)
+{
+    return opening_of(thread) != OPENING_NO;
 }
 
 /* True if the opener of a truncated file has closed it, as far as `asker`, another thread or the
- * same, can tell. */
+ * same, can tell. One that runs, or waits for a processor, will soon be seen elsewhere. */
 static bool has_closed(pid_t opener, pid_t asker, const char *name, uint64_t inode)
 {
-    return !has_descriptor(opener, name, inode) &&
-           (asker == opener || !truncate_may_be_opening(opener)) &&
-           !has_descriptor(opener, name, inode);
+    uint64_t due = watch_now() + OPENER_MILLISECONDS;
+
+    for (;;) {
+        if (has_descriptor(opener, name, inode))
+            return false;
+        enum opening opening = asker == opener ? OPENING_NO : opening_of(opener);
+        if (opening == OPENING_NO)
+            return !has_descriptor(opener, name, inode);
+        if (opening == OPENING_YES || watch_now() >= due)
+            return false;
+        usleep(OPENER_PAUSE_MICROSECONDS);
+    }
+}
+
+static bool wait_for_truncation(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode)
+{
+    struct mount *mount = fuse_req_userdata(req);
+
+    pthread_mutex_lock(&mount->nodes.lock);
+    struct node *node = node_truncating(mount, inode);
+    if (node) {
+        struct late_lookup *lookup = g_new(struct late_lookup, 1);
+        *lookup = (struct late_lookup){node->late, req, parent, g_strdup(name)};
+        node->late = lookup;
+    }
+    pthread_mutex_unlock(&mount->nodes.lock);
+    return node != NULL;
 }
 
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode)
@@ -192,10 +256,14 @@ bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name,
     char *path = NULL;
 
     if (!node)
-        return false;
-    if (!has_closed(opener, fuse_req_ctx(req)->pid, name, inode) || !truncate_take(mount, node)) {
+        return wait_for_truncation(req, parent, name, inode);
+    if (!has_closed(opener, fuse_req_ctx(req)->pid, name, inode)) {
         node_unpin(mount, node);
         return false;
+    }
+    if (!take_unwritten(mount, node)) {
+        node_unpin(mount, node);
+        return wait_for_truncation(req, parent, name, inode);
     }
     entry_unref(node_entry(mount, node, &path));
     struct request *request = request_new(req, REQUEST_LOOKUP, path);
@@ -211,7 +279,7 @@ static void send_late(struct mount *mount, struct node *node)
 {
     char *path = NULL;
 
-    if (!truncate_take(mount, node))
+    if (!take_unwritten(mount, node))
         return;
     entry_unref(node_entry(mount, node, &path));
     struct request *request = request_new(NULL, REQUEST_TRUNCATE, path);
