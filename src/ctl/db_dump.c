@@ -149,10 +149,10 @@ static struct counts count(const struct tree *tree)
 
 static json_t *sizes_json(const struct store_sizes *sizes)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)sizes->file,
-                     "log_bytes", (json_int_t)sizes->log, "page_size", (json_int_t)sizes->page_size,
-                     "pages", (json_int_t)sizes->pages, "free_pages",
-                     (json_int_t)sizes->free_pages);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)sizes->file,
+                     "log_bytes", (json_int_t)sizes->log, "journal_bytes",
+                     (json_int_t)sizes->journal, "page_size", (json_int_t)sizes->page_size, "pages",
+                     (json_int_t)sizes->pages, "free_pages", (json_int_t)sizes->free_pages);
 }
 
 static void stat_json(const char *path, const struct tree *tree, const struct counts *counts,
@@ -190,8 +190,9 @@ static void stat_text(const char *path, const struct tree *tree, const struct co
     g_autofree char *bytes = db_size_shown(tree->bytes);
     g_autofree char *file = db_size_shown(sizes->file);
     g_autofree char *log = db_size_shown(sizes->log);
+    g_autofree char *journal = db_size_shown(sizes->journal);
 
-    printf("database   %s: %s, log %s\n", path, file, log);
+    printf("database   %s: %s, log %s, journal %s\n", path, file, log, journal);
     printf("pages      %" PRIu32 " of %" PRIu32 " bytes, %" PRIu32 " of them free\n", sizes->pages,
            sizes->page_size, sizes->free_pages);
     printf("version    %" PRIu64 ", last change by node %" PRIu32 " at %s\n", tree->root.version,

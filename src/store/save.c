@@ -93,6 +93,7 @@ int store_measure(const char *given, struct store_sizes *sizes, char **message)
         return error;
     *sizes = (struct store_sizes){.file = size_of(path, ""),
                                   .log = size_of(path, "-wal"),
+                                  .journal = size_of(path, ".journal"),
                                   .page_size = ask(db, "PRAGMA page_size"),
                                   .pages = ask(db, "PRAGMA page_count"),
                                   .free_pages = ask(db, "PRAGMA freelist_count")};

@@ -112,8 +112,9 @@ int store_save(const struct tree *tree, const char *path, char **message);
 
 /* What a database takes on the disk. */
 struct store_sizes {
-    uint64_t file; /* bytes */
-    uint64_t log;  /* bytes of the log beside it, 0: there is none */
+    uint64_t file;    /* bytes */
+    uint64_t log;     /* bytes of the log beside it, 0: there is none */
+    uint64_t journal; /* the same of the journal */
     uint32_t page_size;
     uint32_t pages;
     uint32_t free_pages; /* of these */

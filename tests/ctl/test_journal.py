@@ -51,7 +51,8 @@ def test_the_journal_counts(ctl, left, tmp_path):
     assert json.loads(ctl("db", "check", "--json", left.database).stdout)["findings"][0]["problem"] == "journal"
     expected = {"first": "x", "journaled": "content"}
     assert dumped(ctl, left.database) == expected
-    assert json.loads(ctl("db", "stat", "--json", left.database).stdout)["files"] == 2
+    found = json.loads(ctl("db", "stat", "--json", left.database).stdout)
+    assert found["files"] == 2 and found["disk"]["journal_bytes"] == os.path.getsize(left.database + ".journal")
     ctl("db", "export", "--database", left.database, tmp_path / "files")
     assert sorted(os.listdir(tmp_path / "files")) == sorted(expected)
     ctl("backup", "--database", left.database, tmp_path / "copy.db")
