@@ -102,17 +102,26 @@ meson_tests() {
     count $(scripts/count-results.py "$1/meson-logs/testlog.json")
 }
 
-# python_tests DIRECTORY PATH...: pytest with the daemon that was built there.
+# python_tests DIRECTORY PATH...: pytest with the daemon that was built there, several paths at the same time.
 python_tests() {
-    local directory=$1
-    local results=$1/pytest-$RANDOM.xml
+    local directory=$1 path process results processes=()
     shift
-    BUILD_DIR=$directory /usr/bin/python3 -m pytest -q -p no:cacheprovider --junit-xml "$results" "$@"
-    # 0: passed, 1: some failed, 5: none found; anything else broke off.
-    case $? in 0 | 1 | 5) ;; *) count 0 1 0 ;; esac
-    # shellcheck disable=SC2046 # three numbers
-    count $(scripts/count-results.py "$results")
-    rm -f "$results"
+    for path in "$@"; do
+        BUILD_DIR=$directory /usr/bin/python3 -m pytest -q -p no:cacheprovider \
+            --junit-xml "$directory/pytest-${path##*/}.xml" "$path" &
+        processes+=($!)
+    done
+    for process in "${processes[@]}"; do
+        wait "$process"
+        # 0: passed, 1: some failed, 5: none found; anything else broke off.
+        case $? in 0 | 1 | 5) ;; *) count 0 1 0 ;; esac
+    done
+    for path in "$@"; do
+        results=$directory/pytest-${path##*/}.xml
+        # shellcheck disable=SC2046 # three numbers
+        count $(scripts/count-results.py "$results")
+        rm -f "$results"
+    done
 }
 
 fuzzer_is_there() {
@@ -170,8 +179,7 @@ stage sim meson_tests build-gcc --suite sim
 stage sim-sanitizers meson_tests build-sanitizers --suite sim
 stage fuzz fuzz 20
 stage mount python_tests build-sanitizers tests/mount
-stage socket python_tests build-sanitizers tests/socket
-stage ctl python_tests build-sanitizers tests/ctl
+stage clients python_tests build-sanitizers tests/socket tests/ctl
 stage crash python_tests build-gcc tests/crash
 stage cluster python_tests build-sanitizers tests/cluster
 stage linearizability python_tests build-sanitizers tests/linearizability

@@ -32,10 +32,10 @@
 /* Nothing is folded for its age alone. */
 #define FOLD_DELAY 3600000u
 
-/* Do the nodes of this test have a journal? */
+/* Do the nodes of this test have a journal? (The program's first argument is "journal" then.) */
 static bool with_journal;
 
-/* Only every so many of all points are tried (the program's argument): 1 for all of them. */
+/* Only every so many of all points are tried (the program's second argument): 1 for all of them. */
 static unsigned every = 1;
 
 /* A node's state and its database. */
@@ -860,25 +860,6 @@ static void test_lasting_lack_of_memory(void **state)
     fail_everywhere(FAULT_MEMORY, true, MEMORY_STRIDE);
 }
 
-static int use_journal(void **state)
-{
-    (void)state;
-    with_journal = true;
-    return 0;
-}
-
-static int use_no_journal(void **state)
-{
-    (void)state;
-    with_journal = false;
-    return 0;
-}
-
-#define WITH_JOURNAL(test)                                                                         \
-    {                                                                                              \
-#test " (journal)", test, use_journal, use_no_journal, NULL                                \
-    }
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -892,20 +873,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_lasting_full_disk),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_lasting_lack_of_memory),
-        WITH_JOURNAL(test_crashes),
-        WITH_JOURNAL(test_crashes_full),
-        WITH_JOURNAL(test_crashes_in_huge_commits),
-        WITH_JOURNAL(test_copies),
-        WITH_JOURNAL(test_errors),
-        WITH_JOURNAL(test_lasting_errors),
-        WITH_JOURNAL(test_full_disk),
-        WITH_JOURNAL(test_lasting_full_disk),
-        WITH_JOURNAL(test_no_memory),
-        WITH_JOURNAL(test_lasting_lack_of_memory),
     };
 
-    if (argc > 1)
-        every = (unsigned)MAX(atoi(argv[1]), 1);
+    with_journal = argc > 1 && strcmp(argv[1], "journal") == 0;
+    if (argc > 2)
+        every = (unsigned)MAX(atoi(argv[2]), 1);
     place_use_memory();
     disk_log_install();
     int result = cmocka_run_group_tests(tests, NULL, NULL);
