@@ -205,7 +205,7 @@ static struct reply verify_token(const struct request_sources *sources,
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *token = rest_string(&reader);
-    struct reply tokens;
+    struct reply tokens = {0};
 
     if (!token || *token == '\0' || strchr(token, '\n'))
         return failure(-EINVAL);
