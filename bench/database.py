@@ -4,19 +4,10 @@
 import os
 import sqlite3
 
-TABLE = """CREATE TABLE tree (
-  inode INTEGER PRIMARY KEY NOT NULL,
-  parent INTEGER NOT NULL CHECK(typeof(parent)=='integer'),
-  version INTEGER NOT NULL CHECK(typeof(version)=='integer'),
-  writer INTEGER NOT NULL CHECK(typeof(writer)=='integer'),
-  mtime INTEGER NOT NULL CHECK(typeof(mtime)=='integer'),
-  type INTEGER NOT NULL CHECK(typeof(type)=='integer'),
-  name TEXT NOT NULL,
-  data BLOB)"""
+from harness.database import DIRECTORY, FILE, SCHEMA
 
 FILES_PER_DIRECTORY = 100
 MTIME = 1700000000
-DIRECTORY, FILE = 4, 8
 
 
 def rows_of(files, size, corosync_conf):
@@ -43,7 +34,7 @@ def make_database(path, files, size, corosync_conf=None):
     os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
     database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode=WAL")
-    database.execute(TABLE)
+    database.execute(SCHEMA)
     content, last = 0, 1
     for inode, parent, kind, name, data in rows_of(files, size, corosync_conf):
         database.execute("INSERT INTO tree VALUES (?, ?, ?, 0, ?, ?, ?, ?)",

@@ -5,17 +5,7 @@ import contextlib
 import os
 import sqlite3
 
-DIRECTORY, FILE = 4, 8
-
-SCHEMA = """CREATE TABLE tree (
-  inode INTEGER PRIMARY KEY NOT NULL,
-  parent INTEGER NOT NULL CHECK(typeof(parent)=='integer'),
-  version INTEGER NOT NULL CHECK(typeof(version)=='integer'),
-  writer INTEGER NOT NULL CHECK(typeof(writer)=='integer'),
-  mtime INTEGER NOT NULL CHECK(typeof(mtime)=='integer'),
-  type INTEGER NOT NULL CHECK(typeof(type)=='integer'),
-  name TEXT NOT NULL,
-  data BLOB)"""
+from harness.database import DIRECTORY, FILE, SCHEMA
 
 # A small, proper database; inode 30 is free.
 ROWS = [(0, 0, 40, 1, 1700, FILE, "__version__", None), (2, 0, 3, 0, 1600, FILE, "storage.cfg", b"ab"),

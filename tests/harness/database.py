@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at a config.db, whether or not a daemon works on it."""
+"""What a config.db is made of, and looks at one, whether or not a daemon works on it (doc/database.md)."""
 
 import contextlib
 import os
@@ -8,6 +8,18 @@ import subprocess
 import tempfile
 
 from .daemon import BUILD_DIR
+
+DIRECTORY, FILE = 4, 8  # in the column `type`
+
+SCHEMA = """CREATE TABLE tree (
+  inode INTEGER PRIMARY KEY NOT NULL,
+  parent INTEGER NOT NULL CHECK(typeof(parent)=='integer'),
+  version INTEGER NOT NULL CHECK(typeof(version)=='integer'),
+  writer INTEGER NOT NULL CHECK(typeof(writer)=='integer'),
+  mtime INTEGER NOT NULL CHECK(typeof(mtime)=='integer'),
+  type INTEGER NOT NULL CHECK(typeof(type)=='integer'),
+  name TEXT NOT NULL,
+  data BLOB)"""
 
 COPY_DATABASE = os.path.join(BUILD_DIR, "tests", "copy_database")
 

@@ -8,21 +8,10 @@ import sqlite3
 
 import pytest
 
-from harness.database import connect
+from harness.database import DIRECTORY, FILE, SCHEMA, connect
 
-DIRECTORY, FILE = 4, 8
 MTIME = 1700000000
 MIB = 1 << 20
-
-SCHEMA = """CREATE TABLE tree (
-  inode INTEGER PRIMARY KEY NOT NULL,
-  parent INTEGER NOT NULL CHECK(typeof(parent)=='integer'),
-  version INTEGER NOT NULL CHECK(typeof(version)=='integer'),
-  writer INTEGER NOT NULL CHECK(typeof(writer)=='integer'),
-  mtime INTEGER NOT NULL CHECK(typeof(mtime)=='integer'),
-  type INTEGER NOT NULL CHECK(typeof(type)=='integer'),
-  name TEXT NOT NULL,
-  data BLOB)"""
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from harness import BUILD_DIR, wait_for
+from harness.database import SCHEMA
 from support import check_integrity, contents, paths_of, read_rows, refused
 
 CTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
@@ -182,9 +183,7 @@ def test_a_journal_for_another_database(killed, tmp_path):
     daemon, _ = killed
     other = tmp_path / "config.db"
     with contextlib.closing(sqlite3.connect(other)) as database:
-        database.execute("CREATE TABLE tree (inode INTEGER PRIMARY KEY NOT NULL, parent INTEGER NOT NULL, version INTEGER "
-                         "NOT NULL, writer INTEGER NOT NULL, mtime INTEGER NOT NULL, type INTEGER NOT NULL, name TEXT "
-                         "NOT NULL, data BLOB)")
+        database.execute(SCHEMA)
         database.execute("INSERT INTO tree VALUES (0, 0, 77, 0, 1, 8, '__version__', NULL)")
         database.commit()
     shutil.copy(daemon.database + ".journal", str(other) + ".journal")
