@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The system's clocks as a clock_source. */
+/* The system's clocks, by themselves and as a clock_source. */
 #include "base/clock.h"
 
 #include <time.h>
+
+uint64_t clock_milliseconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
 
 static uint32_t system_seconds(struct clock_source *clock)
 {
@@ -15,11 +23,8 @@ static uint32_t system_seconds(struct clock_source *clock)
 
 static uint64_t system_milliseconds(struct clock_source *clock)
 {
-    struct timespec now;
-
     (void)clock;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+    return clock_milliseconds();
 }
 
 void clock_source_system(struct clock_source *clock)

@@ -14,6 +14,10 @@ struct clock_source {
     uint64_t (*milliseconds)(struct clock_source *clock);
 };
 
+/* Milliseconds of the system's CLOCK_MONOTONIC, for what waits for the real world: parts that can
+ * be simulated take a clock_source. Any thread; never fails. */
+uint64_t clock_milliseconds(void);
+
 /* Fills in the system's CLOCK_REALTIME and CLOCK_MONOTONIC. */
 void clock_source_system(struct clock_source *clock);
 

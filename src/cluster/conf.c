@@ -16,9 +16,9 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "core/apply.h"
 #include "core/limits.h"
@@ -41,14 +41,6 @@ struct conf {
     /* The thread's own. */
     uint64_t reload_at; /* milliseconds; 0: nothing to tell */
 };
-
-static uint64_t now_milliseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* --- The version --- */
 
@@ -255,7 +247,7 @@ static void synchronise(struct conf *conf, const struct block *content, uint32_t
     }
     log_info("wrote new corosync.conf, version %" PRIu64, conf_version(content->data, size));
     if (reload && conf_version(host->data, host->len) > 0)
-        conf->reload_at = now_milliseconds() + conf->reload_delay;
+        conf->reload_at = clock_milliseconds() + conf->reload_delay;
 }
 
 /* --- Telling corosync --- */
@@ -291,12 +283,12 @@ static bool is_stopping(struct conf *conf)
 /* Waits until the process is about to be reaped; false: it is late, or we are to stop. */
 static bool wait_for_end(struct conf *conf, pid_t pid)
 {
-    uint64_t end = now_milliseconds() + RELOAD_PATIENCE;
+    uint64_t end = clock_milliseconds() + RELOAD_PATIENCE;
     int fd = pidfd_open(pid, 0);
     bool ended = false;
 
     /* In small steps: the stop must not wait for it. */
-    while (fd >= 0 && !ended && now_milliseconds() < end && !is_stopping(conf)) {
+    while (fd >= 0 && !ended && clock_milliseconds() < end && !is_stopping(conf)) {
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
         ended = poll(&poll_fd, 1, 100) > 0;
     }
@@ -346,7 +338,7 @@ static struct block *take_content(struct conf *conf, uint32_t *size, bool *reloa
 static void wait_for_work(struct conf *conf)
 {
     struct pollfd fd = {.fd = conf->wake, .events = POLLIN};
-    uint64_t now = now_milliseconds();
+    uint64_t now = clock_milliseconds();
     int timeout = -1;
     uint64_t drained;
 
@@ -369,7 +361,7 @@ static void *conf_thread(void *data)
         if (content)
             synchronise(conf, content, size, reload);
         block_unref(content);
-        if (!stop && conf->reload_at && now_milliseconds() >= conf->reload_at)
+        if (!stop && conf->reload_at && clock_milliseconds() >= conf->reload_at)
             reload_corosync(conf);
     }
     return NULL;

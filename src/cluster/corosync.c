@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cluster/feet.h"
 
@@ -25,14 +26,6 @@
 #define STATUS_BUNCH 32
 
 enum { FD_WAKE, FD_QUORUM, FD_CMAP, FD_CONFIGURATION, FD_STATUS, FD_COUNT };
-
-uint64_t feet_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void feet_wake(struct corosync *corosync)
 {
@@ -106,7 +99,7 @@ static void disconnect(struct corosync *corosync)
     corosync->connected = false;
     /* The consumer knows that quorum went with the connection; the listener does not. */
     group_hand_on(&corosync->groups[GROUP_CONFIGURATION]);
-    corosync->connect_at = feet_now() + CONNECT_PAUSE;
+    corosync->connect_at = clock_milliseconds() + CONNECT_PAUSE;
 }
 
 static int open_all(struct corosync *corosync)
@@ -174,7 +167,7 @@ static void verify(struct corosync *corosync)
 {
     struct group_consumer *consumer = corosync->options.configuration;
 
-    corosync->verify_at = feet_now() + corosync->options.verify_interval;
+    corosync->verify_at = clock_milliseconds() + corosync->options.verify_interval;
     if (!consumer->verify || !feet_enter(corosync))
         return;
     consumer->verify(consumer);
@@ -204,7 +197,7 @@ static int serve(struct corosync *corosync, const struct pollfd *fds)
 
 static int milliseconds_until(uint64_t at)
 {
-    uint64_t now = feet_now();
+    uint64_t now = clock_milliseconds();
 
     if (at <= now)
         return 0;
@@ -249,11 +242,12 @@ static void work(struct corosync *corosync)
     wait_for_events(corosync, fds);
     if (atomic_load(&corosync->stopping))
         return;
-    if (!corosync->connected && feet_now() >= corosync->connect_at)
+    if (!corosync->connected && clock_milliseconds() >= corosync->connect_at)
         try_to_connect(corosync);
     else if (corosync->connected && serve(corosync, fds))
         disconnect(corosync);
-    if (feet_now() >= corosync->verify_at || atomic_exchange(&corosync->verify_wanted, false))
+    if (clock_milliseconds() >= corosync->verify_at ||
+        atomic_exchange(&corosync->verify_wanted, false))
         verify(corosync);
 }
 
@@ -318,7 +312,7 @@ int corosync_start(struct corosync *corosync)
     corosync->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (corosync->wake < 0)
         return -errno;
-    corosync->verify_at = feet_now() + corosync->options.verify_interval;
+    corosync->verify_at = clock_milliseconds() + corosync->options.verify_interval;
     int error = pthread_create(&corosync->thread, NULL, cluster_thread, corosync);
     corosync->started = error == 0;
     return -error;

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/feet.h"
@@ -85,7 +86,7 @@ static int queue_message(struct group *group, struct block *message, enum send_k
         group->outbox_bytes + message_size(message) > OUTBOX_BYTES)
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
-    uint64_t now = feet_now();
+    uint64_t now = clock_milliseconds();
     *outgoing = (struct outgoing){block_ref(message), kind, count, now};
     if (group->outbox.length == 0) {
         group->progress = now;
@@ -157,7 +158,7 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
 
     switch (result) {
     case CS_OK:
-        group->progress = feet_now();
+        group->progress = clock_milliseconds();
         group->pause = PAUSE_MIN;
         if (still_there)
             outgoing_free(pop_outgoing(group));
@@ -165,7 +166,7 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
     case CS_ERR_TRY_AGAIN:
     case CS_ERR_NO_RESOURCES:
     case CS_ERR_NO_MEMORY:
-        group->send_at = feet_now() + group->pause;
+        group->send_at = clock_milliseconds() + group->pause;
         group->pause = MIN(group->pause * 2, PAUSE_MAX);
         return -EAGAIN;
     case CS_ERR_TOO_BIG:
@@ -182,7 +183,7 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
 
 static void take_overdue(struct group *group, GQueue *failed)
 {
-    uint64_t now = feet_now();
+    uint64_t now = clock_milliseconds();
     struct outgoing *first;
 
     while ((first = g_queue_peek_head(&group->outbox)) &&
@@ -218,7 +219,7 @@ int group_flush(struct group *group)
     int error = 0;
 
     pthread_mutex_lock(&group->lock);
-    if (feet_now() < group->send_at)
+    if (clock_milliseconds() < group->send_at)
         error = -EAGAIN;
     for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
         struct outgoing *first = g_queue_peek_head(&group->outbox);
@@ -476,7 +477,7 @@ static bool announce(struct group *group)
         if (consumer->run)
             consumer->run(consumer);
     } else {
-        group->act_at = feet_now() + group->corosync->options.rejoin_delay;
+        group->act_at = clock_milliseconds() + group->corosync->options.rejoin_delay;
     }
     feet_leave(group->corosync);
     group->announced = ready;
@@ -493,7 +494,7 @@ static int join(struct group *group)
     if (result == CS_OK)
         result = cpg_join(group->handle, group_cpg_name(group, &name));
     if (result == CS_ERR_TRY_AGAIN) {
-        group->act_at = feet_now() + RETRY_PAUSE;
+        group->act_at = clock_milliseconds() + RETRY_PAUSE;
         return 0;
     }
     if (result != CS_OK) {
@@ -501,7 +502,7 @@ static int join(struct group *group)
         return -ENOTCONN;
     }
     counter_add(&group->metrics.joins, 1);
-    group->joined_at = feet_now();
+    group->joined_at = clock_milliseconds();
     pthread_mutex_lock(&group->lock);
     group->membership = MEMBERSHIP_JOINED;
     pthread_mutex_unlock(&group->lock);
@@ -515,14 +516,14 @@ static int leave(struct group *group)
 
     /* BUSY: the join before is not confirmed yet. */
     if (result == CS_ERR_TRY_AGAIN || result == CS_ERR_BUSY) {
-        group->act_at = feet_now() + RETRY_PAUSE;
+        group->act_at = clock_milliseconds() + RETRY_PAUSE;
         return 0;
     }
     if (result != CS_OK && result != CS_ERR_NOT_EXIST) {
         log_error("corosync: cannot leave group %s: %s", group->name, cs_strerror(result));
         return -ENOTCONN;
     }
-    group->left_at = feet_now();
+    group->left_at = clock_milliseconds();
     pthread_mutex_lock(&group->lock);
     group->membership = result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT;
     pthread_mutex_unlock(&group->lock);
@@ -551,7 +552,7 @@ static void get_membership(struct group *group, enum membership *membership, boo
 
 int group_manage(struct group *group)
 {
-    uint64_t now = feet_now();
+    uint64_t now = clock_milliseconds();
     enum membership membership;
     bool stay_out;
 
@@ -645,7 +646,7 @@ static bool is_out(struct group *group)
 
 void group_say_farewell(struct group *group)
 {
-    uint64_t end = feet_now() + FAREWELL_PATIENCE;
+    uint64_t end = clock_milliseconds() + FAREWELL_PATIENCE;
     struct pollfd fd = {.fd = group->fd, .events = POLLIN};
     struct cpg_name name;
     cs_error_t result;
@@ -653,9 +654,9 @@ void group_say_farewell(struct group *group)
     if (!group->open)
         return;
     while ((result = cpg_leave(group->handle, group_cpg_name(group, &name))) == CS_ERR_TRY_AGAIN &&
-           feet_now() < end)
+           clock_milliseconds() < end)
         poll(NULL, 0, (int)PAUSE_MIN * 10);
-    while (result == CS_OK && feet_now() < end && !is_out(group)) {
+    while (result == CS_OK && clock_milliseconds() < end && !is_out(group)) {
         poll(&fd, 1, (int)PAUSE_MAX);
         if (group_gather(group, 1))
             break;

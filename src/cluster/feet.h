@@ -107,7 +107,6 @@ struct corosync {
     bool nodes_changed;
 };
 
-uint64_t feet_now(void); /* milliseconds, never goes back */
 void feet_wake(struct corosync *corosync);
 
 /* Begins and ends a row of calls of consumers; false: there must be none. */

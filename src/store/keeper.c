@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -38,14 +39,6 @@ struct keeper {
     uint64_t fold_due;   /* milliseconds when the journal is to be folded; 0: nothing is in it */
 };
 
-static uint64_t now_milliseconds(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
 /* A log that has become shorter has started anew, and nothing of it was moved. */
 static void note_commit(struct store_listener *listener, unsigned int pages)
 {
@@ -59,7 +52,7 @@ static void note_commit(struct store_listener *listener, unsigned int pages)
     keeper->pages = pages;
     bool first = keeper->due == 0;
     if (first)
-        keeper->due = now_milliseconds() + keeper->options.age;
+        keeper->due = clock_milliseconds() + keeper->options.age;
     if (first || keeper->pages - keeper->done >= keeper->options.pages)
         pthread_cond_signal(&keeper->wake);
     pthread_mutex_unlock(&keeper->lock);
@@ -69,7 +62,7 @@ static void note_commit(struct store_listener *listener, unsigned int pages)
 static void note_journal(struct store_listener *listener, uint64_t within)
 {
     struct keeper *keeper = container_of(listener, struct keeper, listener);
-    uint64_t due = now_milliseconds() + within * 4 / 5;
+    uint64_t due = clock_milliseconds() + within * 4 / 5;
 
     pthread_mutex_lock(&keeper->lock);
     if (keeper->fold_due == 0 || due < keeper->fold_due) {
@@ -99,7 +92,7 @@ static bool wait_for_work(struct keeper *keeper)
             pthread_cond_wait(&keeper->wake, &keeper->lock);
             continue;
         }
-        if (time <= now_milliseconds())
+        if (time <= clock_milliseconds())
             return true;
         struct timespec until = {.tv_sec = (time_t)(time / 1000u),
                                  .tv_nsec = (long)(time % 1000u) * 1000000};
@@ -138,7 +131,7 @@ static void fold(struct keeper *keeper)
     int error = store_fold(keeper->store); /* the store logs it */
     pthread_mutex_lock(&keeper->lock);
     if (error)
-        keeper->fold_due = now_milliseconds() + RETRY_MILLISECONDS;
+        keeper->fold_due = clock_milliseconds() + RETRY_MILLISECONDS;
 }
 
 /* Holds the lock, but not over the checkpoint. */
@@ -164,15 +157,15 @@ static void move_pages(struct keeper *keeper)
         vain = keeper->done == done;
     }
     /* A full disk, or somebody who reads an old state for long. */
-    keeper->not_before = vain ? now_milliseconds() + RETRY_MILLISECONDS : 0;
+    keeper->not_before = vain ? clock_milliseconds() + RETRY_MILLISECONDS : 0;
     if (keeper->due == 0 && keeper->pages > keeper->done)
-        keeper->due = now_milliseconds() + keeper->options.age;
+        keeper->due = clock_milliseconds() + keeper->options.age;
 }
 
 /* The fold comes first: it is what has to be done in time. */
 static void work(struct keeper *keeper)
 {
-    if (keeper->fold_due > 0 && keeper->fold_due <= now_milliseconds())
+    if (keeper->fold_due > 0 && keeper->fold_due <= clock_milliseconds())
         fold(keeper);
     else
         move_pages(keeper);
@@ -216,7 +209,7 @@ struct keeper *keeper_start(struct store *store, const struct keeper_options *op
 
     keeper->listener.committed = note_commit;
     keeper->listener.journaled = note_journal;
-    keeper->fold_due = now_milliseconds(); /* what a start could not bring in */
+    keeper->fold_due = clock_milliseconds(); /* what a start could not bring in */
     keeper->store = store;
     if (options)
         keeper->options = *options;

@@ -51,7 +51,7 @@ static struct node *clock_node(struct clock_source *clock)
     return container_of(clock, struct node, clock);
 }
 
-static uint64_t clock_milliseconds(struct clock_source *clock)
+static uint64_t simulated_milliseconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
 
@@ -59,7 +59,7 @@ static uint64_t clock_milliseconds(struct clock_source *clock)
 }
 
 /* Never the same second twice on one node: it names a change. */
-static uint32_t clock_seconds(struct clock_source *clock)
+static uint32_t simulated_seconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
     struct sim *sim = node->sim;
@@ -671,7 +671,7 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->boot = random_below(&sim->random, 1000000);
     node->sent = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
     node->clock =
-        (struct clock_source){.milliseconds = clock_milliseconds, .seconds = clock_seconds};
+        (struct clock_source){.milliseconds = simulated_milliseconds, .seconds = simulated_seconds};
     node->listener = (struct replica_listener){.publishing = listener_publishing,
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};
