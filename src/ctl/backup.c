@@ -2,7 +2,6 @@
 /* pmxcfsctl backup: a copy of the database that is known to load. */
 #include <errno.h>
 #include <glib.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -30,7 +29,8 @@ static struct tree *copy(const char *database, const char *unfinished)
     return NULL;
 }
 
-static int backup(const char *database, const char *target, const char *unfinished)
+static int backup(const struct context *context, const char *database, const char *target,
+                  const char *unfinished)
 {
     struct tree *tree = copy(database, unfinished);
 
@@ -39,9 +39,10 @@ static int backup(const char *database, const char *target, const char *unfinish
     int error = db_rename(unfinished, target);
     if (error)
         fprintf(stderr, "error: cannot create %s: %s\n", target, g_strerror(-error));
+    else if (context->json)
+        db_print_json(db_json_written(target, tree));
     else
-        printf("%s: version %" PRIu64 ", %" PRIu32 " files and directories\n", target,
-               tree->root.version, tree_entry_count(tree) - 1);
+        db_print_written(target, tree);
     tree_free(tree);
     return error ? EXIT_FAILED : EXIT_DONE;
 }
@@ -53,7 +54,6 @@ int command_backup(const struct context *context, int argc, char **argv)
                                      "the database (" DEFAULT_DATABASE ")", "FILE"},
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
 
-    (void)context;
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
     const char *database = given ? given : DEFAULT_DATABASE;
@@ -62,7 +62,7 @@ int command_backup(const struct context *context, int argc, char **argv)
         return EXIT_FAILED;
     }
     g_autofree char *unfinished = g_strconcat(argv[1], ".unfinished", NULL);
-    int code = backup(database, argv[1], unfinished);
+    int code = backup(context, database, argv[1], unfinished);
     unlink(unfinished);
     return code;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -128,6 +129,18 @@ void db_print_json(json_t *value)
     json_dumpf(value, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(value);
+}
+
+void db_print_written(const char *path, const struct tree *tree)
+{
+    printf("%s: version %" PRIu64 ", %" PRIu32 " files and directories\n", path, tree->root.version,
+           tree_entry_count(tree) - 1);
+}
+
+json_t *db_json_written(const char *path, const struct tree *tree)
+{
+    return json_pack("{s:o, s:I, s:I}", "file", db_json_string(path), "version",
+                     (json_int_t)tree->root.version, "entries", (json_int_t)tree_entry_count(tree));
 }
 
 char *db_path_shown(const struct tree *tree, const struct entry *entry)

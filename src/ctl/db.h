@@ -37,6 +37,10 @@ json_t *db_json_string(const char *string);
 /* Prints it to stdout and frees it. */
 void db_print_json(json_t *value);
 
+/* Which file, version and how many entries: of a database that was written; printed, or as JSON. */
+void db_print_written(const char *path, const struct tree *tree);
+json_t *db_json_written(const char *path, const struct tree *tree);
+
 /* The path of an entry as it can be printed; g_free() it. */
 char *db_path_shown(const struct tree *tree, const struct entry *entry);
 

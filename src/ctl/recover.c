@@ -40,6 +40,7 @@ struct recovery {
     int lock;
     bool clustered; /* there is a corosync.conf in it */
     unsigned int refused;
+    json_t *findings; /* with --json; NULL: they are printed */
 };
 
 __attribute__((format(printf, 3, 4))) static void say(struct recovery *recovery,
@@ -56,12 +57,16 @@ __attribute__((format(printf, 3, 4))) static void say(struct recovery *recovery,
     va_list arguments;
 
     recovery->refused += verdict == VERDICT_REFUSED;
-    printf("%s%s%s: ", colour_begin(stdout, words[verdict].colour), words[verdict].word,
-           colour_end(stdout));
     va_start(arguments, format);
-    vprintf(format, arguments);
+    g_autofree char *text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    putchar('\n');
+    if (recovery->findings)
+        json_array_append_new(
+            recovery->findings,
+            json_pack("{s:s, s:o}", "severity", words[verdict].word, "text", db_json_string(text)));
+    else
+        printf("%s%s%s: %s\n", colour_begin(stdout, words[verdict].colour), words[verdict].word,
+               colour_end(stdout), text);
 }
 
 /* ---- What is looked at ---- */
@@ -261,39 +266,68 @@ static void look(struct recovery *recovery)
 
 /* ---- What is done ---- */
 
-static void print_next(const struct recovery *recovery)
+static const char *const next_alone[] = {
+    "Make sure that the old host is never started again.",
+    "See that the storages are there: disks of guests are not in this database.",
+    "reboot, then look at: pmxcfsctl guests",
+    NULL,
+};
+
+static const char *const next_clustered[] = {
+    "Make sure that the old host is never started again.",
+    "See that the storages are there: disks of guests are not in this database.",
+    "Compare /etc/hosts with that of the other nodes.",
+    "reboot, then look at: pmxcfsctl members; pmxcfsctl guests",
+    "If all other nodes are dead too: pvecm expected 1",
+    NULL,
+};
+
+/* `done`: it is in place; `kept`: the one that was there. */
+static void print_json(const struct recovery *recovery, bool done, const char *kept)
 {
-    puts("\nWhat to do next:\n"
-         "  1. Make sure that the old host is never started again.");
-    if (recovery->clustered)
-        puts("  2. Compare /etc/hosts with that of the other nodes.\n"
-             "  3. reboot, then look at: pmxcfsctl members; pmxcfsctl guests\n"
-             "  4. If all other nodes are dead too: pvecm expected 1");
-    else
-        puts("  2. reboot, then look at: pmxcfsctl guests");
-    puts("Disks of guests are not in this database: storages must be there too before guests "
-         "start.");
+    g_autofree char *path = g_build_filename(recovery->state_dir, DATABASE_NAME, NULL);
+    const char *const *next = recovery->clustered ? next_clustered : next_alone;
+    json_t *steps = json_array();
+
+    for (; done && *next; next++)
+        json_array_append_new(steps, json_string(*next));
+    db_print_json(json_pack("{s:O, s:I, s:b, s:b, s:o, s:o, s:o}", "findings", recovery->findings,
+                            "refused", (json_int_t)recovery->refused, "dry_run", recovery->dry_run,
+                            "done", done, "file", db_json_string(path), "kept",
+                            done && kept ? db_json_string(kept) : json_null(), "next", steps));
+}
+
+static void print_text(const struct recovery *recovery, bool done, const char *kept)
+{
+    const char *const *next = recovery->clustered ? next_clustered : next_alone;
+
+    if (recovery->refused > 0)
+        printf("%u things are in the way: nothing was changed\n", recovery->refused);
+    else if (recovery->dry_run)
+        puts("nothing is in the way; without --dry-run it would be done now");
+    if (!done)
+        return;
+    printf("%s/" DATABASE_NAME " is in place\n", recovery->state_dir);
+    if (kept)
+        printf("the one that was there: %s\n", kept);
+    puts("\nWhat to do next:");
+    for (int i = 0; next[i]; i++)
+        printf("  %d. %s\n", i + 1, next[i]);
 }
 
 static int act(const struct recovery *recovery)
 {
     g_autofree char *kept = NULL;
+    bool wanted = recovery->refused == 0 && !recovery->dry_run;
+    bool done = wanted && restore_install(recovery->tree, recovery->state_dir, &kept) == 0;
 
-    if (recovery->refused > 0) {
-        printf("%u things are in the way: nothing was changed\n", recovery->refused);
+    if (recovery->findings)
+        print_json(recovery, done, kept);
+    else
+        print_text(recovery, done, kept);
+    if (recovery->refused > 0)
         return EXIT_FOUND;
-    }
-    if (recovery->dry_run) {
-        puts("nothing is in the way; without --dry-run it would be done now");
-        return EXIT_DONE;
-    }
-    if (restore_install(recovery->tree, recovery->state_dir, &kept) != 0)
-        return EXIT_FAILED;
-    printf("%s/" DATABASE_NAME " is in place\n", recovery->state_dir);
-    if (kept)
-        printf("the one that was there: %s\n", kept);
-    print_next(recovery);
-    return EXIT_DONE;
+    return wanted && !done ? EXIT_FAILED : EXIT_DONE;
 }
 
 int command_recover(const struct context *context, int argc, char **argv)
@@ -315,7 +349,6 @@ int command_recover(const struct context *context, int argc, char **argv)
          "NAME"},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
 
-    (void)context;
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
     struct recovery recovery = {
@@ -326,6 +359,7 @@ int command_recover(const struct context *context, int argc, char **argv)
         .replace = replace,
         .dry_run = dry_run,
         .lock = -1,
+        .findings = context->json ? json_array() : NULL,
     };
     look(&recovery);
     int code = act(&recovery);
@@ -333,6 +367,7 @@ int command_recover(const struct context *context, int argc, char **argv)
         close(recovery.lock);
     if (recovery.tree)
         tree_free(recovery.tree);
+    json_decref(recovery.findings);
     g_free(recovery.nodename);
     return code;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <glib.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -100,7 +99,26 @@ int restore_install(const struct tree *tree, const char *state_dir, char **kept)
     return error;
 }
 
-static int restore(const char *file, const char *state_dir)
+#define NEXT "systemctl start pve-cluster"
+
+static void print_result(const struct context *context, const char *path, const struct tree *tree,
+                         const char *kept)
+{
+    if (context->json) {
+        json_t *object = db_json_written(path, tree);
+        json_object_set_new(object, "kept", kept ? db_json_string(kept) : json_null());
+        json_object_set_new(object, "next", json_pack("[s]", NEXT));
+        db_print_json(object);
+        return;
+    }
+    db_print_written(path, tree);
+    if (kept)
+        printf("the one that was there: %s\n", kept);
+    puts("next: " NEXT);
+}
+
+static int restore(const struct context *context, const char *file, const char *path,
+                   const char *state_dir)
 {
     g_autofree char *kept = NULL;
     struct tree *tree = db_read(file);
@@ -108,13 +126,8 @@ static int restore(const char *file, const char *state_dir)
     if (!tree)
         return EXIT_FAILED;
     int error = restore_install(tree, state_dir, &kept);
-    if (!error) {
-        printf("%s/" DATABASE_NAME ": version %" PRIu64 ", %" PRIu32 " files and directories\n",
-               state_dir, tree->root.version, tree_entry_count(tree) - 1);
-        if (kept)
-            printf("the one that was there: %s\n", kept);
-        puts("next: systemctl start pve-cluster");
-    }
+    if (!error)
+        print_result(context, path, tree, kept);
     tree_free(tree);
     return error ? EXIT_FAILED : EXIT_DONE;
 }
@@ -126,7 +139,6 @@ int command_restore(const struct context *context, int argc, char **argv)
                                      "where the database is (" DEFAULT_STATE_DIR ")", "DIR"},
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
 
-    (void)context;
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
     const char *state_dir = given ? given : DEFAULT_STATE_DIR;
@@ -142,7 +154,7 @@ int command_restore(const struct context *context, int argc, char **argv)
                                      : g_strerror(-lock));
         return EXIT_FAILED;
     }
-    int code = restore(argv[1], state_dir);
+    int code = restore(context, argv[1], path, state_dir);
     close(lock);
     return code;
 }

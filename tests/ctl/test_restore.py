@@ -2,6 +2,7 @@
 """pmxcfsctl backup, restore, recover."""
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -98,6 +99,13 @@ def test_a_bad_backup_replaces_nothing(ctl, tmp_path, saved):
     assert read_rows(tmp_path / "copy.db") == read_rows(saved)
 
 
+def test_a_backup_as_json(ctl, tmp_path, saved):
+    told = json.loads(ctl("backup", "--database", saved, "--json", tmp_path / "copy.db").stdout)
+    counted = json.loads(ctl("db", "stat", "--json", tmp_path / "copy.db").stdout)
+    assert told == {"file": str(tmp_path / "copy.db"), "version": 40, "entries": counted["entries"]}
+    assert ctl("backup", "--json", "--database", tmp_path / "none", tmp_path / "copy.db", code=1).stdout == ""
+
+
 # restore
 
 
@@ -184,6 +192,15 @@ def test_restore_where_there_is_none(ctl, state_dir, saved):
     assert read_rows(state_dir / "config.db") == read_rows(saved)
 
 
+def test_restore_as_json(ctl, state_dir, saved):
+    restore = ["--json", "restore", "--state-dir", state_dir, saved]
+    told = json.loads(ctl(*restore).stdout)
+    assert told == {"file": str(state_dir / "config.db"), "version": 40, "entries": len(ROWS), "kept": None,
+                    "next": ["systemctl start pve-cluster"]}
+    told = json.loads(ctl(*restore).stdout)
+    assert os.path.dirname(told["kept"]) == str(state_dir) and [os.path.basename(told["kept"])] == replaced(state_dir)
+
+
 # recover
 
 COROSYNC = """totem {
@@ -264,6 +281,27 @@ def test_recover_beside_a_running_daemon(ctl, daemon, saved):
         done = ctl("recover", *options, "--state-dir", daemon.state_dir, "--nodename", "a", saved, code=4)
         assert "refused: a pmxcfs runs here: systemctl stop pve-cluster" in done.stdout
     assert snapshot(daemon.state_dir) == before
+
+
+def test_recover_as_json(recover, state_dir, saved, tmp_path):
+    """Each finding, and what was done, whether it was or not."""
+    def told(*arguments, **keywords):
+        return json.loads(recover("--json", *arguments, **keywords))
+
+    looked = told("--dry-run", saved)
+    assert {finding["severity"] for finding in looked["findings"]} <= {"ok", "warning"}
+    assert "no pmxcfs runs here" in [finding["text"] for finding in looked["findings"]]
+    assert looked["dry_run"] and looked["refused"] == 0 and not looked["done"] and looked["next"] == []
+    refused = told(saved, name="c", code=4)
+    (finding,) = [finding for finding in refused["findings"] if finding["severity"] == "refused"]
+    assert "this host is called c" in finding["text"]
+    assert refused["refused"] == 1 and not refused["done"] and not os.path.exists(state_dir / "config.db")
+    done = told(saved)
+    assert done["done"] and done["file"] == str(state_dir / "config.db") and done["kept"] is None
+    assert any("never started again" in step for step in done["next"])
+    assert read_rows(state_dir / "config.db") == read_rows(saved)
+    assert told("--replace", saved)["kept"] == str(state_dir / replaced(state_dir)[0])
+    assert told(tmp_path / "none", code=4)["refused"] >= 1
 
 
 def test_recover_of_a_cluster(recover, tmp_path):
