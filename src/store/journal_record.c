@@ -14,6 +14,11 @@
 #define CHECKSUM_OFFSET 4u
 #define SIZE_OFFSET 8u /* the checksum is over all from here on */
 #define ROOT_SIZE 16u
+/* The parts of a row without what varies: digest, name, bytes. */
+#define ROW_SIZE 9u    /* flags, inode */
+#define ENTRY_SIZE 21u /* version, writer, mtime, type, size */
+#define NAME_SIZE 10u  /* parent, length */
+#define RANGE_SIZE 8u  /* offset, length */
 
 /* The flags of a row. */
 #define FLAG_BASE 0x03u
@@ -23,35 +28,20 @@
 
 /* ---- Writing ---- */
 
-static void add_le16(GByteArray *bytes, uint16_t value)
+/* Room for `size` bytes more at the end; valid until the next call. */
+static uint8_t *extend(GByteArray *bytes, size_t size)
 {
-    uint8_t raw[2];
+    guint old_size = bytes->len;
 
-    put_le16(raw, value);
-    g_byte_array_append(bytes, raw, sizeof(raw));
+    g_byte_array_set_size(bytes, (guint)(old_size + size));
+    return bytes->data + old_size;
 }
 
-static void add_le32(GByteArray *bytes, uint32_t value)
+static void put_root(uint8_t *to, const struct root *root)
 {
-    uint8_t raw[4];
-
-    put_le32(raw, value);
-    g_byte_array_append(bytes, raw, sizeof(raw));
-}
-
-static void add_le64(GByteArray *bytes, uint64_t value)
-{
-    uint8_t raw[8];
-
-    put_le64(raw, value);
-    g_byte_array_append(bytes, raw, sizeof(raw));
-}
-
-static void add_root(GByteArray *bytes, const struct root *root)
-{
-    add_le64(bytes, root->version);
-    add_le32(bytes, root->writer);
-    add_le32(bytes, root->mtime);
+    put_le64(to, root->version);
+    put_le32(to + 8, root->writer);
+    put_le32(to + 12, root->mtime);
 }
 
 static uint32_t checksum(const uint8_t *record, size_t size)
@@ -62,24 +52,23 @@ static uint32_t checksum(const uint8_t *record, size_t size)
 void journal_record_begin(GByteArray *bytes, uint64_t generation, uint32_t sequence,
                           const struct root *before, const struct root *after)
 {
-    g_byte_array_set_size(bytes, 0);
-    add_le32(bytes, MAGIC);
-    add_le32(bytes, 0); /* the checksum, and the size: see the end */
-    add_le32(bytes, 0);
-    add_le32(bytes, sequence);
-    add_le64(bytes, generation);
-    add_root(bytes, before);
-    add_root(bytes, after);
+    g_byte_array_set_size(bytes, HEADER_SIZE);
+    uint8_t *to = bytes->data;
+    put_le32(to, MAGIC); /* checksum and size come with the end */
+    put_le32(to + 12, sequence);
+    put_le64(to + 16, generation);
+    put_root(to + 24, before);
+    put_root(to + 24 + ROOT_SIZE, after);
 }
 
 void journal_record_finish(GByteArray *bytes)
 {
-    static const uint8_t zeros[JOURNAL_ALIGNMENT];
     guint size = bytes->len;
+    size_t padding = journal_aligned(size) - size;
 
+    memset(extend(bytes, padding), 0, padding);
     put_le32(bytes->data + SIZE_OFFSET, size);
     put_le32(bytes->data + CHECKSUM_OFFSET, checksum(bytes->data, size));
-    g_byte_array_append(bytes, zeros, (guint)(journal_aligned(size) - size));
 }
 
 /* The bytes that are stored: a size without content is stored as none. */
@@ -100,27 +89,28 @@ void journal_digest(struct entry *entry, uint8_t digest[DIGEST_SIZE])
     entry_unref(stored);
 }
 
-/* Equal bytes at the beginning. */
+/* Equal bytes at the beginning, in steps that are halved down to single bytes. */
 static uint32_t common_prefix(const uint8_t *a, const uint8_t *b, uint32_t size)
 {
-    uint32_t at = 0;
+    uint32_t count = 0;
 
-    while (size - at >= 256 && memcmp(a + at, b + at, 256) == 0)
-        at += 256;
-    while (at < size && a[at] == b[at])
-        at++;
-    return at;
+    for (uint32_t step = size; step > 0; step /= 2) {
+        while (size - count >= step && memcmp(a + count, b + count, step) == 0)
+            count += step;
+    }
+    return count;
 }
 
-/* Equal bytes at the end. */
+/* Equal bytes at the end, likewise. */
 static uint32_t common_suffix(const uint8_t *a, const uint8_t *b, uint32_t size)
 {
     uint32_t count = 0;
 
-    while (size - count >= 256 && memcmp(a + size - count - 256, b + size - count - 256, 256) == 0)
-        count += 256;
-    while (count < size && a[size - count - 1] == b[size - count - 1])
-        count++;
+    for (uint32_t step = size; step > 0; step /= 2) {
+        while (size - count >= step &&
+               memcmp(a + (size - count - step), b + (size - count - step), step) == 0)
+            count += step;
+    }
     return count;
 }
 
@@ -152,21 +142,25 @@ static void add_entry(GByteArray *bytes, bool named, const struct entry *before,
     uint32_t offset;
     uint32_t length;
 
-    add_le64(bytes, after->version);
-    add_le32(bytes, after->writer);
-    add_le32(bytes, after->mtime);
-    g_byte_array_append(bytes, &after->type, 1);
-    add_le32(bytes, stored_size(after));
-    if (named) {
-        add_le64(bytes, after->parent);
-        add_le16(bytes, (uint16_t)after->name_length);
-        g_byte_array_append(bytes, (const uint8_t *)after->name, after->name_length);
-    }
     find_new(before, after, &offset, &length);
-    add_le32(bytes, offset);
-    add_le32(bytes, length);
+    uint8_t *to = extend(bytes, ENTRY_SIZE + (named ? NAME_SIZE + after->name_length : 0) +
+                                    RANGE_SIZE + length);
+    put_le64(to, after->version);
+    put_le32(to + 8, after->writer);
+    put_le32(to + 12, after->mtime);
+    to[16] = after->type;
+    put_le32(to + 17, stored_size(after));
+    to += ENTRY_SIZE;
+    if (named) {
+        put_le64(to, after->parent);
+        put_le16(to + 8, (uint16_t)after->name_length);
+        memcpy(to + NAME_SIZE, after->name, after->name_length);
+        to += NAME_SIZE + after->name_length;
+    }
+    put_le32(to, offset);
+    put_le32(to + 4, length);
     if (length > 0)
-        g_byte_array_append(bytes, after->content->data + offset, length);
+        memcpy(to + RANGE_SIZE, after->content->data + offset, length);
 }
 
 void journal_record_add(GByteArray *bytes, uint64_t inode, bool chained, struct entry *before,
@@ -175,15 +169,12 @@ void journal_record_add(GByteArray *bytes, uint64_t inode, bool chained, struct 
     bool named = after && (!before || before->parent != after->parent ||
                            strcmp(before->name, after->name) != 0);
     enum journal_base base = chained ? JOURNAL_CHAINED : before ? JOURNAL_DIGEST : JOURNAL_ABSENT;
-    uint8_t flags = (uint8_t)(base | (after ? 0 : FLAG_REMOVED) | (named ? FLAG_NAMED : 0));
-    uint8_t digest[DIGEST_SIZE];
+    uint8_t *to = extend(bytes, ROW_SIZE + (base == JOURNAL_DIGEST ? DIGEST_SIZE : 0));
 
-    g_byte_array_append(bytes, &flags, 1);
-    add_le64(bytes, inode);
-    if (base == JOURNAL_DIGEST) {
-        journal_digest(before, digest);
-        g_byte_array_append(bytes, digest, DIGEST_SIZE);
-    }
+    to[0] = (uint8_t)(base | (after ? 0 : FLAG_REMOVED) | (named ? FLAG_NAMED : 0));
+    put_le64(to + 1, inode);
+    if (base == JOURNAL_DIGEST)
+        journal_digest(before, to + ROW_SIZE);
     if (after)
         add_entry(bytes, named, before, after);
 }

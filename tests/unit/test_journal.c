@@ -276,6 +276,24 @@ static struct entry *edited(GRand *random, const struct entry *before)
     return entry;
 }
 
+/* What a row has of the content begins and ends with a byte that differs. */
+static void assert_shortest(const struct journal_row *row, const struct entry *before,
+                            const struct entry *after)
+{
+    uint32_t old_size = before && before->content ? before->size : 0;
+    uint32_t size = after->content ? after->size : 0;
+    uint32_t from = 0;
+    uint32_t to = size;
+
+    while (from < MIN(size, old_size) && after->content->data[from] == before->content->data[from])
+        from++;
+    while (size <= old_size && to > from &&
+           after->content->data[to - 1] == before->content->data[to - 1])
+        to--;
+    assert_int_equal(row->offset, from);
+    assert_int_equal(row->length, to - from);
+}
+
 static void assert_row_gives(const GByteArray *bytes, const struct entry *before,
                              struct entry *after)
 {
@@ -287,6 +305,7 @@ static void assert_row_gives(const GByteArray *bytes, const struct entry *before
     assert_int_equal(journal_aligned(record.size), bytes->len);
     struct reader reader = {.data = record.rows, .left = record.rows_size};
     assert_true(journal_row_read(&reader, &row));
+    assert_shortest(&row, before, after);
     struct entry *made = journal_row_apply(&row, before);
     uint8_t wanted[DIGEST_SIZE];
     uint8_t found[DIGEST_SIZE];
