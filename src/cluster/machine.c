@@ -47,6 +47,7 @@ struct checksum {
 
 /* An action in the queue, with what it owns. */
 struct pending {
+    GList link; /* its place in the queue */
     struct action action;
     char *text;
 };
@@ -160,13 +161,28 @@ static void pending_free(struct pending *pending)
     g_free(pending);
 }
 
+static void add_pending(struct machine *machine, struct pending *pending)
+{
+    pending->link = (GList){.data = pending};
+    g_queue_push_tail_link(&machine->actions, &pending->link);
+}
+
+/* The next one, taken out of the queue; NULL: there is none. */
+static struct pending *take_pending(struct machine *machine)
+{
+    GList *link = g_queue_pop_head_link(&machine->actions);
+
+    return link ? link->data : NULL;
+}
+
 /* Queues an action and takes over what it refers to. */
 static void push(struct machine *machine, struct action action)
 {
-    struct pending *pending = g_new0(struct pending, 1);
+    struct pending *pending = g_new(struct pending, 1);
 
     pending->action = action;
-    g_queue_push_tail(&machine->actions, pending);
+    pending->text = NULL;
+    add_pending(machine, pending);
 }
 
 static void push_send(struct machine *machine, enum send_kind kind, struct block *message)
@@ -177,7 +193,7 @@ static void push_send(struct machine *machine, enum send_kind kind, struct block
 static void __attribute__((format(printf, 3, 4)))
 push_log(struct machine *machine, int priority, const char *format, ...)
 {
-    struct pending *pending = g_new0(struct pending, 1);
+    struct pending *pending = g_new(struct pending, 1);
     va_list arguments;
 
     va_start(arguments, format);
@@ -185,7 +201,7 @@ push_log(struct machine *machine, int priority, const char *format, ...)
     va_end(arguments);
     pending->action =
         (struct action){.type = ACTION_LOG, .priority = priority, .text = pending->text};
-    g_queue_push_tail(&machine->actions, pending);
+    add_pending(machine, pending);
 }
 
 static bool is_departure(const struct pending *pending)
@@ -197,9 +213,9 @@ static bool is_departure(const struct pending *pending)
 static void drop_actions(struct machine *machine, bool departures_too)
 {
     for (guint left = machine->actions.length; left > 0; left--) {
-        struct pending *pending = g_queue_pop_head(&machine->actions);
+        struct pending *pending = take_pending(machine);
         if (!departures_too && is_departure(pending))
-            g_queue_push_tail(&machine->actions, pending);
+            add_pending(machine, pending);
         else
             pending_free(pending);
     }
@@ -208,7 +224,7 @@ static void drop_actions(struct machine *machine, bool departures_too)
 bool machine_next(struct machine *machine, struct action *action)
 {
     pending_free(machine->current);
-    machine->current = g_queue_pop_head(&machine->actions);
+    machine->current = take_pending(machine);
     if (!machine->current)
         return false;
     *action = machine->current->action;
@@ -890,14 +906,12 @@ static bool is_outdated(const struct machine *machine, const struct header *head
            !same_epoch(&header->epoch, &machine->epoch);
 }
 
-void machine_deliver(struct machine *machine, struct member sender, struct block *message,
-                     uint32_t time)
+void machine_deliver(struct machine *machine, struct member sender, struct block *message)
 {
     struct delivery delivery = {.sender = sender, .message = message};
     struct header *header = &delivery.header;
     uint32_t size = message_size(message);
 
-    (void)time; /* nothing that is sent for a message is built here */
     if (machine->mode >= MODE_LEAVE)
         return;
     int result = wire_parse_header(message->data, size, header);
@@ -961,11 +975,10 @@ void machine_restart(struct machine *machine, struct member self)
     machine->mode = MODE_START;
 }
 
-struct block *machine_number(struct machine *machine, uint16_t subtype, uint32_t time,
-                             const uint8_t *body, size_t body_size, uint64_t *count)
+uint64_t machine_number(struct machine *machine, struct block *message, uint32_t time)
 {
-    *count = ++machine->count;
-    return wire_build_normal(subtype, protocol(machine), *count, time, body, body_size);
+    wire_number(message, ++machine->count, time);
+    return machine->count;
 }
 
 enum machine_mode machine_mode(const struct machine *machine)

@@ -96,8 +96,7 @@ void machine_configuration(struct machine *machine, const struct member *members
                            uint32_t time);
 
 /* A delivered message; takes a reference if it keeps it. */
-void machine_deliver(struct machine *machine, struct member sender, struct block *message,
-                     uint32_t time);
+void machine_deliver(struct machine *machine, struct member sender, struct block *message);
 
 /* The result of ACTION_COMMIT: 0, or a negative errno (then LEAVE). */
 void machine_committed(struct machine *machine, int result);
@@ -125,13 +124,11 @@ void machine_verify(struct machine *machine, uint32_t time);
 /* The next action, or false. */
 bool machine_next(struct machine *machine, struct action *action);
 
-/* A whole NORMAL message with the next count, for a caller of this node; body: what follows the
- * count, at most MESSAGE_SIZE_MAX with the header; one reference, the caller's. The count is used
- * up whether or not it is sent. Any thread, also while another gives events: it touches the count
- * alone. But calls of it, each with its multicast, are made one after the other (a lock of the
- * caller's), so that counts arrive in order. */
-struct block *machine_number(struct machine *machine, uint16_t subtype, uint32_t time,
-                             const uint8_t *body, size_t body_size, uint64_t *count);
+/* Puts the next count, which it gives, and the time into a NORMAL message that was built for a
+ * caller of this node. The count is used up whether or not it is sent. Any thread, also while
+ * another gives events: it touches the count alone. But calls of it, each with its multicast, are
+ * made one after the other (a lock of the caller's), so that counts arrive in order. */
+uint64_t machine_number(struct machine *machine, struct block *message, uint32_t time);
 
 enum machine_mode machine_mode(const struct machine *machine);
 const struct member *machine_members(const struct machine *machine, size_t *count);

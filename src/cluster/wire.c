@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "core/tree.h"
 
+#define TIME_OFFSET 8u
 #define CHANGE_HEADER_SIZE 20u /* size, offset, path_len, to_len, flags */
 #define UPDATE_HEADER_SIZE 41u /* parent to type */
 #define FLAG_TRUNCATE 1u
@@ -101,43 +102,6 @@ int wire_parse_change(uint16_t subtype, const uint8_t *body, size_t size, struct
     return reader.bad || reader.left > 0 ? -EBADMSG : 0;
 }
 
-static void put_path(GByteArray *body, const char *path, size_t size)
-{
-    if (size > 0)
-        g_byte_array_append(body, (const guint8 *)path, (guint)size);
-}
-
-int wire_build_change(const struct change *change, GByteArray *body)
-{
-    bool unlock = change->operation == CHANGE_UNLOCK_REQUEST || change->operation == CHANGE_UNLOCK;
-    size_t path_size = change->path ? strlen(change->path) + 1 : 0;
-    size_t to_size = change->to && !unlock ? strlen(change->to) + 1 : 0;
-    uint32_t data_size = change->operation == CHANGE_WRITE ? change->size : 0;
-    size_t header_size = unlock ? DIGEST_SIZE : CHANGE_HEADER_SIZE;
-    uint8_t header[CHANGE_HEADER_SIZE];
-
-    if (path_size > MESSAGE_SIZE_MAX || to_size > MESSAGE_SIZE_MAX ||
-        data_size > MESSAGE_SIZE_MAX ||
-        NORMAL_HEADER_SIZE + header_size + path_size + to_size + data_size > MESSAGE_SIZE_MAX)
-        return -EMSGSIZE;
-    if (unlock) {
-        g_byte_array_append(body, change->digest, DIGEST_SIZE);
-        put_path(body, change->path, path_size);
-        return 0;
-    }
-    put_le32(header, data_size);
-    put_le32(header + 4, change->offset);
-    put_le32(header + 8, (uint32_t)path_size);
-    put_le32(header + 12, (uint32_t)to_size);
-    put_le32(header + 16, change->truncate ? FLAG_TRUNCATE : 0);
-    g_byte_array_append(body, header, sizeof(header));
-    put_path(body, change->path, path_size);
-    put_path(body, change->to, to_size);
-    if (data_size > 0)
-        g_byte_array_append(body, change->data, data_size);
-    return 0;
-}
-
 /* What the fields of an UPDATE must be like for an entry to be made of it. */
 static bool update_is_sound(const struct update *update)
 {
@@ -196,14 +160,81 @@ int wire_parse_update(const uint8_t *body, size_t size, struct entry **entry)
     return 0;
 }
 
+/* ---- Building ---- */
+
 static void put_header(uint8_t *to, uint16_t type, uint16_t subtype, uint32_t protocol,
                        uint32_t time)
 {
     put_le16(to, type);
     put_le16(to + 2, subtype);
     put_le32(to + 4, protocol);
-    put_le32(to + 8, time);
+    put_le32(to + TIME_OFFSET, time);
     put_le32(to + 12, 0);
+}
+
+/* A NORMAL message whose body is still to be filled in. */
+static struct block *new_normal(uint16_t subtype, uint32_t protocol, uint32_t body_size)
+{
+    struct block *message = block_new(NORMAL_HEADER_SIZE + body_size);
+
+    put_header(message->data, MESSAGE_NORMAL, subtype, protocol, 0);
+    put_le64(message->data + HEADER_SIZE, 0);
+    return message;
+}
+
+void wire_number(struct block *message, uint64_t count, uint32_t time)
+{
+    put_le32(message->data + TIME_OFFSET, time);
+    put_le64(message->data + HEADER_SIZE, count);
+}
+
+struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
+                                const uint8_t *body, size_t body_size)
+{
+    assert(body_size <= MESSAGE_SIZE_MAX - NORMAL_HEADER_SIZE);
+    struct block *message = new_normal(subtype, protocol, (uint32_t)body_size);
+
+    wire_number(message, count, time);
+    if (body_size > 0)
+        memcpy(message->data + NORMAL_HEADER_SIZE, body, body_size);
+    return message;
+}
+
+/* Copies what is there, and gives what follows it. */
+static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t size)
+{
+    if (size > 0)
+        memcpy(to, bytes, size);
+    return to + size;
+}
+
+int wire_build_change(const struct change *change, struct block **message)
+{
+    bool unlock = change->operation == CHANGE_UNLOCK_REQUEST || change->operation == CHANGE_UNLOCK;
+    size_t path_size = change->path ? strlen(change->path) + 1 : 0;
+    size_t to_size = change->to && !unlock ? strlen(change->to) + 1 : 0;
+    uint32_t data_size = change->operation == CHANGE_WRITE ? change->size : 0;
+    size_t size = (unlock ? DIGEST_SIZE : CHANGE_HEADER_SIZE) + path_size + to_size + data_size;
+
+    *message = NULL;
+    if (path_size > MESSAGE_SIZE_MAX || to_size > MESSAGE_SIZE_MAX ||
+        data_size > MESSAGE_SIZE_MAX || NORMAL_HEADER_SIZE + size > MESSAGE_SIZE_MAX)
+        return -EMSGSIZE;
+    *message = new_normal((uint16_t)change->operation, CONFIGURATION_PROTOCOL, (uint32_t)size);
+    uint8_t *to = (*message)->data + NORMAL_HEADER_SIZE;
+    if (unlock) {
+        put_bytes(put_bytes(to, change->digest, DIGEST_SIZE), change->path, path_size);
+        return 0;
+    }
+    put_le32(to, data_size);
+    put_le32(to + 4, change->offset);
+    put_le32(to + 8, (uint32_t)path_size);
+    put_le32(to + 12, (uint32_t)to_size);
+    put_le32(to + 16, change->truncate ? FLAG_TRUNCATE : 0);
+    to = put_bytes(to + CHANGE_HEADER_SIZE, change->path, path_size);
+    to = put_bytes(to, change->to, to_size);
+    put_bytes(to, change->data, data_size);
+    return 0;
 }
 
 /* A message of type 1 to 6 whose body is still to be filled in. */
@@ -244,19 +275,6 @@ struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const 
     to[name_length] = '\0';
     if (data_size > 0)
         memcpy(to + name_length + 1, entry->content->data, data_size);
-    return message;
-}
-
-struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
-                                const uint8_t *body, size_t body_size)
-{
-    assert(body_size <= MESSAGE_SIZE_MAX - NORMAL_HEADER_SIZE);
-    struct block *message = block_new(NORMAL_HEADER_SIZE + (uint32_t)body_size);
-
-    put_header(message->data, MESSAGE_NORMAL, subtype, protocol, time);
-    put_le64(message->data + HEADER_SIZE, count);
-    if (body_size > 0)
-        memcpy(message->data + NORMAL_HEADER_SIZE, body, body_size);
     return message;
 }
 

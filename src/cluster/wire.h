@@ -59,9 +59,9 @@ int wire_parse_header(const uint8_t *data, size_t size, struct header *header);
  * caller. */
 int wire_parse_change(uint16_t subtype, const uint8_t *body, size_t size, struct change *change);
 
-/* The body of a change, appended to `body`. 0, or -EMSGSIZE (nothing is appended) if the message
- * would be longer than MESSAGE_SIZE_MAX. */
-int wire_build_change(const struct change *change, GByteArray *body);
+/* A whole NORMAL message with a change, one reference; wire_number() is still to come. 0, or
+ * -EMSGSIZE and NULL if it would be longer than MESSAGE_SIZE_MAX. */
+int wire_build_change(const struct change *change, struct block **message);
 
 /* An UPDATE's body (after the epoch) as a new entry with one reference, the caller's; -EBADMSG for
  * a wrong type, length or NUL. The root comes as inode 0 with an empty name. A file may come with a
@@ -80,6 +80,9 @@ struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const 
  * MESSAGE_SIZE_MAX with the header. */
 struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
                                 const uint8_t *body, size_t body_size);
+
+/* Puts count and time into a NORMAL message that nobody else has yet. */
+void wire_number(struct block *message, uint64_t count, uint32_t time);
 
 /* A whole message of types 1 to 6, one reference, with `body_size` bytes after the epoch. */
 struct block *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,

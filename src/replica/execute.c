@@ -16,23 +16,13 @@
 /* A file of 1 MiB and what SQLite writes around it. */
 #define PROBE_ROOM (2u << 20)
 
-static uint64_t now_milliseconds(struct replica *replica)
-{
-    return replica->options.clock->milliseconds(replica->options.clock);
-}
-
-static uint32_t now_seconds(struct replica *replica)
-{
-    return replica->options.clock->seconds(replica->options.clock);
-}
-
 /* --- Storing, publishing, answering --- */
 
 static void answer_outcome(struct replica *replica, const struct outcome *outcome)
 {
     if (!outcome->own)
         return;
-    if (replica_end_round(replica, outcome->count, 0))
+    if (replica->options.acknowledge_all && replica_end_round(replica, outcome->count, 0))
         return;
     struct caller *caller = replica_take_caller(replica, outcome->count);
     if (!caller)
@@ -78,7 +68,7 @@ static void drop_draft(struct replica *replica)
     draft_restart(replica->draft);
 }
 
-static int apply_message(struct replica *replica, struct outcome *outcome);
+static int apply_outcome(struct replica *replica, const struct outcome *outcome);
 
 /* Stores the draft, and counts what that takes. */
 static int commit(struct replica *replica, uint64_t changes)
@@ -100,7 +90,7 @@ static void store_one_by_one(struct replica *replica)
 {
     for (guint i = 0; i < replica->outcomes->len; i++) {
         struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
-        outcome->result = apply_message(replica, outcome);
+        outcome->result = apply_outcome(replica, outcome);
         if (draft_is_empty(replica->draft))
             continue;
         int error = commit(replica, 1);
@@ -114,19 +104,16 @@ static void store_one_by_one(struct replica *replica)
     answer_outcomes(replica, 0);
 }
 
-static int parse_outcome(const struct outcome *outcome, struct change *change);
-
 /* Local mode: a change, or a batch that begins with it, was not stored. */
 static void note_undone(struct replica *replica, int error)
 {
-    struct change change = {0};
     g_autofree char *detail =
         g_strdup_printf("the database did not take it (%s)", g_strerror(-error));
+    const char *path = replica->outcomes->len > 0
+                           ? g_array_index(replica->outcomes, struct outcome, 0).change.path
+                           : NULL;
 
-    if (replica->outcomes->len > 0)
-        parse_outcome(&g_array_index(replica->outcomes, struct outcome, 0), &change);
-    refusals_note(&replica->refusals, REFUSAL_DATABASE, change.path, detail,
-                  now_milliseconds(replica));
+    refusals_note(&replica->refusals, REFUSAL_DATABASE, path, detail, now_milliseconds(replica));
 }
 
 void replica_set_broken(struct replica *replica)
@@ -168,38 +155,31 @@ bool replica_flush(struct replica *replica)
 
 /* --- Actions --- */
 
-/* The change inside an outcome's message. -EBADMSG: malformed. */
-static int parse_outcome(const struct outcome *outcome, struct change *change)
+/* Fills in what the outcome's message says. -EBADMSG: malformed. */
+static int parse_outcome(struct outcome *outcome)
 {
     struct header header;
     int error = wire_parse_header(outcome->message->data, outcome->message->capacity, &header);
 
     if (!error)
-        error = wire_parse_change(header.subtype, header.body, header.body_size, change);
-    if (error)
-        return error;
-    change->writer = outcome->sender.node;
-    change->time = header.time;
-    return 0;
+        error = wire_parse_change(header.subtype, header.body, header.body_size, &outcome->change);
+    outcome->count = header.count;
+    outcome->change.writer = outcome->sender.node;
+    outcome->change.time = header.time;
+    return error;
 }
 
-static int apply_message(struct replica *replica, struct outcome *outcome)
+static int apply_outcome(struct replica *replica, const struct outcome *outcome)
 {
-    struct change change;
-    int error = parse_outcome(outcome, &change);
-
-    if (error)
-        return error;
     const void *origin = outcome->own ? replica_caller_origin(replica, outcome->count) : NULL;
-    return apply(replica->draft, &change, origin);
+
+    return apply(replica->draft, &outcome->change, origin);
 }
 
 /* The member with the lowest node id decides by its own clock whether a lock has expired. */
-static void judge_unlock(struct replica *replica, const struct outcome *outcome)
+static void judge_unlock(struct replica *replica, struct change change)
 {
-    struct change change;
-
-    if (!machine_is_lowest(replica->machine) || parse_outcome(outcome, &change) || !change.path)
+    if (!machine_is_lowest(replica->machine) || !change.path)
         return;
     int64_t age =
         state_lock_age(replica->state, change.path, change.digest, now_milliseconds(replica));
@@ -225,10 +205,9 @@ static void note_taken_guest(struct replica *replica, const struct change *chang
     refusals_note(&replica->refusals, REFUSAL_GUEST, path, detail, now_milliseconds(replica));
 }
 
-static void count_change(struct replica_metrics *metrics, const struct change *change,
-                         const struct outcome *outcome)
+static void count_change(struct replica_metrics *metrics, const struct outcome *outcome)
 {
-    counter_add(&metrics->changes[change->operation], 1);
+    counter_add(&metrics->changes[outcome->change.operation], 1);
     counter_add(&metrics->change_bytes, message_size(outcome->message));
     if (outcome->own)
         counter_add(&metrics->own_changes, 1);
@@ -236,17 +215,14 @@ static void count_change(struct replica_metrics *metrics, const struct change *c
 
 static void execute_apply(struct replica *replica, const struct action *action)
 {
-    struct header header = {0};
-    struct change change = {0};
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;
 
-    if (wire_parse_header(outcome.message->data, outcome.message->capacity, &header) == 0)
-        outcome.count = header.count;
-    if (parse_outcome(&outcome, &change))
-        problem = g_strdup_printf("malformed message (subtype %u) from node %u, pid %u",
-                                  header.subtype, outcome.sender.node, outcome.sender.pid);
+    if (parse_outcome(&outcome))
+        problem =
+            g_strdup_printf("malformed message (subtype %u) from node %u, pid %u",
+                            outcome.change.operation, outcome.sender.node, outcome.sender.pid);
     else if (!atomic_load(&replica->quorate))
         problem = g_strdup_printf("a change of node %u was delivered without quorum",
                                   outcome.sender.node);
@@ -255,16 +231,16 @@ static void execute_apply(struct replica *replica, const struct action *action)
         machine_fail(replica->machine, problem);
         return;
     }
-    if (change.operation == CHANGE_UNLOCK_REQUEST) {
+    if (outcome.change.operation == CHANGE_UNLOCK_REQUEST) {
         if (replica_flush(replica))
-            judge_unlock(replica, &outcome);
+            judge_unlock(replica, outcome.change);
         return;
     }
-    outcome.result = apply_message(replica, &outcome);
+    outcome.result = apply_outcome(replica, &outcome);
     if (!outcome.result)
-        count_change(&replica->metrics, &change, &outcome);
+        count_change(&replica->metrics, &outcome);
     if (outcome.own && outcome.result == -EEXIST)
-        note_taken_guest(replica, &change);
+        note_taken_guest(replica, &outcome.change);
     block_ref(outcome.message);
     g_array_append_val(replica->outcomes, outcome);
 }
@@ -416,7 +392,7 @@ static void handle_message(struct replica *replica, const struct event *event)
         wire_parse_header(event->message->data, event->message->capacity, &header) == 0 &&
         header.type == MESSAGE_UPDATE)
         replica_updates_delivered(replica, event->message->capacity);
-    machine_deliver(replica->machine, event->member, event->message, now_seconds(replica));
+    machine_deliver(replica->machine, event->member, event->message);
 }
 
 static void handle_quorum(struct replica *replica, bool quorate)

@@ -36,6 +36,7 @@ struct event {
  * is stored. */
 struct outcome {
     struct block *message;
+    struct change change; /* points into the message */
     struct member sender;
     uint64_t count;
     bool own;
@@ -115,6 +116,16 @@ struct replica {
     uint64_t generation; /* of the machine's members that are shown; the writer's own */
     uint64_t sync_begun; /* metrics_now(); 0: no synchronisation; the writer's own */
 };
+
+static inline uint32_t now_seconds(const struct replica *replica)
+{
+    return replica->options.clock->seconds(replica->options.clock);
+}
+
+static inline uint64_t now_milliseconds(const struct replica *replica)
+{
+    return replica->options.clock->milliseconds(replica->options.clock);
+}
 
 /* execute.c: the writer's work. */
 void replica_handle(struct replica *replica, const struct event *event);

@@ -173,7 +173,7 @@ GPtrArray *replica_locks(struct replica *replica)
 {
     GPtrArray *locks = g_ptr_array_new_with_free_func(lock_free);
     const struct state *state = replica_read_lock(replica);
-    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    uint64_t now = now_milliseconds(replica);
     GHashTableIter iter;
     gpointer inode, data;
 
@@ -196,7 +196,7 @@ GPtrArray *replica_locks(struct replica *replica)
 
 static void add_caller(struct replica *replica, struct caller *caller, uint64_t count)
 {
-    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    uint64_t now = now_milliseconds(replica);
 
     pthread_mutex_lock(&replica->waiting_lock);
     caller->count = count;
@@ -207,20 +207,27 @@ static void add_caller(struct replica *replica, struct caller *caller, uint64_t 
     pthread_mutex_unlock(&replica->waiting_lock);
 }
 
-/* With the waiting lock held. */
-static void forget_caller(struct replica *replica, const struct caller *caller)
+/* What the caller had reserved. With the waiting lock held. */
+static void give_back(struct replica *replica, const struct caller *caller)
 {
-    g_hash_table_remove(replica->waiting, count_key(caller->count));
     replica->under_way.bytes -= caller->reserve.bytes;
     replica->under_way.entries -= caller->reserve.entries;
 }
 
+/* With the waiting lock held. */
+static void forget_caller(struct replica *replica, const struct caller *caller)
+{
+    g_hash_table_remove(replica->waiting, count_key(caller->count));
+    give_back(replica, caller);
+}
+
 struct caller *replica_take_caller(struct replica *replica, uint64_t count)
 {
+    gpointer caller = NULL;
+
     pthread_mutex_lock(&replica->waiting_lock);
-    struct caller *caller = g_hash_table_lookup(replica->waiting, count_key(count));
-    if (caller)
-        forget_caller(replica, caller);
+    if (g_hash_table_steal_extended(replica->waiting, count_key(count), NULL, &caller))
+        give_back(replica, caller);
     pthread_mutex_unlock(&replica->waiting_lock);
     return caller;
 }
@@ -296,7 +303,7 @@ void replica_fail_callers(struct replica *replica, int error)
 
 void replica_expire(struct replica *replica, uint64_t milliseconds)
 {
-    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    uint64_t now = now_milliseconds(replica);
 
     if (now < milliseconds)
         return;
@@ -310,11 +317,6 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 }
 
 /* --- Changes --- */
-
-static uint32_t wall_seconds(const struct replica *replica)
-{
-    return replica->options.clock->seconds(replica->options.clock);
-}
 
 /* With the send lock held. */
 static int send_or_hold(struct replica *replica, struct block *message, uint64_t count)
@@ -377,15 +379,12 @@ void replica_drop_held(struct replica *replica)
 
 void replica_send(struct replica *replica, const struct change *change, struct caller *caller)
 {
-    g_autoptr(GByteArray) body = g_byte_array_new();
-    uint64_t count;
-    int error = wire_build_change(change, body);
+    struct block *message;
+    int error = wire_build_change(change, &message);
 
     if (!error) {
         pthread_mutex_lock(&replica->send_lock);
-        struct block *message =
-            machine_number(replica->machine, (uint16_t)change->operation, wall_seconds(replica),
-                           body->data, body->len, &count);
+        uint64_t count = machine_number(replica->machine, message, now_seconds(replica));
         if (caller)
             add_caller(replica, caller, count);
         error = send_or_hold(replica, message, count);
@@ -412,9 +411,8 @@ void replica_begin_round(struct replica *replica, struct caller *caller)
 
 void replica_send_marker(struct replica *replica)
 {
-    uint64_t count;
     struct change nothing = {.operation = CHANGE_MTIME};
-    g_autoptr(GByteArray) body = g_byte_array_new();
+    struct block *message;
     gpointer callers = NULL;
 
     pthread_mutex_lock(&replica->waiting_lock);
@@ -423,10 +421,9 @@ void replica_send_marker(struct replica *replica)
     if (!callers)
         return;
     /* A change without a path is an error on every node, and harms none: it only comes back. */
-    wire_build_change(&nothing, body);
+    wire_build_change(&nothing, &message);
     pthread_mutex_lock(&replica->send_lock);
-    struct block *message = machine_number(replica->machine, (uint16_t)nothing.operation,
-                                           wall_seconds(replica), body->data, body->len, &count);
+    uint64_t count = machine_number(replica->machine, message, now_seconds(replica));
     pthread_mutex_lock(&replica->waiting_lock);
     g_hash_table_insert(replica->rounds, count_key(count), callers);
     pthread_mutex_unlock(&replica->waiting_lock);
@@ -469,29 +466,29 @@ void replica_fail_rounds(struct replica *replica, int error)
 
 int replica_refusal(struct replica *replica, const char *path)
 {
-    uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+    enum refusal cause;
+    int error;
 
     if (!atomic_load(&replica->quorate)) {
-        refusals_note(&replica->refusals, REFUSAL_QUORUM, path, NULL, now);
-        return -EACCES;
+        cause = REFUSAL_QUORUM;
+        error = -EACCES;
+    } else if (atomic_load(&replica->broken)) {
+        cause = REFUSAL_DATABASE;
+        error = -EIO;
+    } else if (!atomic_load(&replica->joined)) {
+        cause = atomic_load(&replica->outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED;
+        error = -EBUSY;
+    } else {
+        return 0;
     }
-    if (atomic_load(&replica->broken)) {
-        refusals_note(&replica->refusals, REFUSAL_DATABASE, path, NULL, now);
-        return -EIO;
-    }
-    if (!atomic_load(&replica->joined)) {
-        refusals_note(&replica->refusals,
-                      atomic_load(&replica->outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED, path,
-                      NULL, now);
-        return -EBUSY;
-    }
-    return 0;
+    refusals_note(&replica->refusals, cause, path, NULL, now_milliseconds(replica));
+    return error;
 }
 
 void replica_note_too_large(struct replica *replica, const char *path)
 {
     refusals_note(&replica->refusals, REFUSAL_LIMIT, path, "a file can have 1 MiB at most",
-                  replica->options.clock->milliseconds(replica->options.clock));
+                  now_milliseconds(replica));
 }
 
 /* What may be said against the change by this node alone. */
@@ -506,9 +503,9 @@ static int admission(struct replica *replica, const struct change *change,
     int error = admit(replica_read_lock(replica), change, &under_way, reserve, &reason);
     replica_read_unlock(replica);
     if (error && reason)
-        refusals_note(
-            &replica->refusals, error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM,
-            change->path, reason, replica->options.clock->milliseconds(replica->options.clock));
+        refusals_note(&replica->refusals,
+                      error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM,
+                      change->path, reason, now_milliseconds(replica));
     return error;
 }
 
@@ -543,7 +540,7 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         found = lock != NULL;
         if (found) {
             /* The clock is read under the lock: what is published meanwhile is not older. */
-            uint64_t now = replica->options.clock->milliseconds(replica->options.clock);
+            uint64_t now = now_milliseconds(replica);
             memcpy(change.digest, lock->digest, DIGEST_SIZE);
             expired = now > lock->since && now - lock->since > replica->options.lock_lifetime;
         }
@@ -577,9 +574,9 @@ static void post(struct replica *replica, struct event *event)
 
 static struct event *event_new(enum event_type type)
 {
-    struct event *event = g_new0(struct event, 1);
+    struct event *event = g_new(struct event, 1);
 
-    event->type = type;
+    *event = (struct event){.type = type};
     return event;
 }
 
@@ -658,7 +655,7 @@ bool replica_is_ready(struct replica *replica)
 static struct replica_member view_member(const struct replica *replica, const struct member *member,
                                          bool synced)
 {
-    struct replica_member view = {*member, synced, wall_seconds(replica)};
+    struct replica_member view = {*member, synced, now_seconds(replica)};
 
     for (guint i = 0; i < replica->members->len; i++) {
         const struct replica_member *known =
@@ -699,7 +696,7 @@ static void show_machine(struct replica *replica)
         return;
     pthread_mutex_lock(&replica->view_lock);
     if (atomic_exchange(&replica->mode, (int)mode) != (int)mode)
-        replica->mode_since = wall_seconds(replica);
+        replica->mode_since = now_seconds(replica);
     replica->verifications = verifications;
     replica->lowest = machine_is_lowest(replica->machine);
     view_members(replica);

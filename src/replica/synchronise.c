@@ -17,11 +17,6 @@
 #define UPDATE_WINDOW (256u * 1024)
 #define NAMES_LOGGED_MAX 20u
 
-static uint32_t now_seconds(struct replica *replica)
-{
-    return replica->options.clock->seconds(replica->options.clock);
-}
-
 void replica_send_state(struct replica *replica, const struct epoch *epoch)
 {
     struct block *index = index_build(replica->draft);

@@ -75,12 +75,10 @@ static bool can_send(struct status_group *group)
 static void send_normal(struct status_group *group, uint16_t subtype, const uint8_t *body,
                         size_t size)
 {
-    uint64_t count;
-
     if (!can_send(group))
         return;
-    struct block *message = machine_number(group->machine, subtype,
-                                           group->clock->seconds(group->clock), body, size, &count);
+    struct block *message = wire_build_normal(subtype, STATUS_PROTOCOL, 0, 0, body, size);
+    uint64_t count = machine_number(group->machine, message, group->clock->seconds(group->clock));
     int error = group->transport->multicast(group->transport, message, SEND_NORMAL, count);
     block_unref(message);
     if (!error)
@@ -318,7 +316,7 @@ void status_group_configuration(struct status_group *group, const struct member 
 
 void status_group_deliver(struct status_group *group, struct member sender, struct block *message)
 {
-    machine_deliver(group->machine, sender, message, group->clock->seconds(group->clock));
+    machine_deliver(group->machine, sender, message);
     run(group);
 }
 

@@ -257,7 +257,7 @@ static void deliver(struct fuzzed *fuzzed, uint32_t node, struct block *message)
         fuzzed->has_epoch = true;
     }
     if (fuzzed->machine)
-        machine_deliver(fuzzed->machine, member_of(node), message, 1);
+        machine_deliver(fuzzed->machine, member_of(node), message);
     else
         status_group_deliver(fuzzed->group, member_of(node), message);
     block_unref(message);
@@ -289,14 +289,17 @@ static void step_change(struct fuzzed *fuzzed, struct reader *input)
     uint8_t subtype = reader_u8(input);
     size_t size;
     uint8_t *bytes = take_piece(input, &size);
-    uint64_t count;
 
-    if (fuzzed->machine)
-        send_built(fuzzed, machine_number(fuzzed->machine, subtype, 1, bytes, size, &count));
-    else if (subtype & 1)
+    if (fuzzed->machine) {
+        struct block *message =
+            wire_build_normal(subtype, CONFIGURATION_PROTOCOL, 0, 0, bytes, size);
+        machine_number(fuzzed->machine, message, 1);
+        send_built(fuzzed, message);
+    } else if (subtype & 1) {
         status_group_set(fuzzed->group, "some-key", bytes, size);
-    else
+    } else {
         status_group_log(fuzzed->group, 6, "root@pam", "tag", "message", 1);
+    }
     free(bytes);
 }
 

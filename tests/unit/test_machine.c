@@ -191,7 +191,7 @@ static void change_members(struct fixture *fixture, const char *members, const c
 /* Delivers a message and gives the reference back. */
 static void deliver(struct fixture *fixture, struct member sender, struct block *message)
 {
-    machine_deliver(fixture->machine, sender, message, NOW);
+    machine_deliver(fixture->machine, sender, message);
     block_unref(message);
     drain(fixture);
 }
@@ -629,10 +629,10 @@ static void wrong_starter_is_logged(void **state)
 
     (void)state;
     change_members(&fixture, "ABC", "ABC");
-    machine_deliver(fixture.machine, A, message, NOW);
+    machine_deliver(fixture.machine, A, message);
     assert_true(machine_next(fixture.machine, &action));
     assert_int_equal(action.type, ACTION_SEND_STATE);
-    machine_deliver(fixture.machine, C, message, NOW);
+    machine_deliver(fixture.machine, C, message);
     assert_true(machine_next(fixture.machine, &action));
     assert_int_equal(action.type, ACTION_LOG);
     assert_int_equal(action.priority, LOG_WARNING);
@@ -922,7 +922,7 @@ static void resent_byte_for_byte(void **state)
 
     (void)state;
     start_round(&fixture);
-    machine_deliver(fixture.machine, B, message, NOW);
+    machine_deliver(fixture.machine, B, message);
     machine_configuration(fixture.machine, members, 3, members, 1, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
         ;
@@ -973,7 +973,7 @@ static void what_is_committed(void **state)
     (void)state;
     become_updating(&fixture);
     deliver_update(&fixture, A, 2);
-    machine_deliver(fixture.machine, C, end, NOW);
+    machine_deliver(fixture.machine, C, end);
     assert_true(machine_next(fixture.machine, &action));
     assert_int_equal(action.type, ACTION_COMMIT);
     assert_int_equal(message_size(action.message), index->len);
@@ -1170,7 +1170,7 @@ static void abandoning(void **state)
 
     (void)state;
     become_synced(&fixture);
-    machine_deliver(fixture.machine, A, message, NOW); /* its action is dropped */
+    machine_deliver(fixture.machine, A, message); /* its action is dropped */
     machine_abandon(fixture.machine, "no hope");
     drain(&fixture);
     CHECK(&fixture, "error out");
@@ -1186,7 +1186,7 @@ static void failing_while_leaving(void **state)
 
     (void)state;
     become_synced(&fixture);
-    machine_deliver(fixture.machine, A, message, NOW);
+    machine_deliver(fixture.machine, A, message);
     machine_fail(fixture.machine, "reason");
     drain(&fixture);
     CHECK(&fixture, "leave");
@@ -1572,13 +1572,12 @@ static void numbering(void **state)
     FIXTURE(configuration, GROUP_CONFIGURATION, B);
     FIXTURE(status, GROUP_STATUS, B);
     struct header header;
-    uint64_t count;
 
     (void)state;
     for (uint64_t expected = 1; expected <= 4; expected++) {
         struct block *message =
-            machine_number(configuration.machine, 3, NOW, (const uint8_t *)"body", 4, &count);
-        assert_true(count == expected);
+            wire_build_normal(3, CONFIGURATION_PROTOCOL, 0, 0, (const uint8_t *)"body", 4);
+        assert_true(machine_number(configuration.machine, message, NOW) == expected);
         assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
         assert_int_equal(header.type, MESSAGE_NORMAL);
         assert_int_equal(header.subtype, 3);
@@ -1591,8 +1590,8 @@ static void numbering(void **state)
         if (expected == 2)
             machine_restart(configuration.machine, C);
     }
-    struct block *message = machine_number(status.machine, 1, NOW, NULL, 0, &count);
-    assert_true(count == 1);
+    struct block *message = wire_build_normal(1, STATUS_PROTOCOL, 0, 0, NULL, 0);
+    assert_true(machine_number(status.machine, message, NOW) == 1);
     assert_int_equal(get_le32(message->data + 4), STATUS_PROTOCOL);
     block_unref(message);
 }

@@ -1222,12 +1222,12 @@ static void test_unlock(void **unused)
 /* A change in a member's name that its replica did not make. */
 static void inject_create(struct group *group, const struct node *sender, const char *path)
 {
-    g_autoptr(GByteArray) body = g_byte_array_new();
     struct change change = create(path);
+    struct block *message;
 
-    assert_int_equal(wire_build_change(&change, body), 0);
-    group_inject(group, sender->self,
-                 wire_build_normal(CHANGE_CREATE, 1, 1000, 5, body->data, body->len));
+    assert_int_equal(wire_build_change(&change, &message), 0);
+    wire_number(message, 1000, 5);
+    group_inject(group, sender->self, message);
 }
 
 static bool is_next(struct group *group, uint16_t type)
