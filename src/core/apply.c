@@ -28,8 +28,7 @@ static int find_parent(const struct draft *draft, const char *path, struct place
     int error;
 
     place->name = path_split(path, &parent_length);
-    g_autofree char *parent_path = g_strndup(path, parent_length);
-    const struct entry *parent = draft_lookup(draft, parent_path, &error);
+    const struct entry *parent = draft_lookup_bytes(draft, path, parent_length, &error);
     if (error)
         return error;
     if (parent && !entry_is_directory(parent))
@@ -78,7 +77,7 @@ static void stamp(const struct draft *draft, struct entry *entry)
 static struct effect *add_effect(struct draft *draft, const struct change *change,
                                  const void *origin, struct entry *before, struct entry *after)
 {
-    struct effect *effect = g_new0(struct effect, 1);
+    struct effect *effect = effect_new(change->path, change->to);
 
     effect->operation = change->operation;
     effect->version = draft->root.version;
@@ -86,8 +85,6 @@ static struct effect *add_effect(struct draft *draft, const struct change *chang
     effect->writer = change->writer;
     effect->truncated = change->operation == CHANGE_WRITE && change->truncate;
     effect->origin = origin;
-    effect->path = g_strdup(change->path);
-    effect->to = g_strdup(change->to);
     effect->before = entry_ref(before);
     effect->after = entry_ref(after);
     g_ptr_array_add(draft->effects, effect);

@@ -8,48 +8,30 @@
 #include "core/key.h"
 #include "core/state.h"
 
-/* A name in a directory, as a hash key. */
-struct name_key {
-    uint64_t parent;
-    char name[];
-};
-
-static guint name_key_hash(gconstpointer pointer)
-{
-    const struct name_key *key = pointer;
-
-    return g_str_hash(key->name) ^ (guint)(key->parent * 2654435761u);
-}
-
-static gboolean name_key_equal(gconstpointer a, gconstpointer b)
-{
-    const struct name_key *first = a;
-    const struct name_key *second = b;
-
-    return first->parent == second->parent && strcmp(first->name, second->name) == 0;
-}
-
-static struct name_key *name_key_new(uint64_t parent, const char *name)
-{
-    size_t size = strlen(name) + 1;
-    struct name_key *key = g_malloc(sizeof(*key) + size);
-
-    key->parent = parent;
-    memcpy(key->name, name, size);
-    return key;
-}
-
 static void entry_destroy(gpointer entry)
 {
     entry_unref(entry);
+}
+
+struct effect *effect_new(const char *path, const char *to)
+{
+    size_t path_size = path ? strlen(path) + 1 : 0;
+    size_t to_size = to ? strlen(to) + 1 : 0;
+    struct effect *effect = g_malloc(sizeof(*effect) + path_size + to_size);
+    char *text = (char *)(effect + 1);
+
+    *effect = (struct effect){.path = path ? text : NULL, .to = to ? text + path_size : NULL};
+    if (path)
+        memcpy(text, path, path_size);
+    if (to)
+        memcpy(text + path_size, to, to_size);
+    return effect;
 }
 
 static void effect_destroy(gpointer pointer)
 {
     struct effect *effect = pointer;
 
-    g_free(effect->path);
-    g_free(effect->to);
     entry_unref(effect->before);
     entry_unref(effect->after);
     entry_unref(effect->replaced);
@@ -72,9 +54,10 @@ struct draft *draft_new(const struct state *base)
 
     draft->base = base;
     draft->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
-    draft->names = g_hash_table_new_full(name_key_hash, name_key_equal, g_free, NULL);
+    draft->names = g_hash_table_new_full(place_hash, place_equal, entry_destroy, NULL);
     draft->children = g_hash_table_new(g_direct_hash, g_direct_equal);
     draft->guests = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    draft->changes = g_array_new(FALSE, FALSE, sizeof(struct draft_change));
     draft->effects = draft_effects_new();
     draft_restart(draft);
     return draft;
@@ -100,6 +83,7 @@ void draft_free(struct draft *draft)
     g_hash_table_unref(draft->entries);
     g_hash_table_unref(draft->children);
     g_hash_table_unref(draft->guests);
+    g_array_unref(draft->changes);
     g_ptr_array_unref(draft->effects);
     g_free(draft);
 }
@@ -127,31 +111,45 @@ struct entry *draft_entry(const struct draft *draft, uint64_t inode)
     return tree_entry(draft->base->tree, inode);
 }
 
+/* As draft_child(); `name` ends after `length` bytes. */
+static struct entry *find_child(const struct draft *draft, uint64_t parent, const char *name,
+                                size_t length)
+{
+    gpointer inode;
+
+    if (g_hash_table_size(draft->names) > 0 &&
+        g_hash_table_lookup_extended(draft->names, PLACE_KEY(parent, name, length), NULL, &inode))
+        return inode ? draft_entry(draft, (uintptr_t)inode) : NULL;
+    struct entry *entry = tree_named(draft->base->tree, parent, name, length);
+    return entry && g_hash_table_size(draft->entries) > 0 ? draft_entry(draft, entry->inode)
+                                                          : entry;
+}
+
 struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name)
 {
-    gpointer entry;
-
-    if (g_hash_table_size(draft->names) > 0) {
-        g_autofree struct name_key *key = name_key_new(parent, name);
-        if (g_hash_table_lookup_extended(draft->names, key, NULL, &entry))
-            return entry;
-    }
-    return tree_child(draft->base->tree, parent, name);
+    return find_child(draft, parent, name, strlen(name));
 }
 
 struct entry *draft_lookup(const struct draft *draft, const char *path, int *error)
 {
+    return draft_lookup_bytes(draft, path, strlen(path), error);
+}
+
+struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, size_t size,
+                                 int *error)
+{
+    const char *end = path + size;
     struct entry *entry = NULL;
-    char name[NAME_MAX_STORED + 1];
+    size_t length;
 
     *error = 0;
-    while (*path) {
+    while (path < end) {
         if (entry && !entry_is_directory(entry)) {
             *error = -ENOTDIR;
             return NULL;
         }
-        path = path_next_name(path, name);
-        entry = path ? draft_child(draft, entry ? entry->inode : 0, name) : NULL;
+        const char *name = path_next_name(&path, end, &length);
+        entry = find_child(draft, entry ? entry->inode : 0, name, length);
         if (!entry) {
             *error = -ENOENT;
             return NULL;
@@ -210,20 +208,20 @@ static int compare_changes(gconstpointer a, gconstpointer b)
     return (first->inode > second->inode) - (first->inode < second->inode);
 }
 
-GArray *draft_changes(const struct draft *draft)
+const GArray *draft_changes(const struct draft *draft)
 {
-    guint count = g_hash_table_size(draft->entries);
-    GArray *changes = g_array_sized_new(FALSE, FALSE, sizeof(struct draft_change), count);
+    GArray *changes = draft->changes;
     GHashTableIter iter;
     gpointer inode;
     gpointer entry;
 
+    g_array_set_size(changes, 0);
     g_hash_table_iter_init(&iter, draft->entries);
     while (g_hash_table_iter_next(&iter, &inode, &entry)) {
         struct draft_change change = {(uint64_t)(uintptr_t)inode, entry};
         g_array_append_val(changes, change);
     }
-    if (count > 1)
+    if (changes->len > 1)
         g_array_sort(changes, compare_changes);
     return changes;
 }
@@ -235,7 +233,7 @@ GPtrArray *draft_sorted(const struct draft *draft)
 
     if (g_hash_table_size(draft->entries) == 0)
         return base;
-    g_autoptr(GArray) changes = draft_changes(draft);
+    const GArray *changes = draft_changes(draft);
     GPtrArray *sorted = g_ptr_array_sized_new(base->len + changes->len);
     for (guint i = 0; i < changes->len; i++) {
         const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
@@ -272,34 +270,52 @@ static void count_child(struct draft *draft, uint64_t directory, int delta)
     g_hash_table_insert(draft->children, key, GINT_TO_POINTER(old + delta));
 }
 
-/* Takes the entry that an inode has so far out of names and sums. */
-static void take_out(struct draft *draft, const struct entry *old)
+/* Notes that a place is another inode's now, 0: nobody's. `there`: an entry of that place. */
+static void give_name(struct draft *draft, struct entry *there, uint64_t inode)
 {
-    if (draft_child(draft, old->parent, old->name) == old)
-        g_hash_table_insert(draft->names, name_key_new(old->parent, old->name), NULL);
+    g_hash_table_insert(draft->names, entry_ref(there), INODE_KEY(inode));
+}
+
+/* True if an entry's name is its own, and not one that another took over: that can be on the way
+ * through a synchronisation. */
+static bool has_name(const struct draft *draft, const struct entry *entry)
+{
+    return find_child(draft, entry->parent, entry->name, entry->name_length) == entry;
+}
+
+static void leave_place(struct draft *draft, struct entry *old)
+{
+    if (has_name(draft, old))
+        give_name(draft, old, 0);
     count_child(draft, old->parent, -1);
-    draft->bytes -= old->size;
 }
 
 void draft_put(struct draft *draft, struct entry *entry)
 {
-    const struct entry *old = draft_entry(draft, entry->inode);
+    struct entry *old = draft_entry(draft, entry->inode);
+    bool stays = old && place_equal(old, entry);
 
-    if (old)
-        take_out(draft, old);
-    g_hash_table_insert(draft->names, name_key_new(entry->parent, entry->name), entry);
-    count_child(draft, entry->parent, 1);
+    if (old) {
+        draft->bytes -= old->size;
+        if (!stays)
+            leave_place(draft, old);
+    }
+    if (!stays)
+        count_child(draft, entry->parent, 1);
+    if (!stays || (g_hash_table_size(draft->names) > 0 && !has_name(draft, old)))
+        give_name(draft, entry, entry->inode);
     draft->bytes += entry->size;
     g_hash_table_insert(draft->entries, INODE_KEY(entry->inode), entry);
 }
 
 void draft_remove(struct draft *draft, uint64_t inode)
 {
-    const struct entry *old = draft_entry(draft, inode);
+    struct entry *old = draft_entry(draft, inode);
 
     if (!old)
         return;
-    take_out(draft, old);
+    leave_place(draft, old);
+    draft->bytes -= old->size;
     g_hash_table_insert(draft->entries, INODE_KEY(inode), NULL);
 }
 

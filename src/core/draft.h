@@ -17,23 +17,29 @@ struct caller;
 /* What one applied change did, for kernel caches, version counters and the change feed. */
 struct effect {
     enum change_operation operation;
-    uint64_t version;   /* the global version that it made */
-    uint32_t time;      /* seconds, as in the change */
-    uint32_t writer;    /* node id */
-    bool truncated;     /* write: the file may have shrunk */
-    const void *origin; /* who asked, if it was this process: opaque to the core, only compared */
-    char *path;
-    char *to;               /* rename's target, else NULL */
-    struct entry *before;   /* the entry as it was; NULL: it was made. Reference held */
-    struct entry *after;    /* as it is now; NULL: it was deleted. Reference held */
+    uint64_t version;     /* the global version that it made */
+    uint32_t time;        /* seconds, as in the change */
+    uint32_t writer;      /* node id */
+    bool truncated;       /* write: the file may have shrunk */
+    const void *origin;   /* who asked, if it was this process: opaque to the core, only compared */
+    const char *path;     /* NULL: a synchronisation that only moved the version */
+    const char *to;       /* rename's target, else NULL */
+    struct entry *before; /* the entry as it was; NULL: it was made. Reference held */
+    struct entry *after;  /* as it is now; NULL: it was deleted. Reference held */
     struct entry *replaced; /* rename: the target that went away. Reference held */
 };
+
+/* An effect with copies of both paths (NULL allowed), and nothing else set. For a list of
+ * draft_effects_new(), which frees it. */
+struct effect *effect_new(const char *path, const char *to);
 
 struct draft {
     const struct state *base;
     GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
-    GHashTable *names; /* (parent, name) → struct entry borrowed from `entries`, or NULL: gone */
+    GHashTable *names; /* place (a struct entry, owned reference) → inode that has it now, 0: none.
+                          Only those that changed hands: a write touches none */
     GHashTable *children; /* inode → change of its child count, GINT_TO_POINTER */
+    GArray *changes;      /* room for draft_changes() */
     GHashTable *guests;   /* id → struct guest (owned) or NULL: taken out */
     struct root root;
     uint64_t bytes;         /* sum of all sizes with the draft */
@@ -62,6 +68,9 @@ bool draft_is_empty(const struct draft *draft); /* nothing changed, not even the
 struct entry *draft_entry(const struct draft *draft, uint64_t inode);
 struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name);
 struct entry *draft_lookup(const struct draft *draft, const char *path, int *error);
+/* The path is the first `size` bytes of `path`. */
+struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, size_t size,
+                                 int *error);
 
 /* The path of an entry in the draft's result; g_free() it. NULL: a parent is missing, no directory,
  * or there is a cycle. */
@@ -75,7 +84,8 @@ struct draft_change {
     uint64_t inode;
     struct entry *entry; /* borrowed; NULL: deleted */
 };
-GArray *draft_changes(const struct draft *draft); /* struct draft_change; g_array_unref() it */
+/* struct draft_change; the draft's own, and valid until it is asked for again. */
+const GArray *draft_changes(const struct draft *draft);
 
 const struct guest *draft_guest(const struct draft *draft, uint32_t id);
 

@@ -10,6 +10,7 @@ struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const cha
                         size_t name_length, struct block *content, uint32_t size)
 {
     struct entry *entry = g_malloc(sizeof(*entry) + name_length + 1);
+    char *own_name = (char *)(entry + 1);
 
     *entry = (struct entry){
         .inode = inode,
@@ -18,10 +19,11 @@ struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const cha
         .type = type,
         .content = block_ref(content),
         .name_length = (uint32_t)name_length,
+        .name = own_name,
     };
     atomic_init(&entry->references, 1);
-    memcpy(entry->name, name, name_length);
-    entry->name[name_length] = '\0';
+    memcpy(own_name, name, name_length);
+    own_name[name_length] = '\0';
     return entry;
 }
 

@@ -29,7 +29,7 @@ struct entry {
     struct block *content;       /* NULL: no bytes. A size without content is a hole of zeros that
                                     is never stored (doc/cluster.md, truncate of an empty file) */
     uint32_t name_length;        /* bytes without the NUL */
-    char name[];
+    const char *name;            /* in the same piece of memory, behind the entry */
 };
 
 /* A new entry with one reference; `name` is copied, a reference to `content` is taken (NULL

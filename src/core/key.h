@@ -8,25 +8,31 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "core/limits.h"
+#include "core/entry.h"
 
 static_assert(sizeof(void *) >= sizeof(uint64_t), "inodes are used as pointers in hash tables");
 
 #define INODE_KEY(inode) ((gpointer)(uintptr_t)(inode))
 
-/* Copies the first name of `path` to `name` and gives what follows its slash; NULL: it is longer
- * than any stored name. */
-static inline const char *path_next_name(const char *path, char name[NAME_MAX_STORED + 1])
-{
-    size_t length = strcspn(path, "/");
+/* Places, that is directories and names in them, are keyed by an entry that has that place, or, to
+ * look one up, by this: an entry of which nothing else is set, which lives as long as the block. */
+#define PLACE_KEY(directory, text, length)                                                         \
+    (&(struct entry){.parent = (directory), .name = (text), .name_length = (uint32_t)(length)})
 
-    if (length > NAME_MAX_STORED)
-        return NULL;
-    memcpy(name, path, length);
-    name[length] = '\0';
-    path += length;
+guint place_hash(gconstpointer entry);
+gboolean place_equal(gconstpointer entry, gconstpointer other);
+
+/* The first name of the path that begins at *path and ends before `end`: gives where it begins, its
+ * length, and in *path what follows its slash. */
+static inline const char *path_next_name(const char **path, const char *end, size_t *length)
+{
+    const char *name = *path;
+    const char *slash = memchr(name, '/', (size_t)(end - name));
+
+    *length = (size_t)((slash ? slash : end) - name);
     /* A slash at the very end asks for a child without a name, which there is not. */
-    return *path == '/' && path[1] ? path + 1 : path;
+    *path = !slash ? end : slash + 1 < end ? slash + 1 : slash;
+    return name;
 }
 
 #endif

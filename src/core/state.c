@@ -110,33 +110,57 @@ static void rebuild_guests(struct state *state)
     g_hash_table_foreach_remove(state->guests.by_id, is_older, &version);
 }
 
-/* Notes a lock directory: one whose digest is new starts its age anew. */
-static void note_lock(struct state *state, const struct entry *entry, uint64_t now)
+/* True if nothing differs that the lock digests of two directories are made of. */
+static bool is_same_lock(const struct entry *lock, const struct entry *other)
 {
-    struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(entry->inode));
-    uint8_t digest[DIGEST_SIZE];
-
-    lock_digest(entry, digest);
-    if (lock && memcmp(lock->digest, digest, DIGEST_SIZE) == 0)
-        return;
-    lock = g_new(struct lock, 1);
-    memcpy(lock->digest, digest, DIGEST_SIZE);
-    lock->since = now;
-    g_hash_table_insert(state->locks, INODE_KEY(entry->inode), lock);
+    return lock->inode == other->inode && lock->version == other->version &&
+           lock->writer == other->writer && lock->mtime == other->mtime &&
+           lock->size == other->size && place_equal(lock, other);
 }
 
-/* The lock table's part of one changed inode. */
-static void update_lock(struct state *state, uint64_t inode, uint64_t now)
+static void lock_free(gpointer pointer)
 {
-    const struct entry *entry = tree_entry(state->tree, inode);
+    struct lock *lock = pointer;
 
-    if (entry && !entry_is_directory(entry)) /* numbers are not given twice but by a commit */
+    entry_unref(lock->directory);
+    g_free(lock);
+}
+
+/* Notes a lock directory: one whose digest is new starts its age anew. */
+static void note_lock(struct state *state, struct entry *directory, uint64_t now)
+{
+    struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(directory->inode));
+
+    if (lock && is_same_lock(lock->directory, directory))
         return;
-    g_autofree char *path = entry ? tree_path(state->tree, inode) : NULL;
-    if (path && path_is_below_lock(path))
-        note_lock(state, entry, now);
+    lock = g_new(struct lock, 1);
+    *lock = (struct lock){.directory = entry_ref(directory), .since = now};
+    g_hash_table_insert(state->locks, INODE_KEY(directory->inode), lock);
+}
+
+/* True if the path of `entry` begins with priv/lock/. */
+static bool is_below_lock(const struct tree *tree, const struct entry *entry)
+{
+    const struct entry *second = NULL; /* the second directory of the path, as far as is known */
+    const struct entry *third = NULL;
+
+    while (entry && entry->parent != 0) {
+        third = second;
+        second = entry;
+        entry = tree_entry(tree, entry->parent);
+    }
+    return entry && third && strcmp(entry->name, "priv") == 0 && strcmp(second->name, "lock") == 0;
+}
+
+/* The lock table's part of one change. */
+static void update_lock(struct state *state, const struct draft_change *change, uint64_t now)
+{
+    if (change->entry && !entry_is_directory(change->entry))
+        return; /* numbers are not given twice but by a commit */
+    if (change->entry && is_below_lock(state->tree, change->entry))
+        note_lock(state, change->entry, now);
     else
-        g_hash_table_remove(state->locks, INODE_KEY(inode));
+        g_hash_table_remove(state->locks, INODE_KEY(change->inode));
 }
 
 /* Notes all directories below one, however deep a foreign database has them, and adds them to
@@ -145,7 +169,7 @@ static void note_locks_below(struct state *state, uint64_t directory, uint64_t n
                              GHashTable *seen)
 {
     g_autoptr(GArray) pending = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    const struct entry *child;
+    struct entry *child;
 
     g_array_append_val(pending, directory);
     while (pending->len > 0) {
@@ -186,7 +210,7 @@ struct state *state_new(struct tree *tree, uint64_t now)
 
     state->tree = tree;
     state->guests.by_id = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
-    state->locks = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    state->locks = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, lock_free);
     rebuild_guests(state);
     rebuild_locks(state, now);
     return state;
@@ -210,24 +234,20 @@ void state_free(struct state *state)
     g_free(state);
 }
 
-/* What is deleted or moved goes first, so that no name is taken twice on the way. */
-static void publish_entries(struct tree *tree, const struct draft *draft, const GArray *changes)
+/* Moves the draft's entries into the tree. */
+static void publish_entries(struct tree *tree, struct draft *draft, const GArray *changes)
 {
     if (changes->len > ORDER_KEPT_MAX)
         tree_forget_order(tree);
-    for (guint i = 0; i < changes->len; i++) {
-        const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
-        const struct entry *old = tree_entry(tree, change->inode);
-        const struct entry *entry = change->entry;
-        if (old && (!entry || entry->parent != old->parent || strcmp(entry->name, old->name) != 0))
-            tree_remove(tree, change->inode);
-    }
     /* In ascending order: directories' lists grow at their end then. */
     for (guint i = 0; i < changes->len; i++) {
-        struct entry *entry = g_array_index(changes, struct draft_change, i).entry;
-        if (entry)
-            tree_put(tree, entry_ref(entry));
+        const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
+        if (change->entry)
+            tree_put(tree, change->entry);
+        else
+            tree_remove(tree, change->inode);
     }
+    g_hash_table_steal_all(draft->entries);
     tree->root = draft->root;
 }
 
@@ -250,7 +270,7 @@ static void publish_guests(struct guest_list *guests, struct draft *draft)
 
 void state_publish(struct state *state, struct draft *draft, uint64_t now)
 {
-    g_autoptr(GArray) changes = draft_changes(draft);
+    const GArray *changes = draft_changes(draft);
 
     publish_entries(state->tree, draft, changes);
     publish_guests(&state->guests, draft);
@@ -259,7 +279,7 @@ void state_publish(struct state *state, struct draft *draft, uint64_t now)
         rebuild_locks(state, now);
     } else {
         for (guint i = 0; i < changes->len; i++)
-            update_lock(state, g_array_index(changes, struct draft_change, i).inode, now);
+            update_lock(state, &g_array_index(changes, struct draft_change, i), now);
     }
     draft_restart(draft);
 }
@@ -277,9 +297,15 @@ int64_t state_lock_age(const struct state *state, const char *path, const uint8_
 
     if (!entry || !path_is_below_lock(path))
         return -ENOENT;
-    const struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(entry->inode));
-    if (!lock || (digest && memcmp(lock->digest, digest, DIGEST_SIZE) != 0))
+    const struct lock *lock = state_lock(state, entry->inode);
+    if (!lock)
         return -ENOENT;
+    if (digest) {
+        uint8_t known[DIGEST_SIZE];
+        lock_digest(lock->directory, known);
+        if (memcmp(known, digest, DIGEST_SIZE) != 0)
+            return -ENOENT;
+    }
     return now > lock->since ? (int64_t)(now - lock->since) : 0;
 }
 

@@ -12,8 +12,8 @@
 
 /* A lock as this node's clock sees it. */
 struct lock {
-    uint8_t digest[DIGEST_SIZE]; /* lock digest of the directory */
-    uint64_t since; /* milliseconds of the caller's clock: first seen with that digest */
+    struct entry *directory; /* as it is now; owned reference */
+    uint64_t since; /* milliseconds of the caller's clock: first seen with that lock digest */
 };
 
 struct state {

@@ -7,26 +7,14 @@
 
 #include "core/key.h"
 
-struct directory {
-    GHashTable *by_name; /* name → struct entry, both borrowed from the tree's entries */
-    GPtrArray *by_inode; /* the same entries, ascending */
-};
-
-static void directory_free(struct directory *directory)
-{
-    g_hash_table_unref(directory->by_name);
-    g_ptr_array_unref(directory->by_inode);
-    g_free(directory);
-}
-
 static void entry_destroy(gpointer entry)
 {
     entry_unref(entry);
 }
 
-static void directory_destroy(gpointer directory)
+static void list_destroy(gpointer list)
 {
-    directory_free(directory);
+    g_ptr_array_unref(list);
 }
 
 struct tree *tree_new(void)
@@ -34,8 +22,8 @@ struct tree *tree_new(void)
     struct tree *tree = g_new0(struct tree, 1);
 
     tree->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
-    tree->directories =
-        g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, directory_destroy);
+    tree->names = g_hash_table_new(place_hash, place_equal);
+    tree->children = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, list_destroy);
     tree->sorted = g_ptr_array_new();
     tree->root.version = 1;
     return tree;
@@ -46,27 +34,16 @@ void tree_free(struct tree *tree)
     if (!tree)
         return;
     tree_forget_order(tree);
-    g_hash_table_unref(tree->directories);
+    g_hash_table_unref(tree->children);
+    g_hash_table_unref(tree->names);
     g_hash_table_unref(tree->entries);
     g_free(tree);
 }
 
-static struct directory *find_directory(const struct tree *tree, uint64_t inode)
+/* The children of a directory in ascending inode order; NULL: none. */
+static GPtrArray *children_of(const struct tree *tree, uint64_t directory)
 {
-    return g_hash_table_lookup(tree->directories, INODE_KEY(inode));
-}
-
-static struct directory *need_directory(struct tree *tree, uint64_t inode)
-{
-    struct directory *directory = find_directory(tree, inode);
-
-    if (!directory) {
-        directory = g_new(struct directory, 1);
-        directory->by_name = g_hash_table_new(g_str_hash, g_str_equal);
-        directory->by_inode = g_ptr_array_new();
-        g_hash_table_insert(tree->directories, INODE_KEY(inode), directory);
-    }
-    return directory;
+    return g_hash_table_lookup(tree->children, INODE_KEY(directory));
 }
 
 /* The place of the first entry whose inode is not below `inode`. */
@@ -94,26 +71,30 @@ struct entry *tree_entry(const struct tree *tree, uint64_t inode)
     return g_hash_table_lookup(tree->entries, INODE_KEY(inode));
 }
 
+struct entry *tree_named(const struct tree *tree, uint64_t parent, const char *name, size_t length)
+{
+    return g_hash_table_lookup(tree->names, PLACE_KEY(parent, name, length));
+}
+
 struct entry *tree_child(const struct tree *tree, uint64_t parent, const char *name)
 {
-    const struct directory *directory = find_directory(tree, parent);
-
-    return directory ? g_hash_table_lookup(directory->by_name, name) : NULL;
+    return tree_named(tree, parent, name, strlen(name));
 }
 
 struct entry *tree_lookup(const struct tree *tree, const char *path, int *error)
 {
+    const char *end = path + strlen(path);
     struct entry *entry = NULL;
-    char name[NAME_MAX_STORED + 1];
+    size_t length;
 
     *error = 0;
-    while (*path) {
+    while (path < end) {
         if (entry && !entry_is_directory(entry)) {
             *error = -ENOTDIR;
             return NULL;
         }
-        path = path_next_name(path, name);
-        entry = path ? tree_child(tree, entry ? entry->inode : 0, name) : NULL;
+        const char *name = path_next_name(&path, end, &length);
+        entry = tree_named(tree, entry ? entry->inode : 0, name, length);
         if (!entry) {
             *error = -ENOENT;
             return NULL;
@@ -122,31 +103,38 @@ struct entry *tree_lookup(const struct tree *tree, const char *path, int *error)
     return entry;
 }
 
-char *tree_path(const struct tree *tree, uint64_t inode)
-{
-    GString *path = g_string_new(NULL);
-
-    while (inode != 0) {
-        const struct entry *entry = tree_entry(tree, inode);
-        if (!entry) {
-            g_string_free(path, TRUE);
-            return NULL;
-        }
-        if (path->len > 0)
-            g_string_prepend_c(path, '/');
-        g_string_prepend_len(path, entry->name, entry->name_length);
-        inode = entry->parent;
-    }
-    return g_string_free(path, FALSE);
-}
-
 char *tree_path_of(const struct tree *tree, uint64_t parent, const char *name)
 {
-    g_autofree char *directory = tree_path(tree, parent);
+    size_t name_size = strlen(name) + 1;
+    size_t size = name_size;
+    const struct entry *entry;
 
-    if (!directory)
+    for (uint64_t inode = parent; inode != 0; inode = entry->parent) {
+        entry = tree_entry(tree, inode);
+        if (!entry)
+            return NULL;
+        size += entry->name_length + 1;
+    }
+    /* From its end to its beginning, as the tree leads. */
+    char *path = g_malloc(size);
+    char *to = path + size - name_size;
+    memcpy(to, name, name_size);
+    for (uint64_t inode = parent; inode != 0; inode = entry->parent) {
+        entry = tree_entry(tree, inode);
+        *--to = '/';
+        to -= entry->name_length;
+        memcpy(to, entry->name, entry->name_length);
+    }
+    return path;
+}
+
+char *tree_path(const struct tree *tree, uint64_t inode)
+{
+    const struct entry *entry = tree_entry(tree, inode);
+
+    if (inode != 0 && !entry)
         return NULL;
-    return *directory ? g_strconcat(directory, "/", name, NULL) : g_strdup(name);
+    return entry ? tree_path_of(tree, entry->parent, entry->name) : g_strdup("");
 }
 
 uint32_t tree_entry_count(const struct tree *tree)
@@ -156,19 +144,19 @@ uint32_t tree_entry_count(const struct tree *tree)
 
 uint32_t tree_child_count(const struct tree *tree, uint64_t inode)
 {
-    const struct directory *directory = find_directory(tree, inode);
+    const GPtrArray *children = children_of(tree, inode);
 
-    return directory ? directory->by_inode->len : 0;
+    return children ? children->len : 0;
 }
 
 struct entry *tree_next_child(const struct tree *tree, uint64_t inode, uint64_t after)
 {
-    const struct directory *directory = find_directory(tree, inode);
+    const GPtrArray *children = children_of(tree, inode);
 
-    if (!directory)
+    if (!children)
         return NULL;
-    guint place = after == 0 ? 0 : find_place(directory->by_inode, after + 1);
-    return place < directory->by_inode->len ? directory->by_inode->pdata[place] : NULL;
+    guint place = after == 0 ? 0 : find_place(children, after + 1);
+    return place < children->len ? children->pdata[place] : NULL;
 }
 
 static int compare_inodes(gconstpointer a, gconstpointer b)
@@ -226,34 +214,44 @@ static void list_remove(GPtrArray *by_inode, const struct entry *entry)
         g_ptr_array_remove_index(by_inode, place);
 }
 
-/* Takes `entry` out of its directory's lists. */
-static void unlist(struct tree *tree, const struct entry *entry)
+/* Takes `entry` out of its directory. */
+static void leave_directory(struct tree *tree, const struct entry *entry)
 {
-    struct directory *directory = find_directory(tree, entry->parent);
+    GPtrArray *children = children_of(tree, entry->parent);
 
-    if (g_hash_table_lookup(directory->by_name, entry->name) == entry)
-        g_hash_table_remove(directory->by_name, entry->name);
-    list_remove(directory->by_inode, entry);
-    if (directory->by_inode->len == 0)
-        g_hash_table_remove(tree->directories, INODE_KEY(entry->parent));
+    /* While a draft is published, another may have the name already. */
+    if (g_hash_table_lookup(tree->names, entry) == entry)
+        g_hash_table_remove(tree->names, entry);
+    list_remove(children, entry);
+    if (children->len == 0)
+        g_hash_table_remove(tree->children, INODE_KEY(entry->parent));
+}
+
+/* Puts `entry` into its directory, instead of what has its inode or its name there. */
+static void enter_directory(struct tree *tree, struct entry *entry)
+{
+    GPtrArray *children = children_of(tree, entry->parent);
+
+    if (!children) {
+        children = g_ptr_array_new();
+        g_hash_table_insert(tree->children, INODE_KEY(entry->parent), children);
+    }
+    list_put(children, entry);
+    g_hash_table_add(tree->names, entry);
 }
 
 void tree_put(struct tree *tree, struct entry *entry)
 {
     struct entry *old = tree_entry(tree, entry->inode);
-    struct directory *directory = need_directory(tree, entry->parent);
 
     if (old) {
         tree->bytes -= old->size;
-        if (old->parent != entry->parent || strcmp(old->name, entry->name) != 0) {
-            unlist(tree, old);
-            directory = need_directory(tree, entry->parent);
-        }
+        if (!place_equal(old, entry))
+            leave_directory(tree, old);
     }
-    list_put(directory->by_inode, entry);
+    enter_directory(tree, entry);
     if (tree->sorted)
         list_put(tree->sorted, entry);
-    g_hash_table_replace(directory->by_name, entry->name, entry);
     tree->bytes += entry->size;
     g_hash_table_replace(tree->entries, INODE_KEY(entry->inode), entry);
 }
@@ -265,7 +263,7 @@ void tree_remove(struct tree *tree, uint64_t inode)
     if (!entry)
         return;
     tree->bytes -= entry->size;
-    unlist(tree, entry);
+    leave_directory(tree, entry);
     if (tree->sorted)
         list_remove(tree->sorted, entry);
     g_hash_table_remove(tree->entries, INODE_KEY(inode));

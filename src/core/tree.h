@@ -8,8 +8,6 @@
 
 #include "core/entry.h"
 
-struct directory; /* a directory's children, by name and in inode order */
-
 /* The root is inode 0 and no struct entry: version, writer and mtime of the last change are its
  * own. */
 struct root {
@@ -19,8 +17,10 @@ struct root {
 };
 
 struct tree {
-    GHashTable *entries;     /* inode → struct entry, owned reference */
-    GHashTable *directories; /* inode → struct directory, owned; the root's among them */
+    GHashTable *entries; /* inode → struct entry, owned reference */
+    GHashTable *names;   /* the same entries, a set by directory and name */
+    GHashTable *children; /* directory's inode → GPtrArray of its entries, in ascending inode order;
+                             the root's among them, none for an empty one */
     GPtrArray *sorted; /* the entries in ascending inode order; NULL: not known now. Writer only */
     struct root root;
     uint64_t bytes; /* sum of all sizes */
@@ -33,6 +33,8 @@ void tree_free(struct tree *tree);
  * NULL: there is none. The root has no entry. */
 struct entry *tree_entry(const struct tree *tree, uint64_t inode);
 struct entry *tree_child(const struct tree *tree, uint64_t parent, const char *name);
+struct entry *tree_named(const struct tree *tree, uint64_t parent, const char *name /* no NUL */,
+                         size_t length);
 
 /* The entry at `path`, or NULL with *error = -ENOENT or -ENOTDIR. "" (the root) gives NULL and
  * *error = 0. */

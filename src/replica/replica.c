@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cluster/wire.h"
+#include "core/digest.h"
 #include "replica/internal.h"
 
 static void event_free(struct event *event)
@@ -541,7 +542,7 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         if (found) {
             /* The clock is read under the lock: what is published meanwhile is not older. */
             uint64_t now = now_milliseconds(replica);
-            memcpy(change.digest, lock->digest, DIGEST_SIZE);
+            lock_digest(lock->directory, change.digest);
             expired = now > lock->since && now - lock->since > replica->options.lock_lifetime;
         }
     }

@@ -196,20 +196,20 @@ static void add_effects(struct draft *draft)
         struct entry *before = tree_entry(draft->base->tree, (uint64_t)(uintptr_t)inode);
         if (!before && !after)
             continue;
-        struct effect *effect = g_new0(struct effect, 1);
+        g_autofree char *path =
+            after ? draft_path(draft, after) : tree_path(draft->base->tree, before->inode);
+        struct effect *effect = effect_new(path, NULL);
         effect->version = draft->root.version;
         effect->writer = draft->root.writer;
         effect->time = draft->root.mtime;
         effect->before = entry_ref(before);
         effect->after = entry_ref(after);
-        effect->path =
-            after ? draft_path(draft, after) : tree_path(draft->base->tree, before->inode);
         g_ptr_array_add(draft->effects, effect);
     }
     if (draft->effects->len > 0)
         return;
     /* Only the root differed (something was made and deleted again): its version is to be known. */
-    struct effect *effect = g_new0(struct effect, 1);
+    struct effect *effect = effect_new(NULL, NULL);
     effect->version = draft->root.version;
     effect->writer = draft->root.writer;
     effect->time = draft->root.mtime;

@@ -19,14 +19,12 @@
 static struct effect *make_effect(uint64_t version, enum change_operation operation,
                                   const char *path, const char *to)
 {
-    struct effect *effect = g_new0(struct effect, 1);
+    struct effect *effect = effect_new(path, to);
 
     effect->version = version;
     effect->operation = operation;
     effect->time = 1700000000;
     effect->writer = 7;
-    effect->path = g_strdup(path);
-    effect->to = g_strdup(to);
     return effect;
 }
 

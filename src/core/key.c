@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How core's hash tables are keyed. Inside core only. */
+#include "core/key.h"
+
+guint place_hash(gconstpointer entry)
+{
+    const struct entry *place = entry;
+    guint hash = (guint)place->parent * 2654435761u;
+
+    for (uint32_t i = 0; i < place->name_length; i++)
+        hash = hash * 33 + (guchar)place->name[i];
+    return hash;
+}
+
+gboolean place_equal(gconstpointer entry, gconstpointer other)
+{
+    const struct entry *first = entry;
+    const struct entry *second = other;
+
+    return first->parent == second->parent && first->name_length == second->name_length &&
+           memcmp(first->name, second->name, first->name_length) == 0;
+}
