@@ -122,6 +122,8 @@ bool path_is_virtual(const char *path)
                                         ".version", ".members",    ".vmlist", ".clusterlog",
                                         ".rrd",     ".debug",      ".metrics"};
 
+    if (strchr(path, '/'))
+        return false;
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         if (strcmp(path, names[i]) == 0)
             return true;
