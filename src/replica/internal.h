@@ -81,7 +81,7 @@ struct replica {
 
     /* Callers without an answer. */
     pthread_mutex_t waiting_lock;
-    GHashTable *waiting; /* count → struct caller */
+    GQueue waiting;     /* struct caller, by their own links, in ascending order of counts */
     GHashTable *rounds; /* acknowledge all: count of a marker → GPtrArray of struct caller; 0: those
                            whose marker was not sent yet */
     struct admit_reserve under_way;

@@ -55,7 +55,7 @@ struct replica *replica_new(const struct replica_options *options, struct store 
     replica->machine = machine_new(GROUP_CONFIGURATION, options->self);
     replica->draft = draft_new(replica->state);
     replica->outcomes = g_array_new(FALSE, FALSE, sizeof(struct outcome));
-    replica->waiting = g_hash_table_new(g_direct_hash, g_direct_equal);
+    g_queue_init(&replica->waiting);
     replica->rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy);
     replica->members = g_array_new(FALSE, FALSE, sizeof(struct replica_member));
     replica->mode_since = replica->quorum_since = options->clock->seconds(options->clock);
@@ -84,7 +84,6 @@ void replica_free(struct replica *replica)
         event = next;
     }
     g_hash_table_unref(replica->rounds);
-    g_hash_table_unref(replica->waiting);
     g_array_unref(replica->outcomes);
     g_array_unref(replica->members);
     draft_free(replica->draft);
@@ -119,7 +118,7 @@ bool replica_is_quorate(const struct replica *replica)
 void replica_get_status(struct replica *replica, struct replica_status *status)
 {
     pthread_mutex_lock(&replica->waiting_lock);
-    status->waiting = g_hash_table_size(replica->waiting);
+    status->waiting = replica->waiting.length;
     pthread_mutex_unlock(&replica->waiting_lock);
     status->mode = (enum machine_mode)atomic_load(&replica->mode);
     status->joined = atomic_load(&replica->joined);
@@ -195,6 +194,7 @@ GPtrArray *replica_locks(struct replica *replica)
 
 /* --- Callers --- */
 
+/* With the send lock held: so the counts ascend. */
 static void add_caller(struct replica *replica, struct caller *caller, uint64_t count)
 {
     uint64_t now = now_milliseconds(replica);
@@ -202,33 +202,38 @@ static void add_caller(struct replica *replica, struct caller *caller, uint64_t 
     pthread_mutex_lock(&replica->waiting_lock);
     caller->count = count;
     caller->since = now;
-    g_hash_table_insert(replica->waiting, count_key(count), caller);
+    caller->link = (GList){.data = caller};
+    g_queue_push_tail_link(&replica->waiting, &caller->link);
     replica->under_way.bytes += caller->reserve.bytes;
     replica->under_way.entries += caller->reserve.entries;
     pthread_mutex_unlock(&replica->waiting_lock);
 }
 
-/* What the caller had reserved. With the waiting lock held. */
-static void give_back(struct replica *replica, const struct caller *caller)
+/* Answers come in the order of counts, so it is the first as a rule. With the waiting lock held. */
+static struct caller *find_caller(const struct replica *replica, uint64_t count)
 {
+    for (const GList *at = replica->waiting.head; at; at = at->next) {
+        struct caller *caller = at->data;
+        if (caller->count >= count)
+            return caller->count == count ? caller : NULL;
+    }
+    return NULL;
+}
+
+/* With the waiting lock held. */
+static void forget_caller(struct replica *replica, struct caller *caller)
+{
+    g_queue_unlink(&replica->waiting, &caller->link);
     replica->under_way.bytes -= caller->reserve.bytes;
     replica->under_way.entries -= caller->reserve.entries;
 }
 
-/* With the waiting lock held. */
-static void forget_caller(struct replica *replica, const struct caller *caller)
-{
-    g_hash_table_remove(replica->waiting, count_key(caller->count));
-    give_back(replica, caller);
-}
-
 struct caller *replica_take_caller(struct replica *replica, uint64_t count)
 {
-    gpointer caller = NULL;
-
     pthread_mutex_lock(&replica->waiting_lock);
-    if (g_hash_table_steal_extended(replica->waiting, count_key(count), NULL, &caller))
-        give_back(replica, caller);
+    struct caller *caller = find_caller(replica, count);
+    if (caller)
+        forget_caller(replica, caller);
     pthread_mutex_unlock(&replica->waiting_lock);
     return caller;
 }
@@ -236,7 +241,7 @@ struct caller *replica_take_caller(struct replica *replica, uint64_t count)
 const void *replica_caller_origin(struct replica *replica, uint64_t count)
 {
     pthread_mutex_lock(&replica->waiting_lock);
-    const struct caller *caller = g_hash_table_lookup(replica->waiting, count_key(count));
+    const struct caller *caller = find_caller(replica, count);
     const void *origin = caller ? caller->origin : NULL;
     pthread_mutex_unlock(&replica->waiting_lock);
     return origin;
@@ -248,7 +253,7 @@ bool replica_cancel(struct replica *replica, struct caller *caller)
     gpointer round;
 
     pthread_mutex_lock(&replica->waiting_lock);
-    bool found = g_hash_table_lookup(replica->waiting, count_key(caller->count)) == caller;
+    bool found = find_caller(replica, caller->count) == caller;
     if (found)
         forget_caller(replica, caller);
     g_hash_table_iter_init(&iter, replica->rounds);
@@ -266,10 +271,10 @@ static GPtrArray *take_callers(struct replica *replica, uint64_t limit)
     gpointer pointer;
 
     pthread_mutex_lock(&replica->waiting_lock);
-    g_hash_table_iter_init(&iter, replica->waiting);
-    while (g_hash_table_iter_next(&iter, NULL, &pointer)) {
-        if (((struct caller *)pointer)->since <= limit)
-            g_ptr_array_add(taken, pointer);
+    for (const GList *at = replica->waiting.head; at; at = at->next) {
+        const struct caller *caller = at->data;
+        if (caller->since <= limit)
+            g_ptr_array_add(taken, at->data);
     }
     for (guint i = 0; i < taken->len; i++)
         forget_caller(replica, taken->pdata[i]);

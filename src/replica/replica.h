@@ -30,6 +30,7 @@ struct caller {
                            nobody's */
 
     /* The replica's own; zero at first. */
+    GList link; /* among those without an answer */
     uint64_t count;
     uint64_t since; /* milliseconds */
     struct admit_reserve reserve;

@@ -89,15 +89,6 @@ static void begin_area(struct journal *journal, struct area *area, const struct 
     area->waiting->root = *root;
 }
 
-static void note_entry(struct area *area, gpointer inode, struct entry *entry)
-{
-    const struct entry *old = g_hash_table_lookup(area->waiting->entries, inode);
-
-    area->content -= old ? old->size : 0;
-    area->content += entry ? entry->size : 0;
-    g_hash_table_insert(area->waiting->entries, inode, entry_ref(entry));
-}
-
 static void note_draft(struct area *area, const struct draft *draft)
 {
     GHashTableIter iter;
@@ -106,11 +97,16 @@ static void note_draft(struct area *area, const struct draft *draft)
 
     g_hash_table_iter_init(&iter, draft->entries);
     while (g_hash_table_iter_next(&iter, &inode, &entry))
-        note_entry(area, inode, entry);
+        g_hash_table_insert(area->waiting->entries, inode, entry_ref(entry));
     area->waiting->root = draft->root;
 }
 
 /* ---- Appending ---- */
+
+static uint64_t size_of(const struct entry *entry)
+{
+    return entry ? entry->size : 0;
+}
 
 /* A bound for the record that saves building one that is too large: it has all contents. */
 static bool is_too_large(const struct draft *draft)
@@ -125,10 +121,12 @@ static bool is_for_journal(const struct draft *draft)
            draft->root.version > draft->base->tree->root.version && !is_too_large(draft);
 }
 
-static void build_record(struct journal *journal, const struct area *area,
-                         const struct draft *draft)
+/* Gives what the area's entries have for contents with it. */
+static uint64_t build_record(struct journal *journal, const struct area *area,
+                             const struct draft *draft)
 {
     const struct tree *tree = draft->base->tree;
+    uint64_t content = area->content;
     GHashTableIter iter;
     gpointer inode;
     gpointer entry;
@@ -137,14 +135,16 @@ static void build_record(struct journal *journal, const struct area *area,
                          &draft->root);
     g_hash_table_iter_init(&iter, draft->entries);
     while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        uint64_t number = (uint64_t)(uintptr_t)inode;
-        journal_record_add(journal->buffer, number,
-                           g_hash_table_contains(area->waiting->entries, inode),
-                           tree_entry(tree, number), entry);
+        struct entry *before = tree_entry(tree, (uint64_t)(uintptr_t)inode);
+        gpointer waits = NULL;
+        bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);
+        journal_record_add(journal->buffer, (uint64_t)(uintptr_t)inode, chained, before, entry);
         if (journal->buffer->len > JOURNAL_RECORD_MAX)
-            return;
+            return content;
+        content += size_of(entry) - size_of(waits);
     }
     journal_record_finish(journal->buffer);
+    return content;
 }
 
 static int write_record(const struct journal *journal, off_t offset)
@@ -176,7 +176,7 @@ static int append(struct journal *journal, struct area *area, const struct draft
 {
     off_t offset = (off_t)journal->active * JOURNAL_AREA_SIZE + area->at;
 
-    build_record(journal, area, draft);
+    uint64_t content = build_record(journal, area, draft);
     if (journal->buffer->len > JOURNAL_RECORD_MAX ||
         area->at + journal->buffer->len > JOURNAL_AREA_SIZE)
         return -EAGAIN;
@@ -189,6 +189,7 @@ static int append(struct journal *journal, struct area *area, const struct draft
     counter_add(&journal->metrics.records, 1);
     counter_add(&journal->metrics.bytes, journal->buffer->len);
     area->at += journal->buffer->len;
+    area->content = content;
     area->sequence++;
     note_draft(area, draft);
     return 0;

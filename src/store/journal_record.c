@@ -94,7 +94,7 @@ static uint32_t common_prefix(const uint8_t *a, const uint8_t *b, uint32_t size)
 {
     uint32_t count = 0;
 
-    for (uint32_t step = size; step > 0; step /= 2) {
+    for (uint32_t step = size; step > 0 && count < size; step /= 2) {
         while (size - count >= step && memcmp(a + count, b + count, step) == 0)
             count += step;
     }
@@ -106,7 +106,7 @@ static uint32_t common_suffix(const uint8_t *a, const uint8_t *b, uint32_t size)
 {
     uint32_t count = 0;
 
-    for (uint32_t step = size; step > 0; step /= 2) {
+    for (uint32_t step = size; step > 0 && count < size; step /= 2) {
         while (size - count >= step &&
                memcmp(a + (size - count - step), b + (size - count - step), step) == 0)
             count += step;
