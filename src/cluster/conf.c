@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/write.h"
 #include "core/apply.h"
 #include "core/limits.h"
 
@@ -153,20 +154,6 @@ int conf_import(const char *host_path, struct draft *draft, uint32_t time)
     if (error)
         log_error("cannot take %s into the database: %s", host_path, strerror(-error));
     return error;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, data, size);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -errno;
-        data += written;
-        size -= (size_t)written;
-    }
-    return 0;
 }
 
 static int write_file(int fd, const uint8_t *data, size_t size)

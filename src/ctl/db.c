@@ -150,9 +150,18 @@ char *db_path_shown(const struct tree *tree, const struct entry *entry)
     return store_text_shown(path, strlen(path));
 }
 
+/* Not g_format_size(): its space is one that cannot be typed, so nobody could search for it. */
 char *db_size_shown(uint64_t bytes)
 {
-    return g_format_size_full(bytes, G_FORMAT_SIZE_IEC_UNITS);
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double size = (double)bytes;
+    size_t unit = 0;
+
+    while (size >= 1024 && unit + 1 < G_N_ELEMENTS(units)) {
+        size /= 1024;
+        unit++;
+    }
+    return g_strdup_printf(unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
 }
 
 char *db_time_shown(uint32_t seconds)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/write.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
 
@@ -47,20 +48,6 @@ static int open_target(const char *path)
         return fd;
     close(fd);
     return -1;
-}
-
-static int write_all(int fd, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, data, size);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        data += written;
-        size -= (size_t)written;
-    }
-    return 0;
 }
 
 static int write_file(int directory, const char *path, const struct entry *entry)

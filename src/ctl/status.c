@@ -1,40 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl status: how this node and the cluster are. */
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl/ask.h"
+#include "ctl/db.h"
 #include "ctl/terminal.h"
 
 #define PAUSE_SECONDS 2
 #define CLEAR_SCREEN "\033[H\033[2J"
-
-/* --- Small texts --- */
-
-static char *time_text(json_int_t seconds)
-{
-    time_t time = (time_t)seconds;
-    struct tm date;
-    char text[32];
-
-    localtime_r(&time, &date);
-    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &date);
-    return g_strdup(text);
-}
-
-static char *size_text(json_int_t bytes)
-{
-    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double size = (double)bytes;
-    size_t unit = 0;
-
-    while (size >= 1024 && unit + 1 < G_N_ELEMENTS(units)) {
-        size /= 1024;
-        unit++;
-    }
-    return g_strdup_printf(unit ? "%.1f %s" : "%.0f %s", size, units[unit]);
-}
 
 /* Prints `good` or, in red, `bad`. */
 static void print_judged(bool is_good, const char *good, const char *bad)
@@ -60,9 +34,9 @@ static bool is_well(json_t *overview)
 
 static void print_node(json_t *overview)
 {
-    g_autofree char *started = time_text(field_number(overview, "started"));
-    g_autofree char *quorate = time_text(field_number(overview, "quorate_since"));
-    g_autofree char *state = time_text(field_number(overview, "state_since"));
+    g_autofree char *started = db_time_shown((uint32_t)field_number(overview, "started"));
+    g_autofree char *quorate = db_time_shown((uint32_t)field_number(overview, "quorate_since"));
+    g_autofree char *state = db_time_shown((uint32_t)field_number(overview, "state_since"));
 
     printf("node       %s%s%s, pmxcfs %s at %s, since %s\n", colour_begin(stdout, COLOUR_BOLD),
            field_text(overview, "node"), colour_end(stdout), field_text(overview, "release"),
@@ -129,9 +103,9 @@ static void print_limit(const char *what, json_t *limit, bool is_size)
     json_int_t used = field_number(limit, "used");
     json_int_t most = field_number(limit, "limit");
     g_autofree char *used_text =
-        is_size ? size_text(used) : g_strdup_printf("%lld", (long long)used);
+        is_size ? db_size_shown((uint64_t)used) : g_strdup_printf("%lld", (long long)used);
     g_autofree char *most_text =
-        is_size ? size_text(most) : g_strdup_printf("%lld", (long long)most);
+        is_size ? db_size_shown((uint64_t)most) : g_strdup_printf("%lld", (long long)most);
     g_autofree char *share = g_strdup_printf("%lld %%", (long long)(most ? used * 100 / most : 0));
 
     printf("%-10s %s of %s, ", what, used_text, most_text);
@@ -150,7 +124,7 @@ static void print_sizes(json_t *overview)
     print_limit("entries", json_object_get(sizes, "entries"), false);
     json_object_foreach(json_object_get(sizes, "database"), name, bytes)
     {
-        g_autofree char *size = size_text(json_integer_value(bytes));
+        g_autofree char *size = db_size_shown((uint64_t)json_integer_value(bytes));
         printf("%s%s %s", separator, name, size);
         separator = ", ";
     }
@@ -190,7 +164,7 @@ static void print_rest(json_t *overview)
            (long long)field_number(versions, "vmlist"));
     if (field_number(verification, "time") == 0)
         return;
-    g_autofree char *time = time_text(field_number(verification, "time"));
+    g_autofree char *time = db_time_shown((uint32_t)field_number(verification, "time"));
     printf("verified   %lld times equal, %lld times different; last at %s, version %lld\n",
            (long long)field_number(verification, "equal"),
            (long long)field_number(verification, "different"), time,

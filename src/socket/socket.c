@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/rate.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "socket/leftovers.h"
 #include "socket/requests.h"
@@ -560,10 +561,21 @@ static int start_loop(struct socket_service *service)
     return error;
 }
 
+/* libqb catches it while it closes a connection whose memory the client has cut. */
+static void unblock_sigbus(void)
+{
+    sigset_t sigbus;
+
+    sigemptyset(&sigbus);
+    sigaddset(&sigbus, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
+}
+
 static void *run(void *argument)
 {
     struct socket_service *service = argument;
 
+    unblock_sigbus();
     own_service = service;
     service->start_error = start_loop(service);
     bool started = service->start_error == 0;
@@ -593,20 +605,12 @@ static void service_free(struct socket_service *service)
     g_free(service);
 }
 
-/* Signals are for other threads. */
 static int start_thread(struct socket_service *service)
 {
-    sigset_t all;
-    sigset_t before;
+    int error = thread_start(&service->thread, run, service);
 
-    sigfillset(&all);
-    /* libqb catches it while it closes a connection whose memory the client has cut. */
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&service->thread, NULL, run, service);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
-        return -error;
+        return error;
     while (sem_wait(&service->started) != 0)
         continue;
     if (service->start_error)

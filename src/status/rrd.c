@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/rate.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "status/librrd.h"
 #include "status/rrd_form.h"
@@ -362,36 +362,19 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Signals are for other threads. */
-static int start_thread(struct rrd *rrd)
-{
-    sigset_t all;
-    sigset_t before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&rrd->thread, NULL, run, rrd);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -error;
-}
-
 int rrd_start(const char *directory, const char *rrdcached_address, struct rrd **rrd_out)
 {
     struct rrd *rrd = g_new0(struct rrd, 1);
-    pthread_condattr_t attributes;
 
     pthread_mutex_init(&rrd->mutex, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&rrd->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_init(&rrd->wake);
     rrd->listener.value = hear_value;
     rrd->last_next = &rrd->first;
     rrd->directory = g_strdup(directory);
     rrd->bad_keys.per_minute = 10;
     rrd->failures.per_minute = 10;
     rrdcached_init(&rrd->rrdcached, rrdcached_address, RRDCACHED_PATIENCE_MS);
-    int error = start_thread(rrd);
+    int error = thread_start(&rrd->thread, run, rrd);
     if (error)
         free_all(rrd);
     else

@@ -6,13 +6,13 @@
 #include <errno.h>
 #include <glib.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 
 #define PAGES_DEFAULT 1000u
@@ -182,19 +182,6 @@ static void *keeper_main(void *pointer)
     return NULL;
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct keeper *keeper)
-{
-    sigset_t all;
-    sigset_t old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return error;
-}
-
 static void keeper_free(struct keeper *keeper)
 {
     pthread_cond_destroy(&keeper->wake);
@@ -205,7 +192,6 @@ static void keeper_free(struct keeper *keeper)
 struct keeper *keeper_start(struct store *store, const struct keeper_options *options)
 {
     struct keeper *keeper = g_new0(struct keeper, 1);
-    pthread_condattr_t monotonic;
 
     keeper->listener.committed = note_commit;
     keeper->listener.journaled = note_journal;
@@ -220,14 +206,11 @@ struct keeper *keeper_start(struct store *store, const struct keeper_options *op
     if (keeper->options.age == 0)
         keeper->options.age = AGE_DEFAULT;
     pthread_mutex_init(&keeper->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&keeper->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int error = start_thread(keeper);
+    thread_condition_init(&keeper->wake);
+    int error = thread_start(&keeper->thread, keeper_main, keeper);
     if (error) {
         keeper_free(keeper);
-        errno = error;
+        errno = -error;
         return NULL;
     }
     store_set_listener(store, &keeper->listener);
