@@ -88,13 +88,15 @@ def test_changes_show_on_other_nodes(cluster, folder):
         assert reader.os.stat(reader.path(folder + "/file")).st_size == len(b"%d" % i) * (i + 1)
 
 
+def make_guest_directories(cluster, kind):
+    for node in cluster:
+        cluster[1].os.makedirs(cluster[1].path("nodes/" + node.name + "/" + kind), exist_ok=True)
+    cluster.wait_equal()
+
+
 def test_one_guest_id_on_two_nodes(cluster, folder):
     """Two nodes create the same guest at the same moment: one gets it, the other is told so."""
-    for node in cluster:
-        for path in ("nodes", "nodes/" + node.name, "nodes/" + node.name + "/qemu-server"):
-            if not cluster[1].exists(path):
-                cluster[1].os.mkdir(cluster[1].path(path))
-    cluster.wait_equal()
+    make_guest_directories(cluster, "qemu-server")
     workers = [cluster[number].daemon.worker() for number in (2, 3)]
     outcomes = set()
     for guest in range(1000, 1040):
@@ -164,11 +166,7 @@ def test_lock_of_a_dead_owner(cluster, folder):
 
 def test_guests_of_a_dead_node(cluster, folder):
     """The guests of a node that died are taken over with mv, and it does not get them back."""
-    for node in cluster:
-        for path in ("nodes", "nodes/" + node.name, "nodes/" + node.name + "/lxc"):
-            if not cluster[1].exists(path):
-                cluster[1].os.mkdir(cluster[1].path(path))
-    cluster.wait_equal()
+    make_guest_directories(cluster, "lxc")
     dead, heir = cluster[3], cluster[1]
     ids = range(2000, 2010)
     for guest in ids:

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "commit.h"
 #include "core/apply.h"
 #include "core/digest.h"
 #include "core/index.h"
@@ -330,17 +331,9 @@ static const change_function all_changes[] = {
 static const change_function huge_changes[] = {make_batch, write_huge, write_huge, NULL,
                                                synchronise};
 
-/* What the replica does: a draft that is stored is published, any other dropped. */
 static int commit(struct node *node)
 {
-    int error = store_commit(node->store, node->draft);
-
-    if (error)
-        draft_restart(node->draft);
-    else
-        state_publish(node->state, node->draft, 0);
-    g_ptr_array_set_size(node->draft->effects, 0);
-    return error;
+    return commit_draft(node->store, node->state, node->draft);
 }
 
 /* --- The recording --- */

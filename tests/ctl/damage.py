@@ -2,6 +2,7 @@
 """Databases that a load refuses, of every kind there is (doc/database.md, "What a load refuses")."""
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 
@@ -133,6 +134,15 @@ def make(path, kind=None, sql="", schema=SCHEMA, rows=ROWS):
         database.executemany("INSERT INTO tree VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         database.executescript("PRAGMA ignore_check_constraints=ON;" + (kind.sql if kind else sql))
     return path
+
+
+def snapshot(directory):
+    """All files with their bytes: what must not be touched."""
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name), "rb") as file:
+            found[name] = hashlib.sha256(file.read()).hexdigest()
+    return found
 
 
 def read_rows(path):

@@ -2,7 +2,6 @@
 """pmxcfsctl db check and --repair: every kind of database that a load refuses."""
 
 import glob
-import hashlib
 import json
 import os
 import random
@@ -10,19 +9,10 @@ import shutil
 import stat
 
 import pytest
-from damage import CONTENTS_REFUSED, LOST, ROWS_REFUSED, TABLES_REFUSED, make, read_paths, read_rows
+from damage import CONTENTS_REFUSED, LOST, ROWS_REFUSED, TABLES_REFUSED, make, read_paths, read_rows, snapshot
 from harness import SOURCE_DIR
 
 VECTORS = sorted(glob.glob(os.path.join(SOURCE_DIR, "tests", "vectors", "*", "*.db")))
-
-
-def snapshot(directory):
-    """All files with their bytes: what must not be touched."""
-    found = {}
-    for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), "rb") as file:
-            found[name] = hashlib.sha256(file.read()).hexdigest()
-    return found
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pmxcfsctl backup, restore, recover."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,18 +8,9 @@ import sqlite3
 import stat
 
 import pytest
-from damage import FILE, ROWS, ROWS_REFUSED, make, read_paths, read_rows
+from damage import FILE, ROWS, ROWS_REFUSED, make, read_paths, read_rows, snapshot
 
 CONF = "nodes/a/qemu-server/100.conf"
-
-
-def snapshot(directory):
-    """All files with their bytes: what must not be touched."""
-    found = {}
-    for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), "rb") as file:
-            found[name] = hashlib.sha256(file.read()).hexdigest()
-    return found
 
 
 def assert_private(path):

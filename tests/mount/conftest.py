@@ -2,6 +2,7 @@
 """A daemon for each module, which its tests share, each in a directory of its own."""
 
 import itertools
+from contextlib import closing
 
 import pytest
 
@@ -12,12 +13,8 @@ numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def module_daemon(possible, tmp_path_factory):
-    daemon = Daemon(tmp_path_factory.mktemp("shared"), "node1")
-    try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.close()
+    with closing(Daemon(tmp_path_factory.mktemp("shared"), "node1")) as daemon:
+        yield daemon.start()
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@
 import errno
 import os
 import stat
+from contextlib import closing
 
 import pytest
 
+from harness import Daemon
 from support import DIRECTORY, FILE, MIB, check_integrity, make_database, read_rows, refused
 
 CONTENT_MAX = 128 * MIB
@@ -19,16 +21,10 @@ INODES_MAX = 262144
 @pytest.fixture(scope="module")
 def full(possible, tmp_path_factory):
     """A daemon that lacks 10 bytes until the limit of 128 MiB: 127 files of 1 MiB and one of less."""
-    from harness import Daemon
-
-    daemon = Daemon(tmp_path_factory.mktemp("full"), "node1")
-    try:
+    with closing(Daemon(tmp_path_factory.mktemp("full"), "node1")) as daemon:
         files = [(2 + number, 0, FILE, "file%d" % number, b"x" * MIB) for number in range(127)]
         make_database(daemon.database, [*files, (200, 0, FILE, "last", b"y" * (MIB - 10)), (201, 0, FILE, "empty", None)])
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.close()
+        yield daemon.start()
 
 
 def content_of(daemon):

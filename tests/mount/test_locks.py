@@ -3,9 +3,11 @@
 
 import errno
 import time
+from contextlib import closing
 
 import pytest
 
+from harness import Daemon
 from support import read_rows, refused
 
 LIFETIME = 0.5
@@ -20,14 +22,8 @@ def locks(shared):
 
 @pytest.fixture(scope="module")
 def short_daemon(possible, tmp_path_factory):
-    from harness import Daemon
-
-    daemon = Daemon(tmp_path_factory.mktemp("short"), "node1", options=["--lock-lifetime", str(LIFETIME)])
-    try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.close()
+    with closing(Daemon(tmp_path_factory.mktemp("short"), "node1", options=["--lock-lifetime", str(LIFETIME)])) as daemon:
+        yield daemon.start()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@
 #include "cluster/wire.h"
 #include "core/index.h"
 #include "node.h"
+#include "remove_tree.h"
 #include "status/cluster_log.h"
 
 #define LOCK_LIFETIME 120000u      /* milliseconds */
@@ -312,18 +313,8 @@ struct node *node_new(const char *recording, unsigned number, bool lazy)
 
 void node_free(struct node *node)
 {
-    GDir *directory;
-    const char *name;
-
     stop(node);
-    directory = g_dir_open(node->directory, 0, NULL);
-    while (directory && (name = g_dir_read_name(directory))) {
-        g_autofree char *file = g_build_filename(node->directory, name, NULL);
-        g_unlink(file);
-    }
-    if (directory)
-        g_dir_close(directory);
-    g_rmdir(node->directory);
+    remove_tree(node->directory);
     for (size_t i = 0; i < G_N_ELEMENTS(node->groups); i++) {
         g_ptr_array_unref(node->groups[i].sent);
         g_ptr_array_unref(node->groups[i].expected);

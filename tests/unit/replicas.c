@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "remove_tree.h"
 #include "replica/internal.h"
 #include "replicas.h"
 
@@ -125,21 +126,11 @@ void node_close(struct node *node)
 
 void node_free(struct node *node)
 {
-    GDir *directory;
-    const char *name;
-
     if (node->replica)
         node_close(node);
     if (!node->directory)
         return;
-    directory = g_dir_open(node->directory, 0, NULL);
-    while (directory && (name = g_dir_read_name(directory))) {
-        g_autofree char *file = g_build_filename(node->directory, name, NULL);
-        g_unlink(file);
-    }
-    if (directory)
-        g_dir_close(directory);
-    g_rmdir(node->directory);
+    remove_tree(node->directory);
     g_free(node->directory);
     g_free(node->path);
     g_string_free(node->story, TRUE);
@@ -213,6 +204,20 @@ int node_unlock(struct node *node, const char *path)
     return node_do(node, (struct change){.operation = CHANGE_UNLOCK_REQUEST, .path = path});
 }
 
+struct change change_create(const char *path)
+{
+    return (struct change){.operation = CHANGE_CREATE, .path = path};
+}
+
+struct change change_text(const char *path, const char *text)
+{
+    return (struct change){.operation = CHANGE_WRITE,
+                           .path = path,
+                           .truncate = true,
+                           .data = (const uint8_t *)text,
+                           .size = (uint32_t)strlen(text)};
+}
+
 struct change change_fill(const char *path, uint8_t *buffer, uint32_t size, uint8_t fill)
 {
     memset(buffer, fill, size);
@@ -240,6 +245,14 @@ char *node_read(struct node *node, const char *path)
                               : g_strdup("");
     replica_read_unlock(node->replica);
     return text;
+}
+
+void node_assert_content(struct node *node, const char *path, const char *expected)
+{
+    g_autofree char *text = node_read(node, path);
+
+    assert_non_null(text);
+    assert_string_equal(text, expected);
 }
 
 uint64_t node_version(struct node *node)
@@ -503,6 +516,14 @@ bool group_step(struct group *group)
 void group_settle(struct group *group)
 {
     deliver_all(group);
+}
+
+void group_start_joined(struct group *group, unsigned nodes)
+{
+    group_start(group, nodes);
+    for (unsigned i = 0; i < nodes; i++)
+        group_join(group, i);
+    group_settle(group);
 }
 
 void group_inject(struct group *group, struct member sender, struct block *message)

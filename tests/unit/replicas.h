@@ -93,12 +93,16 @@ int node_write(struct node *node, const char *path, const char *text);
 int node_delete(struct node *node, const char *path);
 int node_unlock(struct node *node, const char *path);
 
-/* The whole file replaced by `size` bytes of `fill`. */
+struct change change_create(const char *path);
+struct change change_text(const char *path, const char *text); /* the whole file replaced */
+
+/* The same by `size` bytes of `fill`. */
 struct change change_fill(const char *path, uint8_t *buffer, uint32_t size, uint8_t fill);
 
 /* What readers see. */
 bool node_has(struct node *node, const char *path);
 char *node_read(struct node *node, const char *path); /* NULL: not there; g_free() it */
+void node_assert_content(struct node *node, const char *path, const char *expected);
 uint64_t node_version(struct node *node);
 struct block *node_index(struct node *node); /* published; nothing may be going on */
 struct replica_status node_status(struct node *node);
@@ -113,7 +117,8 @@ void disk_free(void);
 
 /* --- Groups --- */
 
-void group_start(struct group *group, unsigned nodes); /* opened, nobody has joined */
+void group_start(struct group *group, unsigned nodes);        /* opened, nobody has joined */
+void group_start_joined(struct group *group, unsigned nodes); /* all have, and are in sync */
 void group_stop(struct group *group);
 
 /* Membership: everything sent before is delivered first. */

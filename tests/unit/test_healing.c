@@ -61,37 +61,10 @@ static void assert_says(const char *text, const char *wanted, unsigned times)
 
 /* --- A group --- */
 
-static void start(struct group *group, unsigned nodes)
-{
-    group_start(group, nodes);
-    for (unsigned i = 0; i < nodes; i++)
-        group_join(group, i);
-    group_settle(group);
-}
-
-static struct change create(const char *path)
-{
-    return (struct change){.operation = CHANGE_CREATE, .path = path};
-}
-
 static void put(struct group *group, const char *path, const char *text)
 {
-    assert_int_equal(group_do(group, 0, create(path)), 0);
-    assert_int_equal(group_do(group, 0,
-                              (struct change){.operation = CHANGE_WRITE,
-                                              .path = path,
-                                              .truncate = true,
-                                              .data = (const uint8_t *)text,
-                                              .size = (uint32_t)strlen(text)}),
-                     0);
-}
-
-static void assert_content(struct node *node, const char *path, const char *expected)
-{
-    g_autofree char *text = node_read(node, path);
-
-    assert_non_null(text);
-    assert_string_equal(text, expected);
+    assert_int_equal(group_do(group, 0, change_create(path)), 0);
+    assert_int_equal(group_do(group, 0, change_text(path, text)), 0);
 }
 
 /* The only safety copy of a node: a database that loads, for its owner alone. store_close() it. */
@@ -149,7 +122,7 @@ static void test_failed_verification(void **unused)
     struct node *node = &group.nodes[2];
 
     (void)unused;
-    start(&group, 3);
+    group_start_joined(&group, 3);
     put(&group, "altered", "right");
     put(&group, "untouched", "newer");
     find(node, "altered")->content->data[0] = 'R';
@@ -162,7 +135,7 @@ static void test_failed_verification(void **unused)
     group_join(&group, 2);
     group_settle(&group);
     g_autofree char *log = log_end();
-    assert_content(node, "altered", "right");
+    node_assert_content(node, "altered", "right");
     group_assert_same(&group);
     assert_says(log, "data verification failed", 1);
     assert_says(log, "differed from the others: 'altered' (is replaced)", 1);
@@ -186,7 +159,7 @@ static void test_old_entry_differs(void **unused)
     struct node *node = &group.nodes[1];
 
     (void)unused;
-    start(&group, 2);
+    group_start_joined(&group, 2);
     put(&group, "old", "right");
     for (int i = 0; i < 5; i++) {
         g_autofree char *path = g_strdup_printf("new%d", i);
@@ -202,7 +175,7 @@ static void test_old_entry_differs(void **unused)
     group_settle(&group);
     g_autofree char *log = log_end();
     group_assert_same(&group);
-    assert_content(node, "old", "right");
+    node_assert_content(node, "old", "right");
     assert_says(log, "differed from the others: 'old' (is replaced)", 1);
     assert_says(log, "differed from the others: 'meanwhile' (was missing here)", 1);
     assert_says(log, "taken away: old", 1);
@@ -216,7 +189,7 @@ static void test_merely_away(void **unused)
     struct group group;
 
     (void)unused;
-    start(&group, 2);
+    group_start_joined(&group, 2);
     put(&group, "a", "1");
     put(&group, "b", "1");
     group_leave(&group, 1);
@@ -240,9 +213,9 @@ static void test_root_differs(void **unused)
     struct node *node = &group.nodes[1];
 
     (void)unused;
-    start(&group, 2);
+    group_start_joined(&group, 2);
     group_leave(&group, 1);
-    assert_int_equal(group_do(&group, 0, create("a")), 0);
+    assert_int_equal(group_do(&group, 0, change_create("a")), 0);
     assert_int_equal(group_do(&group, 0, (struct change){.operation = CHANGE_DELETE, .path = "a"}),
                      0);
     node->keep_story = true;
@@ -263,7 +236,7 @@ static void test_newer_protocol(void **unused)
     const struct epoch epoch = {1, 1, 1, 1};
 
     (void)unused;
-    start(&group, 2);
+    group_start_joined(&group, 2);
     put(&group, "f", "text");
     log_begin();
     group_inject(
@@ -272,12 +245,12 @@ static void test_newer_protocol(void **unused)
     group_settle(&group);
     for (int i = 0; i < 10; i++) {
         struct asker asker = {0};
-        node_ask(node, &asker, create("x"));
+        node_ask(node, &asker, change_create("x"));
         assert_int_equal(asker.result, -EBUSY);
     }
     g_autofree char *log = log_end();
     assert_true(node->stays_out);
-    assert_content(node, "f", "text");
+    node_assert_content(node, "f", "text");
     assert_says(log, "newer version of the protocol", 3); /* by both nodes, and one refusal */
     assert_says(log, "refused to change 'x'", 1);
     assert_says(log, "update", 3);
@@ -291,18 +264,18 @@ static void test_rate(void **unused)
     struct node *node = &group.nodes[0];
 
     (void)unused;
-    start(&group, 1);
+    group_start_joined(&group, 1);
     replica_post_quorum(node->replica, false);
     replica_run(node->replica);
     log_begin();
     for (int i = 0; i < 100; i++) {
         struct asker asker = {0};
-        node_ask(node, &asker, create("d/file"));
+        node_ask(node, &asker, change_create("d/file"));
         assert_int_equal(asker.result, -EACCES);
     }
     node->milliseconds += 10000;
     struct asker asker = {0};
-    node_ask(node, &asker, create("d/other"));
+    node_ask(node, &asker, change_create("d/other"));
     g_autofree char *log = log_end();
     assert_says(log, "refused to change 'd/file': there is no quorum", 1);
     assert_says(log, "refused to change 'd/other': there is no quorum", 1);
@@ -321,7 +294,7 @@ static void test_not_joined(void **unused)
     replica_post_quorum(group.nodes[0].replica, true);
     replica_run(group.nodes[0].replica);
     log_begin();
-    node_ask(&group.nodes[0], &asker, create("file"));
+    node_ask(&group.nodes[0], &asker, change_create("file"));
     g_autofree char *log = log_end();
     assert_int_equal(asker.result, -EBUSY);
     assert_says(log, "refused to change 'file': this node has not joined", 1);

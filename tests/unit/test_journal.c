@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "commit.h"
 #include "core/apply.h"
 #include "core/index.h"
 #include "core/state.h"
@@ -103,17 +104,9 @@ static int draft_change(struct node *node, struct change change)
     return apply(node->draft, &change, NULL);
 }
 
-/* What the replica does: a draft that is stored is published, any other dropped. */
 static int commit(struct node *node)
 {
-    int error = store_commit(node->store, node->draft);
-
-    if (error)
-        draft_restart(node->draft);
-    else
-        state_publish(node->state, node->draft, 0);
-    g_ptr_array_set_size(node->draft->effects, 0);
-    return error;
+    return commit_draft(node->store, node->state, node->draft);
 }
 
 static void make(struct node *node, enum change_operation operation, const char *path)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "json_text.h"
 #include "status/status.h"
 
 struct fake_clock {
@@ -56,17 +57,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static json_t *parse(struct block *text)
-{
-    json_error_t error;
-    json_t *json = json_loadb((const char *)text->data, text->capacity, 0, &error);
-
-    if (!json)
-        fail_msg("invalid JSON: %s in %.*s", error.text, (int)text->capacity, text->data);
-    block_unref(text);
-    return json;
-}
-
 static json_t *parse_literal(const char *text)
 {
     json_error_t error;
@@ -79,7 +69,7 @@ static json_t *parse_literal(const char *text)
 
 static void expect_json(struct block *text, const char *expected)
 {
-    json_t *actual = parse(text), *wanted = parse_literal(expected);
+    json_t *actual = json_of_text(text), *wanted = parse_literal(expected);
 
     if (!json_equal(actual, wanted)) {
         char *dump = json_dumps(actual, 0);
@@ -91,7 +81,7 @@ static void expect_json(struct block *text, const char *expected)
 
 static int64_t clinfo(struct status *status)
 {
-    json_t *json = parse(status_version_text(status));
+    json_t *json = json_of_text(status_version_text(status));
     int64_t value = json_integer_value(json_object_get(json, "clinfo"));
 
     json_decref(json);
@@ -129,7 +119,7 @@ static void test_cluster(void **state)
 
     /* an address outlives its node's absence */
     status_set_online(status, online, 1);
-    json_t *json = parse(status_members_text(status));
+    json_t *json = json_of_text(status_members_text(status));
     json_t *gamma = json_object_get(json_object_get(json, "nodelist"), "gamma");
     assert_int_equal(json_integer_value(json_object_get(gamma, "online")), 0);
     assert_string_equal(json_string_value(json_object_get(gamma, "ip")), "10.0.0.3");
@@ -175,7 +165,7 @@ static void test_odd_node_lists(void **state)
     };
 
     status_set_nodes(fixture->status, "l\xff\"b", 1, odd, G_N_ELEMENTS(odd));
-    json_t *json = parse(status_members_text(fixture->status));
+    json_t *json = json_of_text(status_members_text(fixture->status));
     json_t *list = json_object_get(json, "nodelist");
     assert_int_equal(json_object_size(list), 2);
     assert_non_null(json_object_get(list, "three"));
@@ -185,7 +175,7 @@ static void test_odd_node_lists(void **state)
 
 static void expect_kvstore(struct status *status, const char *expected)
 {
-    json_t *json = parse(status_version_text(status));
+    json_t *json = json_of_text(status_version_text(status));
     json_t *wanted = parse_literal(expected);
 
     if (!json_equal(json_object_get(json, "kvstore"), wanted)) {
@@ -353,7 +343,7 @@ static void test_clock_set_back(void **state)
         assert_int_equal(status_log_remote(other, entry->data, entry->capacity), 0);
         block_unref(entry);
     }
-    json_t *json = parse(status_cluster_log_text(other, 0, NULL));
+    json_t *json = json_of_text(status_cluster_log_text(other, 0, NULL));
     assert_int_equal(json_array_size(json_object_get(json, "data")), 4);
     json_decref(json);
     assert_int_equal(status_log_remote(other, (const uint8_t *)"short", 5), -EBADMSG);
@@ -413,11 +403,11 @@ static void test_vmlist(void **state)
     /* a counter that rises between the copy and the text is not shown with that copy */
     status_rebuilt(status, NULL);
     guests.raise = status;
-    json_t *json = parse(status_vmlist_text(status, &guests.source));
+    json_t *json = json_of_text(status_vmlist_text(status, &guests.source));
     assert_int_equal(json_integer_value(json_object_get(json, "version")), 2);
     json_decref(json);
     guests.raise = NULL;
-    json = parse(status_vmlist_text(status, &guests.source));
+    json = json_of_text(status_vmlist_text(status, &guests.source));
     assert_int_equal(json_integer_value(json_object_get(json, "version")), 3);
     json_decref(json);
     g_hash_table_destroy(guests.list.by_id);
@@ -435,7 +425,7 @@ static void test_vmlist_of_many(void **state)
         add_guest(&guests, id, GUEST_QEMU, id % 2 ? "node1" : "node2");
     struct block *text = status_vmlist_text(fixture->status, &guests.source);
     assert_true(text->capacity < 1300000);
-    json_t *json = parse(text);
+    json_t *json = json_of_text(text);
     assert_int_equal(json_object_size(json_object_get(json, "ids")), 20000);
     json_decref(json);
     g_hash_table_destroy(guests.list.by_id);
@@ -493,7 +483,7 @@ static void test_threads(void **state)
                          0);
     for (size_t i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
-    json_t *json = parse(status_cluster_log_text(fixture->status, 10000, NULL));
+    json_t *json = json_of_text(status_cluster_log_text(fixture->status, 10000, NULL));
     assert_int_equal(json_array_size(json_object_get(json, "data")), 601);
     json_decref(json);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "json_text.h"
 #include "status/activity.h"
 #include "status/open_metrics.h"
 
@@ -104,12 +105,7 @@ static uint64_t milliseconds(struct clock_source *source)
 
 static json_t *take(struct activity *activity)
 {
-    struct block *text = activity_take(activity);
-    json_t *object = json_loadb((const char *)text->data, text->capacity, 0, NULL);
-
-    block_unref(text);
-    assert_non_null(object);
-    return object;
+    return json_of_text(activity_take(activity));
 }
 
 static json_int_t number_of(const json_t *object, const char *key)
@@ -160,7 +156,7 @@ static void activity_is_bounded(void **state)
         activity_note(activity, "write", path, -pid);
     struct block *text = activity_take(activity);
     assert_true(text->capacity < 1000000);
-    json_t *told = json_loadb((const char *)text->data, text->capacity, 0, NULL);
+    json_t *told = json_of_text(text);
     json_t *rows = json_object_get(told, "rows");
     assert_int_equal(json_array_size(rows) + (size_t)number_of(told, "more"), 3000);
     assert_int_equal(json_array_size(rows), 1000);
@@ -168,7 +164,6 @@ static void activity_is_bounded(void **state)
     assert_int_equal(json_string_length(shown), 1 + 249 * 3);
     assert_int_equal(json_string_value(shown)[0], '?');
     json_decref(told);
-    block_unref(text);
     activity_free(activity);
 }
 

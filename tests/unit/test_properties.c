@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "json_text.h"
 #include "socket/properties.h"
 #include "world.h"
 
@@ -81,11 +82,9 @@ static size_t ask(struct fixture *fixture, const char *const *names, uint64_t pa
 
     assert_int_equal(properties_get(fixture->properties, 0, names, &text), 0);
     assert_int_equal(properties_parsed(fixture->properties) - before, parsed);
-    json_t *object = json_loadb((const char *)text->data, text->capacity, 0, NULL);
-    assert_non_null(object);
+    json_t *object = json_of_text(text);
     size_t count = json_object_size(object);
     json_decref(object);
-    block_unref(text);
     return count;
 }
 

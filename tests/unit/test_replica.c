@@ -27,14 +27,6 @@ static void start_local(struct node *node)
     node_start_local(node);
 }
 
-static void assert_content(struct node *node, const char *path, const char *expected)
-{
-    g_autofree char *text = node_read(node, path);
-
-    assert_non_null(text);
-    assert_string_equal(text, expected);
-}
-
 static void test_local(void **unused)
 {
     struct node node;
@@ -57,7 +49,7 @@ static void test_local(void **unused)
     node_close(&node);
     node_start_local(&node);
     assert_int_equal(node_version(&node), 4);
-    assert_content(&node, "d/f", "text");
+    node_assert_content(&node, "d/f", "text");
     node_free(&node);
 }
 
@@ -153,7 +145,7 @@ static void test_full_disk(void **unused)
     struct block *after = node_index(&node);
     assert_memory_equal(before->data, after->data, before->capacity);
     assert_int_equal(node_version(&node), version);
-    assert_content(&node, "f", "before");
+    node_assert_content(&node, "f", "before");
     assert_false(node_has(&node, "g"));
     assert_false(node_status(&node).broken);
     disk_free();
@@ -196,7 +188,7 @@ static void test_full_disk_in_a_batch(void **unused)
     assert_int_equal(batch[3].result, -EEXIST);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(batch[i].answers, 1);
-    assert_content(&node, "f", "");
+    node_assert_content(&node, "f", "");
     assert_true(node_has(&node, "small1"));
     assert_true(node_has(&node, "small2"));
     assert_int_equal(node_version(&node), 4);
@@ -254,31 +246,9 @@ static void test_reserve(void **unused)
 
 /* --- In a group --- */
 
-static void join_all(struct group *group, unsigned nodes)
-{
-    group_start(group, nodes);
-    for (unsigned i = 0; i < nodes; i++)
-        group_join(group, i);
-    group_settle(group);
-}
-
-static struct change create(const char *path)
-{
-    return (struct change){.operation = CHANGE_CREATE, .path = path};
-}
-
 static struct change make_directory(const char *path)
 {
     return (struct change){.operation = CHANGE_MKDIR, .path = path};
-}
-
-static struct change write_text(const char *path, const char *text)
-{
-    return (struct change){.operation = CHANGE_WRITE,
-                           .path = path,
-                           .truncate = true,
-                           .data = (const uint8_t *)text,
-                           .size = (uint32_t)strlen(text)};
 }
 
 static void test_group(void **unused)
@@ -286,14 +256,14 @@ static void test_group(void **unused)
     struct group group;
 
     (void)unused;
-    join_all(&group, 3);
-    assert_int_equal(group_do(&group, 0, create("f")), 0);
-    assert_int_equal(group_do(&group, 1, write_text("f", "two")), 0);
-    assert_int_equal(group_do(&group, 2, create("f")), -EEXIST);
+    group_start_joined(&group, 3);
+    assert_int_equal(group_do(&group, 0, change_create("f")), 0);
+    assert_int_equal(group_do(&group, 1, change_text("f", "two")), 0);
+    assert_int_equal(group_do(&group, 2, change_create("f")), -EEXIST);
     assert_int_equal(group_do(&group, 2, make_directory("d")), 0);
     group_assert_same(&group);
     for (size_t i = 0; i < 3; i++) {
-        assert_content(&group.nodes[i], "f", "two");
+        node_assert_content(&group.nodes[i], "f", "two");
         assert_int_equal(group.nodes[i].left, 0);
     }
     const struct entry *entry = tree_entry(group.nodes[0].replica->state->tree, 2);
@@ -310,9 +280,9 @@ static void test_waiting(void **unused)
     struct asker other = {0};
 
     (void)unused;
-    join_all(&group, 2);
-    node_ask(&group.nodes[0], &asker, create("f"));
-    node_ask(&group.nodes[0], &other, create("g"));
+    group_start_joined(&group, 2);
+    node_ask(&group.nodes[0], &asker, change_create("f"));
+    node_ask(&group.nodes[0], &other, change_create("g"));
     assert_int_equal(asker.answers, 0);
     assert_int_equal(node_status(&group.nodes[0]).waiting, 2);
     assert_int_equal(group.nodes[0].replica->under_way.entries, 2);
@@ -340,11 +310,11 @@ static void test_expire(void **unused)
     struct asker late = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
-    node_ask(node, &asker, create("f"));
+    node_ask(node, &asker, change_create("f"));
     node->milliseconds += 10000;
-    node_ask(node, &late, create("g"));
+    node_ask(node, &late, change_create("g"));
     replica_expire(node->replica, 20000);
     assert_int_equal(asker.answers, 0);
     node->milliseconds += 10000;
@@ -364,8 +334,8 @@ static void fill(struct group *group, unsigned index, const char *prefix, unsign
 {
     for (unsigned i = 0; i < count; i++) {
         g_autofree char *path = g_strdup_printf("%s%u", prefix, i);
-        assert_int_equal(group_do(group, index, create(path)), 0);
-        assert_int_equal(group_do(group, index, write_text(path, prefix)), 0);
+        assert_int_equal(group_do(group, index, change_create(path)), 0);
+        assert_int_equal(group_do(group, index, change_text(path, prefix)), 0);
     }
 }
 
@@ -385,13 +355,13 @@ static void test_join(void **unused)
     group_leave(&group, 0);
     assert_int_equal(group_do(&group, 1, (struct change){.operation = CHANGE_DELETE, .path = "a1"}),
                      0);
-    assert_int_equal(group_do(&group, 1, write_text("a2", "newer")), 0);
+    assert_int_equal(group_do(&group, 1, change_text("a2", "newer")), 0);
     assert_int_equal(group_do(&group, 1, make_directory("d")), 0);
     group_join(&group, 0); /* older, and of the lowest id */
     group_join(&group, 2); /* empty */
     group_settle(&group);
     group_assert_same(&group);
-    assert_content(&group.nodes[0], "a2", "newer");
+    node_assert_content(&group.nodes[0], "a2", "newer");
     assert_false(node_has(&group.nodes[0], "a1"));
     assert_int_equal(group.nodes[1].rebuilt, 1);
     for (size_t i = 0; i < 3; i++)
@@ -418,7 +388,7 @@ static void test_diverged(void **unused)
     for (int equal = 0; equal < 2; equal++) {
         struct group group;
         (void)unused;
-        join_all(&group, 2);
+        group_start_joined(&group, 2);
         fill(&group, 0, "both", 2);
         group_leave(&group, 1);
         fill(&group, 0, "first", 3);
@@ -453,14 +423,14 @@ static void test_window(void **unused)
     group_join(&group, 0);
     for (unsigned i = 0; i < 40; i++) {
         g_autofree char *path = g_strdup_printf("f%u", i);
-        assert_int_equal(group_do(&group, 0, create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
         assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 100000, (uint8_t)i)), 0);
     }
     group_join(&group, 1);
     while (group_step(&group)) {
         if (++steps % 3 == 0 && asked < G_N_ELEMENTS(askers)) {
             g_autofree char *path = g_strdup_printf("f%u", asked);
-            node_ask(&group.nodes[0], &askers[asked], write_text(path, "meanwhile"));
+            node_ask(&group.nodes[0], &askers[asked], change_text(path, "meanwhile"));
             asked++;
         }
     }
@@ -472,7 +442,7 @@ static void test_window(void **unused)
     assert_true(group.update_bytes_max < 256 * 1024 + 101000);
     assert_true(group.update_bytes_max > 128 * 1024);
     group_assert_same(&group);
-    assert_content(&group.nodes[1], "f0", "meanwhile");
+    node_assert_content(&group.nodes[1], "f0", "meanwhile");
     assert_int_equal(group.nodes[1].left, 0);
     group_stop(&group);
 }
@@ -488,7 +458,7 @@ static void test_large_entries(void **unused)
     group_join(&group, 0);
     for (unsigned i = 0; i < 4; i++) {
         g_autofree char *path = g_strdup_printf("f%u", i);
-        assert_int_equal(group_do(&group, 0, create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
         assert_int_equal(group_do(&group, 0, change_fill(path, bytes, FILE_SIZE_MAX, 'x')), 0);
     }
     group_join(&group, 1);
@@ -510,7 +480,7 @@ static void test_lost_update(void **unused)
     group_join(&group, 0);
     for (unsigned i = 0; i < 3; i++) {
         g_autofree char *path = g_strdup_printf("f%u", i);
-        assert_int_equal(group_do(&group, 0, create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
         assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 500000, 'x')), 0);
     }
     group_join(&group, 1);
@@ -630,7 +600,7 @@ static void test_commit_refused(void **unused)
     struct group group;
 
     (void)unused;
-    join_all(&group, 1);
+    group_start_joined(&group, 1);
     fill(&group, 0, "own", 3);
     /* A guest twice. */
     struct state *state = foreign_state();
@@ -658,7 +628,7 @@ static void test_commit_refused(void **unused)
     state = foreign_state();
     tree_put(state->tree, foreign_entry(1007, 1003, ENTRY_FILE, ".."));
     assert_not_taken(&group, state, 0);
-    assert_content(&group.nodes[0], "own0", "own");
+    node_assert_content(&group.nodes[0], "own0", "own");
     group_stop(&group);
 }
 
@@ -668,7 +638,7 @@ static void test_commit_taken(void **unused)
     struct group group;
 
     (void)unused;
-    join_all(&group, 1);
+    group_start_joined(&group, 1);
     fill(&group, 0, "own", 3);
     struct node *node = &group.nodes[0];
     struct state *state = foreign_state();
@@ -713,13 +683,13 @@ static void test_commit_on_a_full_disk(void **unused)
     assert_int_equal(node_version(node), 1);
     node_assert_stored(node);
     struct asker asker = {0};
-    node_ask(node, &asker, create("x"));
+    node_ask(node, &asker, change_create("x"));
     assert_int_equal(asker.result, -EIO);
     group_join(&group, 1);
     group_settle(&group);
     assert_false(node_status(node).broken);
     group_assert_same(&group);
-    assert_int_equal(group_do(&group, 1, create("x")), 0);
+    assert_int_equal(group_do(&group, 1, change_create("x")), 0);
     group_stop(&group);
 }
 
@@ -736,7 +706,7 @@ static void assert_leaves(struct group *group, struct member sender, struct bloc
     struct block *before = node_index(node);
 
     group_inject(group, sender, message);
-    node_ask(node, &asker, create("never-applied-here")); /* waits behind it */
+    node_ask(node, &asker, change_create("never-applied-here")); /* waits behind it */
     group_settle(group);
     assert_int_equal(node->left, left + 1);
     assert_int_equal(asker.answers, 1);
@@ -745,7 +715,7 @@ static void assert_leaves(struct group *group, struct member sender, struct bloc
     assert_memory_equal(before->data, after->data, before->capacity);
     assert_false(node_status(node).joined);
     struct asker refused = {0};
-    node_ask(node, &refused, create("x"));
+    node_ask(node, &refused, change_create("x"));
     assert_int_equal(refused.result, -EBUSY);
     group_join(group, 0);
     group_join(group, 1);
@@ -766,7 +736,7 @@ static void test_malformed(void **unused)
     uint8_t body[64] = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     fill(&group, 0, "f", 2);
     struct member sender = group.nodes[0].self;
     assert_leaves(&group, sender, block_copy(body, 3));
@@ -796,7 +766,7 @@ static void test_no_path(void **unused)
     uint8_t body[20] = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     uint64_t version = node_version(&group.nodes[0]);
     for (uint16_t subtype = CHANGE_WRITE; subtype <= CHANGE_MTIME; subtype++)
         group_inject(&group, group.nodes[0].self, normal(subtype, body, sizeof(body)));
@@ -821,22 +791,22 @@ static void test_quorum(void **unused)
     struct asker asker = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     struct node *node = &group.nodes[1];
-    assert_int_equal(group_do(&group, 1, create("f")), 0);
+    assert_int_equal(group_do(&group, 1, change_create("f")), 0);
     set_quorum(node, false);
     assert_int_equal(node->quorum_changes, 2);
-    node_ask(node, &asker, create("g"));
+    node_ask(node, &asker, change_create("g"));
     assert_int_equal(asker.result, -EACCES);
     asker = (struct asker){0};
     node_ask(node, &asker, (struct change){.operation = CHANGE_UNLOCK_REQUEST, .path = "f"});
     assert_int_equal(asker.result, -EACCES);
     assert_true(g_queue_is_empty(&group.queue)); /* nothing was sent */
-    assert_content(node, "f", "");               /* reads go on */
+    node_assert_content(node, "f", "");          /* reads go on */
     set_quorum(node, false);
     assert_int_equal(node->quorum_changes, 2);
     set_quorum(node, true);
-    assert_int_equal(group_do(&group, 1, create("g")), 0);
+    assert_int_equal(group_do(&group, 1, change_create("g")), 0);
     group_stop(&group);
 }
 
@@ -849,11 +819,11 @@ static void test_delivered_without_quorum(void **unused)
 
     (void)unused;
     for (int kind = 0; kind < 2; kind++) {
-        join_all(&group, 2);
+        group_start_joined(&group, 2);
         struct node *node = &group.nodes[1];
         set_quorum(node, false);
         if (kind == 0) {
-            assert_int_equal(group_do(&group, 0, create("f")), 0);
+            assert_int_equal(group_do(&group, 0, change_create("f")), 0);
             assert_false(node_has(node, "f"));
         } else {
             uint8_t request[41] = {0};
@@ -876,10 +846,10 @@ static void test_quorum_in_a_batch(void **unused)
     struct asker asker = {0};
 
     (void)unused;
-    join_all(&group, 1);
+    group_start_joined(&group, 1);
     struct node *node = &group.nodes[0];
     node->keep_story = true;
-    node_ask(node, &asker, create("f"));
+    node_ask(node, &asker, change_create("f"));
     struct delivery *delivery = g_queue_pop_head(&group.queue);
     replica_post_message(node->replica, delivery->sender, delivery->message);
     replica_post_quorum(node->replica, false);
@@ -899,10 +869,10 @@ static void test_disconnected(void **unused)
     struct asker askers[3] = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
     for (size_t i = 0; i < 3; i++)
-        node_ask(node, &askers[i], create(i == 0 ? "f" : "g"));
+        node_ask(node, &askers[i], change_create(i == 0 ? "f" : "g"));
     node->member = false; /* corosync dies with messages under way */
     replica_post_disconnected(node->replica);
     replica_run(node->replica);
@@ -913,7 +883,7 @@ static void test_disconnected(void **unused)
     assert_false(node_status(node).quorate);
     assert_false(node_status(node).joined);
     struct asker refused = {0};
-    node_ask(node, &refused, create("h"));
+    node_ask(node, &refused, change_create("h"));
     assert_int_equal(refused.result, -EACCES);
     /* The others have them; connected again, so has this node, and nobody is answered twice. */
     group_join(&group, 0);
@@ -933,16 +903,16 @@ static void test_send_fails(void **unused)
     struct asker asker = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
     node->refuse = -ENOBUFS;
-    node_ask(node, &asker, create("f"));
+    node_ask(node, &asker, change_create("f"));
     assert_int_equal(asker.answers, 1);
     assert_int_equal(asker.result, -ENOBUFS);
     node->refuse = 0;
     assert_int_equal(node->replica->under_way.entries, 0);
     asker = (struct asker){0};
-    node_ask(node, &asker, create("f"));
+    node_ask(node, &asker, change_create("f"));
     g_autofree struct delivery *lost = g_queue_pop_tail(&group.queue);
     block_unref(lost->message);
     replica_post_send_failed(node->replica, SEND_NORMAL, asker.caller.count);
@@ -974,7 +944,7 @@ static void test_state_not_sent(void **unused)
     struct group group;
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     group.nodes[0].refuse = -ENOBUFS;
     group_join(&group, 1); /* joins again: nodes[0] cannot say SYNC_START */
     group_settle(&group);
@@ -994,11 +964,11 @@ static void test_broken(void **unused)
     struct asker own = {0};
 
     (void)unused;
-    join_all(&group, 3);
+    group_start_joined(&group, 3);
     fill(&group, 0, "f", 2);
     struct node *node = &group.nodes[1];
     node->fail_commits = 1;
-    node_ask(node, &own, create("own"));
+    node_ask(node, &own, change_create("own"));
     group_settle(&group);
     assert_int_equal(own.answers, 1);
     assert_true(own.result == -EIO || own.result == -ENOSPC);
@@ -1007,9 +977,9 @@ static void test_broken(void **unused)
     assert_false(node_has(node, "own"));
     assert_true(node_has(&group.nodes[0], "own")); /* the others have it */
     node_assert_stored(node);
-    assert_content(node, "f0", "f");
+    node_assert_content(node, "f0", "f");
     struct asker refused = {0};
-    node_ask(node, &refused, create("x"));
+    node_ask(node, &refused, change_create("x"));
     assert_int_equal(refused.result, -EIO);
     /* As long as the disk is full it better stays out, and does not get in. */
     disk_full(node, 0);
@@ -1028,7 +998,7 @@ static void test_broken(void **unused)
     assert_false(node_status(node).broken);
     group_assert_same(&group);
     assert_true(node_has(node, "own"));
-    assert_int_equal(group_do(&group, 1, create("x")), 0);
+    assert_int_equal(group_do(&group, 1, change_create("x")), 0);
     group_stop(&group);
 }
 
@@ -1039,11 +1009,11 @@ static void test_broken_in_a_batch(void **unused)
     struct asker askers[3] = {0};
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
-    node_ask(node, &askers[0], create("a"));
-    node_ask(node, &askers[1], create("b"));
-    node_ask(node, &askers[2], create("a"));
+    node_ask(node, &askers[0], change_create("a"));
+    node_ask(node, &askers[1], change_create("b"));
+    node_ask(node, &askers[2], change_create("a"));
     struct delivery *delivery;
     while ((delivery = g_queue_pop_head(&group.queue))) {
         replica_post_message(node->replica, delivery->sender, delivery->message);
@@ -1083,8 +1053,8 @@ static void test_acknowledge_all(void **unused)
     group_join(&group, 1);
     group_settle(&group);
     struct node *node = &group.nodes[0];
-    node_ask(node, &first, create("f"));
-    node_ask(node, &failed, create("x/y"));
+    node_ask(node, &first, change_create("f"));
+    node_ask(node, &failed, change_create("x/y"));
     assert_true(group_step(&group));
     assert_true(node_has(node, "f"));
     assert_int_equal(first.answers, 0); /* a second round */
@@ -1099,13 +1069,13 @@ static void test_acknowledge_all(void **unused)
     assert_int_equal(node_version(node), version); /* the marker changed nothing */
     assert_false(group_step(&group));
     /* Taken back, or lost, in the second round. */
-    node_ask(node, &second, create("g"));
+    node_ask(node, &second, change_create("g"));
     assert_true(group_step(&group));
     assert_true(replica_cancel(node->replica, &second.caller));
     group_settle(&group);
     assert_int_equal(second.answers, 0);
     second = (struct asker){0};
-    node_ask(node, &second, create("h"));
+    node_ask(node, &second, change_create("h"));
     assert_true(group_step(&group));
     node->member = false;
     replica_post_disconnected(node->replica);
@@ -1127,7 +1097,7 @@ static void test_verification(void **unused)
     struct group group;
 
     (void)unused;
-    join_all(&group, 3);
+    group_start_joined(&group, 3);
     fill(&group, 0, "f", 2);
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < 3; i++) { /* only the lowest asks */
@@ -1157,8 +1127,8 @@ static void test_verification_in_a_batch(void **unused)
     struct delivery *delivery;
 
     (void)unused;
-    join_all(&group, 2);
-    node_ask(&group.nodes[0], &asker, create("f"));
+    group_start_joined(&group, 2);
+    node_ask(&group.nodes[0], &asker, change_create("f"));
     replica_post_verify(group.nodes[0].replica);
     replica_run(group.nodes[0].replica);
     assert_int_equal(g_queue_get_length(&group.queue), 2);
@@ -1185,7 +1155,7 @@ static void test_unlock(void **unused)
     struct change ask = {.operation = CHANGE_UNLOCK_REQUEST, .path = "priv/lock/a"};
 
     (void)unused;
-    join_all(&group, 3);
+    group_start_joined(&group, 3);
     assert_int_equal(group_do(&group, 0, make_directory("priv")), 0);
     assert_int_equal(group_do(&group, 0, make_directory("priv/lock")), 0);
     assert_int_equal(group_do(&group, 1, make_directory("priv/lock/a")), 0);
@@ -1222,7 +1192,7 @@ static void test_unlock(void **unused)
 /* A change in a member's name that its replica did not make. */
 static void inject_create(struct group *group, const struct node *sender, const char *path)
 {
-    struct change change = create(path);
+    struct change change = change_create(path);
     struct block *message;
 
     assert_int_equal(wire_build_change(&change, &message), 0);
@@ -1253,9 +1223,9 @@ static void test_changes_in_between(void **unused)
     fill(&group, 0, "f", 3);
     group.nodes[2].member = false;
     group_join(&group, 2); /* and before anything is delivered: */
-    node_ask(&group.nodes[0], &askers[0], create("a"));
-    node_ask(&group.nodes[1], &askers[1], create("b"));
-    node_ask(&group.nodes[2], &askers[2], create("c"));
+    node_ask(&group.nodes[0], &askers[0], change_create("a"));
+    node_ask(&group.nodes[1], &askers[1], change_create("b"));
+    node_ask(&group.nodes[2], &askers[2], change_create("c"));
     /* Others may send in the middle of it, whatever we do. */
     for (size_t i = 0; i < 3; i++)
         inject_create(&group, &group.nodes[i], (const char *const[]){"x", "y", "z"}[i]);
@@ -1303,7 +1273,7 @@ static void test_held(void **unused)
     fill(&group, 0, "f", 3);
     group_join(&group, 1);
     struct node *node = &group.nodes[1];
-    node_ask(node, &early, create("early"));
+    node_ask(node, &early, change_create("early"));
     while (node_status(node).mode != MODE_SYNCED) {
         assert_int_equal(early.answers, 0);
         for (GList *link = group.queue.head; link; link = link->next) {
@@ -1320,7 +1290,7 @@ static void test_held(void **unused)
     /* Held, and the node leaves: its caller hears of it, once, and nothing is sent later. */
     group_leave(&group, 1);
     group_join(&group, 1);
-    node_ask(node, &gone, create("gone"));
+    node_ask(node, &gone, change_create("gone"));
     node->member = false;
     replica_post_disconnected(node->replica);
     replica_run(node->replica);
@@ -1360,7 +1330,7 @@ static void *work(void *pointer)
     for (unsigned i = 0; i < worker->changes; i++) {
         struct asker asker = {0};
         g_autofree char *path = g_strdup_printf("w%u-%u", worker->number, i / 2);
-        node_ask(worker->node, &asker, i % 2 ? write_text(path, "text") : create(path));
+        node_ask(worker->node, &asker, i % 2 ? change_text(path, "text") : change_create(path));
         wait_for(&asker);
         worker->succeeded += asker.result == 0;
     }
@@ -1430,7 +1400,7 @@ static void *work_and_cancel(void *pointer)
     for (unsigned i = 0; i < worker->changes; i++) {
         struct asker asker = {0};
         g_autofree char *path = g_strdup_printf("w%u-%u", worker->number, i);
-        node_ask(worker->node, &asker, create(path));
+        node_ask(worker->node, &asker, change_create(path));
         if (i % 2 && replica_cancel(worker->node->replica, &asker.caller)) {
             assert_int_equal(asker.answers, 0);
             worker->cancelled++;
@@ -1452,7 +1422,7 @@ static void test_group_threads(void **unused)
     unsigned running = WORKERS;
 
     (void)unused;
-    join_all(&group, 2);
+    group_start_joined(&group, 2);
     for (unsigned i = 0; i < WORKERS; i++) {
         workers[i] = (struct worker){.node = &group.nodes[i % 2], .number = i, .changes = 150};
         pthread_create(&workers[i].thread, NULL, work_and_cancel, &workers[i]);

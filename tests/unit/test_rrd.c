@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "remove_tree.h"
 #include "status/rrd.h"
 #include "status/rrd_form.h"
 #include "status/rrdcached.h"
@@ -186,25 +187,11 @@ static int make_place(void **state)
     return 0;
 }
 
-static void remove_tree(const char *path)
-{
-    GDir *directory = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (directory && (name = g_dir_read_name(directory))) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-        remove_tree(child);
-    }
-    if (directory)
-        g_dir_close(directory);
-    assert_int_equal(g_remove(path), 0);
-}
-
 static int remove_place(void **state)
 {
     struct place *place = *state;
 
-    remove_tree(place->root);
+    assert_int_equal(remove_tree(place->root), 0);
     g_free(place->root);
     g_free(place->rrd);
     g_free(place->socket);

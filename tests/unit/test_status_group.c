@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "json_text.h"
 #include "status/status_group.h"
 #include "trace.h"
 
@@ -194,21 +195,10 @@ static void expect_stored(struct bus *bus, size_t at, const char *node, const ch
     block_unref(value);
 }
 
-static json_t *parse(struct block *text)
-{
-    json_error_t error;
-    json_t *json = json_loadb((const char *)text->data, text->capacity, 0, &error);
-
-    if (!json)
-        fail_msg("invalid JSON: %s in %.*s", error.text, (int)text->capacity, text->data);
-    block_unref(text);
-    return json;
-}
-
 /* online and ip of a node as `at` sees them; ip NULL: not known */
 static void expect_node(struct bus *bus, size_t at, const char *node, int online, const char *ip)
 {
-    json_t *json = parse(status_members_text(bus->stations[at].status));
+    json_t *json = json_of_text(status_members_text(bus->stations[at].status));
     json_t *object = json_object_get(json_object_get(json, "nodelist"), node);
 
     assert_int_equal(json_integer_value(json_object_get(object, "online")), online);
@@ -222,7 +212,7 @@ static void expect_node(struct bus *bus, size_t at, const char *node, int online
 
 static size_t log_entries(struct bus *bus, size_t at)
 {
-    json_t *json = parse(status_cluster_log_text(bus->stations[at].status, 1000, NULL));
+    json_t *json = json_of_text(status_cluster_log_text(bus->stations[at].status, 1000, NULL));
     size_t count = json_array_size(json_object_get(json, "data"));
 
     json_decref(json);
@@ -231,8 +221,8 @@ static size_t log_entries(struct bus *bus, size_t at)
 
 static void expect_same_logs(struct bus *bus, size_t a, size_t b)
 {
-    json_t *first = parse(status_cluster_log_text(bus->stations[a].status, 1000, NULL));
-    json_t *second = parse(status_cluster_log_text(bus->stations[b].status, 1000, NULL));
+    json_t *first = json_of_text(status_cluster_log_text(bus->stations[a].status, 1000, NULL));
+    json_t *second = json_of_text(status_cluster_log_text(bus->stations[b].status, 1000, NULL));
 
     assert_true(json_equal(first, second));
     json_decref(first);
@@ -524,7 +514,7 @@ static void test_local_mode(void **state)
     struct block *value = status_get(status, NULL, "key");
     assert_non_null(value);
     block_unref(value);
-    json_t *json = parse(status_cluster_log_text(status, 0, NULL));
+    json_t *json = json_of_text(status_cluster_log_text(status, 0, NULL));
     assert_int_equal(json_array_size(json_object_get(json, "data")), 2);
     json_decref(json);
     status_group_free(group);
@@ -753,20 +743,20 @@ static void compare_step(struct replay *replay, const char *step)
     status_set_nodes(replay->status, "lab",
                      (uint64_t)json_integer_value(json_object_get(cluster, "version")), node_list,
                      NODES);
-    json_t *members = parse(status_members_text(replay->status));
+    json_t *members = json_of_text(status_members_text(replay->status));
     json_object_del(members, "version");
     json_object_del(recorded, "version");
     expect_equal(members, recorded, step, "members");
     json_decref(members);
     json_decref(recorded);
 
-    json_t *log = parse(status_cluster_log_text(replay->status, 0, NULL));
+    json_t *log = json_of_text(status_cluster_log_text(replay->status, 0, NULL));
     recorded = load(replay, step, "clusterlog");
     expect_equal(log, recorded, step, "clusterlog");
     json_decref(log);
     json_decref(recorded);
 
-    json_t *version = parse(status_version_text(replay->status));
+    json_t *version = json_of_text(status_version_text(replay->status));
     recorded = load(replay, step, "version");
     json_t *ours = json_object_get(version, "kvstore"),
            *theirs = json_object_get(recorded, "kvstore");

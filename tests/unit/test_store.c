@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "commit.h"
 #include "core/apply.h"
 #include "core/state.h"
 #include "store/check.h"
@@ -109,17 +110,9 @@ static void draft_change(struct node *node, enum change_operation operation, con
         fail_msg("%d: %s", result, path);
 }
 
-/* What the replica does: a draft that is stored is published, any other dropped. */
 static int commit(struct node *node)
 {
-    int error = store_commit(node->store, node->draft);
-
-    if (error)
-        draft_restart(node->draft);
-    else
-        state_publish(node->state, node->draft, 0);
-    g_ptr_array_set_size(node->draft->effects, 0);
-    return error;
+    return commit_draft(node->store, node->state, node->draft);
 }
 
 static void change(struct node *node, enum change_operation operation, const char *path,
