@@ -43,7 +43,7 @@ static void reply_new_entry(struct request *request)
     if (entry && entry_is_directory(entry) != (request->kind == REQUEST_MKDIR))
         entry = NULL;
     if (entry)
-        fill_entry(mount, entry, request->path, &param);
+        fill_entry(mount, entry, request->path, request->thread, &param);
     replica_read_unlock(mount->options.replica);
     if (!entry)
         fuse_reply_err(request->req, ENOENT); /* another node was quick to delete or replace it */
@@ -60,6 +60,7 @@ static void reply_success(struct request *request)
     case REQUEST_MKDIR:
         reply_new_entry(request);
         break;
+    case REQUEST_OPEN:
     case REQUEST_SETATTR:
         attributes_of_node(request->mount, request->node, &attributes);
         /* The kernel takes these whatever it was told meanwhile of another's change, unlike those
@@ -72,31 +73,26 @@ static void reply_success(struct request *request)
     case REQUEST_OTHER:
         fuse_reply_err(request->req, 0);
         break;
-    case REQUEST_LOOKUP:
-        look_up(request->req, request->parent, request->name);
-        break;
     case REQUEST_TRUNCATE:
         break;
     }
 }
 
-/* What the truncation that failed leaves behind. Look-ups and late truncations have a pin. */
+/* What the truncation leaves behind. One that nobody wrote to has a pin. */
 static int clean_up(struct request *request, int result)
 {
     struct mount *mount = request->mount;
 
     if (result && request->node)
         truncate_cancel(mount, request->node);
-    if (result && request->kind == REQUEST_TRUNCATE)
+    if (request->kind != REQUEST_TRUNCATE)
+        return result;
+    if (result)
         log_warning("%s: the truncation failed: %s; the old content stays", request->path,
                     g_strerror(-result));
-    if (request->kind == REQUEST_TRUNCATE || request->kind == REQUEST_LOOKUP) {
-        truncate_done(mount, request->node);
-        node_unpin(mount, request->node);
-    }
-    if (request->names)
-        atomic_fetch_sub(&mount->name_changes, 1);
-    return request->kind == REQUEST_LOOKUP || request->kind == REQUEST_TRUNCATE ? 0 : result;
+    truncate_done(mount, request->node);
+    node_unpin(mount, request->node);
+    return 0;
 }
 
 void request_finish(struct request *request, int result)
@@ -105,12 +101,13 @@ void request_finish(struct request *request, int result)
     result = clean_up(request, result);
     if (result)
         result = creation_error(request, result);
+    else if (request->kind == REQUEST_OPEN)
+        result = truncate_begin(request->mount, request->node, request->thread);
     if (result)
         fuse_reply_err(request->req, -result);
     else
         reply_success(request);
     operation_answered(request->mount, &request->operation, result);
-    g_free(request->name);
     g_free(request->path);
     g_free(request);
 }
@@ -126,7 +123,7 @@ static void answer(struct caller *caller, int result)
     if (!result && through_node &&
         (node_takes_names(request->mount, request->node) ||
          node_is_gone(request->mount, request->node)))
-        invalidate_name_and_finish(request, result, true);
+        invalidate_name_and_finish(request, result);
     else
         request_finish(request, result);
 }
@@ -156,19 +153,8 @@ void request_submit(struct request *request, struct change *change)
         return;
     }
     watch_request(request);
-    workers_watch(&mount->workers);
     change->path = request->path;
     replica_change(mount->options.replica, change, &request->caller);
-}
-
-/* A change of a name in a directory, whose lock the kernel holds until it is answered. */
-static struct request *name_request_new(fuse_req_t req, enum request_kind kind, char *path)
-{
-    struct request *request = request_new(req, kind, path);
-
-    request->names = true;
-    atomic_fetch_add(&request->mount->name_changes, 1);
-    return request;
 }
 
 /* The path of `name` in a directory; NULL if the directory is gone. */
@@ -188,7 +174,7 @@ static void change_child(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
     struct change change = {.operation = operation};
 
-    request_submit(name_request_new(req, kind, child_path(mount_of(req), parent, name)), &change);
+    request_submit(request_new(req, kind, child_path(mount_of(req), parent, name)), &change);
 }
 
 /* --- Operations --- */
@@ -224,7 +210,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
         fuse_reply_err(req, EINVAL);
         return;
     }
-    struct request *request = name_request_new(req, REQUEST_OTHER, child_path(mount, parent, name));
+    struct request *request = request_new(req, REQUEST_OTHER, child_path(mount, parent, name));
     g_autofree char *to = child_path(mount, new_parent, new_name);
     if (!to) {
         request_finish(request, -ENOENT);
@@ -294,7 +280,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
     request->size = size;
     request->node = node;
     request->caller.origin = node;
-    if (truncate_take(mount, node))
+    if (truncate_take(mount, node, request->thread))
         padded = join_truncation(&change);
     request_submit(request, &change);
 }
@@ -337,8 +323,8 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
         change.data = zeros = g_malloc0((size_t)size);
     }
     entry_unref(entry);
-    truncate_take(mount, node);
     struct request *request = request_new(req, REQUEST_SETATTR, path);
+    truncate_take(mount, node, request->thread);
     request->node = node;
     request->caller.origin = node;
     request_submit(request, &change);

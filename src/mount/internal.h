@@ -40,7 +40,12 @@ static inline bool virtual_is_link(enum virtual_name name)
 
 /* A truncation by an open with O_TRUNC waits for the write that follows, to be one change with it.
  */
-enum truncation { TRUNCATION_NONE, TRUNCATION_WAITS, TRUNCATION_SENT };
+enum truncation {
+    TRUNCATION_NONE,
+    TRUNCATION_WAITS,
+    TRUNCATION_SENT,
+    TRUNCATION_MADE, /* but the kernel may not have brought the write to its end */
+};
 
 /* What the kernel knows under one node id (which is its address; the root's is FUSE_ROOT_ID): an
  * identity, with pages and attributes of its own in the kernel. An entry can have several: the one
@@ -55,21 +60,23 @@ struct node {
     struct entry *kept; /* what it serves instead of the tree's entry: gone, frozen or truncated */
     bool gone;          /* its entry is deleted, or its number is another's: changes are ENOENT */
     bool named;         /* the entry's name leads here */
+    bool visited; /* a thread that was told to look again was led here, and must not be told so
+                     again */
     enum truncation truncation; /* of an open with O_TRUNC */
-    pid_t opener;               /* truncation: who opened it */
-    unsigned int truncates;     /* truncations of it that are being made as nobody wrote */
-    struct late_lookup *late;   /* look-ups that wait for them */
-    uint64_t deadline; /* milliseconds: truncation: it is sent; frozen: it thaws; 0: none */
-    bool listed;       /* among the mount's deadlines, which pin it */
-    uint64_t foreign;  /* milliseconds: when another node last changed the entry; 0: never */
-    uint64_t lookups;  /* the kernel's references */
-    uint32_t pins;     /* our own for a while */
+    pid_t rewriter;         /* truncation: the thread that opened it, then the one that writes */
+    unsigned int truncates; /* truncations of it that are being made as nobody wrote */
+    uint64_t deadline;      /* milliseconds: truncation: it is sent; frozen: it thaws; 0: none */
+    bool listed;            /* among the mount's deadlines, which pin it */
+    uint64_t foreign;       /* milliseconds: when another node last changed the entry; 0: never */
+    uint64_t lookups;       /* the kernel's references */
+    uint32_t pins;          /* our own for a while */
 };
 
 /* A look-up of a file whose opener has closed it: it must not find what the truncation, which is
- * under way, takes away. */
+ * under way, takes away, if that does not take too long. */
 struct late_lookup {
-    struct late_lookup *next;
+    struct node *node; /* with the truncation; pinned */
+    uint64_t due;      /* milliseconds: then it is answered in any case */
     fuse_req_t req;
     fuse_ino_t parent;
     char *name;
@@ -77,8 +84,9 @@ struct late_lookup {
 
 struct node_table {
     pthread_mutex_t lock;
-    GHashTable *by_inode; /* inode → the first of its nodes that are not gone */
-    GHashTable *lost;     /* set: nodes found in no other way, until the kernel forgets them */
+    GHashTable *by_inode;      /* inode → the first of its nodes that are not gone */
+    GHashTable *lost;          /* set: nodes found in no other way, until the kernel forgets them */
+    GHashTable *looking_again; /* thread → milliseconds: when it was told so (truncate.c) */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
 };
@@ -115,7 +123,7 @@ enum request_kind {
     REQUEST_MKDIR,
     REQUEST_SETATTR,
     REQUEST_WRITE,
-    REQUEST_LOOKUP,   /* waits for a truncation whose file was closed */
+    REQUEST_OPEN,     /* SETATTR of an open with O_TRUNC */
     REQUEST_TRUNCATE, /* nobody's: a truncation whose time has come */
 };
 
@@ -128,12 +136,9 @@ struct request {
     struct operation operation; /* none: nobody asked */
     pid_t thread;               /* of the caller */
     bool interrupted;           /* it got a signal and is in the list; under interrupted_lock */
-    struct node *node;          /* SETATTR, WRITE, TRUNCATE (pinned) */
+    struct node *node;          /* SETATTR, OPEN, WRITE, TRUNCATE (pinned) */
     size_t size;                /* WRITE */
-    bool names;                 /* the kernel holds a directory's lock for it */
     char *path;                 /* owned */
-    fuse_ino_t parent;          /* LOOKUP */
-    char *name;                 /* LOOKUP, owned */
 };
 
 /* A name that the kernel has to drop before a request is answered, if that does not take too long:
@@ -156,28 +161,13 @@ struct worker {
     atomic_bool running;
 };
 
-/* One of them reads, the others are spare, as long as requests are short (workers.c). */
-struct workers {
-    struct worker all[WORKERS];
-    pthread_mutex_t lock;
-    pthread_cond_t turn;     /* for spare ones; monotonic clock */
-    unsigned int called;     /* spare ones that have to step in. Under the lock */
-    bool looks;              /* a spare one looks whether requests get on. Under the lock */
-    bool ended;              /* under the lock */
-    atomic_uint reading;     /* those who are not spare. Changes under the lock */
-    atomic_uint busy;        /* of these, at work on a request */
-    atomic_uint done;        /* requests */
-    atomic_bool watched;     /* a spare one looks, or has been told to */
-    atomic_uint change_time; /* nanoseconds that a worker is at work on a change, smoothed */
-};
-
 struct mount {
     struct mount_options options;
     struct fuse_session *session;
     struct node_table nodes;
     char *link_targets[VIRTUAL_OPENVZ + 1];
 
-    struct workers workers;
+    struct worker workers[WORKERS];
     atomic_bool stopping;
     atomic_bool unmounting; /* by mount_free() */
     bool serving;
@@ -191,12 +181,10 @@ struct mount {
     GPtrArray *interrupted; /* struct request whose caller got a signal */
     GPtrArray *deadlines;   /* struct node, pinned, whose time comes */
     GPtrArray *drops;       /* struct name_drop under way */
+    GPtrArray *lookups;     /* struct late_lookup */
     bool watching;          /* the thread looks again soon by itself */
     bool end_watch;
 
-    /* Requests under way for which the kernel holds a directory's lock. */
-    atomic_uint name_changes;
-    atomic_uint dropping;    /* workers that drop a name */
     atomic_uint truncations; /* nodes whose truncation waits, or is made as nobody wrote */
 
     /* What the links say of quorum: changes once the kernel has dropped all other modes, as
@@ -209,8 +197,12 @@ void node_table_init(struct node_table *table);
 void node_table_destroy(struct node_table *table);
 struct node *node_of(struct mount *mount, fuse_ino_t ino);
 fuse_ino_t node_id(const struct node *node);
-/* The node that an entry's name leads to, one look-up more. The caller holds the state's lock. */
-struct node *node_look_up(struct mount *mount, uint64_t inode);
+/* The node that an entry's name leads to, one look-up more, for a thread that asks. The caller
+ * holds the state's lock. */
+struct node *node_look_up(struct mount *mount, uint64_t inode, pid_t thread);
+/* The thread gets ESTALE. The kernel looks the name up again after one, and passes a second one on
+ * to the program. */
+void node_note_looking_again(struct mount *mount, pid_t thread);
 struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name);
 void node_forget(struct mount *mount, struct node *node, uint64_t lookups);
 void node_pin(struct mount *mount, struct node *node);
@@ -249,17 +241,36 @@ void node_set_truncation(struct mount *mount, struct node *node, enum truncation
 void node_set_deadline(struct mount *mount, struct node *node, uint64_t deadline);
 void node_clear_deadline(struct mount *mount, struct node *node);
 
+/* callers.c: what /proc tells of a thread that asks. */
+enum thread_call {
+    THREAD_ELSEWHERE, /* in any other system call or none, or the thread has ended */
+    THREAD_RUNS,      /* nobody can tell where; it will soon be seen */
+    THREAD_OPENS,     /* in open() or exec(): the descriptor may not be there yet */
+    THREAD_LOOKS,     /* in stat() or access() of a path */
+};
+enum thread_call thread_call(pid_t thread);
+/* True if a file descriptor of the thread leads to the entry of that name and inode number. */
+bool thread_has_descriptor(pid_t thread, const char *name, uint64_t inode);
+
 /* truncate.c: O_TRUNC waits for the write. */
 /* An open with O_TRUNC of `node`: answers the request. */
 void truncate_at_open(fuse_req_t req, struct node *node);
+/* From now on the node shows an empty file, and others who ask for its attributes are led elsewhere
+ * (truncate_view()). -ENOENT: it is gone. */
+int truncate_begin(struct mount *mount, struct node *node, pid_t opener);
 /* True if the thread may be inside of open(). */
 bool truncate_may_be_opening(pid_t thread);
-/* The waiting truncation of `node`, if there is one, is the caller's now to send. */
-bool truncate_take(struct mount *mount, struct node *node);
+/* What a thread is shown of a node: what it is, for good or only this once (the next one must ask
+ * again); or it has to look the name up again (ESTALE), which leads it to another node. */
+enum truncate_view { VIEW_LASTS, VIEW_PASSES, VIEW_ELSEWHERE };
+enum truncate_view truncate_view(struct mount *mount, struct node *node, pid_t asker);
+/* The waiting truncation of `node`, if there is one, is the caller's now to send with what
+ * `writer` asked for. */
+bool truncate_take(struct mount *mount, struct node *node, pid_t writer);
 /* It could not be sent: the old content is there again. */
 void truncate_cancel(struct mount *mount, struct node *node);
 /* A look-up found an entry with a truncation that waits and whose opener has closed it, or that is
- * being made: true, and the look-up will be answered when it is done. */
+ * being made: true, and the look-up will be answered when it is done, or after a while. */
 bool truncate_before_lookup(fuse_req_t req, fuse_ino_t parent, const char *name, uint64_t inode);
 /* A truncation that nobody wrote to has been made, or has failed. */
 void truncate_done(struct mount *mount, struct node *node);
@@ -306,7 +317,7 @@ void look_up(fuse_req_t req, fuse_ino_t parent,
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *file);
 /* Fills in what a look-up answers for an entry, and counts the look-up. The caller holds the
  * state's lock. */
-void fill_entry(struct mount *mount, const struct entry *entry, const char *path,
+void fill_entry(struct mount *mount, const struct entry *entry, const char *path, pid_t thread,
                 struct fuse_entry_param *param);
 
 /* change.c */
@@ -328,17 +339,11 @@ void request_submit(struct request *request, struct change *change);
 void request_finish(struct request *request, int result);
 
 /* workers.c */
-void workers_init(struct workers *workers);
-void workers_destroy(struct workers *workers);
 int workers_start(struct mount *mount);
 void workers_stop(struct mount *mount);
-/* The calling worker begins what may take long, as a change does: then somebody else shall read
- * after some milliseconds. */
-void workers_watch(struct workers *workers);
-/* The same, but at once: what it waits for may be waiting for it. */
-void workers_step_in(struct workers *workers);
 
-/* watch.c: a thread for what has a time: dying callers, waiting truncations, frozen nodes. */
+/* watch.c: a thread for what has a time: dying callers, waiting truncations and those who wait for
+ * them, frozen nodes. */
 void watch_init(struct mount *mount);
 void watch_destroy(struct mount *mount);
 int watch_start(struct mount *mount);
@@ -351,6 +356,11 @@ void unwatch_deadline(struct mount *mount, struct node *node);
  * it if that has not happened, and frees the drop. */
 void watch_drop(struct mount *mount, struct name_drop *drop);
 void unwatch_drop(struct mount *mount, struct name_drop *drop);
+/* A look-up that waits for the truncation of `node`, whose pin is taken over, is answered by
+ * answer_lookups_of(), or when its time comes. With the table's lock held. */
+void watch_lookup(struct mount *mount, struct node *node, fuse_req_t req, fuse_ino_t parent,
+                  const char *name);
+void answer_lookups_of(struct mount *mount, const struct node *node);
 uint64_t watch_now(void); /* milliseconds */
 
 /* invalidate.c */
@@ -361,7 +371,7 @@ void invalidate_node(struct mount *mount, struct node *node);
 /* Drops the name of the request's node and finishes the request after that, or after a short while.
  * The writer must not do this itself: the kernel may hold the directory's lock for a request that
  * waits for the writer. */
-void invalidate_name_and_finish(struct request *request, int result, bool is_writer);
+void invalidate_name_and_finish(struct request *request, int result);
 
 #define CACHE_FOR_EVER 1e9 /* seconds: all that changes is invalidated */
 

@@ -313,18 +313,15 @@ void invalidate_node(struct mount *mount, struct node *node)
     queue_notice(&mount->pages, notice);
 }
 
-/* How many workers may drop names themselves: if all waited for a directory's lock, nobody would
- * serve the request that it is held for. */
-#define DROPPING_MAX (WORKERS / 2)
-
 /* How long a request waits for its name to be dropped. Longer only if somebody who holds the
  * directory's lock waits for a lock that the kernel holds for this very request. */
 #define DROP_MILLISECONDS 20u
 
-void invalidate_name_and_finish(struct request *request, int result, bool is_writer)
+void invalidate_name_and_finish(struct request *request, int result)
 {
     struct mount *mount = request->mount;
     struct name_drop *drop = g_new(struct name_drop, 1);
+    struct notice *notice = g_new0(struct notice, 1);
 
     *drop = (struct name_drop){.node = request->node,
                                .request = request,
@@ -332,19 +329,6 @@ void invalidate_name_and_finish(struct request *request, int result, bool is_wri
                                .due = watch_now() + DROP_MILLISECONDS};
     node_pin(mount, drop->node);
     watch_drop(mount, drop);
-    if (!is_writer && atomic_load(&mount->name_changes) == 0) {
-        bool here = atomic_fetch_add(&mount->dropping, 1) < DROPPING_MAX;
-        if (here) {
-            workers_step_in(&mount->workers);
-            drop_name_of(mount, drop->node);
-        }
-        atomic_fetch_sub(&mount->dropping, 1);
-        if (here) {
-            unwatch_drop(mount, drop);
-            return;
-        }
-    }
-    struct notice *notice = g_new0(struct notice, 1);
     notice->drop = drop;
     queue_notice(&mount->names, notice);
 }

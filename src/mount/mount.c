@@ -65,7 +65,6 @@ static void make_link_targets(struct mount *mount)
 
 static void free_parts(struct mount *mount)
 {
-    workers_destroy(&mount->workers);
     watch_destroy(mount);
     node_table_destroy(&mount->nodes);
     for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
@@ -105,7 +104,6 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     mount->options = *options;
     node_table_init(&mount->nodes);
     watch_init(mount);
-    workers_init(&mount->workers);
     make_link_targets(mount);
     atomic_init(&mount->links_quorate, replica_is_quorate(options->replica));
     fuse_opt_add_arg(&arguments, "pmxcfs");

@@ -21,6 +21,7 @@ void node_table_init(struct node_table *table)
     pthread_mutex_init(&table->lock, NULL);
     table->by_inode = g_hash_table_new(g_direct_hash, g_direct_equal);
     table->lost = g_hash_table_new(g_direct_hash, g_direct_equal);
+    table->looking_again = g_hash_table_new(g_direct_hash, g_direct_equal);
     table->root =
         (struct node){.virtual_name = VIRTUAL_NONE, .is_root = true, .named = true, .lookups = 1};
 }
@@ -52,6 +53,7 @@ void node_table_destroy(struct node_table *table)
         if (table->virtuals[i])
             node_free(table->virtuals[i]);
     }
+    g_hash_table_unref(table->looking_again);
     g_hash_table_unref(table->lost);
     g_hash_table_unref(table->by_inode);
     pthread_mutex_destroy(&table->lock);
@@ -118,18 +120,49 @@ static struct node *named_of(const struct node_table *table, uint64_t inode)
     return node;
 }
 
-struct node *node_look_up(struct mount *mount, uint64_t inode)
+/* A look-up so long after a thread was told to look again is not that one. Any longer time than a
+ * system call can take will do. */
+#define LOOKING_AGAIN_MILLISECONDS 10000u
+#define LOOKING_AGAIN_MAX 1024u
+
+void node_note_looking_again(struct mount *mount, pid_t thread)
+{
+    GHashTable *threads = mount->nodes.looking_again;
+
+    pthread_mutex_lock(&mount->nodes.lock);
+    if (g_hash_table_size(threads) >= LOOKING_AGAIN_MAX)
+        g_hash_table_remove_all(threads);
+    g_hash_table_insert(threads, GINT_TO_POINTER(thread), KEY(watch_now()));
+    pthread_mutex_unlock(&mount->nodes.lock);
+}
+
+static bool is_looking_again(const struct node_table *table, pid_t thread)
+{
+    gpointer since;
+
+    return g_hash_table_lookup_extended(table->looking_again, GINT_TO_POINTER(thread), NULL,
+                                        &since) &&
+           watch_now() - (uint64_t)(uintptr_t)since < LOOKING_AGAIN_MILLISECONDS;
+}
+
+struct node *node_look_up(struct mount *mount, uint64_t inode, pid_t thread)
 {
     struct node_table *table = &mount->nodes;
 
     pthread_mutex_lock(&table->lock);
     struct node *node = named_of(table, inode);
+    if (node && node->truncation != TRUNCATION_NONE) {
+        node->named = false; /* only its rewriter goes on with it */
+        node = NULL;
+    }
     if (!node) {
         node = node_new(VIRTUAL_NONE, inode);
         counter_add(&mount->options.metrics->nodes_made, 1);
         node->named = true;
         link_node(table, node);
     }
+    if (is_looking_again(table, thread))
+        node->visited = true;
     node->lookups++;
     pthread_mutex_unlock(&table->lock);
     return node;
@@ -277,7 +310,7 @@ struct node *node_pin_waiting(struct mount *mount, uint64_t inode, pid_t *opener
         node = node->next;
     if (node) {
         node->pins++;
-        *opener = node->opener;
+        *opener = node->rewriter;
     }
     pthread_mutex_unlock(&table->lock);
     return node;
@@ -411,6 +444,7 @@ static void freeze(struct mount *mount, struct node *node, struct entry *before,
     node->named = false;
     if (node->kept)
         return; /* frozen already, or truncated by its opener */
+    node_set_truncation(mount, node, TRUNCATION_NONE);
     node->kept = entry_ref(before);
     node_set_deadline(mount, node, now + FROZEN_MILLISECONDS);
 }
@@ -428,7 +462,8 @@ static void settle_origin(struct mount *mount, struct node *node, const struct e
         return;
     if (frozen)
         node->foreign = now;
-    node_set_truncation(mount, node, TRUNCATION_NONE);
+    else
+        node_set_truncation(mount, node, TRUNCATION_MADE);
     node_clear_deadline(mount, node);
     entry_unref(node->kept);
     node->kept = NULL;

@@ -16,11 +16,11 @@ static struct mount *mount_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-void fill_entry(struct mount *mount, const struct entry *entry, const char *path,
+void fill_entry(struct mount *mount, const struct entry *entry, const char *path, pid_t thread,
                 struct fuse_entry_param *param)
 {
     *param = (struct fuse_entry_param){
-        .ino = node_id(node_look_up(mount, entry->inode)),
+        .ino = node_id(node_look_up(mount, entry->inode, thread)),
         .attr_timeout = CACHE_FOR_EVER,
         .entry_timeout = CACHE_FOR_EVER,
     };
@@ -68,7 +68,7 @@ void look_up(fuse_req_t req, fuse_ino_t parent, const char *name)
     const struct entry *entry = child_of(mount, state, directory, name);
     if (entry) {
         g_autofree char *path = tree_path(state->tree, entry->inode);
-        fill_entry(mount, entry, path, &param);
+        fill_entry(mount, entry, path, fuse_req_ctx(req)->pid, &param);
     }
     replica_read_unlock(mount->options.replica);
     reply_entry(req, &param);
@@ -128,11 +128,17 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
 {
     struct mount *mount = mount_of(req);
+    struct node *node = node_of(mount, ino);
+    enum truncate_view view = truncate_view(mount, node, fuse_req_ctx(req)->pid);
     struct stat attributes;
 
     (void)file;
-    attributes_of_node(mount, node_of(mount, ino), &attributes);
-    fuse_reply_attr(req, &attributes, CACHE_FOR_EVER);
+    if (view == VIEW_ELSEWHERE) {
+        fuse_reply_err(req, ESTALE);
+        return;
+    }
+    attributes_of_node(mount, node, &attributes);
+    fuse_reply_attr(req, &attributes, view == VIEW_LASTS ? CACHE_FOR_EVER : 0);
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Callers that are dying: their requests end with EINTR, while those who only got a signal go on
- * waiting. */
+/* What has a time: callers that are dying (their requests end with EINTR, while those who only got
+ * a signal go on waiting), names that are slow to drop, look-ups and truncations that wait. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -172,6 +172,66 @@ static void answer_late_drops(struct mount *mount, uint64_t now)
         request_finish(request, result);
 }
 
+/* Longer than a change takes on a node that is well; a path must be found also on one that is not.
+ */
+#define LOOKUP_MILLISECONDS 500u
+
+void watch_lookup(struct mount *mount, struct node *node, fuse_req_t req, fuse_ino_t parent,
+                  const char *name)
+{
+    struct late_lookup *lookup = g_new(struct late_lookup, 1);
+
+    *lookup = (struct late_lookup){.node = node,
+                                   .due = watch_now() + LOOKUP_MILLISECONDS,
+                                   .req = req,
+                                   .parent = parent,
+                                   .name = g_strdup(name)};
+    pthread_mutex_lock(&mount->watch_lock);
+    g_ptr_array_add(mount->lookups, lookup);
+    wake_watch(mount);
+    pthread_mutex_unlock(&mount->watch_lock);
+}
+
+/* One that waits for `node`, or (NULL) that is due by then; NULL: none. */
+static struct late_lookup *take_lookup(struct mount *mount, const struct node *node, uint64_t now)
+{
+    struct late_lookup *taken = NULL;
+
+    pthread_mutex_lock(&mount->watch_lock);
+    for (guint i = 0; i < mount->lookups->len && !taken; i++) {
+        struct late_lookup *lookup = mount->lookups->pdata[i];
+        if (node ? lookup->node == node : lookup->due <= now)
+            taken = g_ptr_array_remove_index_fast(mount->lookups, i);
+    }
+    pthread_mutex_unlock(&mount->watch_lock);
+    return taken;
+}
+
+static void answer_lookup(struct mount *mount, struct late_lookup *lookup)
+{
+    look_up(lookup->req, lookup->parent, lookup->name);
+    node_unpin(mount, lookup->node);
+    g_free(lookup->name);
+    g_free(lookup);
+}
+
+void answer_lookups_of(struct mount *mount, const struct node *node)
+{
+    struct late_lookup *lookup;
+
+    while ((lookup = take_lookup(mount, node, 0)))
+        answer_lookup(mount, lookup);
+}
+
+/* With what is there: the truncation takes too long. */
+static void answer_late_lookups(struct mount *mount, uint64_t now)
+{
+    struct late_lookup *lookup;
+
+    while ((lookup = take_lookup(mount, NULL, now)))
+        answer_lookup(mount, lookup);
+}
+
 uint64_t watch_now(void)
 {
     return (uint64_t)g_get_monotonic_time() / 1000;
@@ -202,7 +262,9 @@ static bool wait_for_time(struct mount *mount, int *idle)
     struct timespec until;
 
     pthread_mutex_lock(&mount->watch_lock);
-    bool busy = mount->interrupted->len + mount->deadlines->len + mount->drops->len > 0;
+    bool busy =
+        mount->interrupted->len + mount->deadlines->len + mount->drops->len + mount->lookups->len >
+        0;
     *idle = busy ? 0 : *idle + 1;
     if (*idle > LOOKS_WHEN_IDLE && !mount->end_watch) {
         mount->watching = false;
@@ -230,6 +292,7 @@ static void *watch(void *context)
         for (guint i = 0; i < dying->len; i++)
             request_finish(dying->pdata[i], -EINTR);
         answer_late_drops(mount, watch_now());
+        answer_late_lookups(mount, watch_now());
         deadlines_meet(mount, watch_now());
     }
     return NULL;
@@ -247,6 +310,7 @@ void watch_init(struct mount *mount)
     mount->interrupted = g_ptr_array_new();
     mount->deadlines = g_ptr_array_new();
     mount->drops = g_ptr_array_new();
+    mount->lookups = g_ptr_array_new();
 }
 
 int watch_start(struct mount *mount)
@@ -261,12 +325,14 @@ void watch_stop(struct mount *mount)
     pthread_cond_signal(&mount->watch_there);
     pthread_mutex_unlock(&mount->watch_lock);
     pthread_join(mount->watch, NULL);
+    answer_late_lookups(mount, UINT64_MAX);
 }
 
 void watch_destroy(struct mount *mount)
 {
     for (guint i = 0; i < mount->deadlines->len; i++)
         node_unpin(mount, mount->deadlines->pdata[i]);
+    g_ptr_array_unref(mount->lookups);
     g_ptr_array_unref(mount->drops);
     g_ptr_array_unref(mount->deadlines);
     g_ptr_array_unref(mount->interrupted);

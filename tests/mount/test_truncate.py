@@ -202,6 +202,76 @@ def test_a_file_of_one_page_after_another(shared, here):
 
 # Readers in a loop
 
+# What others do with a file that this process has emptied and not written yet: a child that inherits the descriptor,
+# another thread, and the calls that look the name up.
+MEANWHILE = """
+import threading
+fd = os.open(path, os.O_RDWR | os.O_TRUNC)
+def by_name():
+    sizes.append(os.stat(path).st_size)
+    sizes.append(os.lstat(path).st_size)
+    sizes.append(os.path.getsize(os.path.dirname(path) + "/./file") if os.access(path, os.R_OK | os.W_OK) else None)
+    for flags in (os.O_RDONLY, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_CREAT):
+        other = os.open(path, flags)
+        sizes.append(len(os.read(other, 100)))
+        os.close(other)
+sizes = []
+thread = threading.Thread(target=by_name)
+thread.start()
+thread.join()
+child = os.fork()
+if child == 0:
+    os._exit(os.fstat(fd).st_size)
+inherited = os.waitpid(child, 0)[1]
+assert os.write(fd, b"new") == 3
+os.close(fd)
+result = sizes, inherited, os.stat(path).st_size
+"""
+
+
+def test_who_asks_meanwhile(shared, here, second_process):
+    path = here + "/file"
+
+    def attempt():
+        shared.os.write_file(path, b"old content")
+        started = time.monotonic()
+        sizes, inherited, final = shared.os.execute(MEANWHILE, {"path": path})
+        return time.monotonic() - started, (set(sizes), inherited, final)
+
+    assert within_time(attempt) == ({len(b"old content")}, 0, 3)
+    assert second_process.read_file(path) == b"new"
+
+
+STRESS = """
+buffer = b"x" * 500
+for number in range(300):
+    if rewrites:
+        fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
+        assert os.write(fd, buffer) == 500
+    else:
+        os.stat(path)
+        assert os.access(path, os.R_OK)
+        fd = os.open(path, os.O_RDONLY)
+        assert len(os.read(fd, 1000)) in (0, 500)
+    os.close(fd)
+result = None
+"""
+
+
+def test_nobody_gets_an_error(shared, here):
+    """Many rewrite and read one file at once: the kernel's second look at a name is nobody's error."""
+    path = here + "/file"
+    shared.os.write_file(path, b"x" * 500)
+    processes = [shared.worker() for _ in range(6)]
+    running = [process.start("execute", STRESS, {"path": path, "rewrites": number % 2 == 0})
+               for number, process in enumerate(processes)]
+    for one in running:
+        one.result()
+    for process in processes:
+        process.close()
+    assert shared.os.read_file(path) == b"x" * 500
+
+
 # Each content says who it is and how long it must be. What a writer opened while the reader had the
 # file open may be seen as it happens, so the times of all opens are kept to tell this apart. Writers
 # open one after the other: two of one node that are inside of open() at once share the kernel's pages.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests are served while others are held up: one worker reads until it is needed elsewhere."""
+"""Requests are served while others are held up."""
 
 import sqlite3
 
