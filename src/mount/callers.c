@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -43,22 +44,29 @@ static bool read_call(pid_t thread, char *text, size_t size)
     return length > 0;
 }
 
+/* An argument of the call in `text`, counted from 1. */
+static unsigned long long argument(const char *text, int number)
+{
+    for (; text && number > 0; number--)
+        text = strchr(text + 1, ' ');
+    return text ? strtoull(text, NULL, 16) : 0;
+}
+
 enum thread_call thread_call(pid_t thread)
 {
     char text[256];
-    long number;
-    unsigned long long arguments[5] = {0}; /* counted from 1 */
+    char *end;
 
     if (!read_call(thread, text, sizeof(text)))
         return THREAD_ELSEWHERE;
-    if (sscanf(text, "%ld %llx %llx %llx %llx", &number, &arguments[1], &arguments[2],
-               &arguments[3], &arguments[4]) < 1)
+    long number = strtol(text, &end, 10);
+    if (end == text) /* "running" */
         return THREAD_RUNS;
     for (size_t i = 0; i < G_N_ELEMENTS(calls); i++) {
         const struct call *call = &calls[i];
         if (call->number == number)
-            return call->flags && arguments[call->flags] & AT_EMPTY_PATH ? THREAD_ELSEWHERE
-                                                                         : call->kind;
+            return call->flags && argument(text, call->flags) & AT_EMPTY_PATH ? THREAD_ELSEWHERE
+                                                                              : call->kind;
     }
     return THREAD_ELSEWHERE;
 }

@@ -103,12 +103,32 @@ static bool is_own(const struct effect *effect)
     return effect->origin != NULL;
 }
 
-/* The kernel does by itself what this mount was asked for, under the node that asked. Not the new
- * mtime of a renamed entry; nor, rightly, what others changed at the same time. */
+/* The kernel does by itself what this mount was asked for, under the node that asked; but not,
+ * rightly, what others changed at the same time. */
 static bool needs_own_notice(struct mount *mount, const struct effect *effect)
 {
-    return effect->after && (effect->operation == CHANGE_RENAME ||
-                             node_is_contested(mount, effect->after->inode, effect->origin));
+    return effect->after && effect->operation != CHANGE_RENAME &&
+           node_is_contested(mount, effect->after->inode, effect->origin);
+}
+
+/* Takes over the array and its pins. */
+static void tell_attributes(struct mount *mount, GPtrArray *nodes)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        tell_inode(mount, nodes->pdata[i], -1);
+        node_unpin(mount, nodes->pdata[i]);
+    }
+    g_ptr_array_unref(nodes);
+}
+
+/* What was renamed has a new mtime, which the kernel does not know. Dropping attributes waits for
+ * nobody, so it is done before the rename is answered. */
+static void drop_times(struct mount *mount, const struct effect *effect)
+{
+    GPtrArray *nodes = node_pin_inode(mount, effect->after->inode);
+
+    if (nodes)
+        tell_attributes(mount, nodes);
 }
 
 static void announce_own(struct mount *mount, const struct effect *effect)
@@ -133,16 +153,6 @@ static void announce_all(struct mount *mount, const struct notice *notice)
         announce(mount, notice->foreign->pdata[i], notice->rebuilt);
     if (notice->foreign)
         tell_status(mount, notice->foreign, notice->rebuilt);
-}
-
-/* Takes over the array and its pins. */
-static void tell_attributes(struct mount *mount, GPtrArray *nodes)
-{
-    for (guint i = 0; i < nodes->len; i++) {
-        tell_inode(mount, nodes->pdata[i], -1);
-        node_unpin(mount, nodes->pdata[i]);
-    }
-    g_ptr_array_unref(nodes);
 }
 
 /* All modes changed. Clients test for quorum with the link `local`: links show it only when the
@@ -269,13 +279,18 @@ static GPtrArray *split_foreign(GPtrArray *effects)
     return foreign;
 }
 
-static bool any_needs_own_notice(struct mount *mount, const GPtrArray *own)
+/* True if the notifier has something to do with own changes. */
+static bool drop_own(struct mount *mount, const GPtrArray *own)
 {
+    bool needs_notice = false;
+
     for (guint i = 0; i < own->len; i++) {
-        if (needs_own_notice(mount, own->pdata[i]))
-            return true;
+        const struct effect *effect = own->pdata[i];
+        if (effect->operation == CHANGE_RENAME)
+            drop_times(mount, effect);
+        needs_notice = needs_notice || needs_own_notice(mount, effect);
     }
-    return false;
+    return needs_notice;
 }
 
 void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt)
@@ -285,7 +300,7 @@ void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt)
     /* The callers of own changes must find the counters raised when they are answered. */
     if (effects && effects->len > 0)
         tell_status(mount, effects, false);
-    if (effects && !any_needs_own_notice(mount, effects))
+    if (effects && !drop_own(mount, effects))
         g_ptr_array_unref(g_steal_pointer(&effects));
     if (!effects && !foreign)
         return;
