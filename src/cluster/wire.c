@@ -160,8 +160,6 @@ int wire_parse_update(const uint8_t *body, size_t size, struct entry **entry)
     return 0;
 }
 
-/* ---- Building ---- */
-
 static void put_header(uint8_t *to, uint16_t type, uint16_t subtype, uint32_t protocol,
                        uint32_t time)
 {

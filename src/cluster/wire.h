@@ -3,7 +3,6 @@
 #ifndef PMXCFS_CLUSTER_WIRE_H
 #define PMXCFS_CLUSTER_WIRE_H
 
-#include <glib.h>
 #include <stddef.h>
 #include <stdint.h>
 
