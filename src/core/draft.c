@@ -53,19 +53,33 @@ struct draft *draft_new(const struct state *base)
     struct draft *draft = g_new0(struct draft, 1);
 
     draft->base = base;
-    draft->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
+    draft->entries = g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
     draft->names = g_hash_table_new_full(place_hash, place_equal, entry_destroy, NULL);
-    draft->children = g_hash_table_new(g_direct_hash, g_direct_equal);
-    draft->guests = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    draft->children = g_hash_table_new(g_direct_hash, NULL);
+    draft->guests = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
     draft->changes = g_array_new(FALSE, FALSE, sizeof(struct draft_change));
     draft->effects = draft_effects_new();
     draft_restart(draft);
     return draft;
 }
 
+/* Gives the references to places back. Stealing leaves the table its memory, unlike removing. */
+static void forget_names(GHashTable *names)
+{
+    GHashTableIter iter;
+    gpointer place;
+
+    if (g_hash_table_size(names) == 0)
+        return;
+    g_hash_table_iter_init(&iter, names);
+    while (g_hash_table_iter_next(&iter, &place, NULL))
+        entry_unref(place);
+    g_hash_table_steal_all(names);
+}
+
 void draft_restart(struct draft *draft)
 {
-    g_hash_table_remove_all(draft->names);
+    forget_names(draft->names);
     g_hash_table_remove_all(draft->entries);
     g_hash_table_remove_all(draft->children);
     g_hash_table_remove_all(draft->guests);
@@ -102,13 +116,23 @@ bool draft_is_empty(const struct draft *draft)
            memcmp(&draft->root, &draft->base->tree->root, sizeof(draft->root)) == 0;
 }
 
+/* True if the draft changes an inode: into *entry, NULL if it is deleted. */
+static bool find_change(const struct draft *draft, uint64_t inode, struct entry **entry)
+{
+    gpointer changed;
+
+    if (g_hash_table_size(draft->entries) == 0 ||
+        !g_hash_table_lookup_extended(draft->entries, INODE_KEY(inode), NULL, &changed))
+        return false;
+    *entry = changed;
+    return true;
+}
+
 struct entry *draft_entry(const struct draft *draft, uint64_t inode)
 {
-    gpointer entry;
+    struct entry *entry;
 
-    if (g_hash_table_lookup_extended(draft->entries, INODE_KEY(inode), NULL, &entry))
-        return entry;
-    return tree_entry(draft->base->tree, inode);
+    return find_change(draft, inode, &entry) ? entry : tree_entry(draft->base->tree, inode);
 }
 
 /* As draft_child(); `name` ends after `length` bytes. */
@@ -121,8 +145,9 @@ static struct entry *find_child(const struct draft *draft, uint64_t parent, cons
         g_hash_table_lookup_extended(draft->names, PLACE_KEY(parent, name, length), NULL, &inode))
         return inode ? draft_entry(draft, (uintptr_t)inode) : NULL;
     struct entry *entry = tree_named(draft->base->tree, parent, name, length);
-    return entry && g_hash_table_size(draft->entries) > 0 ? draft_entry(draft, entry->inode)
-                                                          : entry;
+    if (entry)
+        find_change(draft, entry->inode, &entry);
+    return entry;
 }
 
 struct entry *draft_child(const struct draft *draft, uint64_t parent, const char *name)
@@ -215,12 +240,11 @@ const GArray *draft_changes(const struct draft *draft)
     gpointer inode;
     gpointer entry;
 
-    g_array_set_size(changes, 0);
+    g_array_set_size(changes, g_hash_table_size(draft->entries));
     g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        struct draft_change change = {(uint64_t)(uintptr_t)inode, entry};
-        g_array_append_val(changes, change);
-    }
+    for (guint i = 0; g_hash_table_iter_next(&iter, &inode, &entry); i++)
+        g_array_index(changes, struct draft_change, i) =
+            (struct draft_change){(uintptr_t)inode, entry};
     if (changes->len > 1)
         g_array_sort(changes, compare_changes);
     return changes;

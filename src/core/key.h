@@ -12,6 +12,7 @@
 
 static_assert(sizeof(void *) >= sizeof(uint64_t), "inodes are used as pointers in hash tables");
 
+/* For tables with g_direct_hash and no equality function, which compares without a call. */
 #define INODE_KEY(inode) ((gpointer)(uintptr_t)(inode))
 
 /* Places, that is directories and names in them, are keyed by an entry that has that place, or, to

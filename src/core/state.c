@@ -29,7 +29,7 @@ bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **
                                 char **second)
 {
     g_autoptr(GPtrArray) sorted = draft_sorted(draft);
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
 
     for (guint i = 0; i < sorted->len; i++) {
         struct guest_path guest;
@@ -197,7 +197,7 @@ static void rebuild_locks(struct state *state, uint64_t now)
 {
     int error;
     const struct entry *directory = tree_lookup(state->tree, "priv/lock", &error);
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, NULL);
 
     if (directory && entry_is_directory(directory))
         note_locks_below(state, directory->inode, now, seen);
@@ -209,8 +209,8 @@ struct state *state_new(struct tree *tree, uint64_t now)
     struct state *state = g_new0(struct state, 1);
 
     state->tree = tree;
-    state->guests.by_id = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
-    state->locks = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, lock_free);
+    state->guests.by_id = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
+    state->locks = g_hash_table_new_full(g_direct_hash, NULL, NULL, lock_free);
     rebuild_guests(state);
     rebuild_locks(state, now);
     return state;
@@ -257,6 +257,8 @@ static void publish_guests(struct guest_list *guests, struct draft *draft)
     gpointer id;
     gpointer guest;
 
+    if (g_hash_table_size(draft->guests) == 0)
+        return;
     g_hash_table_iter_init(&iter, draft->guests);
     while (g_hash_table_iter_next(&iter, &id, &guest)) {
         g_hash_table_iter_steal(&iter);

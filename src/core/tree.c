@@ -21,9 +21,9 @@ struct tree *tree_new(void)
 {
     struct tree *tree = g_new0(struct tree, 1);
 
-    tree->entries = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, entry_destroy);
+    tree->entries = g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
     tree->names = g_hash_table_new(place_hash, place_equal);
-    tree->children = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, list_destroy);
+    tree->children = g_hash_table_new_full(g_direct_hash, NULL, NULL, list_destroy);
     tree->sorted = g_ptr_array_new();
     tree->root.version = 1;
     return tree;
