@@ -300,11 +300,12 @@ static void give_name(struct draft *draft, struct entry *there, uint64_t inode)
     g_hash_table_insert(draft->names, entry_ref(there), INODE_KEY(inode));
 }
 
-/* True if an entry's name is its own, and not one that another took over: that can be on the way
- * through a synchronisation. */
+/* True if an entry's name is its own, and not one that another took over, as happens on the way
+ * through a synchronisation. In the tree below the draft all names are their entries' own. */
 static bool has_name(const struct draft *draft, const struct entry *entry)
 {
-    return find_child(draft, entry->parent, entry->name, entry->name_length) == entry;
+    return g_hash_table_size(draft->names) == 0 ||
+           find_child(draft, entry->parent, entry->name, entry->name_length) == entry;
 }
 
 static void leave_place(struct draft *draft, struct entry *old)
@@ -326,7 +327,7 @@ void draft_put(struct draft *draft, struct entry *entry)
     }
     if (!stays)
         count_child(draft, entry->parent, 1);
-    if (!stays || (g_hash_table_size(draft->names) > 0 && !has_name(draft, old)))
+    if (!stays || !has_name(draft, old))
         give_name(draft, entry, entry->inode);
     draft->bytes += entry->size;
     g_hash_table_insert(draft->entries, INODE_KEY(entry->inode), entry);

@@ -385,6 +385,38 @@ static void test_commit_order(void **unused)
     world_stop(&world);
 }
 
+/* What is put later has the name, and keeps it when the one that had it in between goes. */
+static void test_names_taken_in_between(void **unused)
+{
+    struct world world;
+    int error;
+    char *problem = NULL;
+
+    (void)unused;
+    world_start(&world);
+    world_file(&world, "a", "A");
+    world_file(&world, "b", "B");
+    world_publish(&world);
+    struct entry *a = tree_lookup(world.state->tree, "a", &error);
+    struct entry *b = tree_lookup(world.state->tree, "b", &error);
+    draft_put(world.draft, entry_clone_renamed(b, 0, "a", 1));
+    assert_int_equal(draft_child(world.draft, 0, "a")->inode, b->inode);
+    struct entry *rewritten = make_entry(a->inode, 0, ENTRY_FILE, "a", "rewritten");
+    draft_put(world.draft, rewritten);
+    assert_ptr_equal(draft_child(world.draft, 0, "a"), rewritten);
+    assert_null(draft_child(world.draft, 0, "b"));
+    draft_put(world.draft, entry_clone_renamed(b, 0, "c", 1));
+    assert_ptr_equal(draft_child(world.draft, 0, "a"), rewritten);
+    assert_int_equal(draft_child(world.draft, 0, "c")->inode, b->inode);
+    assert_int_equal(draft_check(world.draft, &problem), 0);
+    world.draft->root.version++;
+    world_publish(&world);
+    world_assert_content(&world, "a", "rewritten");
+    world_assert_content(&world, "c", "B");
+    assert_int_equal(tree_child_count(world.state->tree, 0), 2);
+    world_stop(&world);
+}
+
 static void assert_problem(struct world *world, const char *words)
 {
     g_autofree char *problem = NULL;
@@ -523,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_listing_order),
         cmocka_unit_test(test_names_change_hands),
         cmocka_unit_test(test_commit_order),
+        cmocka_unit_test(test_names_taken_in_between),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_duplicate_guests),
         cmocka_unit_test(test_random),
