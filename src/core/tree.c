@@ -40,7 +40,7 @@ void tree_free(struct tree *tree)
     g_free(tree);
 }
 
-/* The children of a directory in ascending inode order; NULL: none. */
+/* The children of a directory in ascending inode order; NULL: it never had any. */
 static GPtrArray *children_of(const struct tree *tree, uint64_t directory)
 {
     return g_hash_table_lookup(tree->children, INODE_KEY(directory));
@@ -222,9 +222,8 @@ static void leave_directory(struct tree *tree, const struct entry *entry)
     /* While a draft is published, another may have the name already. */
     if (g_hash_table_lookup(tree->names, entry) == entry)
         g_hash_table_remove(tree->names, entry);
-    list_remove(children, entry);
-    if (children->len == 0)
-        g_hash_table_remove(tree->children, INODE_KEY(entry->parent));
+    if (children) /* else the directory was removed before what is in it */
+        list_remove(children, entry);
 }
 
 /* Puts `entry` into its directory, instead of what has its inode or its name there. */
@@ -264,6 +263,7 @@ void tree_remove(struct tree *tree, uint64_t inode)
         return;
     tree->bytes -= entry->size;
     leave_directory(tree, entry);
+    g_hash_table_remove(tree->children, INODE_KEY(inode));
     if (tree->sorted)
         list_remove(tree->sorted, entry);
     g_hash_table_remove(tree->entries, INODE_KEY(inode));

@@ -20,7 +20,8 @@ struct tree {
     GHashTable *entries; /* inode → struct entry, owned reference */
     GHashTable *names;   /* the same entries, a set by directory and name */
     GHashTable *children; /* directory's inode → GPtrArray of its entries, in ascending inode order;
-                             the root's among them, none for an empty one */
+                             the root's among them. None for one that never had any; an empty list
+                             stays, since locks come and go in a directory that has no others */
     GPtrArray *sorted; /* the entries in ascending inode order; NULL: not known now. Writer only */
     struct root root;
     uint64_t bytes; /* sum of all sizes */
