@@ -130,16 +130,18 @@ static void answer(struct caller *caller, int result)
 
 struct request *request_new(fuse_req_t req, enum request_kind kind, char *path)
 {
-    struct request *request = g_new0(struct request, 1);
+    struct request *request = g_new(struct request, 1);
+    struct mount *mount = req ? mount_of(req) : NULL; /* without one the caller fills it in */
 
-    request->mount = req ? mount_of(req) : NULL; /* without one the caller fills it in */
-    request->req = req;
-    request->kind = kind;
-    request->operation = operation_hand_on();
-    request->path = path;
-    request->thread = req ? fuse_req_ctx(req)->pid : 0;
-    request->caller.answer = answer;
-    request->caller.origin = request->mount;
+    *request = (struct request){
+        .caller = {.answer = answer, .origin = mount},
+        .mount = mount,
+        .req = req,
+        .kind = kind,
+        .operation = operation_hand_on(),
+        .path = path,
+        .thread = req ? fuse_req_ctx(req)->pid : 0,
+    };
     return request;
 }
 

@@ -75,15 +75,17 @@ static const char *operation_name(enum change_operation operation)
 
 static struct feed_record *record_of_effect(const struct effect *effect)
 {
-    struct feed_record *record = g_new0(struct feed_record, 1);
+    struct feed_record *record = g_new(struct feed_record, 1);
 
-    record->version = effect->version;
-    record->time = effect->time;
-    record->node = effect->writer;
-    record->operation = operation_name(effect->operation);
-    record->path = g_strdup(effect->path);
-    record->target = g_strdup(effect->to);
-    record->size = effect->after ? effect->after->size : 0;
+    *record = (struct feed_record){
+        .version = effect->version,
+        .time = effect->time,
+        .node = effect->writer,
+        .operation = operation_name(effect->operation),
+        .path = g_strdup(effect->path),
+        .target = g_strdup(effect->to),
+        .size = effect->after ? effect->after->size : 0,
+    };
     return record;
 }
 

@@ -117,20 +117,20 @@ def test_reads_that_the_kernel_answers_are_not_operations(daemon):
 def test_rewriting_needs_no_look_ups(daemon):
     """The name of a rewritten file goes on leading to it, as long as nobody else asks."""
     code = """
-for number in range(50):
+for number in range(200):
     with open(path, "wb") as file:
         file.write(b"%d" % number)
 result = None
 """
     before = read(daemon)
     daemon.os.execute(code, {"path": daemon / "file"})
-    wait_value(daemon, value(before, "pmxcfs_operation_seconds_count", operation="write") + 50,
+    wait_value(daemon, value(before, "pmxcfs_operation_seconds_count", operation="write") + 200,
                "pmxcfs_operation_seconds_count", operation="write")
     after = read(daemon)
     made = {name: value(after, "pmxcfs_operation_seconds_count", operation=name) -
             value(before, "pmxcfs_operation_seconds_count", operation=name) for name in ("lookup", "setattr", "forget")}
-    # A few for .metrics itself.
-    assert made["setattr"] == 49 and made["lookup"] < 25 and made["forget"] < 25, made
+    # Some for .metrics itself, which is looked up for each reading.
+    assert made["setattr"] == 199 and made["lookup"] < 100 and made["forget"] < 100, made
 
 
 def test_all_names_are_documented(daemon):
