@@ -60,7 +60,6 @@ static void reply_success(struct request *request)
     case REQUEST_MKDIR:
         reply_new_entry(request);
         break;
-    case REQUEST_OPEN:
     case REQUEST_SETATTR:
         attributes_of_node(request->mount, request->node, &attributes);
         /* The kernel takes these whatever it was told meanwhile of another's change, unlike those
@@ -73,9 +72,23 @@ static void reply_success(struct request *request)
     case REQUEST_OTHER:
         fuse_reply_err(request->req, 0);
         break;
+    case REQUEST_OPEN:
     case REQUEST_TRUNCATE:
         break;
     }
+}
+
+/* The file is empty for its opener, and others are led elsewhere. 0 or a negative errno, and then
+ * no answer yet. */
+static int begin_truncation(struct request *request)
+{
+    struct stat attributes;
+    int error =
+        truncate_begin(request->mount, request->node, request->thread, request->path, &attributes);
+
+    if (!error)
+        fuse_reply_attr(request->req, &attributes, 0); /* so that all others have to ask */
+    return error;
 }
 
 /* What the truncation leaves behind. One that nobody wrote to has a pin. */
@@ -102,7 +115,7 @@ void request_finish(struct request *request, int result)
     if (result)
         result = creation_error(request, result);
     else if (request->kind == REQUEST_OPEN)
-        result = truncate_begin(request->mount, request->node, request->thread);
+        result = begin_truncation(request);
     if (result)
         fuse_reply_err(request->req, -result);
     else

@@ -152,7 +152,10 @@ struct name_drop {
     uint64_t due;            /* milliseconds: then it is answered in any case */
 };
 
-#define WORKERS 4
+/* While one waits for a disk, as the writer, the other goes on. The kernel gives each request to
+ * the one that has waited longest: the more there are, the more often that is one on another
+ * processor than the caller's, whose wake-up takes longer than most requests do. */
+#define WORKERS 2
 
 /* A thread that serves the kernel's requests. */
 struct worker {
@@ -256,8 +259,9 @@ bool thread_has_descriptor(pid_t thread, const char *name, uint64_t inode);
 /* An open with O_TRUNC of `node`: answers the request. */
 void truncate_at_open(fuse_req_t req, struct node *node);
 /* From now on the node shows an empty file, and others who ask for its attributes are led elsewhere
- * (truncate_view()). -ENOENT: it is gone. */
-int truncate_begin(struct mount *mount, struct node *node, pid_t opener);
+ * (truncate_view()). `attributes`: those of the empty file. -ENOENT: it is gone. */
+int truncate_begin(struct mount *mount, struct node *node, pid_t opener, const char *path,
+                   struct stat *attributes);
 /* True if the thread may be inside of open(). */
 bool truncate_may_be_opening(pid_t thread);
 /* What a thread is shown of a node: what it is, for good or only this once (the next one must ask

@@ -15,7 +15,8 @@
 #define OPENER_MILLISECONDS 50u
 #define OPENER_PAUSE_MICROSECONDS 100u
 
-int truncate_begin(struct mount *mount, struct node *node, pid_t opener)
+int truncate_begin(struct mount *mount, struct node *node, pid_t opener, const char *path,
+                   struct stat *attributes)
 {
     struct node_table *table = &mount->nodes;
     struct entry *entry = node_entry(mount, node, NULL);
@@ -23,8 +24,10 @@ int truncate_begin(struct mount *mount, struct node *node, pid_t opener)
                                             entry->name_length, NULL, 0)
                                 : NULL;
 
-    if (empty)
+    if (empty) {
         empty->mtime = entry->mtime;
+        attributes_of_entry(mount, empty, path, attributes);
+    }
     entry_unref(entry);
     pthread_mutex_lock(&table->lock);
     bool possible = empty && !node->gone;

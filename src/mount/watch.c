@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/thread.h"
 #include "mount/internal.h"
 
 #define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
@@ -300,13 +301,8 @@ static void *watch(void *context)
 
 void watch_init(struct mount *mount)
 {
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&mount->watch_lock, NULL);
-    pthread_cond_init(&mount->watch_there, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_init(&mount->watch_there);
     mount->interrupted = g_ptr_array_new();
     mount->deadlines = g_ptr_array_new();
     mount->drops = g_ptr_array_new();
