@@ -12,9 +12,10 @@
 #include "store/safety.h"
 #include "store/store.h"
 
-/* Bytes of entries under way at a time: enough to keep corosync busy, little enough that a change
- * of this node, which queues behind them, waits a few milliseconds. */
-#define UPDATE_WINDOW (256u * 1024)
+/* Bytes of entries under way at a time. Corosync works on them with real-time priority: what is
+ * under way at once is how long all else on a small host waits for a processor. Less would make the
+ * synchronisation wait for hand-overs instead. */
+#define UPDATE_WINDOW (64u * 1024)
 #define NAMES_LOGGED_MAX 20u
 
 void replica_send_state(struct replica *replica, const struct epoch *epoch)

@@ -424,7 +424,7 @@ static void test_window(void **unused)
     for (unsigned i = 0; i < 40; i++) {
         g_autofree char *path = g_strdup_printf("f%u", i);
         assert_int_equal(group_do(&group, 0, change_create(path)), 0);
-        assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 100000, (uint8_t)i)), 0);
+        assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 20000, (uint8_t)i)), 0);
     }
     group_join(&group, 1);
     while (group_step(&group)) {
@@ -439,8 +439,8 @@ static void test_window(void **unused)
         assert_int_equal(askers[i].answers, 1);
         assert_int_equal(askers[i].result, 0);
     }
-    assert_true(group.update_bytes_max < 256 * 1024 + 101000);
-    assert_true(group.update_bytes_max > 128 * 1024);
+    assert_true(group.update_bytes_max < 64 * 1024 + 21000);
+    assert_true(group.update_bytes_max > 32 * 1024);
     group_assert_same(&group);
     node_assert_content(&group.nodes[1], "f0", "meanwhile");
     assert_int_equal(group.nodes[1].left, 0);
