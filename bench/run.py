@@ -47,6 +47,7 @@ class Bench:
         self.start_rounds = 3 if arguments.quick else 7
         self.idle_seconds = 60 if arguments.quick else 300
         self.options = arguments.option
+        self.one_processor = arguments.one_processor
         self.start = time.monotonic()
 
     def place(self, name):
@@ -70,6 +71,8 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="fewer rounds, and 1 minute of idle cluster")
     parser.add_argument("--rounds", type=int, default=21, help="rounds of the work on one node (21)")
     parser.add_argument("--directory", default="/var/tmp", help="where databases are; must be on a disk (/var/tmp)")
+    parser.add_argument("--one-processor", action="store_true",
+                        help="everything on one processor: what the work takes, without the wake-ups of others")
     parser.add_argument("--option", action="append", default=[], metavar="OPTION",
                         help="one more option for the daemons, as --option=--durability=full")
     return parser.parse_args()
@@ -133,6 +136,7 @@ def report(bench, rows, path):
     if path:
         about = {"revision": revision(), "kernel": platform.release(), "processors": os.cpu_count(),
                  "busy_before": round(bench.busy, 3), "quick": bench.quick, "rounds": bench.rounds, "options": bench.options,
+                 "one_processor": bench.one_processor,
                  "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         with open(path, "w") as file:
             json.dump({"about": about, "rows": [row.as_json() for row in rows]}, file, indent=1)
@@ -147,6 +151,8 @@ def main():
         return
     rows = choose(rows, arguments.only)
     with tempfile.TemporaryDirectory(prefix="pmxcfs-bench-", dir=arguments.directory) as directory:
+        if arguments.one_processor:
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         bench = Bench(arguments, directory)
         bench.busy = busy_share()
         if bench.busy > BUSY:
