@@ -136,6 +136,20 @@ def test_corosync_hangs(cluster, folder):
     assert node.read(folder + "/other") == b"goes on"
 
 
+def test_an_emptied_file_is_found_while_corosync_hangs(cluster, folder):
+    """A look-up waits for the truncation of a file that was closed unwritten, but not as long as the truncation itself."""
+    node = cluster[3]
+    node.write(folder + "/file", b"content")
+    node.signal_corosync(signal.SIGSTOP)
+    node.os.close(node.os.open(node.path(folder + "/file"), os.O_WRONLY | os.O_TRUNC))
+    reading = node.daemon.worker().start("read_file", node.path(folder + "/file"))
+    assert reading.done(15), "the look-up waits for corosync"
+    assert reading.result() == b"content"
+    node.signal_corosync(signal.SIGCONT)
+    cluster.wait_settled()
+    cluster.wait_equal()
+
+
 def test_many_changes_while_corosync_hangs(cluster, folder):
     """No caller makes another wait: reads answer with hundreds of changes under way."""
     node = cluster[2]
