@@ -59,7 +59,7 @@ fuzz() {
 
 # Clients on real nodes, and faults. What they wrote down stays below build-gcc/histories.
 cluster() {
-    build build-gcc pmxcfs || return 1
+    build build-gcc all || return 1
     PMXCFS_SEED=$(date +%s) PMXCFS_FAULTS=$faults PMXCFS_SECONDS=$([ -n "$faults" ] || echo "$1") BUILD_DIR=build-gcc \
         /usr/bin/python3 -m pytest -q -s -o timeout=0 --basetemp build-gcc/histories -p no:cacheprovider \
         tests/linearizability/test_history.py
