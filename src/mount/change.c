@@ -96,7 +96,7 @@ static int clean_up(struct request *request, int result)
 {
     struct mount *mount = request->mount;
 
-    if (result && request->node)
+    if (result && request->truncates)
         truncate_cancel(mount, request->node);
     if (request->kind != REQUEST_TRUNCATE)
         return result;
@@ -295,7 +295,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
     request->size = size;
     request->node = node;
     request->caller.origin = node;
-    if (truncate_take(mount, node, request->thread))
+    request->truncates = truncate_take(mount, node, request->thread);
+    if (request->truncates)
         padded = join_truncation(&change);
     request_submit(request, &change);
 }
@@ -339,7 +340,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     }
     entry_unref(entry);
     struct request *request = request_new(req, REQUEST_SETATTR, path);
-    truncate_take(mount, node, request->thread);
+    request->truncates = truncate_take(mount, node, request->thread);
     request->node = node;
     request->caller.origin = node;
     request_submit(request, &change);

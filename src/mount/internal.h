@@ -137,6 +137,7 @@ struct request {
     pid_t thread;               /* of the caller */
     bool interrupted;           /* it got a signal and is in the list; under interrupted_lock */
     struct node *node;          /* SETATTR, OPEN, WRITE, TRUNCATE (pinned) */
+    bool truncates;             /* it makes the truncation of `node` that waited */
     size_t size;                /* WRITE */
     char *path;                 /* owned */
 };

@@ -158,6 +158,7 @@ static void send_truncation(struct request *request)
 {
     struct change change = {.operation = CHANGE_WRITE, .truncate = true};
 
+    request->truncates = true;
     request->caller.origin = request->node;
     request_submit(request, &change);
 }
