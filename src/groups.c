@@ -36,7 +36,7 @@ static void configuration_changed(struct group_consumer *consumer, const struct 
 }
 
 static void configuration_message(struct group_consumer *consumer, struct member sender,
-                                  struct block *message)
+                                  struct buffer *message)
 {
     replica_post_message(replica_of(consumer), sender, message);
 }
@@ -82,7 +82,7 @@ static void status_changed(struct group_consumer *consumer, const struct member 
 }
 
 static void status_message(struct group_consumer *consumer, struct member sender,
-                           struct block *message)
+                           struct buffer *message)
 {
     status_group_deliver(status_group_of(consumer), sender, message);
 }

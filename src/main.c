@@ -88,13 +88,13 @@ static void submit_conf(struct parts *parts, bool reload)
 {
     const struct state *state = replica_read_lock(parts->replica);
     const struct entry *entry = tree_child(state->tree, 0, CONF_PATH);
-    struct block *content = entry && entry->content ? block_ref(entry->content) : NULL;
+    struct buffer *content = entry && entry->content ? buffer_ref(entry->content) : NULL;
     uint32_t size = entry ? entry->size : 0;
 
     replica_read_unlock(parts->replica);
     if (content)
         conf_submit(parts->conf, content, size, reload);
-    block_unref(content);
+    buffer_unref(content);
 }
 
 static bool writes_conf(const struct effect *effect)

@@ -221,7 +221,7 @@ static json_t *versions_object(const struct report_facts *facts)
     return object;
 }
 
-static struct block *make_status(struct overview *overview)
+static struct buffer *make_status(struct overview *overview)
 {
     const struct report *report = report_of(overview);
     const struct report_parts *parts = &report->parts;
@@ -249,23 +249,23 @@ static struct block *make_status(struct overview *overview)
     json_text_set(object, "queues", queues_object(&facts));
     json_text_set(object, "clients", clients_object(parts->socket));
     json_text_set(object, "verification", verification_object(&facts));
-    return json_text_block(object, JSON_COMPACT);
+    return json_text_buffer(object, JSON_COMPACT);
 }
 
 /* --- The others --- */
 
-static struct block *get_metrics(struct overview *overview)
+static struct buffer *get_metrics(struct overview *overview)
 {
     struct report *report = report_of(overview);
     uint64_t now = report->parts.clock->milliseconds(report->parts.clock);
 
     pthread_mutex_lock(&report->lock);
     if (!report->text || now - report->made >= TEXT_MILLISECONDS) {
-        block_unref(report->text);
+        buffer_unref(report->text);
         report->text = report_make_metrics(report);
         report->made = now;
     }
-    struct block *metrics = block_ref(report->text);
+    struct buffer *metrics = buffer_ref(report->text);
     pthread_mutex_unlock(&report->lock);
     return metrics;
 }
@@ -297,6 +297,6 @@ void report_init(struct report *report, const struct report_parts *parts)
 
 void report_clear(struct report *report)
 {
-    block_unref(report->text);
+    buffer_unref(report->text);
     pthread_mutex_destroy(&report->lock);
 }

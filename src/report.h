@@ -34,7 +34,7 @@ struct report {
 
     /* The text of .metrics and when it was made. */
     pthread_mutex_t lock;
-    struct block *text;
+    struct buffer *text;
     uint64_t made; /* milliseconds */
 };
 
@@ -66,6 +66,6 @@ struct report_file {
 GPtrArray *report_files(void);
 
 /* report_metrics.c: the text of .metrics. One reference. */
-struct block *report_make_metrics(const struct report *report);
+struct buffer *report_make_metrics(const struct report *report);
 
 #endif

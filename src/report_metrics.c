@@ -356,7 +356,7 @@ static void add_groups(struct making *making)
                       offsetof(struct group_metrics, joins));
 }
 
-struct block *report_make_metrics(const struct report *report)
+struct buffer *report_make_metrics(const struct report *report)
 {
     struct making making = {.parts = &report->parts};
     g_autoptr(GString) text = g_string_sized_new(32768);
@@ -378,5 +378,5 @@ struct block *report_make_metrics(const struct report *report)
     add_queues(&making);
     add_groups(&making);
     open_metrics_end(&making.metrics);
-    return block_copy(text->str, (uint32_t)text->len);
+    return buffer_copy(text->str, (uint32_t)text->len);
 }

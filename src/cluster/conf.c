@@ -34,7 +34,7 @@ struct conf {
     int wake; /* eventfd: something was submitted, or it is time to stop */
 
     pthread_mutex_t lock;
-    struct block *content; /* submitted and not looked at yet, or NULL */
+    struct buffer *content; /* submitted and not looked at yet, or NULL */
     uint32_t size;
     bool reload; /* one of those submitted since the last look allows it */
     bool stop;
@@ -199,7 +199,7 @@ static int replace_host_file(const char *path, const uint8_t *data, size_t size)
 /* --- From the tree to the host --- */
 
 /* True if `content` is to be written over what the host has. */
-static bool is_wanted(const struct conf *conf, const struct block *content, uint32_t size,
+static bool is_wanted(const struct conf *conf, const struct buffer *content, uint32_t size,
                       const GByteArray *host)
 {
     uint64_t version = conf_version(content->data, size);
@@ -220,7 +220,7 @@ static bool is_wanted(const struct conf *conf, const struct block *content, uint
     return true;
 }
 
-static void synchronise(struct conf *conf, const struct block *content, uint32_t size, bool reload)
+static void synchronise(struct conf *conf, const struct buffer *content, uint32_t size, bool reload)
 {
     if (size == 0)
         return;
@@ -309,10 +309,10 @@ static void reload_corosync(struct conf *conf)
 /* --- The thread --- */
 
 /* The newest content (one reference, the caller's), or NULL. */
-static struct block *take_content(struct conf *conf, uint32_t *size, bool *reload, bool *stop)
+static struct buffer *take_content(struct conf *conf, uint32_t *size, bool *reload, bool *stop)
 {
     pthread_mutex_lock(&conf->lock);
-    struct block *content = conf->content;
+    struct buffer *content = conf->content;
     *size = conf->size;
     *reload = conf->reload;
     *stop = conf->stop;
@@ -344,10 +344,10 @@ static void *conf_thread(void *data)
 
     while (!stop) {
         wait_for_work(conf);
-        struct block *content = take_content(conf, &size, &reload, &stop);
+        struct buffer *content = take_content(conf, &size, &reload, &stop);
         if (content)
             synchronise(conf, content, size, reload);
-        block_unref(content);
+        buffer_unref(content);
         if (!stop && conf->reload_at && clock_milliseconds() >= conf->reload_at)
             reload_corosync(conf);
     }
@@ -364,7 +364,7 @@ static void wake_thread(struct conf *conf)
 
 static void destroy(struct conf *conf)
 {
-    block_unref(conf->content);
+    buffer_unref(conf->content);
     if (conf->wake >= 0)
         close(conf->wake);
     pthread_mutex_destroy(&conf->lock);
@@ -389,11 +389,11 @@ struct conf *conf_new(const struct conf_options *options)
     return conf;
 }
 
-void conf_submit(struct conf *conf, struct block *content, uint32_t size, bool reload)
+void conf_submit(struct conf *conf, struct buffer *content, uint32_t size, bool reload)
 {
     pthread_mutex_lock(&conf->lock);
-    block_unref(conf->content);
-    conf->content = block_ref(content);
+    buffer_unref(conf->content);
+    conf->content = buffer_ref(content);
     conf->size = content ? size : 0;
     conf->reload = conf->reload || reload;
     pthread_mutex_unlock(&conf->lock);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 #include "core/draft.h"
 
 /* Rules: doc/cluster.md, "corosync.conf". */
@@ -36,7 +36,7 @@ struct conf *conf_new(const struct conf_options *options);
 /* The tree has this content now. `reload`: corosync may be told, since it is the start or this node
  * asked for the change. Takes a reference. Any thread, never waits: a content that has not been
  * looked at yet is replaced by the next. */
-void conf_submit(struct conf *conf, struct block *content, uint32_t size, bool reload);
+void conf_submit(struct conf *conf, struct buffer *content, uint32_t size, bool reload);
 
 /* Ends the thread: what was submitted is still written, a reload that waits or hangs is dropped.
  * NULL is allowed. */

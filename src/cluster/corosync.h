@@ -10,7 +10,7 @@
 #include "base/metrics.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* Rules: doc/cluster.md. Corosync may be absent, die, come back and hang at any time: the thread
  * connects again for ever, and nobody but this thread ever waits for corosync. */
@@ -34,7 +34,7 @@ struct group_consumer {
                           size_t member_count, const struct member *joined, size_t joined_count);
 
     /* A whole message; take a reference to keep it. */
-    void (*message)(struct group_consumer *consumer, struct member sender, struct block *message);
+    void (*message)(struct group_consumer *consumer, struct member sender, struct buffer *message);
 
     /* A message that multicast() took was not sent. */
     void (*send_failed)(struct group_consumer *consumer, enum send_kind kind, uint64_t count);

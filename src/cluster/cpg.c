@@ -38,7 +38,7 @@ static void outgoing_free(struct outgoing *outgoing)
 {
     if (!outgoing)
         return;
-    block_unref(outgoing->message);
+    buffer_unref(outgoing->message);
     g_free(outgoing);
 }
 
@@ -62,7 +62,7 @@ static void drop_outbox(struct group *group)
 /* Gives one message to corosync, without waiting if it is not longer than size_atomic_max. libqb
  * announces each message by a byte on a socket, and spins while that socket is full: a corosync
  * that is stopped must not get so many. */
-static cs_error_t send_message(struct group *group, struct block *message)
+static cs_error_t send_message(struct group *group, struct buffer *message)
 {
     struct iovec iov = {.iov_base = message->data, .iov_len = message_size(message)};
     int used = 0;
@@ -79,7 +79,7 @@ static cs_error_t send_message(struct group *group, struct block *message)
     return result;
 }
 
-static int queue_message(struct group *group, struct block *message, enum send_kind kind,
+static int queue_message(struct group *group, struct buffer *message, enum send_kind kind,
                          uint64_t count)
 {
     if (group->outbox.length >= OUTBOX_MESSAGES ||
@@ -87,7 +87,7 @@ static int queue_message(struct group *group, struct block *message, enum send_k
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
     uint64_t now = clock_milliseconds();
-    *outgoing = (struct outgoing){block_ref(message), kind, count, now};
+    *outgoing = (struct outgoing){buffer_ref(message), kind, count, now};
     if (group->outbox.length == 0) {
         group->progress = now;
         group->send_at = now;
@@ -97,7 +97,7 @@ static int queue_message(struct group *group, struct block *message, enum send_k
     return 0;
 }
 
-static int group_multicast(struct transport *transport, struct block *message, enum send_kind kind,
+static int group_multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                            uint64_t count)
 {
     struct group *group = container_of(transport, struct group, transport);
@@ -141,11 +141,11 @@ static cs_error_t send_first(struct group *group)
 
     if (message_size(first->message) <= group->size_atomic_max)
         return send_message(group, first->message);
-    struct block *message = block_ref(first->message);
+    struct buffer *message = buffer_ref(first->message);
     pthread_mutex_unlock(&group->lock);
     cs_error_t result = send_message(group, message);
     pthread_mutex_lock(&group->lock);
-    block_unref(message);
+    buffer_unref(message);
     return result;
 }
 
@@ -269,8 +269,8 @@ static void delivered(cpg_handle_t handle, const struct cpg_name *name, uint32_t
     }
     counter_add(&group->metrics.received, 1);
     counter_add(&group->metrics.received_bytes, size);
-    add_delivery(group, (struct delivery){{node, pid}, .message = block_copy(data, (uint32_t)size)},
-                 size);
+    add_delivery(
+        group, (struct delivery){{node, pid}, .message = buffer_copy(data, (uint32_t)size)}, size);
 }
 
 static void configuration_changed(cpg_handle_t handle, const struct cpg_name *name,
@@ -357,7 +357,7 @@ static void clear_bunch(struct group *group)
 {
     for (guint i = 0; i < group->deliveries->len; i++) {
         struct delivery *delivery = &g_array_index(group->deliveries, struct delivery, i);
-        block_unref(delivery->message);
+        buffer_unref(delivery->message);
         g_free(delivery->members);
     }
     g_array_set_size(group->deliveries, 0);

@@ -24,7 +24,7 @@ enum membership {
 /* What cpg told, in order, until a bunch of it is handed on. */
 struct delivery {
     struct member sender;
-    struct block *message;  /* owned; NULL: a configuration change */
+    struct buffer *message; /* owned; NULL: a configuration change */
     struct member *members; /* owned; the members, then those of them that joined */
     size_t member_count;
     size_t joined_count;
@@ -32,7 +32,7 @@ struct delivery {
 
 /* A message that waits to be sent. */
 struct outgoing {
-    struct block *message; /* a reference */
+    struct buffer *message; /* a reference */
     enum send_kind kind;
     uint64_t count;
     uint64_t since; /* milliseconds */

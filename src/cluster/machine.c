@@ -25,14 +25,14 @@
 struct kept {
     struct member sender;
     uint64_t count;
-    struct block *message; /* a reference */
+    struct buffer *message; /* a reference */
 };
 
 /* What is known of a member, beside its struct member. */
 struct peer {
-    bool synced;         /* has the state that the group agreed upon */
-    struct block *state; /* its STATE message, or NULL; a reference */
-    bool shared;         /* `state` is another peer's message with the same body */
+    bool synced;          /* has the state that the group agreed upon */
+    struct buffer *state; /* its STATE message, or NULL; a reference */
+    bool shared;          /* `state` is another peer's message with the same body */
 };
 
 /* The checksum that VERIFY messages are compared with. */
@@ -56,17 +56,17 @@ struct machine {
     enum machine_group group;
     struct member self;
     enum machine_mode mode;
-    uint64_t count;             /* of this process's NORMAL messages; machine_number() alone */
-    uint32_t epoch_counter;     /* of this process's own epochs, over all connections */
-    struct epoch epoch;         /* the current sync epoch */
-    GArray *members;            /* struct member, sorted */
-    GArray *peers;              /* struct peer, one for each of `members`, same order */
-    GSequence *queue;           /* struct kept, by count */
-    GQueue sync_queue;          /* struct kept, in order of arrival */
-    GPtrArray *updates;         /* struct block, kept UPDATE messages */
-    struct block *leader_index; /* UPDATE: what the commit must result in */
-    uint64_t kept_bytes;        /* of queues, updates and states, with overhead */
-    bool committing;            /* ACTION_COMMIT is out */
+    uint64_t count;              /* of this process's NORMAL messages; machine_number() alone */
+    uint32_t epoch_counter;      /* of this process's own epochs, over all connections */
+    struct epoch epoch;          /* the current sync epoch */
+    GArray *members;             /* struct member, sorted */
+    GArray *peers;               /* struct peer, one for each of `members`, same order */
+    GSequence *queue;            /* struct kept, by count */
+    GQueue sync_queue;           /* struct kept, in order of arrival */
+    GPtrArray *updates;          /* struct buffer, kept UPDATE messages */
+    struct buffer *leader_index; /* UPDATE: what the commit must result in */
+    uint64_t kept_bytes;         /* of queues, updates and states, with overhead */
+    bool committing;             /* ACTION_COMMIT is out */
     struct checksum checksum;
     uint64_t verify_id;  /* the last id asked for */
     bool verify_pending; /* that request has not come back yet */
@@ -79,7 +79,7 @@ struct machine {
 /* A delivered message under way through its handler. */
 struct delivery {
     struct member sender;
-    struct block *message; /* borrowed */
+    struct buffer *message; /* borrowed */
     struct header header;
 };
 
@@ -153,7 +153,7 @@ static void pending_free(struct pending *pending)
 {
     if (!pending)
         return;
-    block_unref(pending->action.message);
+    buffer_unref(pending->action.message);
     g_clear_pointer(&pending->action.inodes, g_array_unref);
     g_clear_pointer(&pending->action.updates, g_ptr_array_unref);
     g_clear_pointer(&pending->action.states, g_ptr_array_unref);
@@ -185,7 +185,7 @@ static void push(struct machine *machine, struct action action)
     add_pending(machine, pending);
 }
 
-static void push_send(struct machine *machine, enum send_kind kind, struct block *message)
+static void push_send(struct machine *machine, enum send_kind kind, struct buffer *message)
 {
     push(machine, (struct action){.type = ACTION_SEND, .kind = kind, .message = message});
 }
@@ -234,14 +234,14 @@ bool machine_next(struct machine *machine, struct action *action)
 /* Messages that wait */
 
 /* A reference to a message that is kept, counted. */
-static struct block *keep(struct machine *machine, struct block *message)
+static struct buffer *keep(struct machine *machine, struct buffer *message)
 {
     machine->kept_bytes += (uint64_t)message_size(message) + KEPT_OVERHEAD;
-    return block_ref(message);
+    return buffer_ref(message);
 }
 
 /* A kept message is kept no longer; the reference goes to the caller. */
-static struct block *let_go(struct machine *machine, struct block *message)
+static struct buffer *let_go(struct machine *machine, struct buffer *message)
 {
     machine->kept_bytes -= (uint64_t)message_size(message) + KEPT_OVERHEAD;
     return message;
@@ -249,7 +249,7 @@ static struct block *let_go(struct machine *machine, struct block *message)
 
 static void drop_kept(struct machine *machine, struct kept *kept)
 {
-    block_unref(let_go(machine, kept->message));
+    buffer_unref(let_go(machine, kept->message));
     g_free(kept);
 }
 
@@ -283,7 +283,7 @@ static void drop_states(struct machine *machine)
         struct peer *peer = peer_at(machine, i);
         if (peer->state && !peer->shared)
             let_go(machine, peer->state);
-        block_unref(peer->state);
+        buffer_unref(peer->state);
         peer->state = NULL;
         peer->shared = false;
     }
@@ -295,14 +295,14 @@ static void forget_round(struct machine *machine)
     drop_states(machine);
     drop_updates(machine);
     drop_sync_queue(machine);
-    block_unref(machine->leader_index);
+    buffer_unref(machine->leader_index);
     machine->leader_index = NULL;
     machine->committing = false;
     machine->checksum = (struct checksum){0};
     machine->verify_pending = false; /* it would come back with an epoch that is over */
 }
 
-static void push_apply(struct machine *machine, struct member sender, struct block *message)
+static void push_apply(struct machine *machine, struct member sender, struct buffer *message)
 {
     push(machine, (struct action){.type = ACTION_APPLY,
                                   .sender = sender,
@@ -350,7 +350,7 @@ static void resend_queue(struct machine *machine)
     for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at)) {
         const struct kept *kept = g_sequence_get(at);
         if (same_member(&kept->sender, &machine->self))
-            push_send(machine, SEND_SYNC, block_ref(kept->message));
+            push_send(machine, SEND_SYNC, buffer_ref(kept->message));
     }
     drop_queue(machine);
 }
@@ -474,7 +474,7 @@ void machine_configuration(struct machine *machine, const struct member *members
 
 static void apply_now(struct machine *machine, const struct delivery *delivery)
 {
-    push_apply(machine, delivery->sender, block_ref(delivery->message));
+    push_apply(machine, delivery->sender, buffer_ref(delivery->message));
 }
 
 static void keep_back(struct machine *machine, const struct delivery *delivery)
@@ -611,7 +611,7 @@ static void wait_for_updates(struct machine *machine, guint leader)
 {
     const struct peer *peer = peer_at(machine, leader);
 
-    machine->leader_index = block_copy(state_body(peer), state_size(peer));
+    machine->leader_index = buffer_copy(state_body(peer), state_size(peer));
     drop_states(machine);
     set_mode(machine, MODE_UPDATE);
     deliver_queue(machine);
@@ -645,12 +645,12 @@ static bool is_log_buffer(const struct peer *peer)
 /* Status group: every member has its own say. */
 static void merge_states(struct machine *machine)
 {
-    GPtrArray *states = g_ptr_array_new_with_free_func((GDestroyNotify)block_unref);
+    GPtrArray *states = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
 
     for (guint i = 0; i < machine->peers->len; i++) {
         const struct peer *peer = peer_at(machine, i);
         if (is_log_buffer(peer))
-            g_ptr_array_add(states, block_ref(peer->state));
+            g_ptr_array_add(states, buffer_ref(peer->state));
         else
             push_log(machine, LOG_ERR, "cluster log of member %u/%u has a wrong size, left out",
                      member_at(machine, i)->node, member_at(machine, i)->pid);
@@ -676,7 +676,7 @@ static void take_epoch(struct machine *machine, const struct delivery *delivery)
 }
 
 /* Keeps a member's STATE. In a large cluster nearly all are alike, and are kept once. */
-static void keep_state(struct machine *machine, struct peer *peer, struct block *message)
+static void keep_state(struct machine *machine, struct peer *peer, struct buffer *message)
 {
     uint32_t size = message_size(message);
 
@@ -685,7 +685,7 @@ static void keep_state(struct machine *machine, struct peer *peer, struct block 
         if (!other->state || message_size(other->state) != size ||
             memcmp(state_body(other), message->data + SYNC_HEADER_SIZE, state_size(other)) != 0)
             continue;
-        peer->state = block_ref(other->state);
+        peer->state = buffer_ref(other->state);
         peer->shared = true;
     }
     if (!peer->state)
@@ -734,7 +734,7 @@ static void commit(struct machine *machine, const struct delivery *delivery)
     push(machine, (struct action){.type = ACTION_COMMIT,
                                   .message = g_steal_pointer(&machine->leader_index),
                                   .updates = machine->updates});
-    machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)block_unref);
+    machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
 }
 
 void machine_committed(struct machine *machine, int result)
@@ -906,7 +906,7 @@ static bool is_outdated(const struct machine *machine, const struct header *head
            !same_epoch(&header->epoch, &machine->epoch);
 }
 
-void machine_deliver(struct machine *machine, struct member sender, struct block *message)
+void machine_deliver(struct machine *machine, struct member sender, struct buffer *message)
 {
     struct delivery delivery = {.sender = sender, .message = message};
     struct header *header = &delivery.header;
@@ -943,7 +943,7 @@ struct machine *machine_new(enum machine_group group, struct member self)
     machine->members = g_array_new(FALSE, FALSE, sizeof(struct member));
     machine->peers = g_array_new(FALSE, FALSE, sizeof(struct peer));
     machine->queue = g_sequence_new(NULL);
-    machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)block_unref);
+    machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
     g_queue_init(&machine->sync_queue);
     g_queue_init(&machine->actions);
     return machine;
@@ -975,7 +975,7 @@ void machine_restart(struct machine *machine, struct member self)
     machine->mode = MODE_START;
 }
 
-uint64_t machine_number(struct machine *machine, struct block *message, uint32_t time)
+uint64_t machine_number(struct machine *machine, struct buffer *message, uint32_t time)
 {
     wire_number(message, ++machine->count, time);
     return machine->count;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "cluster/transport.h"
-#include "core/block.h"
+#include "core/buffer.h"
 #include "core/entry.h"
 
 /* Format and rules: doc/cluster.md. One implementation serves both groups; `enum machine_group`
@@ -65,19 +65,19 @@ enum action_type {
 /* One action. Pointers belong to the machine and live until the next call of machine_next(). */
 struct action {
     enum action_type type;
-    enum send_kind kind;   /* SEND */
-    struct member sender;  /* APPLY */
-    bool own;              /* APPLY */
-    struct block *message; /* SEND, APPLY; COMMIT: the leader's index alone */
-    struct epoch epoch;    /* SEND_STATE, SEND_UPDATES */
-    GArray *inodes;        /* SEND_UPDATES: uint64_t, each once */
-    GPtrArray *updates;    /* COMMIT: struct block, kept UPDATE messages, whole */
-    GPtrArray *states;     /* MERGE: struct block, one STATE message of each member, whole, own
-                              included; those whose buffer has a wrong size are not among them */
-    bool alone;            /* SYNCED: no other member */
-    bool became;           /* SYNCED: was in another mode before */
-    int priority;          /* LOG: LOG_ERR ... LOG_DEBUG of syslog.h */
-    const char *text;      /* LOG */
+    enum send_kind kind;    /* SEND */
+    struct member sender;   /* APPLY */
+    bool own;               /* APPLY */
+    struct buffer *message; /* SEND, APPLY; COMMIT: the leader's index alone */
+    struct epoch epoch;     /* SEND_STATE, SEND_UPDATES */
+    GArray *inodes;         /* SEND_UPDATES: uint64_t, each once */
+    GPtrArray *updates;     /* COMMIT: struct buffer, kept UPDATE messages, whole */
+    GPtrArray *states;      /* MERGE: struct buffer, one STATE message of each member, whole, own
+                               included; those whose buffer has a wrong size are not among them */
+    bool alone;             /* SYNCED: no other member */
+    bool became;            /* SYNCED: was in another mode before */
+    int priority;           /* LOG: LOG_ERR ... LOG_DEBUG of syslog.h */
+    const char *text;       /* LOG */
 };
 
 struct machine;
@@ -96,7 +96,7 @@ void machine_configuration(struct machine *machine, const struct member *members
                            uint32_t time);
 
 /* A delivered message; takes a reference if it keeps it. */
-void machine_deliver(struct machine *machine, struct member sender, struct block *message);
+void machine_deliver(struct machine *machine, struct member sender, struct buffer *message);
 
 /* The result of ACTION_COMMIT: 0, or a negative errno (then LEAVE). */
 void machine_committed(struct machine *machine, int result);
@@ -128,7 +128,7 @@ bool machine_next(struct machine *machine, struct action *action);
  * caller of this node. The count is used up whether or not it is sent. Any thread, also while
  * another gives events: it touches the count alone. But calls of it, each with its multicast, are
  * made one after the other (a lock of the caller's), so that counts arrive in order. */
-uint64_t machine_number(struct machine *machine, struct block *message, uint32_t time);
+uint64_t machine_number(struct machine *machine, struct buffer *message, uint32_t time);
 
 enum machine_mode machine_mode(const struct machine *machine);
 const struct member *machine_members(const struct machine *machine, size_t *count);

@@ -6,10 +6,10 @@
 
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
-/* A message is a block of exactly its bytes, whole, with its header. */
-static inline uint32_t message_size(const struct block *message)
+/* A message is a buffer of exactly its bytes, whole, with its header. */
+static inline uint32_t message_size(const struct buffer *message)
 {
     return message->capacity;
 }
@@ -27,7 +27,7 @@ struct transport {
      * transport's own thread; a message that turns out to be unsendable is reported to the group's
      * executor as an event (kind, count). 0, or -EBUSY if there is no connection, or -ENOBUFS if
      * the queue is full. Any thread; numbering and multicast are made one step by the caller. */
-    int (*multicast)(struct transport *transport, struct block *message, enum send_kind kind,
+    int (*multicast)(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count);
 
     /* Leaves the group; the transport joins again by itself, not sooner than 6 s after the last

@@ -150,10 +150,11 @@ int wire_parse_update(const uint8_t *body, size_t size, struct entry **entry)
 
     if (result < 0)
         return result;
-    struct block *content = update.data_size > 0 ? block_copy(update.data, update.data_size) : NULL;
+    struct buffer *content =
+        update.data_size > 0 ? buffer_copy(update.data, update.data_size) : NULL;
     *entry = entry_new(update.inode, update.parent, update.type, update.name, update.name_length,
                        content, update.size);
-    block_unref(content);
+    buffer_unref(content);
     (*entry)->version = update.version;
     (*entry)->writer = update.writer;
     (*entry)->mtime = update.mtime;
@@ -171,26 +172,26 @@ static void put_header(uint8_t *to, uint16_t type, uint16_t subtype, uint32_t pr
 }
 
 /* A NORMAL message whose body is still to be filled in. */
-static struct block *new_normal(uint16_t subtype, uint32_t protocol, uint32_t body_size)
+static struct buffer *new_normal(uint16_t subtype, uint32_t protocol, uint32_t body_size)
 {
-    struct block *message = block_new(NORMAL_HEADER_SIZE + body_size);
+    struct buffer *message = buffer_new(NORMAL_HEADER_SIZE + body_size);
 
     put_header(message->data, MESSAGE_NORMAL, subtype, protocol, 0);
     put_le64(message->data + HEADER_SIZE, 0);
     return message;
 }
 
-void wire_number(struct block *message, uint64_t count, uint32_t time)
+void wire_number(struct buffer *message, uint64_t count, uint32_t time)
 {
     put_le32(message->data + TIME_OFFSET, time);
     put_le64(message->data + HEADER_SIZE, count);
 }
 
-struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
-                                const uint8_t *body, size_t body_size)
+struct buffer *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
+                                 const uint8_t *body, size_t body_size)
 {
     assert(body_size <= MESSAGE_SIZE_MAX - NORMAL_HEADER_SIZE);
-    struct block *message = new_normal(subtype, protocol, (uint32_t)body_size);
+    struct buffer *message = new_normal(subtype, protocol, (uint32_t)body_size);
 
     wire_number(message, count, time);
     if (body_size > 0)
@@ -206,7 +207,7 @@ static uint8_t *put_bytes(uint8_t *to, const void *bytes, size_t size)
     return to + size;
 }
 
-int wire_build_change(const struct change *change, struct block **message)
+int wire_build_change(const struct change *change, struct buffer **message)
 {
     bool unlock = change->operation == CHANGE_UNLOCK_REQUEST || change->operation == CHANGE_UNLOCK;
     size_t path_size = change->path ? strlen(change->path) + 1 : 0;
@@ -236,10 +237,10 @@ int wire_build_change(const struct change *change, struct block **message)
 }
 
 /* A message of type 1 to 6 whose body is still to be filled in. */
-static struct block *new_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
-                              uint32_t time, uint32_t body_size)
+static struct buffer *new_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
+                               uint32_t time, uint32_t body_size)
 {
-    struct block *message = block_new(SYNC_HEADER_SIZE + body_size);
+    struct buffer *message = buffer_new(SYNC_HEADER_SIZE + body_size);
     uint8_t *to = message->data;
 
     put_header(to, (uint16_t)type, 0, protocol, time);
@@ -250,13 +251,13 @@ static struct block *new_sync(enum message_type type, uint32_t protocol, const s
     return message;
 }
 
-struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const struct entry *entry,
-                                const struct root *root)
+struct buffer *wire_build_update(const struct epoch *epoch, uint32_t time,
+                                 const struct entry *entry, const struct root *root)
 {
     uint32_t name_length = entry ? entry->name_length : 0;
     uint32_t data_size = entry && entry->content ? entry->size : 0;
-    struct block *message = new_sync(MESSAGE_UPDATE, CONFIGURATION_PROTOCOL, epoch, time,
-                                     UPDATE_HEADER_SIZE + name_length + 1 + data_size);
+    struct buffer *message = new_sync(MESSAGE_UPDATE, CONFIGURATION_PROTOCOL, epoch, time,
+                                      UPDATE_HEADER_SIZE + name_length + 1 + data_size);
     uint8_t *to = message->data + SYNC_HEADER_SIZE;
 
     put_le64(to, entry ? entry->parent : 0);
@@ -276,11 +277,11 @@ struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const 
     return message;
 }
 
-struct block *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
-                              uint32_t time, const uint8_t *body, size_t body_size)
+struct buffer *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
+                               uint32_t time, const uint8_t *body, size_t body_size)
 {
     assert(body_size <= UINT32_MAX - SYNC_HEADER_SIZE);
-    struct block *message = new_sync(type, protocol, epoch, time, (uint32_t)body_size);
+    struct buffer *message = new_sync(type, protocol, epoch, time, (uint32_t)body_size);
 
     if (body_size > 0)
         memcpy(message->data + SYNC_HEADER_SIZE, body, body_size);

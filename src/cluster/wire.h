@@ -60,7 +60,7 @@ int wire_parse_change(uint16_t subtype, const uint8_t *body, size_t size, struct
 
 /* A whole NORMAL message with a change, one reference; wire_number() is still to come. 0, or
  * -EMSGSIZE and NULL if it would be longer than MESSAGE_SIZE_MAX. */
-int wire_build_change(const struct change *change, struct block **message);
+int wire_build_change(const struct change *change, struct buffer **message);
 
 /* An UPDATE's body (after the epoch) as a new entry with one reference, the caller's; -EBADMSG for
  * a wrong type, length or NUL. The root comes as inode 0 with an empty name. A file may come with a
@@ -72,19 +72,19 @@ int wire_check_update(const uint8_t *body, size_t size);
 
 /* A whole UPDATE message, one reference. The root: `entry` NULL, its fields from `root`. */
 struct root;
-struct block *wire_build_update(const struct epoch *epoch, uint32_t time, const struct entry *entry,
-                                const struct root *root);
+struct buffer *wire_build_update(const struct epoch *epoch, uint32_t time,
+                                 const struct entry *entry, const struct root *root);
 
 /* A whole NORMAL message, one reference, with `body_size` bytes after the count, at most
  * MESSAGE_SIZE_MAX with the header. */
-struct block *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
-                                const uint8_t *body, size_t body_size);
+struct buffer *wire_build_normal(uint16_t subtype, uint32_t protocol, uint64_t count, uint32_t time,
+                                 const uint8_t *body, size_t body_size);
 
 /* Puts count and time into a NORMAL message that nobody else has yet. */
-void wire_number(struct block *message, uint64_t count, uint32_t time);
+void wire_number(struct buffer *message, uint64_t count, uint32_t time);
 
 /* A whole message of types 1 to 6, one reference, with `body_size` bytes after the epoch. */
-struct block *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
-                              uint32_t time, const uint8_t *body, size_t body_size);
+struct buffer *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
+                               uint32_t time, const uint8_t *body, size_t body_size);
 
 #endif

@@ -136,8 +136,8 @@ static int apply_mkdir(struct draft *draft, const struct change *change, const v
 
 /* The content of `old` with the change's bytes at their offset, `size` bytes in all. NULL: no
  * bytes. */
-static struct block *written_content(const struct entry *old, const struct change *change,
-                                     uint32_t size)
+static struct buffer *written_content(const struct entry *old, const struct change *change,
+                                      uint32_t size)
 {
     uint32_t old_size = old->content ? old->size : 0;
     uint32_t end = change->offset + change->size;
@@ -145,8 +145,8 @@ static struct block *written_content(const struct entry *old, const struct chang
     if (size == 0)
         return NULL;
     if (change->offset == old_size && size == end)
-        return block_append(old->content, old_size, change->data, change->size);
-    struct block *content = block_new(size);
+        return buffer_append(old->content, old_size, change->data, change->size);
+    struct buffer *content = buffer_new(size);
     uint32_t kept = MIN(old_size, size);
     if (kept > 0)
         memcpy(content->data, old->content->data, kept);

@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const char *name,
-                        size_t name_length, struct block *content, uint32_t size)
+                        size_t name_length, struct buffer *content, uint32_t size)
 {
     struct entry *entry = g_malloc(sizeof(*entry) + name_length + 1);
     char *own_name = (char *)(entry + 1);
@@ -17,7 +17,7 @@ struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const cha
         .parent = parent,
         .size = size,
         .type = type,
-        .content = block_ref(content),
+        .content = buffer_ref(content),
         .name_length = (uint32_t)name_length,
         .name = own_name,
     };
@@ -55,6 +55,6 @@ void entry_unref(struct entry *entry)
 {
     if (!entry || atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) != 1)
         return;
-    block_unref(entry->content);
+    buffer_unref(entry->content);
     g_free(entry);
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
 #define DIGEST_SIZE 32
 
@@ -26,8 +26,8 @@ struct entry {
     bool has_digest;  /* `digest` is computed; writer only */
     atomic_uint references;
     uint8_t digest[DIGEST_SIZE]; /* entry digest; writer only */
-    struct block *content;       /* NULL: no bytes. A size without content is a hole of zeros that
-                                    is never stored (doc/cluster.md, truncate of an empty file) */
+    struct buffer *content;      /* NULL: no bytes. A size without content is a hole of zeros that
+                                   is never stored (doc/cluster.md, truncate of an empty file) */
     uint32_t name_length;        /* bytes without the NUL */
     const char *name;            /* in the same piece of memory, behind the entry */
 };
@@ -35,10 +35,10 @@ struct entry {
 /* A new entry with one reference; `name` is copied, a reference to `content` is taken (NULL
  * allowed). */
 struct entry *entry_new(uint64_t inode, uint64_t parent, uint8_t type, const char *name,
-                        size_t name_length, struct block *content, uint32_t size);
+                        size_t name_length, struct buffer *content, uint32_t size);
 
 /* A private copy of `entry`, one reference, without a digest, to be altered before it is shared.
- * Its content is the same block. */
+ * Its content is the same buffer. */
 struct entry *entry_clone(const struct entry *entry);
 
 /* The same under another parent and name. */

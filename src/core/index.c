@@ -16,12 +16,12 @@ static void put_index_entry(uint8_t *to, uint64_t inode, const uint8_t *digest)
     memcpy(to + 8, digest, DIGEST_SIZE);
 }
 
-struct block *index_build(const struct draft *draft)
+struct buffer *index_build(const struct draft *draft)
 {
     g_autoptr(GPtrArray) sorted = draft_sorted(draft);
     uint32_t count = sorted->len + 1;
     uint32_t bytes = INDEX_HEADER_SIZE + count * INDEX_ENTRY_SIZE;
-    struct block *index = block_new(bytes);
+    struct buffer *index = buffer_new(bytes);
     uint8_t *to = index->data;
     uint8_t digest[DIGEST_SIZE];
 

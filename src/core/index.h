@@ -12,9 +12,9 @@
 #define INDEX_HEADER_SIZE 32u
 #define INDEX_ENTRY_SIZE 40u
 
-/* The index of what the draft would make of its base (an empty draft: of the base), as one block of
- * exactly its bytes. Writer only, since it fills in digests. */
-struct block *index_build(const struct draft *draft);
+/* The index of what the draft would make of its base (an empty draft: of the base), as one buffer
+ * of exactly its bytes. Writer only, since it fills in digests. */
+struct buffer *index_build(const struct draft *draft);
 
 /* A checked view on an index that came from outside. */
 struct index_view {

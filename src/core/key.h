@@ -16,7 +16,8 @@ static_assert(sizeof(void *) >= sizeof(uint64_t), "inodes are used as pointers i
 #define INODE_KEY(inode) ((gpointer)(uintptr_t)(inode))
 
 /* Places, that is directories and names in them, are keyed by an entry that has that place, or, to
- * look one up, by this: an entry of which nothing else is set, which lives as long as the block. */
+ * look one up, by this: an entry of which nothing else is set, which lives as long as the buffer.
+ */
 #define PLACE_KEY(directory, text, length)                                                         \
     (&(struct entry){.parent = (directory), .name = (text), .name_length = (uint32_t)(length)})
 

@@ -54,12 +54,12 @@ enum truncation {
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root */
     bool is_root;
-    uint64_t inode;     /* tree entry */
-    struct block *text; /* status file: its content, never another */
-    struct node *next;  /* the next node of the same inode */
-    struct entry *kept; /* what it serves instead of the tree's entry: gone, frozen or truncated */
-    bool gone;          /* its entry is deleted, or its number is another's: changes are ENOENT */
-    bool named;         /* the entry's name leads here */
+    uint64_t inode;      /* tree entry */
+    struct buffer *text; /* status file: its content, never another */
+    struct node *next;   /* the next node of the same inode */
+    struct entry *kept;  /* what it serves instead of the tree's entry: gone, frozen or truncated */
+    bool gone;           /* its entry is deleted, or its number is another's: changes are ENOENT */
+    bool named;          /* the entry's name leads here */
     bool visited; /* a thread that was told to look again was led here, and must not be told so
                      again */
     enum truncation truncation; /* of an open with O_TRUNC */
@@ -294,7 +294,7 @@ void operation_answered(struct mount *mount, const struct operation *operation, 
 /* virtual.c */
 enum virtual_name virtual_find(const char *name);
 const char *virtual_text_name(enum virtual_name name);
-struct block *virtual_text(struct mount *mount, enum virtual_name name);
+struct buffer *virtual_text(struct mount *mount, enum virtual_name name);
 int virtual_write(enum virtual_name name, const char *data, size_t size, off_t offset);
 
 /* attributes.c */

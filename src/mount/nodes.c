@@ -28,7 +28,7 @@ void node_table_init(struct node_table *table)
 
 static void node_free(struct node *node)
 {
-    block_unref(node->text);
+    buffer_unref(node->text);
     entry_unref(node->kept);
     g_free(node);
 }
@@ -168,7 +168,7 @@ struct node *node_look_up(struct mount *mount, uint64_t inode, pid_t thread)
     return node;
 }
 
-static bool same_text(const struct block *first, const struct block *second)
+static bool same_text(const struct buffer *first, const struct buffer *second)
 {
     if (first == second || !first || !second)
         return first == second;
@@ -179,7 +179,7 @@ static bool same_text(const struct block *first, const struct block *second)
 struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name)
 {
     struct node_table *table = &mount->nodes;
-    struct block *text = virtual_is_link(name) ? NULL : virtual_text(mount, name);
+    struct buffer *text = virtual_is_link(name) ? NULL : virtual_text(mount, name);
 
     pthread_mutex_lock(&table->lock);
     struct node *node = table->virtuals[name];
@@ -188,12 +188,12 @@ struct node *node_look_up_virtual(struct mount *mount, enum virtual_name name)
             g_hash_table_add(table->lost, node);
         node = node_new(name, 0);
         counter_add(&mount->options.metrics->nodes_made, 1);
-        node->text = block_ref(text);
+        node->text = buffer_ref(text);
         table->virtuals[name] = node; /* the older one lives on until the kernel forgets it */
     }
     node->lookups++;
     pthread_mutex_unlock(&table->lock);
-    block_unref(text);
+    buffer_unref(text);
     return node;
 }
 

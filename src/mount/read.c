@@ -165,9 +165,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     (void)file;
     if (node->text) {
         /* The node may be forgotten as soon as the kernel has the answer. */
-        struct block *text = block_ref(node->text);
+        struct buffer *text = buffer_ref(node->text);
         reply_part(req, text->data, text->capacity, size, offset);
-        block_unref(text);
+        buffer_unref(text);
         return;
     }
     struct entry *entry = node_entry(mount, node, NULL);

@@ -33,7 +33,7 @@ const char *virtual_text_name(enum virtual_name name)
     return names[name];
 }
 
-struct block *virtual_text(struct mount *mount, enum virtual_name name)
+struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
 {
     struct status *status = mount->options.status;
 
@@ -51,7 +51,7 @@ struct block *virtual_text(struct mount *mount, enum virtual_name name)
     case VIRTUAL_METRICS:
         return mount->options.overview->metrics(mount->options.overview);
     default:
-        return block_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
+        return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }
 }
 

@@ -42,7 +42,7 @@ static void answer_outcomes(struct replica *replica, int error)
         if (!outcome->result)
             outcome->result = error;
         answer_outcome(replica, outcome);
-        block_unref(outcome->message);
+        buffer_unref(outcome->message);
     }
     g_array_set_size(replica->outcomes, 0);
 }
@@ -241,7 +241,7 @@ static void execute_apply(struct replica *replica, const struct action *action)
         count_change(&replica->metrics, &outcome);
     if (outcome.own && outcome.result == -EEXIST)
         note_taken_guest(replica, &outcome.change);
-    block_ref(outcome.message);
+    buffer_ref(outcome.message);
     g_array_append_val(replica->outcomes, outcome);
 }
 
@@ -443,7 +443,7 @@ static void handle_connected(struct replica *replica, struct member self)
     machine_restart(replica->machine, self);
     pthread_mutex_unlock(&replica->send_lock);
     /* All members wait for the slowest index: the digests are made before the group is joined. */
-    block_unref(index_build(replica->draft));
+    buffer_unref(index_build(replica->draft));
 }
 
 static void handle_disconnected(struct replica *replica)

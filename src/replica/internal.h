@@ -22,12 +22,12 @@ struct event {
         EVENT_PROBE,
     } type;
     struct event *next;
-    struct member member;  /* MESSAGE: sender; CONNECTED: self */
-    struct block *message; /* MESSAGE */
-    bool quorate;          /* QUORUM */
-    enum send_kind kind;   /* SEND_FAILED */
-    uint64_t count;        /* SEND_FAILED */
-    size_t member_count;   /* CONFIGURATION: members[], then joined[] in the same array */
+    struct member member;   /* MESSAGE: sender; CONNECTED: self */
+    struct buffer *message; /* MESSAGE */
+    bool quorate;           /* QUORUM */
+    enum send_kind kind;    /* SEND_FAILED */
+    uint64_t count;         /* SEND_FAILED */
+    size_t member_count;    /* CONFIGURATION: members[], then joined[] in the same array */
     size_t joined_count;
     struct member members[];
 };
@@ -35,7 +35,7 @@ struct event {
 /* A delivered change that is in the draft (or failed): what its sender will be told once the draft
  * is stored. */
 struct outcome {
-    struct block *message;
+    struct buffer *message;
     struct change change; /* points into the message */
     struct member sender;
     uint64_t count;
@@ -54,7 +54,7 @@ struct outgoing_updates {
 
 /* A numbered message that waits until this node is in sync. */
 struct held {
-    struct block *message; /* owned */
+    struct buffer *message; /* owned */
     uint64_t count;
 };
 

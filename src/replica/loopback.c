@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 
-static int loopback_multicast(struct transport *transport, struct block *message,
+static int loopback_multicast(struct transport *transport, struct buffer *message,
                               enum send_kind kind, uint64_t count)
 {
     struct loopback *loopback = container_of(transport, struct loopback, transport);

@@ -13,7 +13,7 @@
 
 static void event_free(struct event *event)
 {
-    block_unref(event->message);
+    buffer_unref(event->message);
     g_free(event);
 }
 
@@ -325,19 +325,19 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 /* --- Changes --- */
 
 /* With the send lock held. */
-static int send_or_hold(struct replica *replica, struct block *message, uint64_t count)
+static int send_or_hold(struct replica *replica, struct buffer *message, uint64_t count)
 {
     if (replica->sending)
         return replica->transport->multicast(replica->transport, message, SEND_NORMAL, count);
     struct held *held = g_new(struct held, 1);
-    *held = (struct held){block_ref(message), count};
+    *held = (struct held){buffer_ref(message), count};
     g_queue_push_tail(&replica->held, held);
     return 0;
 }
 
 static void held_free(struct held *held)
 {
-    block_unref(held->message);
+    buffer_unref(held->message);
     g_free(held);
 }
 
@@ -385,7 +385,7 @@ void replica_drop_held(struct replica *replica)
 
 void replica_send(struct replica *replica, const struct change *change, struct caller *caller)
 {
-    struct block *message;
+    struct buffer *message;
     int error = wire_build_change(change, &message);
 
     if (!error) {
@@ -395,7 +395,7 @@ void replica_send(struct replica *replica, const struct change *change, struct c
             add_caller(replica, caller, count);
         error = send_or_hold(replica, message, count);
         pthread_mutex_unlock(&replica->send_lock);
-        block_unref(message);
+        buffer_unref(message);
         if (error && caller)
             caller = replica_take_caller(replica, count);
     }
@@ -418,7 +418,7 @@ void replica_begin_round(struct replica *replica, struct caller *caller)
 void replica_send_marker(struct replica *replica)
 {
     struct change nothing = {.operation = CHANGE_MTIME};
-    struct block *message;
+    struct buffer *message;
     gpointer callers = NULL;
 
     pthread_mutex_lock(&replica->waiting_lock);
@@ -435,7 +435,7 @@ void replica_send_marker(struct replica *replica)
     pthread_mutex_unlock(&replica->waiting_lock);
     int error = send_or_hold(replica, message, count);
     pthread_mutex_unlock(&replica->send_lock);
-    block_unref(message);
+    buffer_unref(message);
     if (error)
         replica_end_round(replica, count, error);
 }
@@ -603,12 +603,12 @@ void replica_post_configuration(struct replica *replica, const struct member *me
     post(replica, event);
 }
 
-void replica_post_message(struct replica *replica, struct member sender, struct block *message)
+void replica_post_message(struct replica *replica, struct member sender, struct buffer *message)
 {
     struct event *event = event_new(EVENT_MESSAGE);
 
     event->member = sender;
-    event->message = block_ref(message);
+    event->message = buffer_ref(message);
     post(replica, event);
 }
 

@@ -168,7 +168,7 @@ void replica_expire(struct replica *replica, uint64_t milliseconds);
 void replica_post_configuration(struct replica *replica, const struct member *members,
                                 size_t member_count, const struct member *joined,
                                 size_t joined_count);
-void replica_post_message(struct replica *replica, struct member sender, struct block *message);
+void replica_post_message(struct replica *replica, struct member sender, struct buffer *message);
 void replica_post_quorum(struct replica *replica, bool quorate);
 void replica_post_send_failed(struct replica *replica, enum send_kind kind, uint64_t count);
 void replica_post_connected(struct replica *replica, struct member self); /* (again): mode START */

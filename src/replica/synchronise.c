@@ -20,14 +20,14 @@
 
 void replica_send_state(struct replica *replica, const struct epoch *epoch)
 {
-    struct block *index = index_build(replica->draft);
-    struct block *message = wire_build_sync(MESSAGE_STATE, CONFIGURATION_PROTOCOL, epoch,
-                                            now_seconds(replica), index->data, index->capacity);
+    struct buffer *index = index_build(replica->draft);
+    struct buffer *message = wire_build_sync(MESSAGE_STATE, CONFIGURATION_PROTOCOL, epoch,
+                                             now_seconds(replica), index->data, index->capacity);
 
     if (replica->transport->multicast(replica->transport, message, SEND_SYNC, 0))
         machine_fail(replica->machine, "the index could not be sent");
-    block_unref(message);
-    block_unref(index);
+    buffer_unref(message);
+    buffer_unref(index);
 }
 
 /* --- The leader's entries --- */
@@ -84,7 +84,7 @@ void replica_updates_delivered(struct replica *replica, size_t bytes)
 static bool send_update(struct replica *replica, const struct entry *entry)
 {
     struct outgoing_updates *updates = replica->updates;
-    struct block *message =
+    struct buffer *message =
         wire_build_update(&updates->epoch, now_seconds(replica), entry, &updates->root);
     int error =
         replica->transport->multicast(replica->transport, message, SEND_UPDATE, message->capacity);
@@ -94,7 +94,7 @@ static bool send_update(struct replica *replica, const struct entry *entry)
     else if (error != -EBUSY)
         log_warning("an entry of the synchronisation could not be sent: %s",
                     entry ? entry->name : "the root");
-    block_unref(message);
+    buffer_unref(message);
     return error != -EBUSY;
 }
 
@@ -122,11 +122,11 @@ void replica_continue_updates(struct replica *replica)
         give_up_updates(replica);
         return;
     }
-    struct block *complete = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
-                                             &updates->epoch, now_seconds(replica), NULL, 0);
+    struct buffer *complete = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
+                                              &updates->epoch, now_seconds(replica), NULL, 0);
     if (replica->transport->multicast(replica->transport, complete, SEND_SYNC, 0))
         machine_fail(replica->machine, "the end of the synchronisation could not be sent");
-    block_unref(complete);
+    buffer_unref(complete);
     replica_stop_updates(replica);
 }
 
@@ -136,7 +136,7 @@ void replica_continue_updates(struct replica *replica)
 static int take_updates(struct draft *draft, const GPtrArray *updates)
 {
     for (guint i = 0; i < updates->len; i++) {
-        const struct block *message = updates->pdata[i];
+        const struct buffer *message = updates->pdata[i];
         struct header header;
         struct entry *entry;
         int error = wire_parse_header(message->data, message->capacity, &header);
@@ -165,7 +165,7 @@ static void remove_surplus(struct draft *draft, const struct index_view *own,
 }
 
 /* Why the draft cannot become the state; NULL: it can. g_free() it. */
-static char *find_problem(const struct draft *draft, const struct block *leader)
+static char *find_problem(const struct draft *draft, const struct buffer *leader)
 {
     char *problem = NULL;
     uint32_t id;
@@ -176,11 +176,11 @@ static char *find_problem(const struct draft *draft, const struct block *leader)
         return problem;
     if (draft_find_duplicate_guest(draft, &id, &first, &second))
         return g_strdup_printf("guest %u would exist twice, as %s and %s", id, first, second);
-    struct block *result = index_build(draft);
+    struct buffer *result = index_build(draft);
     if (result->capacity != leader->capacity ||
         memcmp(result->data, leader->data, leader->capacity) != 0)
         problem = g_strdup("the result differs from the leader's index");
-    block_unref(result);
+    buffer_unref(result);
     return problem;
 }
 
@@ -249,7 +249,7 @@ static int prepare_commit(struct replica *replica, const struct action *action)
     struct draft *draft = replica->draft;
     struct index_view leader;
     struct index_view own;
-    struct block *own_index = index_build(draft);
+    struct buffer *own_index = index_build(draft);
     int error = index_parse(action->message->data, action->message->capacity, &leader);
 
     if (!error)
@@ -258,7 +258,7 @@ static int prepare_commit(struct replica *replica, const struct action *action)
         remove_surplus(draft, &own, &leader);
         error = take_updates(draft, action->updates);
     }
-    block_unref(own_index);
+    buffer_unref(own_index);
     return error;
 }
 

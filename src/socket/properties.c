@@ -32,9 +32,9 @@ struct list {
     uint64_t last_version; /* the guest list's when the answer was made */
     guint guest_count;     /* the same; both together tell whether any guest changed */
     uint32_t walk;
-    uint64_t used;      /* the request that used it last */
-    int error;          /* of the answer: 0 or -EMSGSIZE */
-    struct block *text; /* of the answer; NULL: none was made yet, or there is an error */
+    uint64_t used;       /* the request that used it last */
+    int error;           /* of the answer: 0 or -EMSGSIZE */
+    struct buffer *text; /* of the answer; NULL: none was made yet, or there is an error */
 };
 
 struct properties {
@@ -49,7 +49,7 @@ struct configuration {
     uint32_t id;
     uint32_t size;
     uint64_t version;
-    struct block *content; /* a reference, NULL: empty */
+    struct buffer *content; /* a reference, NULL: empty */
 };
 
 static void finding_free(gpointer data)
@@ -66,7 +66,7 @@ static void list_free(gpointer data)
 
     g_strfreev(list->names);
     g_hash_table_unref(list->findings);
-    block_unref(list->text);
+    buffer_unref(list->text);
     g_free(list);
 }
 
@@ -197,7 +197,7 @@ static bool find_configuration(const struct state *state, uint32_t id,
     const struct entry *entry = tree_lookup(state->tree, path, &error);
     *configuration = (struct configuration){.id = id, .version = guest->version};
     if (entry && entry->content) {
-        configuration->content = block_ref(entry->content);
+        configuration->content = buffer_ref(entry->content);
         configuration->size = entry->size;
     }
     return true;
@@ -227,7 +227,7 @@ static void find_stale(const struct state *state, struct list *list, GArray *sta
 /* One guest */
 
 static int get_one(struct properties *properties, uint32_t id, const char *const *names,
-                   struct block **text)
+                   struct buffer **text)
 {
     struct configuration configuration;
     bool found = find_configuration(replica_read_lock(properties->replica), id, &configuration);
@@ -236,12 +236,12 @@ static int get_one(struct properties *properties, uint32_t id, const char *const
     if (!found)
         return -ENOENT;
     g_autofree char *description = describe(properties, &configuration, names);
-    block_unref(configuration.content);
+    buffer_unref(configuration.content);
     g_autofree char *answer = g_strdup_printf("{%s}", description ? description : "");
     size_t size = strlen(answer);
     if (size > PROPERTIES_TEXT_MAX)
         return -EMSGSIZE;
-    *text = block_copy(answer, (uint32_t)size);
+    *text = buffer_copy(answer, (uint32_t)size);
     return 0;
 }
 
@@ -274,7 +274,7 @@ static void parse_stale(struct properties *properties, struct list *list, const 
         replica_read_unlock(properties->replica);
         for (size_t i = 0; i < count; i++) {
             note_finding(properties, list, &batch[i]);
-            block_unref(batch[i].content);
+            buffer_unref(batch[i].content);
         }
     }
 }
@@ -297,7 +297,7 @@ static size_t sum_findings(struct list *list)
     return size;
 }
 
-static struct block *join_findings(const struct list *list, size_t size)
+static struct buffer *join_findings(const struct list *list, size_t size)
 {
     g_autofree char *text = g_malloc(size);
     char *end = text;
@@ -316,7 +316,7 @@ static struct block *join_findings(const struct list *list, size_t size)
         end += finding->length;
     }
     *end++ = '}';
-    return block_copy(text, (uint32_t)(end - text));
+    return buffer_copy(text, (uint32_t)(end - text));
 }
 
 /* Makes the answer of a list anew from what is parsed already and what changed. */
@@ -328,7 +328,7 @@ static void refresh(struct properties *properties, struct list *list)
     replica_read_unlock(properties->replica);
     parse_stale(properties, list, stale);
     size_t size = sum_findings(list);
-    block_unref(list->text);
+    buffer_unref(list->text);
     list->text = NULL;
     list->error = size > PROPERTIES_TEXT_MAX ? -EMSGSIZE : 0;
     if (!list->error)
@@ -367,7 +367,7 @@ static struct list *find_list(struct properties *properties, const char *const *
 }
 
 int properties_get(struct properties *properties, uint32_t id, const char *const *names,
-                   struct block **text)
+                   struct buffer **text)
 {
     if (id != 0)
         return get_one(properties, id, names, text);
@@ -375,6 +375,6 @@ int properties_get(struct properties *properties, uint32_t id, const char *const
     list->used = ++properties->requests;
     if (!is_current(properties, list))
         refresh(properties, list);
-    *text = block_ref(list->text);
+    *text = buffer_ref(list->text);
     return list->error;
 }

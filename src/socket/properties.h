@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 #include "replica/replica.h"
 
 /* Remembers what it found, so that a request for all guests costs nothing while no guest changes,
@@ -24,7 +24,7 @@ void properties_free(struct properties *properties); /* NULL is allowed */
  * `id` 0: all guests. 0 and *text with a reference for the caller; -ENOENT: no guest of that id;
  * -EMSGSIZE. Takes the state's lock for short times, touches memory only. */
 int properties_get(struct properties *properties, uint32_t id, const char *const *names,
-                   struct block **text);
+                   struct buffer **text);
 
 /* How many configurations were parsed so far, for tests. */
 uint64_t properties_parsed(const struct properties *properties);

@@ -28,9 +28,9 @@ static struct reply failure(int error)
 }
 
 /* Takes over the reference; NULL is an answer without data. */
-static struct reply whole_block(struct block *block)
+static struct reply whole_buffer(struct buffer *buffer)
 {
-    return (struct reply){.block = block, .size = block ? block->capacity : 0};
+    return (struct reply){.buffer = buffer, .size = buffer ? buffer->capacity : 0};
 }
 
 /* A string that is all of what is left, NUL-ended and without a NUL inside; NULL: it is not. */
@@ -55,20 +55,20 @@ static struct reply get_version(const struct request_sources *sources,
                                 const struct request *request)
 {
     (void)request;
-    return whole_block(status_version_text(sources->status));
+    return whole_buffer(status_version_text(sources->status));
 }
 
 static struct reply get_members(const struct request_sources *sources,
                                 const struct request *request)
 {
     (void)request;
-    return whole_block(status_members_text(sources->status));
+    return whole_buffer(status_members_text(sources->status));
 }
 
 static struct reply get_guests(const struct request_sources *sources, const struct request *request)
 {
     (void)request;
-    return whole_block(status_vmlist_text(sources->status, sources->guests));
+    return whole_buffer(status_vmlist_text(sources->status, sources->guests));
 }
 
 static struct reply set_status(const struct request_sources *sources, const struct request *request)
@@ -89,21 +89,21 @@ static struct reply get_status(const struct request_sources *sources, const stru
 
     if (!name || !node)
         return failure(-EINVAL);
-    struct block *value = status_get(sources->status, node, name);
-    return value ? whole_block(value) : failure(-ENOENT);
+    struct buffer *value = status_get(sources->status, node, name);
+    return value ? whole_buffer(value) : failure(-ENOENT);
 }
 
 /* `.rrd` has one NUL at its end here. */
 static struct reply get_rrd(const struct request_sources *sources, const struct request *request)
 {
-    struct block *text = status_rrd_text(sources->status);
-    struct block *answer = block_new(text->capacity + 1);
+    struct buffer *text = status_rrd_text(sources->status);
+    struct buffer *answer = buffer_new(text->capacity + 1);
 
     (void)request;
     memcpy(answer->data, text->data, text->capacity);
     answer->data[text->capacity] = 0;
-    block_unref(text);
-    return whole_block(answer);
+    buffer_unref(text);
+    return whole_buffer(answer);
 }
 
 /* Cluster log */
@@ -134,7 +134,7 @@ static struct reply get_log(const struct request_sources *sources, const struct 
 
     if (!user)
         return failure(-EINVAL);
-    return whole_block(status_cluster_log_text(sources->status, maximum, user));
+    return whole_buffer(status_cluster_log_text(sources->status, maximum, user));
 }
 
 /* Configurations */
@@ -156,7 +156,7 @@ static int take_content(struct replica *replica, const char *path, struct reply 
 
     error = entry && !entry_is_directory(entry) ? 0 : -ENOENT;
     if (!error)
-        *reply = (struct reply){.block = block_ref(entry->content), .size = entry->size};
+        *reply = (struct reply){.buffer = buffer_ref(entry->content), .size = entry->size};
     replica_read_unlock(replica);
     return error;
 }
@@ -178,9 +178,9 @@ static struct reply get_config(const struct request_sources *sources, const stru
     if (error)
         return failure(error);
     /* A size without content is a hole of zeros. */
-    if (reply.size > 0 && !reply.block) {
-        reply.block = block_new((uint32_t)reply.size);
-        memset(reply.block->data, 0, reply.size);
+    if (reply.size > 0 && !reply.buffer) {
+        reply.buffer = buffer_new((uint32_t)reply.size);
+        memset(reply.buffer->data, 0, reply.size);
     }
     return reply;
 }
@@ -211,8 +211,8 @@ static struct reply verify_token(const struct request_sources *sources,
         return failure(-EINVAL);
     if (take_content(sources->replica, TOKENS_PATH, &tokens) != 0)
         return failure(-ENOENT);
-    bool found = tokens.block && has_line((const char *)tokens.block->data, tokens.size, token);
-    block_unref(tokens.block);
+    bool found = tokens.buffer && has_line((const char *)tokens.buffer->data, tokens.size, token);
+    buffer_unref(tokens.buffer);
     return failure(found ? 0 : -ENOENT);
 }
 
@@ -221,12 +221,12 @@ static struct reply verify_token(const struct request_sources *sources,
 static struct reply properties_reply(const struct request_sources *sources, uint32_t id,
                                      const char *const *names)
 {
-    struct block *text = NULL;
+    struct buffer *text = NULL;
 
     if (id > 0 && id < FIRST_GUEST_ID)
         return failure(-EINVAL);
     int error = properties_get(sources->properties, id, names, &text);
-    return error ? failure(error) : whole_block(text);
+    return error ? failure(error) : whole_buffer(text);
 }
 
 static struct reply get_property(const struct request_sources *sources,
@@ -273,7 +273,7 @@ static struct reply get_overview(const struct request_sources *sources,
                                  const struct request *request)
 {
     (void)request;
-    return whole_block(sources->overview->status(sources->overview));
+    return whole_buffer(sources->overview->status(sources->overview));
 }
 
 static json_t *lock_object(const struct request_sources *sources, const struct replica_lock *lock)
@@ -296,7 +296,7 @@ static struct reply get_locks(const struct request_sources *sources, const struc
     (void)request;
     for (guint i = 0; i < locks->len; i++)
         json_array_append_new(list, lock_object(sources, locks->pdata[i]));
-    return whole_block(json_text_block(list, JSON_COMPACT));
+    return whole_buffer(json_text_buffer(list, JSON_COMPACT));
 }
 
 static struct reply verify(const struct request_sources *sources, const struct request *request)
@@ -309,7 +309,7 @@ static struct reply get_activity(const struct request_sources *sources,
                                  const struct request *request)
 {
     (void)request;
-    return whole_block(activity_take(sources->activity));
+    return whole_buffer(activity_take(sources->activity));
 }
 
 /* The requests by their numbers. Sizes are those of the data, without libqb's header. */

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/metrics.h"
-#include "core/block.h"
+#include "core/buffer.h"
 #include "replica/replica.h"
 #include "socket/properties.h"
 #include "status/activity.h"
@@ -38,9 +38,10 @@ struct request {
 };
 
 struct reply {
-    int error;           /* 0 or a negative errno; then there is no data */
-    struct block *block; /* holds the data: a reference that is the taker's; NULL: there is none */
-    size_t size;         /* bytes of the block that are the data */
+    int error; /* 0 or a negative errno; then there is no data */
+    struct buffer
+        *buffer; /* holds the data: a reference that is the taker's; NULL: there is none */
+    size_t size; /* bytes of the buffer that are the data */
 };
 
 /* Answers a request; every one has exactly one answer. Touches memory only. Called by the socket's

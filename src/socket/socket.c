@@ -112,14 +112,14 @@ static int send_reply(struct connection *connection)
     size_t count = 1;
 
     if (connection->reply.size > 0) {
-        parts[1].iov_base = connection->reply.block->data;
+        parts[1].iov_base = connection->reply.buffer->data;
         parts[1].iov_len = connection->reply.size;
         count = 2;
     }
     ssize_t sent = qb_ipcs_response_sendv(connection->handle, parts, count);
     if (sent == -EAGAIN || sent == -ETIMEDOUT)
         return -EAGAIN;
-    block_unref(connection->reply.block);
+    buffer_unref(connection->reply.buffer);
     connection->reply = (struct reply){0};
     return sent < 0 ? (int)sent : 0;
 }
@@ -175,7 +175,7 @@ static int answer(struct connection *connection, int32_t id, struct reply reply)
 
     if (reply.error || size > BUFFER_SIZE) {
         int error = reply.error ? reply.error : -EMSGSIZE;
-        block_unref(reply.block);
+        buffer_unref(reply.buffer);
         reply = (struct reply){.error = error};
         size = sizeof(connection->header);
     }
@@ -450,7 +450,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
     counter_add(&service->metrics->clients_gone, 1);
-    block_unref(connection->reply.block);
+    buffer_unref(connection->reply.buffer);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);
 }

@@ -156,7 +156,7 @@ static json_t *row_object(const struct activity_row *row)
     return object;
 }
 
-struct block *activity_take(struct activity *activity)
+struct buffer *activity_take(struct activity *activity)
 {
     uint64_t now = activity->clock->milliseconds(activity->clock);
     json_t *object = json_object();
@@ -178,5 +178,5 @@ struct block *activity_take(struct activity *activity)
     activity->since = now;
     pthread_mutex_unlock(&activity->lock);
     json_text_set(object, "rows", rows);
-    return json_text_block(object, JSON_COMPACT);
+    return json_text_buffer(object, JSON_COMPACT);
 }

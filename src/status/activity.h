@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* Nothing is kept, and noting costs one look at a number, unless activity_take() was called in the
  * last 10 seconds. Any thread; one lock inside, over memory and /proc only. */
@@ -26,6 +26,6 @@ void activity_note(struct activity *activity, const char *operation, const char 
 
 /* What was noted since the last call, JSON as in doc/ipc.md, one reference; and goes on watching.
  */
-struct block *activity_take(struct activity *activity);
+struct buffer *activity_take(struct activity *activity);
 
 #endif

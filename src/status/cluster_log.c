@@ -101,7 +101,7 @@ static uint8_t *put_name(uint8_t *to, const char *name, size_t size)
     return to + size;
 }
 
-struct block *log_entry_pack(const struct log_record *record)
+struct buffer *log_entry_pack(const struct log_record *record)
 {
     uint8_t node_size = name_bytes(record->node);
     uint8_t ident_size = name_bytes(record->ident);
@@ -109,8 +109,8 @@ struct block *log_entry_pack(const struct log_record *record)
     uint32_t before = ENTRY_FIXED + node_size + ident_size + tag_size;
     GString *message = message_to_ascii(record->message, CLUSTER_LOG_ENTRY_MAX - before);
     uint32_t message_size = (uint32_t)message->len + 1;
-    struct block *block = block_new(before + message_size);
-    uint8_t *data = block->data;
+    struct buffer *buffer = buffer_new(before + message_size);
+    uint8_t *data = buffer->data;
 
     memset(data, 0, before + message_size);
     put_le32(data + 8, record->uid);
@@ -128,7 +128,7 @@ struct block *log_entry_pack(const struct log_record *record)
     put_le64(data + 16, log_digest((const char *)node));
     put_le64(data + 24, log_digest((const char *)ident));
     g_string_free(message, TRUE);
-    return block;
+    return buffer;
 }
 
 /* Reads the entry at `data`, which may be followed by other bytes up to `room`. */

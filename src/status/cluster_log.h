@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* Bytes and rules: doc/status.md, "Cluster log". Nothing here knows a clock or a lock; the owner
  * (struct status) serialises. Buffers and messages from other members are foreign bytes: they go
@@ -66,7 +66,7 @@ struct cluster_log {
 uint64_t log_digest(const char *string);
 
 /* The bytes of an entry, prev and next 0: as multicast. Never fails: strings are cut. */
-struct block *log_entry_pack(const struct log_record *record);
+struct buffer *log_entry_pack(const struct log_record *record);
 
 /* Checks exactly `size` bytes as one entry. 0, or -EBADMSG. */
 int log_entry_parse(const uint8_t *data, size_t size, struct log_entry *entry);
@@ -106,6 +106,6 @@ size_t cluster_log_merge(struct cluster_log *log, const struct log_buffer *buffe
 
 /* .clusterlog of a buffer: JSON, the newest `max` entries (0: CLUSTER_LOG_SHOWN) of user `user`
  * (NULL or "": all). One reference. */
-struct block *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *user);
+struct buffer *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *user);
 
 #endif

@@ -80,7 +80,7 @@ static json_t *entry_object(const struct log_entry *entry)
     return object;
 }
 
-struct block *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *user)
+struct buffer *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *user)
 {
     struct log_walk walk;
     struct log_entry entry;
@@ -97,5 +97,5 @@ struct block *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *
             json_array_append_new(data, entry_object(&entry));
             max--;
         }
-    return json_text_block(text, TEXT_FLAGS);
+    return json_text_buffer(text, TEXT_FLAGS);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* JSON values from bytes of any kind, and JSON texts as blocks. */
+/* JSON values from bytes of any kind, and JSON texts as buffers. */
 #include "status/json_text.h"
 
 #include <glib.h>
@@ -35,7 +35,7 @@ static int append(const char *buffer, size_t size, void *data)
     return 0;
 }
 
-struct block *json_text_block(json_t *value, size_t flags)
+struct buffer *json_text_buffer(json_t *value, size_t flags)
 {
     g_autoptr(GByteArray) text = g_byte_array_new();
 
@@ -43,5 +43,5 @@ struct block *json_text_block(json_t *value, size_t flags)
     json_dump_callback(value, append, text, flags);
     json_decref(value);
     g_byte_array_append(text, (const guint8 *)"\n", 1);
-    return block_copy(text->data, text->len);
+    return buffer_copy(text->data, text->len);
 }

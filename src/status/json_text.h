@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* JSON values from bytes of any kind, and JSON texts as blocks. */
+/* JSON values from bytes of any kind, and JSON texts as buffers. */
 #ifndef PMXCFS_STATUS_JSON_TEXT_H
 #define PMXCFS_STATUS_JSON_TEXT_H
 
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* A JSON string of any bytes: what is not valid UTF-8 becomes U+FFFD. Never NULL. */
 json_t *json_text_string(const char *bytes, size_t size);
@@ -15,8 +15,8 @@ json_t *json_text_string(const char *bytes, size_t size);
 /* object[key] = value (takes the reference), for a key of any bytes. */
 void json_text_set(json_t *object, const char *key, json_t *value);
 
-/* The text of `value` with jansson's `flags` and a newline at its end, as a block with one
+/* The text of `value` with jansson's `flags` and a newline at its end, as a buffer with one
  * reference; `value` is given back. */
-struct block *json_text_block(json_t *value, size_t flags);
+struct buffer *json_text_buffer(json_t *value, size_t flags);
 
 #endif

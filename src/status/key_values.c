@@ -6,9 +6,9 @@
 #include <string.h>
 
 struct rrd_value {
-    uint64_t since;     /* milliseconds, when it was set */
-    struct block *line; /* KEY:VALUE and a newline */
-    size_t bytes;       /* what it counts in rrd_values.bytes */
+    uint64_t since;      /* milliseconds, when it was set */
+    struct buffer *line; /* KEY:VALUE and a newline */
+    size_t bytes;        /* what it counts in rrd_values.bytes */
 };
 
 const char *key_rrd_key(const char *name)
@@ -46,7 +46,7 @@ static void free_key_value(gpointer data)
 {
     struct key_value *value = data;
 
-    block_unref(value->value);
+    buffer_unref(value->value);
     g_free(value);
 }
 
@@ -82,13 +82,13 @@ int node_values_set(struct node_values *values, const char *name, const void *va
         return 0;
     }
     if (stored) {
-        block_unref(stored->value);
+        buffer_unref(stored->value);
         stored->version++;
     } else {
         stored = g_new0(struct key_value, 1);
         g_hash_table_insert(values->by_name, g_strdup(name), stored);
     }
-    stored->value = block_copy(value, (uint32_t)size);
+    stored->value = buffer_copy(value, (uint32_t)size);
     return 0;
 }
 
@@ -133,7 +133,7 @@ static void free_rrd_value(gpointer data)
 {
     struct rrd_value *value = data;
 
-    block_unref(value->line);
+    buffer_unref(value->line);
     g_free(value);
 }
 
@@ -169,7 +169,7 @@ static void forget_old(struct rrd_values *rrd, uint64_t now)
 }
 
 /* One line: a newline in foreign bytes must not begin another. */
-static struct block *make_line(const char *key, const char *text)
+static struct buffer *make_line(const char *key, const char *text)
 {
     g_autofree char *line = g_strconcat(key, ":", text, NULL);
     size_t length = strlen(line);
@@ -177,7 +177,7 @@ static struct block *make_line(const char *key, const char *text)
     for (char *at = line; (at = strchr(at, '\n'));)
         *at = ' ';
     line[length] = '\n';
-    return block_copy(line, (uint32_t)length + 1);
+    return buffer_copy(line, (uint32_t)length + 1);
 }
 
 int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, uint64_t now)
@@ -203,9 +203,9 @@ int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, u
     return 0;
 }
 
-static void unref_block(gpointer block)
+static void unref_buffer(gpointer buffer)
 {
-    block_unref(block);
+    buffer_unref(buffer);
 }
 
 GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
@@ -215,32 +215,32 @@ GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
     gpointer data;
 
     forget_old(rrd, now);
-    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), unref_block);
+    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), unref_buffer);
     g_hash_table_iter_init(&iterator, rrd->by_key);
     while (g_hash_table_iter_next(&iterator, NULL, &data)) {
         const struct rrd_value *value = data;
-        g_ptr_array_add(lines, block_ref(value->line));
+        g_ptr_array_add(lines, buffer_ref(value->line));
     }
     return lines;
 }
 
 static gint compare_lines(gconstpointer left, gconstpointer right)
 {
-    const struct block *a = *(const struct block *const *)left;
-    const struct block *b = *(const struct block *const *)right;
+    const struct buffer *a = *(const struct buffer *const *)left;
+    const struct buffer *b = *(const struct buffer *const *)right;
     int order = memcmp(a->data, b->data, MIN(a->capacity, b->capacity));
 
     return order ? order : (a->capacity > b->capacity) - (a->capacity < b->capacity);
 }
 
-struct block *rrd_lines_text(GPtrArray *lines)
+struct buffer *rrd_lines_text(GPtrArray *lines)
 {
     g_autoptr(GByteArray) text = g_byte_array_new();
 
     g_ptr_array_sort(lines, compare_lines);
     for (guint i = 0; i < lines->len; i++) {
-        const struct block *line = g_ptr_array_index(lines, i);
+        const struct buffer *line = g_ptr_array_index(lines, i);
         g_byte_array_append(text, line->data, line->capacity);
     }
-    return block_copy(text->data, text->len);
+    return buffer_copy(text->data, text->len);
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* Rules: doc/status.md, "Key/value status". No clock and no lock: the owner (struct status)
  * serialises and passes the time. */
@@ -37,8 +37,8 @@ int key_value_check(const char *name, const void *value, size_t size, enum key_k
 const char *key_rrd_key(const char *name);
 
 struct key_value {
-    struct block *value; /* as it was set */
-    uint32_t version;    /* 0 when new, one more with each update */
+    struct buffer *value; /* as it was set */
+    uint32_t version;     /* 0 when new, one more with each update */
 };
 
 /* The values of one node. */
@@ -75,11 +75,11 @@ void rrd_values_free(struct rrd_values *rrd);
 /* Stores a value set at `now` (milliseconds of a clock that never goes back). 0, or -ENOSPC. */
 int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, uint64_t now);
 
-/* The lines KEY:VALUE of the values set in the last 5 minutes, references (struct block, owned by
+/* The lines KEY:VALUE of the values set in the last 5 minutes, references (struct buffer, owned by
  * the array); older values are forgotten. Short, for a holder of a lock. */
 GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now);
 
 /* .rrd: those lines, sorted (the array is put in order). One reference. */
-struct block *rrd_lines_text(GPtrArray *lines);
+struct buffer *rrd_lines_text(GPtrArray *lines);
 
 #endif

@@ -21,7 +21,7 @@
 
 /* A text and the version of what it was made of. */
 struct cached_text {
-    struct block *text; /* NULL: none yet */
+    struct buffer *text; /* NULL: none yet */
     uint64_t version;
     struct text_metrics metrics;
 };
@@ -73,7 +73,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
     status->rrd = rrd_values_new();
     status->feed = feed_new();
     status->log = cluster_log_new();
-    block_unref(
+    buffer_unref(
         status_log(status, FIRST_ENTRY_PRIORITY, "root", "cluster", "starting cluster log", pid));
     return status;
 }
@@ -89,7 +89,7 @@ void status_free(struct status *status)
     feed_free(status->feed);
     cluster_log_free(status->log);
     for (int i = 0; i < TEXT_COUNT; i++)
-        block_unref(status->texts[i].text);
+        buffer_unref(status->texts[i].text);
     pthread_mutex_destroy(&status->lock);
     g_free(status->node_name);
     g_free(status);
@@ -110,20 +110,20 @@ static void raise_clinfo(struct status *status, bool changed)
 }
 
 /* With the lock held: a reference to the text of `version`, NULL if it is not kept. */
-static struct block *kept_text(struct cached_text *cached, uint64_t version)
+static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
 {
     if (!cached->text || cached->version != version)
         return NULL;
     counter_add(&cached->metrics.kept, 1);
-    return block_ref(cached->text);
+    return buffer_ref(cached->text);
 }
 
 /* With the lock held: keeps `text` (the caller's reference stays the caller's). */
-static void keep_text(struct cached_text *cached, uint64_t version, struct block *text)
+static void keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
 {
     counter_add(&cached->metrics.made, 1);
-    block_unref(cached->text);
-    cached->text = block_ref(text);
+    buffer_unref(cached->text);
+    cached->text = buffer_ref(text);
     cached->version = version;
 }
 
@@ -372,14 +372,14 @@ static struct node_values *values_by_name(struct status *status, const char *nod
     return g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
 }
 
-struct block *status_get(struct status *status, const char *node_name, const char *name)
+struct buffer *status_get(struct status *status, const char *node_name, const char *name)
 {
     pthread_mutex_lock(&status->lock);
     struct node_values *values = values_by_name(status, node_name);
     const struct key_value *value = values ? node_values_get(values, name) : NULL;
-    struct block *block = value ? block_ref(value->value) : NULL;
+    struct buffer *buffer = value ? buffer_ref(value->value) : NULL;
     pthread_mutex_unlock(&status->lock);
-    return block;
+    return buffer;
 }
 
 GPtrArray *status_own_names(struct status *status)
@@ -390,23 +390,23 @@ GPtrArray *status_own_names(struct status *status)
     return names;
 }
 
-struct block *status_own_value(struct status *status, const char *name)
+struct buffer *status_own_value(struct status *status, const char *name)
 {
-    struct block *block = NULL;
+    struct buffer *buffer = NULL;
 
     pthread_mutex_lock(&status->lock);
     const struct key_value *value = node_values_get(status->own, name);
     const char *address = status->own->address;
     if (value)
-        block = block_ref(value->value);
+        buffer = buffer_ref(value->value);
     else if (address && strcmp(name, "nodeip") == 0)
-        block = block_copy(address, (uint32_t)strlen(address) + 1);
+        buffer = buffer_copy(address, (uint32_t)strlen(address) + 1);
     pthread_mutex_unlock(&status->lock);
-    return block;
+    return buffer;
 }
 
-struct block *status_log(struct status *status, uint8_t priority, const char *ident,
-                         const char *tag, const char *message, uint32_t pid)
+struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
+                          const char *tag, const char *message, uint32_t pid)
 {
     struct log_record record = {.node = status->node_name,
                                 .ident = ident,
@@ -422,11 +422,11 @@ struct block *status_log(struct status *status, uint8_t priority, const char *id
     cluster_log_stamp(status->log, log_digest(status->node_name), &stamp);
     record.time = stamp.time;
     record.uid = status->log_uid = stamp.uid;
-    struct block *block = log_entry_pack(&record);
-    if (log_entry_parse(block->data, block->capacity, &entry) == 0)
+    struct buffer *buffer = log_entry_pack(&record);
+    if (log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
         cluster_log_insert(status->log, &entry);
     pthread_mutex_unlock(&status->lock);
-    return block;
+    return buffer;
 }
 
 int status_log_remote(struct status *status, const uint8_t *data, size_t size)
@@ -443,18 +443,18 @@ int status_log_remote(struct status *status, const uint8_t *data, size_t size)
 }
 
 /* With *version: that of the buffer. */
-static struct block *copy_log(struct status *status, uint64_t *version)
+static struct buffer *copy_log(struct status *status, uint64_t *version)
 {
-    struct block *block = block_new(CLUSTER_LOG_SIZE);
+    struct buffer *buffer = buffer_new(CLUSTER_LOG_SIZE);
 
     pthread_mutex_lock(&status->lock);
-    memcpy(block->data, status->log->buffer, CLUSTER_LOG_SIZE);
+    memcpy(buffer->data, status->log->buffer, CLUSTER_LOG_SIZE);
     *version = status->log->version;
     pthread_mutex_unlock(&status->lock);
-    return block;
+    return buffer;
 }
 
-struct block *status_log_buffer(struct status *status)
+struct buffer *status_log_buffer(struct status *status)
 {
     uint64_t version;
 
@@ -505,16 +505,16 @@ static json_t *kvstore_object(struct status *status)
     return kvstore;
 }
 
-struct block *status_version_text(struct status *status)
+struct buffer *status_version_text(struct status *status)
 {
     pthread_mutex_lock(&status->lock);
-    struct block *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
+    struct buffer *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
     if (!text) {
         json_t *object = json_object();
         json_object_set_new(object, "starttime", json_integer(status->start_time));
         versions_json(&status->versions, object);
         json_object_set_new(object, "kvstore", kvstore_object(status));
-        text = json_text_block(object, PRETTY);
+        text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_VERSION], status->sequence, text);
     }
     pthread_mutex_unlock(&status->lock);
@@ -538,11 +538,11 @@ static GHashTable *known_addresses(struct status *status)
     return addresses;
 }
 
-struct block *status_members_text(struct status *status)
+struct buffer *status_members_text(struct status *status)
 {
     pthread_mutex_lock(&status->lock);
     uint64_t clinfo = status->versions.clinfo;
-    struct block *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
+    struct buffer *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
     if (!text) {
         json_t *object = json_object();
         g_autoptr(GHashTable) addresses = known_addresses(status);
@@ -550,7 +550,7 @@ struct block *status_members_text(struct status *status)
         json_object_set_new(object, "nodename", json_text_string(name, strlen(name)));
         json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
         members_json(status->members, addresses, object);
-        text = json_text_block(object, PRETTY);
+        text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_MEMBERS], clinfo, text);
     }
     pthread_mutex_unlock(&status->lock);
@@ -560,11 +560,11 @@ struct block *status_members_text(struct status *status)
 /* The version is read before the guests are copied: a text may show more than its version stands
  * for, never less. Of two threads that make the same version's text the first one's is kept, so
  * that nobody sees the list go back within a version. */
-struct block *status_vmlist_text(struct status *status, struct guest_source *source)
+struct buffer *status_vmlist_text(struct status *status, struct guest_source *source)
 {
     pthread_mutex_lock(&status->lock);
     uint64_t version = status->versions.vmlist;
-    struct block *text = kept_text(&status->texts[TEXT_VMLIST], version);
+    struct buffer *text = kept_text(&status->texts[TEXT_VMLIST], version);
     pthread_mutex_unlock(&status->lock);
     if (text)
         return text;
@@ -574,20 +574,20 @@ struct block *status_vmlist_text(struct status *status, struct guest_source *sou
     guest_snapshot_free(snapshot);
 
     pthread_mutex_lock(&status->lock);
-    struct block *kept = kept_text(&status->texts[TEXT_VMLIST], version);
+    struct buffer *kept = kept_text(&status->texts[TEXT_VMLIST], version);
     if (!kept && (!status->texts[TEXT_VMLIST].text || status->texts[TEXT_VMLIST].version < version))
         keep_text(&status->texts[TEXT_VMLIST], version, text);
     pthread_mutex_unlock(&status->lock);
     if (!kept)
         return text;
-    block_unref(text);
+    buffer_unref(text);
     return kept;
 }
 
-struct block *status_cluster_log_text(struct status *status, uint32_t max, const char *user)
+struct buffer *status_cluster_log_text(struct status *status, uint32_t max, const char *user)
 {
     bool common = (max == 0 || max == CLUSTER_LOG_SHOWN) && (!user || !*user);
-    struct block *text = NULL;
+    struct buffer *text = NULL;
     uint64_t version;
 
     if (common) {
@@ -597,9 +597,9 @@ struct block *status_cluster_log_text(struct status *status, uint32_t max, const
         if (text)
             return text;
     }
-    struct block *buffer = copy_log(status, &version);
+    struct buffer *buffer = copy_log(status, &version);
     text = cluster_log_text(buffer->data, max, user);
-    block_unref(buffer);
+    buffer_unref(buffer);
     if (common) {
         pthread_mutex_lock(&status->lock);
         if (!status->texts[TEXT_CLUSTER_LOG].text ||
@@ -611,24 +611,24 @@ struct block *status_cluster_log_text(struct status *status, uint32_t max, const
 }
 
 /* With the lock held: the kept .rrd if it will still do. */
-static struct block *kept_rrd_text(struct status *status, uint64_t now)
+static struct buffer *kept_rrd_text(struct status *status, uint64_t now)
 {
-    struct block *text = status->texts[TEXT_RRD].text;
+    struct buffer *text = status->texts[TEXT_RRD].text;
 
     if (!text || now >= status->rrd_text_at + RRD_TEXT_MILLISECONDS)
         return NULL;
     if (status->texts[TEXT_RRD].version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
         return NULL;
     counter_add(&status->texts[TEXT_RRD].metrics.kept, 1);
-    return block_ref(text);
+    return buffer_ref(text);
 }
 
-struct block *status_rrd_text(struct status *status)
+struct buffer *status_rrd_text(struct status *status)
 {
     uint64_t now = status->clock->milliseconds(status->clock);
 
     pthread_mutex_lock(&status->lock);
-    struct block *text = kept_rrd_text(status, now);
+    struct buffer *text = kept_rrd_text(status, now);
     uint64_t sequence = status->rrd_sequence;
     GPtrArray *lines = text ? NULL : rrd_values_lines(status->rrd, now);
     pthread_mutex_unlock(&status->lock);

@@ -10,13 +10,13 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "core/block.h"
+#include "core/buffer.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
 #include "status/vmlist.h"
 
 /* Formats and rules: doc/status.md. Any thread may call any function; one lock is held inside, over
- * memory only, and no other is taken while it is held. Texts are immutable blocks with a reference
+ * memory only, and no other is taken while it is held. Texts are immutable buffers with a reference
  * for the caller, made once per version and kept: polling costs a lock and a reference. */
 struct status;
 
@@ -76,29 +76,29 @@ int status_set_remote(struct status *status, uint32_t node, const char *name, co
                       size_t size);
 
 /* A plain value as it was set, NULL if there is none; `node_name` NULL or "": this node. */
-struct block *status_get(struct status *status, const char *node_name, const char *name);
+struct buffer *status_get(struct status *status, const char *node_name, const char *name);
 
 /* What this node multicasts of its own: names of plain values (gchar *, owned by the array), and a
  * value as it is sent, also that of "nodeip"; NULL if there is none. */
 GPtrArray *status_own_names(struct status *status);
-struct block *status_own_value(struct status *status, const char *name);
+struct buffer *status_own_value(struct status *status, const char *name);
 
 /* Cluster log. status_log stores an entry of this node and gives it as it is multicast (use
  * status_group_log(), which does that); log_remote stores a foreign one: 0, or -EBADMSG. */
-struct block *status_log(struct status *status, uint8_t priority, const char *ident,
-                         const char *tag, const char *message, uint32_t pid);
+struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
+                          const char *tag, const char *message, uint32_t pid);
 int status_log_remote(struct status *status, const uint8_t *data, size_t size);
 
 /* A copy of the whole buffer, and the merge of foreign ones; gives how many were malformed. */
-struct block *status_log_buffer(struct status *status);
+struct buffer *status_log_buffer(struct status *status);
 size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count);
 
 /* The texts. */
-struct block *status_version_text(struct status *status);
-struct block *status_members_text(struct status *status);
+struct buffer *status_version_text(struct status *status);
+struct buffer *status_members_text(struct status *status);
 
 /* Asks `source` for the guests only when the text of this version was not made yet. */
-struct block *status_vmlist_text(struct status *status, struct guest_source *source);
+struct buffer *status_vmlist_text(struct status *status, struct guest_source *source);
 
 /* How often each text was made, and how often one that was kept would do. */
 enum status_text {
@@ -129,9 +129,9 @@ const char *status_node_name(const struct status *status);
 char *status_name_of(struct status *status, uint32_t id);
 
 /* `max` 0: 50; `user` NULL or "": all. */
-struct block *status_cluster_log_text(struct status *status, uint32_t max, const char *user);
+struct buffer *status_cluster_log_text(struct status *status, uint32_t max, const char *user);
 
 /* May lag 2 s behind when there are many values. May be empty. */
-struct block *status_rrd_text(struct status *status);
+struct buffer *status_rrd_text(struct status *status);
 
 #endif

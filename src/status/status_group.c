@@ -77,10 +77,10 @@ static void send_normal(struct status_group *group, uint16_t subtype, const uint
 {
     if (!can_send(group))
         return;
-    struct block *message = wire_build_normal(subtype, STATUS_PROTOCOL, 0, 0, body, size);
+    struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, 0, 0, body, size);
     uint64_t count = machine_number(group->machine, message, group->clock->seconds(group->clock));
     int error = group->transport->multicast(group->transport, message, SEND_NORMAL, count);
-    block_unref(message);
+    buffer_unref(message);
     if (!error)
         return;
     if (!atomic_exchange(&group->unsent, true))
@@ -102,10 +102,10 @@ static void send_value(struct status_group *group, const char *name, const void 
 static void resend_value(struct status_group *group, const char *name)
 {
     pthread_mutex_lock(&group->send_lock);
-    struct block *value = status_own_value(group->status, name);
+    struct buffer *value = status_own_value(group->status, name);
     if (value)
         send_value(group, name, value->data, value->capacity);
-    block_unref(value);
+    buffer_unref(value);
     pthread_mutex_unlock(&group->send_lock);
 }
 
@@ -134,9 +134,9 @@ void status_group_log(struct status_group *group, uint8_t priority, const char *
                       const char *tag, const char *message, uint32_t pid)
 {
     pthread_mutex_lock(&group->send_lock);
-    struct block *entry = status_log(group->status, priority, ident, tag, message, pid);
+    struct buffer *entry = status_log(group->status, priority, ident, tag, message, pid);
     send_normal(group, SUBTYPE_LOG, entry->data, entry->capacity);
-    block_unref(entry);
+    buffer_unref(entry);
     pthread_mutex_unlock(&group->send_lock);
 }
 
@@ -191,7 +191,7 @@ static void merge(struct status_group *group, const struct action *action)
     g_autoptr(GArray) buffers = g_array_new(FALSE, FALSE, sizeof(struct log_buffer));
 
     for (guint i = 0; i < action->states->len; i++) {
-        const struct block *state = g_ptr_array_index(action->states, i);
+        const struct buffer *state = g_ptr_array_index(action->states, i);
         if (message_size(state) < SYNC_HEADER_SIZE)
             continue;
         struct log_buffer buffer = {.data = state->data + SYNC_HEADER_SIZE,
@@ -206,7 +206,7 @@ static void merge(struct status_group *group, const struct action *action)
 
 /* Actions */
 
-static void multicast(struct status_group *group, struct block *message, enum send_kind kind)
+static void multicast(struct status_group *group, struct buffer *message, enum send_kind kind)
 {
     int error = group->transport ? group->transport->multicast(group->transport, message, kind, 0)
                                  : -ENOTCONN;
@@ -217,14 +217,14 @@ static void multicast(struct status_group *group, struct block *message, enum se
 
 static void send_state(struct status_group *group, const struct epoch *epoch)
 {
-    struct block *buffer = status_log_buffer(group->status);
-    struct block *message =
+    struct buffer *buffer = status_log_buffer(group->status);
+    struct buffer *message =
         wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, epoch, group->clock->seconds(group->clock),
                         buffer->data, buffer->capacity);
 
     multicast(group, message, SEND_SYNC);
-    block_unref(message);
-    block_unref(buffer);
+    buffer_unref(message);
+    buffer_unref(buffer);
 }
 
 static void write_log(int priority, const char *text)
@@ -314,7 +314,7 @@ void status_group_configuration(struct status_group *group, const struct member 
     run(group);
 }
 
-void status_group_deliver(struct status_group *group, struct member sender, struct block *message)
+void status_group_deliver(struct status_group *group, struct member sender, struct buffer *message)
 {
     machine_deliver(group->machine, sender, message);
     run(group);

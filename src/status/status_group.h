@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
-#include "core/block.h"
+#include "core/buffer.h"
 #include "status/status.h"
 
 /* Messages and rules: doc/status.md, "The status group". Passive: no thread of its own; corosync, a
@@ -33,7 +33,7 @@ void status_group_disconnected(struct status_group *group);
 void status_group_configuration(struct status_group *group, const struct member *members,
                                 size_t member_count, const struct member *joined,
                                 size_t joined_count);
-void status_group_deliver(struct status_group *group, struct member sender, struct block *message);
+void status_group_deliver(struct status_group *group, struct member sender, struct buffer *message);
 
 /* The transport could not send a message that it had taken. */
 void status_group_send_failed(struct status_group *group, enum send_kind kind);

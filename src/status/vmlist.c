@@ -98,7 +98,7 @@ static void append_guest(GString *text, const struct guest_copy *guest, const ch
 
 /* A tree of JSON values for 20 000 guests costs ten times this text. All that has to be escaped are
  * the few node names, which the JSON library does; the rest are numbers and fixed words. */
-struct block *vmlist_text(struct guest_snapshot *snapshot, uint64_t version)
+struct buffer *vmlist_text(struct guest_snapshot *snapshot, uint64_t version)
 {
     GArray *guests = snapshot->guests;
     g_autoptr(GHashTable) known = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -113,5 +113,5 @@ struct block *vmlist_text(struct guest_snapshot *snapshot, uint64_t version)
         append_guest(text, guest, quoted_name(known, snapshot->names->str + guest->node));
     }
     g_string_append(text, guests->len > 0 ? "}}\n" : "}\n");
-    return block_copy(text->str, (uint32_t)text->len);
+    return buffer_copy(text->str, (uint32_t)text->len);
 }

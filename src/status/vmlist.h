@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 #include "core/guests.h"
 
 /* A copy of the guest list in two pieces of memory: made under the state's lock, turned into text
@@ -23,6 +23,6 @@ struct guest_source {
 };
 
 /* Compact JSON, guests in order of their ids (the snapshot is put in order). One reference. */
-struct block *vmlist_text(struct guest_snapshot *snapshot, uint64_t version);
+struct buffer *vmlist_text(struct guest_snapshot *snapshot, uint64_t version);
 
 #endif

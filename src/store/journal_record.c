@@ -115,7 +115,7 @@ static uint32_t common_suffix(const uint8_t *a, const uint8_t *b, uint32_t size)
 }
 
 /* The range of the new content that the old one has not at the same place. A file that grows keeps
- * its block while that has room: nothing to compare then. */
+ * its buffer while that has room: nothing to compare then. */
 static void find_new(const struct entry *before, const struct entry *after, uint32_t *offset,
                      uint32_t *length)
 {
@@ -266,15 +266,15 @@ bool journal_row_read(struct reader *reader, struct journal_row *row)
 }
 
 /* The old content with the new bytes in it, one reference. NULL is an empty one. */
-static struct block *patch(const struct journal_row *row, struct block *old, uint32_t old_size)
+static struct buffer *patch(const struct journal_row *row, struct buffer *old, uint32_t old_size)
 {
     if (row->size == 0)
         return NULL;
     if (row->length == 0 && row->size == old_size)
-        return block_ref(old);
+        return buffer_ref(old);
     if (row->offset == old_size)
-        return block_append(old, old_size, row->bytes, row->length);
-    struct block *content = block_new(row->size);
+        return buffer_append(old, old_size, row->bytes, row->length);
+    struct buffer *content = buffer_new(row->size);
     uint32_t kept = MIN(old_size, row->size);
     if (kept > 0)
         memcpy(content->data, old->data, kept);
@@ -292,13 +292,13 @@ struct entry *journal_row_apply(const struct journal_row *row, const struct entr
         return NULL;
     if (grows && (row->offset > old_size || row->offset + row->length != row->size))
         return NULL;
-    struct block *content = patch(row, before ? before->content : NULL, old_size);
+    struct buffer *content = patch(row, before ? before->content : NULL, old_size);
     struct entry *entry = row->named
                               ? entry_new(row->inode, row->parent, row->type, row->name,
                                           row->name_length, content, row->size)
                               : entry_new(row->inode, before->parent, row->type, before->name,
                                           before->name_length, content, row->size);
-    block_unref(content);
+    buffer_unref(content);
     entry->version = row->version;
     entry->writer = row->writer;
     entry->mtime = row->mtime;

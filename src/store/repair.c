@@ -79,7 +79,7 @@ static uint64_t next_inode(struct repair *repair)
 }
 
 static uint64_t add_entry(struct repair *repair, uint64_t parent, enum entry_type type,
-                          const char *name, struct block *content, uint32_t size)
+                          const char *name, struct buffer *content, uint32_t size)
 {
     uint64_t inode = next_inode(repair);
 
@@ -189,12 +189,12 @@ static char *split_data(struct repair *repair, uint64_t inode)
     uint64_t lost = lost_directory(repair);
     if (lost == 0)
         return NULL;
-    struct block *content = g_steal_pointer(&entry->content);
+    struct buffer *content = g_steal_pointer(&entry->content);
     g_autofree char *name = lost_name(entry, ".data");
     g_autofree char *shown = name_shown(name, strlen(name));
     add_entry(repair, lost, ENTRY_FILE, name, content, entry->size);
     entry->size = 0;
-    block_unref(content);
+    buffer_unref(content);
     return g_strdup_printf("the data is in " REPAIR_DIRECTORY "/%s now", shown);
 }
 

@@ -125,9 +125,9 @@ static void read_root(struct loader *loader, sqlite3_stmt *row)
         remedy_set(0, "name = '" ROOT_NAME "'"));
 }
 
-/* The content straight from SQLite's page into the block that readers will get. What should have
+/* The content straight from SQLite's page into the buffer that readers will get. What should have
  * none keeps it, for a repair. */
-static struct block *read_data(struct loader *loader, sqlite3_stmt *row)
+static struct buffer *read_data(struct loader *loader, sqlite3_stmt *row)
 {
     size_t size;
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
@@ -141,7 +141,7 @@ static struct block *read_data(struct loader *loader, sqlite3_stmt *row)
                                       " is a directory and has %zu bytes of data",
                                       (int64_t)inode, size),
                       remedy_set(inode, "data = NULL"));
-    return block_copy(data, (uint32_t)size);
+    return buffer_copy(data, (uint32_t)size);
 }
 
 static void read_entry(struct loader *loader, sqlite3_stmt *row)
@@ -150,7 +150,7 @@ static void read_entry(struct loader *loader, sqlite3_stmt *row)
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
     const char *name = read_name(loader, row, &length);
     uint8_t type = read_type(loader, row);
-    struct block *content = read_data(loader, row);
+    struct buffer *content = read_data(loader, row);
     bool stray = sqlite3_column_type(row, PARENT) != SQLITE_INTEGER;
     /* A negative parent is missing like any other. */
     uint64_t parent = stray ? read_number(loader, row, PARENT, INT64_MAX)
@@ -158,7 +158,7 @@ static void read_entry(struct loader *loader, sqlite3_stmt *row)
     struct entry *entry =
         entry_new(inode, parent, type, name, length, content, content ? content->capacity : 0);
 
-    block_unref(content);
+    buffer_unref(content);
     entry->version = read_number(loader, row, VERSION, INT64_MAX);
     entry->writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
     entry->mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);

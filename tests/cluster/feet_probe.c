@@ -71,7 +71,8 @@ static void on_configuration(struct group_consumer *consumer, const struct membe
     }
 }
 
-static void on_message(struct group_consumer *consumer, struct member sender, struct block *message)
+static void on_message(struct group_consumer *consumer, struct member sender,
+                       struct buffer *message)
 {
     struct probe *probe = probe_of(consumer);
 
@@ -122,7 +123,7 @@ static void ignore_configuration(struct group_consumer *consumer, const struct m
 }
 
 static void ignore_message(struct group_consumer *consumer, struct member sender,
-                           struct block *message)
+                           struct buffer *message)
 {
     (void)consumer;
     (void)sender;
@@ -174,7 +175,7 @@ static uint64_t send_all(struct probe *probe, struct transport *transport, uint6
     uint64_t begin = now_us();
 
     for (uint64_t i = 0; i < count; i++) {
-        struct block *message = block_new(size);
+        struct buffer *message = buffer_new(size);
         memset(message->data, (int)i, size);
         put_le64(message->data, i);
         if (!wait_for_room(probe, i, window))
@@ -185,7 +186,7 @@ static uint64_t send_all(struct probe *probe, struct transport *transport, uint6
         *slowest = took > *slowest ? took : *slowest;
         if (error)
             printf("multicast of %llu: %s\n", (unsigned long long)i, strerror(-error));
-        block_unref(message);
+        buffer_unref(message);
     }
     if (!wait_for_room(probe, count, 1))
         printf("not all came back\n");

@@ -60,7 +60,7 @@ struct promise {
 /* A recording: states and promises on the way, and what the disk saw. */
 struct story {
     struct node *node;
-    GPtrArray *indexes; /* struct block: the state after so many commits */
+    GPtrArray *indexes; /* struct buffer: the state after so many commits */
     GArray *promises;   /* struct promise, by the events' mark */
     struct promise now;
     bool direct; /* the last commit did not go to the journal */
@@ -115,13 +115,13 @@ static void node_stop(struct node *node)
     g_free(node->big);
 }
 
-static bool is_index(const struct node *node, const struct block *expected)
+static bool is_index(const struct node *node, const struct buffer *expected)
 {
-    struct block *index = index_build(node->draft);
+    struct buffer *index = index_build(node->draft);
     bool same = index->capacity == expected->capacity &&
                 memcmp(index->data, expected->data, index->capacity) == 0;
 
-    block_unref(index);
+    buffer_unref(index);
     return same;
 }
 
@@ -287,10 +287,10 @@ static int synchronise(struct node *node)
         if (i % 3 == 0) {
             draft_remove(node->draft, entry->inode);
         } else if (i % 3 == 1) {
-            struct block *content = block_copy(node->big, 7000);
+            struct buffer *content = buffer_copy(node->big, 7000);
             struct entry *other = entry_new(entry->inode, batch, ENTRY_FILE, entry->name,
                                             entry->name_length, content, 7000);
-            block_unref(content);
+            buffer_unref(content);
             other->version = entry->version; /* nobody's history: a safety copy is made */
             draft_put(node->draft, other);
         }
@@ -389,15 +389,15 @@ static void move_log(struct story *story, unsigned step)
     promise(story);
 }
 
-static void free_block(gpointer block)
+static void free_buffer(gpointer buffer)
 {
-    block_unref(block);
+    buffer_unref(buffer);
 }
 
 static void story_start(struct story *story, struct node *node)
 {
     *story = (struct story){.node = node};
-    story->indexes = g_ptr_array_new_with_free_func(free_block);
+    story->indexes = g_ptr_array_new_with_free_func(free_buffer);
     story->promises = g_array_new(FALSE, FALSE, sizeof(struct promise));
     disk_log_start(node->place.directory);
     promise(story);
@@ -508,12 +508,12 @@ static void check_point(const struct story *story, const struct point *point)
     assert_state(story, &found, point);
     assert_nothing_aside(story, &found, point);
     assert_int_equal(make(&found, CHANGE_MKDIR, "after"), 0);
-    struct block *after = index_build(found.draft);
+    struct buffer *after = index_build(found.draft);
     assert_int_equal(commit(&found), 0);
     close_database(&found);
     assert_int_equal(open_database(&found), 0);
     assert_true(is_index(&found, after));
-    block_unref(after);
+    buffer_unref(after);
     node_stop(&found);
 }
 
@@ -595,7 +595,7 @@ static void assert_kept(const char *path, const struct point *point, bool finish
 
 /* Backups and safety copies appear as a whole or not at all. */
 static void check_copies(const GPtrArray *events, const struct point *point,
-                         const struct block *const states[2], guint first_done)
+                         const struct buffer *const states[2], guint first_done)
 {
     struct node found;
     g_autoptr(GDir) directory = NULL;
@@ -626,7 +626,7 @@ static void test_copies(void **unused)
     struct node node;
     struct place copies;
     g_autofree char *message = NULL;
-    struct block *states[2];
+    struct buffer *states[2];
     unsigned points = 0;
 
     (void)unused;
@@ -652,13 +652,13 @@ static void test_copies(void **unused)
     for (guint count = 0; count <= events->len; count += every) {
         struct point point = {count, CRASH_KILLED, 0};
         for (point.crash = CRASH_KILLED; point.crash <= CRASH_MIXED; point.crash++, points++)
-            check_copies(events, &point, (const struct block *const *)states, first_done);
+            check_copies(events, &point, (const struct buffer *const *)states, first_done);
     }
     print_message("copies: %u events of the disk, %u crashes\n", events->len, points);
     g_autofree char *names = place_names(&copies);
     assert_non_null(strstr(names, "config.db.kept-"));
-    block_unref(states[0]);
-    block_unref(states[1]);
+    buffer_unref(states[0]);
+    buffer_unref(states[1]);
     place_stop(&copies);
     node_stop(&node);
 }
@@ -670,15 +670,15 @@ static const change_function some_changes[] = {
 
 /* The state as the last commit that succeeded left it, and as those that failed would have. */
 struct expected {
-    struct block *state;
-    GPtrArray *failed; /* struct block: since the last commit that succeeded */
+    struct buffer *state;
+    GPtrArray *failed; /* struct buffer: since the last commit that succeeded */
     unsigned errors;
 };
 
 /* A commit succeeded; takes over the state. */
-static void expect(struct expected *expected, struct block *state)
+static void expect(struct expected *expected, struct buffer *state)
 {
-    block_unref(expected->state);
+    buffer_unref(expected->state);
     expected->state = state;
     g_ptr_array_set_size(expected->failed, 0);
 }
@@ -690,7 +690,7 @@ static void try_change(struct node *node, change_function change, struct expecte
         draft_restart(node->draft);
         return;
     }
-    struct block *wanted = index_build(node->draft);
+    struct buffer *wanted = index_build(node->draft);
     if (commit(node) == 0) {
         expect(expected, wanted);
     } else {
@@ -746,7 +746,7 @@ static bool run_with_errors(const char *base, unsigned count, enum disk_fault fa
                             bool early, unsigned *errors)
 {
     struct node node;
-    struct expected expected = {.failed = g_ptr_array_new_with_free_func(free_block)};
+    struct expected expected = {.failed = g_ptr_array_new_with_free_func(free_buffer)};
 
     node_start(&node, count % 2 ? STORE_FULL : STORE_NORMAL);
     if (base)
@@ -777,7 +777,7 @@ static bool run_with_errors(const char *base, unsigned count, enum disk_fault fa
     disk_fail_at(0, fault, false);
     assert_recovers(&node, &expected, !early);
     *errors += expected.errors;
-    block_unref(expected.state);
+    buffer_unref(expected.state);
     g_ptr_array_unref(expected.failed);
     node_stop(&node);
     return reached;

@@ -41,9 +41,9 @@ static void use(struct tree *tree)
     if (error)
         fprintf(stderr, "%s\n", problem);
     MUST(error == 0);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     MUST(index_parse(index->data, index->capacity, &view) == 0);
-    block_unref(index);
+    buffer_unref(index);
     draft_free(draft);
     state_free(state);
 }

@@ -64,9 +64,9 @@ static void use(struct state *state, struct draft *draft)
     g_autofree char *problem = NULL;
 
     MUST(draft_check(draft, &problem) == 0);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     MUST(index_parse(index->data, index->capacity, &view) == 0);
-    block_unref(index);
+    buffer_unref(index);
     state_publish(state, draft, 0);
 }
 

@@ -42,14 +42,14 @@ static size_t check_walk(const uint8_t *buffer)
 
 static void check_text(const uint8_t *buffer, uint32_t max, const char *user)
 {
-    struct block *text = cluster_log_text(buffer, max, user);
+    struct buffer *text = cluster_log_text(buffer, max, user);
     json_error_t error;
     json_t *object = json_loadb((const char *)text->data, text->capacity, 0, &error);
 
     MUST(object != NULL);
     MUST(json_array_size(json_object_get(object, "data")) <= (max ? max : CLUSTER_LOG_SHOWN));
     json_decref(object);
-    block_unref(text);
+    buffer_unref(text);
 }
 
 static void insert_entry(struct cluster_log *log, struct reader *input)

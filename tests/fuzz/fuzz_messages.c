@@ -42,7 +42,7 @@ struct fuzzed {
     struct clock_source clock;
 
     struct transport transport;
-    GQueue sent; /* struct block: multicast, not yet delivered */
+    GQueue sent; /* struct buffer: multicast, not yet delivered */
     struct epoch epoch;
     bool has_epoch;
 };
@@ -64,7 +64,7 @@ static uint64_t milliseconds(struct clock_source *clock)
     return 1000;
 }
 
-static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count)
 {
     struct fuzzed *fuzzed = container_of(transport, struct fuzzed, transport);
@@ -73,7 +73,7 @@ static int multicast(struct transport *transport, struct block *message, enum se
     (void)count;
     if (g_queue_get_length(&fuzzed->sent) >= SENT_MAX)
         return -ENOBUFS;
-    g_queue_push_tail(&fuzzed->sent, block_ref(message));
+    g_queue_push_tail(&fuzzed->sent, buffer_ref(message));
     return 0;
 }
 
@@ -83,10 +83,10 @@ static void leave(struct transport *transport, int stay_out)
     (void)stay_out;
 }
 
-static void send_built(struct fuzzed *fuzzed, struct block *message)
+static void send_built(struct fuzzed *fuzzed, struct buffer *message)
 {
     multicast(&fuzzed->transport, message, SEND_SYNC, 0);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* --- The configuration group's executor, in short --- */
@@ -112,11 +112,11 @@ static void carry_apply(struct fuzzed *fuzzed, const struct action *action)
 
 static void carry_state(struct fuzzed *fuzzed, const struct action *action)
 {
-    struct block *index = index_build(fuzzed->draft);
+    struct buffer *index = index_build(fuzzed->draft);
 
     send_built(fuzzed, wire_build_sync(MESSAGE_STATE, CONFIGURATION_PROTOCOL, &action->epoch, 1,
                                        index->data, index->capacity));
-    block_unref(index);
+    buffer_unref(index);
 }
 
 static void carry_updates(struct fuzzed *fuzzed, const struct action *action)
@@ -136,7 +136,7 @@ static int take_updates(struct fuzzed *fuzzed, const struct action *action)
     struct draft *draft = fuzzed->draft;
 
     for (guint i = 0; i < action->updates->len; i++) {
-        const struct block *message = action->updates->pdata[i];
+        const struct buffer *message = action->updates->pdata[i];
         struct header header;
         struct entry *entry;
         MUST(wire_parse_header(message->data, message->capacity, &header) == 0);
@@ -156,7 +156,7 @@ static int take_updates(struct fuzzed *fuzzed, const struct action *action)
 static int carry_commit(struct fuzzed *fuzzed, const struct action *action)
 {
     g_autoptr(GArray) surplus = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    struct block *own_index = index_build(fuzzed->draft);
+    struct buffer *own_index = index_build(fuzzed->draft);
     struct index_view leader;
     struct index_view own;
     g_autofree char *problem = NULL;
@@ -177,7 +177,7 @@ static int carry_commit(struct fuzzed *fuzzed, const struct action *action)
         fuzzed->draft->rebuild = true;
         state_publish(fuzzed->state, fuzzed->draft, 1000);
     }
-    block_unref(own_index);
+    buffer_unref(own_index);
     return error;
 }
 
@@ -247,7 +247,7 @@ static void step_configuration(struct fuzzed *fuzzed, struct reader *input)
 }
 
 /* Takes over the message. */
-static void deliver(struct fuzzed *fuzzed, uint32_t node, struct block *message)
+static void deliver(struct fuzzed *fuzzed, uint32_t node, struct buffer *message)
 {
     struct header header;
 
@@ -260,7 +260,7 @@ static void deliver(struct fuzzed *fuzzed, uint32_t node, struct block *message)
         machine_deliver(fuzzed->machine, member_of(node), message);
     else
         status_group_deliver(fuzzed->group, member_of(node), message);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void step_deliver(struct fuzzed *fuzzed, struct reader *input, enum step step)
@@ -269,7 +269,7 @@ static void step_deliver(struct fuzzed *fuzzed, struct reader *input, enum step 
     size_t size;
     uint8_t *bytes = take_piece(input, &size);
     size_t wanted = step == STEP_DELIVER_LOG ? SYNC_HEADER_SIZE + CLUSTER_LOG_SIZE : size;
-    struct block *message = block_new((uint32_t)wanted);
+    struct buffer *message = buffer_new((uint32_t)wanted);
 
     memcpy(message->data, bytes, size);
     if (size < wanted)
@@ -291,7 +291,7 @@ static void step_change(struct fuzzed *fuzzed, struct reader *input)
     uint8_t *bytes = take_piece(input, &size);
 
     if (fuzzed->machine) {
-        struct block *message =
+        struct buffer *message =
             wire_build_normal(subtype, CONFIGURATION_PROTOCOL, 0, 0, bytes, size);
         machine_number(fuzzed->machine, message, 1);
         send_built(fuzzed, message);
@@ -305,7 +305,7 @@ static void step_change(struct fuzzed *fuzzed, struct reader *input)
 
 static void take_step(struct fuzzed *fuzzed, struct reader *input, enum step step)
 {
-    struct block *own;
+    struct buffer *own;
 
     switch (step) {
     case STEP_CONFIGURATION:
@@ -364,10 +364,10 @@ static void start(struct fuzzed *fuzzed, bool status)
 
 static void finish(struct fuzzed *fuzzed)
 {
-    struct block *message;
+    struct buffer *message;
 
     while ((message = g_queue_pop_head(&fuzzed->sent)))
-        block_unref(message);
+        buffer_unref(message);
     if (fuzzed->machine) {
         g_autofree char *problem = NULL;
         MUST(draft_check(fuzzed->draft, &problem) == 0);
@@ -376,9 +376,9 @@ static void finish(struct fuzzed *fuzzed)
         state_free(fuzzed->state);
         return;
     }
-    block_unref(status_cluster_log_text(fuzzed->status, 0, NULL));
-    block_unref(status_members_text(fuzzed->status));
-    block_unref(status_rrd_text(fuzzed->status));
+    buffer_unref(status_cluster_log_text(fuzzed->status, 0, NULL));
+    buffer_unref(status_members_text(fuzzed->status));
+    buffer_unref(status_rrd_text(fuzzed->status));
     status_group_free(fuzzed->group);
     status_free(fuzzed->status);
 }

@@ -67,10 +67,10 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 }
 
 /* The real one needs a whole daemon, and takes no bytes from the request. */
-static struct block *get_overview(struct overview *overview)
+static struct buffer *get_overview(struct overview *overview)
 {
     (void)overview;
-    return block_copy("{}\n", 3);
+    return buffer_copy("{}\n", 3);
 }
 
 static int verify(struct overview *overview)
@@ -167,11 +167,11 @@ static bool is_json(int32_t id)
 static void check_reply(const struct reply *reply, int32_t id)
 {
     MUST(reply->error <= 0);
-    MUST(!reply->error || (!reply->block && reply->size == 0));
-    MUST(reply->size == 0 || (reply->block && reply->size <= reply->block->capacity));
+    MUST(!reply->error || (!reply->buffer && reply->size == 0));
+    MUST(reply->size == 0 || (reply->buffer && reply->size <= reply->buffer->capacity));
     if (reply->error || !is_json(id))
         return;
-    json_t *object = json_loadb((const char *)reply->block->data, reply->size, 0, NULL);
+    json_t *object = json_loadb((const char *)reply->buffer->data, reply->size, 0, NULL);
     MUST(object);
     json_decref(object);
 }
@@ -186,7 +186,7 @@ static void ask(const struct request_sources *sources, struct reader *input)
     request.data = data;
     struct reply reply = request_answer(sources, &request);
     check_reply(&reply, request.id);
-    block_unref(reply.block);
+    buffer_unref(reply.buffer);
     free(data);
 }
 

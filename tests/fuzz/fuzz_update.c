@@ -14,14 +14,14 @@ static void check_round_trip(const struct entry *entry)
     struct epoch epoch = {0};
     struct root root = {entry->version, entry->writer, entry->mtime};
     struct entry *again;
-    struct block *message = wire_build_update(&epoch, 0, entry->inode == 0 ? NULL : entry, &root);
+    struct buffer *message = wire_build_update(&epoch, 0, entry->inode == 0 ? NULL : entry, &root);
 
     MUST(wire_parse_update(message->data + SYNC_HEADER_SIZE, message->capacity - SYNC_HEADER_SIZE,
                            &again) == 0);
     MUST(again->inode == entry->inode && again->version == entry->version &&
          again->size == entry->size && strcmp(again->name, entry->name) == 0);
     entry_unref(again);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* Takes what the draft made of the entries, if it is a tree. */
@@ -38,7 +38,7 @@ static void publish(struct state *state, struct draft *draft)
     }
     if (draft_find_duplicate_guest(draft, &id, &first, &second))
         return;
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     struct index_view view;
     MUST(index_parse(index->data, index->capacity, &view) == 0);
     MUST(view.count == draft_entry_count(draft));
@@ -52,7 +52,7 @@ static void publish(struct state *state, struct draft *draft)
         int error;
         MUST(path && tree_lookup(state->tree, path, &error) == entry);
     }
-    block_unref(index);
+    buffer_unref(index);
 }
 
 static void take_update(struct draft *draft, struct reader *input)

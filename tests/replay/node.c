@@ -38,21 +38,21 @@ static void sent_free(gpointer pointer)
 {
     struct sent *sent = pointer;
 
-    block_unref(sent->message);
+    buffer_unref(sent->message);
     g_free(sent);
 }
 
-static void add_sent(GPtrArray *list, size_t line, struct block *message)
+static void add_sent(GPtrArray *list, size_t line, struct buffer *message)
 {
     struct sent *sent = g_new(struct sent, 1);
 
     sent->line = line;
-    sent->message = block_ref(message);
+    sent->message = buffer_ref(message);
     g_ptr_array_add(list, sent);
 }
 
 /* The recording says when a message comes back: here it is only noted. */
-static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count)
 {
     struct node_group *group = container_of(transport, struct node_group, transport);
@@ -430,7 +430,7 @@ static void describe_epoch(GString *text, const struct header *header)
 }
 
 /* A message in words, without what may differ between implementations. */
-static char *describe(enum trace_group group, const struct block *message)
+static char *describe(enum trace_group group, const struct buffer *message)
 {
     GString *text = g_string_new(NULL);
     struct header header;
@@ -466,7 +466,7 @@ static char *describe(enum trace_group group, const struct block *message)
 }
 
 static bool was_sent(const struct node_group *group, enum trace_group which,
-                     const struct block *message)
+                     const struct buffer *message)
 {
     g_autofree char *wanted = describe(which, message);
 

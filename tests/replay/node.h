@@ -16,7 +16,7 @@
 /* A message that is to be compared: sent by us, or by the recorded node. */
 struct sent {
     size_t line; /* in the recording, 0: ours */
-    struct block *message;
+    struct buffer *message;
 };
 
 /* One of the two groups as the node sees it. */

@@ -110,11 +110,11 @@ static json_t *recorded_json(const struct node *node, const char *step, const ch
     return parse(text);
 }
 
-static json_t *own_json(struct block *text)
+static json_t *own_json(struct buffer *text)
 {
     g_autofree char *string = g_strndup((const char *)text->data, text->capacity);
 
-    block_unref(text);
+    buffer_unref(text);
     return parse(string);
 }
 

@@ -212,14 +212,14 @@ static struct tree *rows_load(const struct rows *rows)
     g_hash_table_iter_init(&iter, rows->entries);
     while (g_hash_table_iter_next(&iter, &inode, &entry)) {
         const struct entry *stored = entry;
-        struct block *content =
-            stored->content ? block_copy(stored->content->data, stored->size) : NULL;
+        struct buffer *content =
+            stored->content ? buffer_copy(stored->content->data, stored->size) : NULL;
         struct entry *loaded = entry_new(stored->inode, stored->parent, stored->type, stored->name,
                                          stored->name_length, content, content ? stored->size : 0);
         loaded->version = stored->version;
         loaded->writer = stored->writer;
         loaded->mtime = stored->mtime;
-        block_unref(content);
+        buffer_unref(content);
         tree_put(tree, loaded);
     }
     tree->root = rows->root;

@@ -15,7 +15,7 @@
 
 void notice_free(struct notice *notice)
 {
-    block_unref(notice->message);
+    buffer_unref(notice->message);
     g_clear_pointer(&notice->members, g_array_unref);
     g_clear_pointer(&notice->joined, g_array_unref);
     g_free(notice);
@@ -23,13 +23,13 @@ void notice_free(struct notice *notice)
 
 void outgoing_free(struct outgoing *outgoing)
 {
-    block_unref(outgoing->message);
+    buffer_unref(outgoing->message);
     g_free(outgoing);
 }
 
 static void free_item(gpointer item)
 {
-    block_unref(((struct item *)item)->message);
+    buffer_unref(((struct item *)item)->message);
 }
 
 void network_free_ring(struct ring *ring)
@@ -126,7 +126,7 @@ static void tell_message(struct seat *seat, const struct item *item)
 
     notice->type = NOTICE_MESSAGE;
     notice->sender = item->member;
-    notice->message = block_ref(item->message);
+    notice->message = buffer_ref(item->message);
     g_queue_push_tail(&seat->inbox, notice);
 }
 
@@ -212,8 +212,8 @@ bool network_send(struct seat *seat)
     struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
     node->sim->statistics.messages++;
     node->sim->statistics.bytes += message_size(outgoing->message);
-    append(node,
-           (struct item){ITEM_MESSAGE, seat->group, node_self(node), block_ref(outgoing->message)});
+    append(node, (struct item){ITEM_MESSAGE, seat->group, node_self(node),
+                               buffer_ref(outgoing->message)});
     node->visit_end = node->ring->items->len;
     node->burst = seat->outbox.length > 0 ? node->burst - 1 : 0;
     outgoing_free(outgoing);

@@ -28,14 +28,14 @@ enum machine_mode node_mode(const struct node *node)
 /* A digest of the published state: of its index, which is what the cluster compares. */
 static uint64_t digest_draft(const struct draft *draft)
 {
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     uint64_t digest = index->capacity;
 
     for (uint32_t at = 0; at + 8 <= index->capacity; at += 8) {
         digest = (digest ^ get_le64(index->data + at)) * 0x9e3779b97f4a7c15u;
         digest ^= digest >> 29;
     }
-    block_unref(index);
+    buffer_unref(index);
     return digest;
 }
 
@@ -78,7 +78,7 @@ static struct seat *transport_seat(struct transport *transport)
     return container_of(transport, struct seat, transport);
 }
 
-static int transport_multicast(struct transport *transport, struct block *message,
+static int transport_multicast(struct transport *transport, struct buffer *message,
                                enum send_kind kind, uint64_t count)
 {
     struct seat *seat = transport_seat(transport);
@@ -88,7 +88,7 @@ static int transport_multicast(struct transport *transport, struct block *messag
     if (seat->outbox.length >= OUTBOX_MAX)
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
-    *outgoing = (struct outgoing){block_ref(message), kind, count};
+    *outgoing = (struct outgoing){buffer_ref(message), kind, count};
     g_queue_push_tail(&seat->outbox, outgoing);
     if (seat->group == GROUP_CONFIGURATION)
         client_note_sent(seat->node, outgoing);

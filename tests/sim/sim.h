@@ -48,8 +48,8 @@ enum item_type { ITEM_MESSAGE, ITEM_JOIN, ITEM_LEAVE };
 struct item {
     enum item_type type;
     enum machine_group group;
-    struct member member;  /* the sender, or who joins or leaves */
-    struct block *message; /* owned */
+    struct member member;   /* the sender, or who joins or leaves */
+    struct buffer *message; /* owned */
 };
 
 /* A configuration of corosync: some nodes, and the order of what they say. */
@@ -67,9 +67,9 @@ enum notice_type { NOTICE_CONFIGURATION, NOTICE_MESSAGE, NOTICE_QUORUM, NOTICE_S
 struct notice {
     enum notice_type type;
     struct member sender;
-    struct block *message; /* owned */
-    GArray *members;       /* struct member, owned */
-    GArray *joined;        /* struct member, owned */
+    struct buffer *message; /* owned */
+    GArray *members;        /* struct member, owned */
+    GArray *joined;         /* struct member, owned */
     uint32_t ring;
     bool quorate;
     enum send_kind kind;
@@ -77,7 +77,7 @@ struct notice {
 };
 
 struct outgoing {
-    struct block *message; /* owned */
+    struct buffer *message; /* owned */
     enum send_kind kind;
     uint64_t count;
 };

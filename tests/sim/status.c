@@ -142,7 +142,7 @@ void status_note_unheard(struct sim *sim, const struct outgoing *outgoing)
 /* Of all entries, in any order. */
 static uint64_t log_sum(const struct node *node)
 {
-    struct block *buffer = status_log_buffer(node->status);
+    struct buffer *buffer = status_log_buffer(node->status);
     struct log_walk walk;
     struct log_entry entry;
     uint64_t sum = 0;
@@ -155,7 +155,7 @@ static uint64_t log_sum(const struct node *node)
             hash = (hash ^ entry.bytes[i]) * 1099511628211u;
         sum += hash;
     }
-    block_unref(buffer);
+    buffer_unref(buffer);
     return sum;
 }
 
@@ -167,10 +167,10 @@ static void check_values(const struct node *node, const struct node *other)
 
     g_hash_table_iter_init(&iter, node->values);
     while (g_hash_table_iter_next(&iter, &key, &value)) {
-        struct block *found = status_get(other->status, name, key);
+        struct buffer *found = status_get(other->status, name, key);
         bool same = found && found->capacity == strlen(value) &&
                     memcmp(found->data, value, found->capacity) == 0;
-        block_unref(found);
+        buffer_unref(found);
         if (!same)
             sim_fail(node->sim, "at rest, node %u does not know that %s of node %u is '%s'",
                      other->id, (const char *)key, node->id, (const char *)value);
@@ -179,7 +179,7 @@ static void check_values(const struct node *node, const struct node *other)
 
 static void trace_log(const struct node *node)
 {
-    struct block *buffer = status_log_buffer(node->status);
+    struct buffer *buffer = status_log_buffer(node->status);
     struct log_walk walk;
     struct log_entry entry;
 
@@ -187,7 +187,7 @@ static void trace_log(const struct node *node)
     while (log_walk_next(&walk, &entry))
         sim_trace(node->sim, "%u has: %s, %u/%u: %s", node->id, entry.node, entry.time, entry.uid,
                   entry.message);
-    block_unref(buffer);
+    buffer_unref(buffer);
 }
 
 static void check_logs(const struct node *node, const struct node *other)
@@ -214,7 +214,7 @@ void status_check_alike(const struct node *node, const struct node *other)
 void status_check_kept(const struct node *node)
 {
     g_autoptr(GHashTable) found = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    struct block *buffer = status_log_buffer(node->status);
+    struct buffer *buffer = status_log_buffer(node->status);
     struct log_walk walk;
     struct log_entry entry;
 
@@ -224,7 +224,7 @@ void status_check_kept(const struct node *node)
         if (!g_hash_table_add(found, message) && g_str_has_prefix(entry.message, "message "))
             sim_fail(node->sim, "node %u has '%s' twice in its log", node->id, entry.message);
     }
-    block_unref(buffer);
+    buffer_unref(buffer);
     for (guint i = 0; i < node->logged->len; i++) {
         const char *message = node->logged->pdata[i];
         if (!g_hash_table_contains(found, message))

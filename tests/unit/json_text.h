@@ -11,17 +11,17 @@
 
 #include <cmocka.h>
 
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* Takes over the reference to `text`; json_decref() the result. The test fails if it is no JSON. */
-static inline json_t *json_of_text(struct block *text)
+static inline json_t *json_of_text(struct buffer *text)
 {
     json_error_t error;
     json_t *json = json_loadb((const char *)text->data, text->capacity, 0, &error);
 
     if (!json)
         fail_msg("invalid JSON: %s in %.*s", error.text, (int)text->capacity, text->data);
-    block_unref(text);
+    buffer_unref(text);
     return json;
 }
 

@@ -263,16 +263,16 @@ uint64_t node_version(struct node *node)
     return version;
 }
 
-static struct block *index_of(const struct state *state)
+static struct buffer *index_of(const struct state *state)
 {
     struct draft *draft = draft_new(state);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
 
     draft_free(draft);
     return index;
 }
 
-struct block *node_index(struct node *node)
+struct buffer *node_index(struct node *node)
 {
     return index_of(node->replica->state);
 }
@@ -285,8 +285,8 @@ struct replica_status node_status(struct node *node)
     return status;
 }
 
-static void assert_same_index(const struct node *node, const struct block *a, const struct block *b,
-                              const char *what)
+static void assert_same_index(const struct node *node, const struct buffer *a,
+                              const struct buffer *b, const char *what)
 {
     if (a->capacity != b->capacity || memcmp(a->data, b->data, a->capacity) != 0)
         fail_msg("node %u: %s", node->self.node, what);
@@ -304,11 +304,11 @@ void node_assert_stored(struct node *node)
         store_open(copy, &options, &store, &tree, &message))
         fail_msg("%s", message);
     struct state *loaded = state_new(tree, 0);
-    struct block *stored = index_of(loaded);
-    struct block *seen = node_index(node);
+    struct buffer *stored = index_of(loaded);
+    struct buffer *seen = node_index(node);
     assert_same_index(node, stored, seen, "the database is not what readers see");
-    block_unref(seen);
-    block_unref(stored);
+    buffer_unref(seen);
+    buffer_unref(stored);
     state_free(loaded);
     store_close(store);
     g_unlink(copy);
@@ -339,16 +339,16 @@ void disk_free(void)
 
 /* --- A group --- */
 
-static bool is_update(const struct block *message)
+static bool is_update(const struct buffer *message)
 {
     return get_le16(message->data) == MESSAGE_UPDATE;
 }
 
-static void enqueue(struct group *group, struct member sender, struct block *message)
+static void enqueue(struct group *group, struct member sender, struct buffer *message)
 {
     struct delivery *delivery = g_new(struct delivery, 1);
 
-    *delivery = (struct delivery){sender, block_ref(message)};
+    *delivery = (struct delivery){sender, buffer_ref(message)};
     pthread_mutex_lock(&group->lock);
     g_queue_push_tail(&group->queue, delivery);
     if (is_update(message)) {
@@ -358,7 +358,7 @@ static void enqueue(struct group *group, struct member sender, struct block *mes
     pthread_mutex_unlock(&group->lock);
 }
 
-static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count)
 {
     struct node *node = container_of(transport, struct node, transport);
@@ -407,7 +407,7 @@ static struct delivery *dequeue(struct group *group)
 
 static void delivery_free(struct delivery *delivery)
 {
-    block_unref(delivery->message);
+    buffer_unref(delivery->message);
     g_free(delivery);
 }
 
@@ -526,10 +526,10 @@ void group_start_joined(struct group *group, unsigned nodes)
     group_settle(group);
 }
 
-void group_inject(struct group *group, struct member sender, struct block *message)
+void group_inject(struct group *group, struct member sender, struct buffer *message)
 {
     enqueue(group, sender, message);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 int group_do(struct group *group, unsigned index, struct change change)
@@ -544,7 +544,7 @@ int group_do(struct group *group, unsigned index, struct change change)
 
 void group_assert_same(struct group *group)
 {
-    struct block *first = NULL;
+    struct buffer *first = NULL;
 
     for (size_t i = 0; i < NODES_MAX; i++) {
         struct node *node = &group->nodes[i];
@@ -553,13 +553,13 @@ void group_assert_same(struct group *group)
         assert_int_equal(node_status(node).mode, MODE_SYNCED);
         assert_int_equal(node_status(node).queued, 0);
         node_assert_stored(node);
-        struct block *index = node_index(node);
+        struct buffer *index = node_index(node);
         if (first)
             assert_same_index(node, index, first, "differs from the first member");
         else
-            first = block_ref(index);
-        block_unref(index);
+            first = buffer_ref(index);
+        buffer_unref(index);
     }
     assert_non_null(first);
-    block_unref(first);
+    buffer_unref(first);
 }

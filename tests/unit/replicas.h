@@ -51,7 +51,7 @@ struct node {
 
 struct delivery {
     struct member sender;
-    struct block *message;
+    struct buffer *message;
 };
 
 /* The group: messages in one order for all. */
@@ -104,7 +104,7 @@ bool node_has(struct node *node, const char *path);
 char *node_read(struct node *node, const char *path); /* NULL: not there; g_free() it */
 void node_assert_content(struct node *node, const char *path, const char *expected);
 uint64_t node_version(struct node *node);
-struct block *node_index(struct node *node); /* published; nothing may be going on */
+struct buffer *node_index(struct node *node); /* published; nothing may be going on */
 struct replica_status node_status(struct node *node);
 
 /* The database, loaded anew, is what readers see. */
@@ -130,7 +130,7 @@ bool group_step(struct group *group);
 void group_settle(struct group *group); /* all of them */
 
 /* Gives members a message of somebody who is none of our nodes. */
-void group_inject(struct group *group, struct member sender, struct block *message);
+void group_inject(struct group *group, struct member sender, struct buffer *message);
 
 /* Asks, lets the group settle, gives the answer. */
 int group_do(struct group *group, unsigned index, struct change change);

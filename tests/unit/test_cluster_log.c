@@ -14,7 +14,7 @@
 #include "status/cluster_log.h"
 #include "trace.h"
 
-static struct block *pack(const char *node, uint32_t time, uint32_t uid, const char *message)
+static struct buffer *pack(const char *node, uint32_t time, uint32_t uid, const char *message)
 {
     struct log_record record = {.node = node,
                                 .ident = "root@pam",
@@ -31,12 +31,12 @@ static struct block *pack(const char *node, uint32_t time, uint32_t uid, const c
 static bool insert(struct cluster_log *log, const char *node, uint32_t time, uint32_t uid,
                    const char *message)
 {
-    struct block *block = pack(node, time, uid, message);
+    struct buffer *buffer = pack(node, time, uid, message);
     struct log_entry entry;
 
-    assert_int_equal(log_entry_parse(block->data, block->capacity, &entry), 0);
+    assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
     bool taken = cluster_log_insert(log, &entry);
-    block_unref(block);
+    buffer_unref(buffer);
     return taken;
 }
 
@@ -52,10 +52,10 @@ static json_t *parse_json(const char *text, size_t size)
 
 static json_t *log_json(const uint8_t *buffer, uint32_t max, const char *user)
 {
-    struct block *text = cluster_log_text(buffer, max, user);
+    struct buffer *text = cluster_log_text(buffer, max, user);
     json_t *json = parse_json((const char *)text->data, text->capacity);
 
-    block_unref(text);
+    buffer_unref(text);
     return json;
 }
 
@@ -133,10 +133,10 @@ static void test_packs_what_real_nodes_sent(void **state)
                                     .time = entry.time,
                                     .pid = entry.pid,
                                     .priority = entry.priority};
-        struct block *block = log_entry_pack(&record);
-        assert_int_equal(block->capacity, header.body_size);
-        assert_memory_equal(block->data, header.body, header.body_size);
-        block_unref(block);
+        struct buffer *buffer = log_entry_pack(&record);
+        assert_int_equal(buffer->capacity, header.body_size);
+        assert_memory_equal(buffer->data, header.body, header.body_size);
+        buffer_unref(buffer);
         found++;
     }
     assert_int_equal(found, 2);
@@ -197,13 +197,13 @@ static void test_text_rules(void **state)
 
     (void)state;
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-        struct block *block = pack("n", 1, 1, cases[i].message);
+        struct buffer *buffer = pack("n", 1, 1, cases[i].message);
         struct log_entry entry;
-        assert_int_equal(log_entry_parse(block->data, block->capacity, &entry), 0);
+        assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
         assert_string_equal(entry.message, cases[i].stored);
-        assert_int_equal(block->capacity, 48 + sizeof("n") + sizeof("root@pam") + sizeof("test") +
-                                              strlen(cases[i].stored) + 1);
-        block_unref(block);
+        assert_int_equal(buffer->capacity, 48 + sizeof("n") + sizeof("root@pam") + sizeof("test") +
+                                               strlen(cases[i].stored) + 1);
+        buffer_unref(buffer);
     }
 }
 
@@ -218,24 +218,24 @@ static void test_long_strings_are_cut(void **state)
     for (size_t i = 0; i < G_N_ELEMENTS(messages); i++) {
         struct log_record record = {
             .node = name, .ident = name, .tag = name, .message = messages[i]};
-        struct block *block = log_entry_pack(&record);
+        struct buffer *buffer = log_entry_pack(&record);
         struct log_entry entry;
-        assert_int_equal(log_entry_parse(block->data, block->capacity, &entry), 0);
+        assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
         assert_int_equal(entry.node_length, 254);
         assert_int_equal(entry.ident_length, 254);
         assert_int_equal(entry.tag_length, 254);
-        assert_in_range(block->capacity, CLUSTER_LOG_ENTRY_MAX - 1, CLUSTER_LOG_ENTRY_MAX);
+        assert_in_range(buffer->capacity, CLUSTER_LOG_ENTRY_MAX - 1, CLUSTER_LOG_ENTRY_MAX);
         /* an escape is never cut in two */
         assert_int_equal(entry.message_length % 2, i == 1 ? 0 : entry.message_length % 2);
-        block_unref(block);
+        buffer_unref(buffer);
     }
 }
 
 static void test_malformed_entries(void **state)
 {
-    struct block *block = pack("node", 5, 6, "message");
-    g_autofree uint8_t *bytes = g_memdup2(block->data, block->capacity);
-    size_t size = block->capacity;
+    struct buffer *buffer = pack("node", 5, 6, "message");
+    g_autofree uint8_t *bytes = g_memdup2(buffer->data, buffer->capacity);
+    size_t size = buffer->capacity;
     struct log_entry entry;
 
     (void)state;
@@ -257,7 +257,7 @@ static void test_malformed_entries(void **state)
     }
     put_le32(bytes + 40, UINT32_MAX);
     assert_int_equal(log_entry_parse(bytes, size, &entry), -EBADMSG);
-    block_unref(block);
+    buffer_unref(buffer);
 }
 
 static void test_duplicates(void **state)
@@ -313,9 +313,9 @@ static void test_ring(void **state)
     for (uint32_t uid = 1; uid <= 3000; uid++) {
         size_t length = (size_t)g_rand_int_range(random, 0, uid % 7 ? 120 : 4000);
         g_autofree char *message = g_strnfill(length, 'm');
-        struct block *block = pack("node", 1, uid, message);
-        uint32_t rounded = (block->capacity + 7) / 8 * 8;
-        block_unref(block);
+        struct buffer *buffer = pack("node", 1, uid, message);
+        uint32_t rounded = (buffer->capacity + 7) / 8 * 8;
+        buffer_unref(buffer);
         if (expected + rounded >= CLUSTER_LOG_SIZE) {
             expected = 8;
             wrapped++;
@@ -611,10 +611,10 @@ static void test_selection(void **state)
                                     .message = "m",
                                     .uid = uid,
                                     .time = 9};
-        struct block *block = log_entry_pack(&record);
-        log_entry_parse(block->data, block->capacity, &entry);
+        struct buffer *buffer = log_entry_pack(&record);
+        log_entry_parse(buffer->data, buffer->capacity, &entry);
         assert_true(cluster_log_insert(log, &entry));
-        block_unref(block);
+        buffer_unref(buffer);
     }
     expect_uids(log, 0, NULL, 50, 100);
     expect_uids(log, 0, "", 50, 100);

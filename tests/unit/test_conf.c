@@ -80,10 +80,10 @@ static void write_host(const struct host *host, const char *text)
 
 static void submit(const struct host *host, const char *text, bool reload)
 {
-    struct block *content = block_copy(text, (uint32_t)strlen(text));
+    struct buffer *content = buffer_copy(text, (uint32_t)strlen(text));
 
     conf_submit(host->conf, content, (uint32_t)strlen(text), reload);
-    block_unref(content);
+    buffer_unref(content);
 }
 
 /* Waits until a file has that content. */

@@ -125,7 +125,7 @@ static void test_index(void **unused)
 
     (void)unused;
     start(&world);
-    struct block *index = index_build(world.draft);
+    struct buffer *index = index_build(world.draft);
     assert_int_equal(index->capacity, 32 + 4 * 40);
     assert_int_equal(get_le64(index->data), 6);
     assert_int_equal(get_le64(index->data + 8), 5);
@@ -142,7 +142,7 @@ static void test_index(void **unused)
     assert_int_equal(view.version, 6);
     assert_int_equal(view.last_inode, 5);
     assert_int_equal(view.count, 4);
-    block_unref(index);
+    buffer_unref(index);
     world_stop(&world);
 }
 
@@ -152,12 +152,12 @@ static void test_index_of_nothing(void **unused)
 
     (void)unused;
     world_start(&world);
-    struct block *index = index_build(world.draft);
+    struct buffer *index = index_build(world.draft);
     assert_int_equal(index->capacity, 72);
     assert_int_equal(get_le64(index->data), 1);
     assert_int_equal(get_le64(index->data + 8), 0);
     assert_int_equal(get_le32(index->data + 24), 1);
-    block_unref(index);
+    buffer_unref(index);
     world_stop(&world);
 }
 
@@ -169,7 +169,7 @@ static void test_index_malformed(void **unused)
 
     (void)unused;
     start(&world);
-    struct block *index = index_build(world.draft);
+    struct buffer *index = index_build(world.draft);
     for (uint32_t size = 0; size < index->capacity; size++) {
         g_autofree uint8_t *cut = g_malloc(size ? size : 1); /* so that reading beyond is noticed */
         memcpy(cut, index->data, size);
@@ -190,7 +190,7 @@ static void test_index_malformed(void **unused)
     assert_int_equal(index_parse(index->data, index->capacity, &view), -EBADMSG);
     put_le64(index->data + 32 + 2 * 40, 1); /* descending */
     assert_int_equal(index_parse(index->data, index->capacity, &view), -EBADMSG);
-    block_unref(index);
+    buffer_unref(index);
     world_stop(&world);
 }
 

@@ -155,13 +155,13 @@ static void synchronise(struct node *node, uint64_t version)
 
 static void assert_same_state(const struct node *a, const struct node *b)
 {
-    struct block *first = index_build(a->draft);
-    struct block *second = index_build(b->draft);
+    struct buffer *first = index_build(a->draft);
+    struct buffer *second = index_build(b->draft);
 
     assert_int_equal(first->capacity, second->capacity);
     assert_memory_equal(first->data, second->data, first->capacity);
-    block_unref(first);
-    block_unref(second);
+    buffer_unref(first);
+    buffer_unref(second);
 }
 
 /* ---- What a crash leaves ---- */
@@ -236,7 +236,7 @@ static size_t size_of(const char *path)
 static struct entry *random_entry(GRand *random, uint64_t inode)
 {
     uint32_t size = (uint32_t)g_rand_int_range(random, 0, 3000);
-    struct block *content = g_rand_int_range(random, 0, 8) ? block_new(size) : NULL;
+    struct buffer *content = g_rand_int_range(random, 0, 8) ? buffer_new(size) : NULL;
     char name[20];
 
     for (uint32_t i = 0; content && i < size; i++)
@@ -244,7 +244,7 @@ static struct entry *random_entry(GRand *random, uint64_t inode)
     g_snprintf(name, sizeof(name), "n%d", g_rand_int_range(random, 0, 3));
     struct entry *entry = entry_new(inode, (uint64_t)g_rand_int_range(random, 0, 2), ENTRY_FILE,
                                     name, strlen(name), content, content ? size : 0);
-    block_unref(content);
+    buffer_unref(content);
     entry->version = g_rand_int(random);
     entry->writer = g_rand_int(random);
     entry->mtime = g_rand_int(random);
@@ -258,13 +258,13 @@ static struct entry *edited(GRand *random, const struct entry *before)
         return random_entry(random, 7);
     int32_t delta = g_rand_int_range(random, 0, 2) ? 0 : g_rand_int_range(random, -300, 300);
     uint32_t size = (uint32_t)MAX(1, (int32_t)before->size + delta);
-    struct block *content = block_new(size);
+    struct buffer *content = buffer_new(size);
     memset(content->data, 1, size);
     memcpy(content->data, before->content->data, MIN(size, before->size));
     content->data[g_rand_int_range(random, 0, (int32_t)size)] ^= 1;
     struct entry *entry =
         entry_new(7, before->parent, ENTRY_FILE, before->name, before->name_length, content, size);
-    block_unref(content);
+    buffer_unref(content);
     entry->version = before->version + 1;
     return entry;
 }

@@ -151,11 +151,11 @@ static void test_address(void **state)
 static void expect_lines(struct rrd_values *rrd, uint64_t now, const char *expected)
 {
     GPtrArray *lines = rrd_values_lines(rrd, now);
-    struct block *text = rrd_lines_text(lines);
+    struct buffer *text = rrd_lines_text(lines);
 
     assert_int_equal(text->capacity, strlen(expected));
     assert_memory_equal(text->data, expected, strlen(expected));
-    block_unref(text);
+    buffer_unref(text);
     g_ptr_array_unref(lines);
 }
 

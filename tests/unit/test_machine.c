@@ -189,10 +189,10 @@ static void change_members(struct fixture *fixture, const char *members, const c
 }
 
 /* Delivers a message and gives the reference back. */
-static void deliver(struct fixture *fixture, struct member sender, struct block *message)
+static void deliver(struct fixture *fixture, struct member sender, struct buffer *message)
 {
     machine_deliver(fixture->machine, sender, message);
-    block_unref(message);
+    buffer_unref(message);
     drain(fixture);
 }
 
@@ -623,7 +623,7 @@ static void second_sync_start(void **state)
 static void wrong_starter_is_logged(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct block *message =
+    struct buffer *message =
         wire_build_sync(MESSAGE_SYNC_START, CONFIGURATION_PROTOCOL, &round_epoch, NOW, NULL, 0);
     struct action action;
 
@@ -636,7 +636,7 @@ static void wrong_starter_is_logged(void **state)
     assert_true(machine_next(fixture.machine, &action));
     assert_int_equal(action.type, ACTION_LOG);
     assert_int_equal(action.priority, LOG_WARNING);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void second_state(void **state)
@@ -915,7 +915,7 @@ static void resending_lowest(void **state)
 static void resent_byte_for_byte(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct block *message =
+    struct buffer *message =
         wire_build_normal(4, CONFIGURATION_PROTOCOL, 77, 12345, (const uint8_t *)"body", 4);
     const struct member members[] = {A, B, C};
     struct action action;
@@ -929,7 +929,7 @@ static void resent_byte_for_byte(void **state)
     assert_int_equal(action.kind, SEND_SYNC);
     assert_int_equal(message_size(action.message), message_size(message));
     assert_memory_equal(action.message->data, message->data, message_size(message));
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* UPDATE mode */
@@ -965,8 +965,8 @@ static void what_is_committed(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
     g_autoptr(GByteArray) index = make_index(6, 1, "0a1b2c");
-    struct block *end = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
-                                        &round_epoch, NOW, NULL, 0);
+    struct buffer *end = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
+                                         &round_epoch, NOW, NULL, 0);
     struct action action;
     struct header header;
 
@@ -979,7 +979,7 @@ static void what_is_committed(void **state)
     assert_int_equal(message_size(action.message), index->len);
     assert_memory_equal(action.message->data, index->data, index->len);
     assert_int_equal(action.updates->len, 1);
-    struct block *update = action.updates->pdata[0];
+    struct buffer *update = action.updates->pdata[0];
     assert_int_equal(wire_parse_header(update->data, message_size(update), &header), 0);
     assert_int_equal(header.type, MESSAGE_UPDATE);
     /* Nothing more until the result is there. */
@@ -990,7 +990,7 @@ static void what_is_committed(void **state)
     machine_committed(fixture.machine, 0);
     machine_committed(fixture.machine, -EIO);
     CHECK_MODE(&fixture, MODE_SYNCED);
-    block_unref(end);
+    buffer_unref(end);
 }
 
 static void commit_fails(void **state)
@@ -1068,7 +1068,7 @@ static void short_messages(void **state)
             FIXTURE(fixture, GROUP_CONFIGURATION, B);
             become_synced(&fixture);
             put_le16(bytes, type);
-            deliver(&fixture, A, block_copy(bytes, size));
+            deliver(&fixture, A, buffer_copy(bytes, size));
             CHECK(&fixture, "error leave");
         }
 }
@@ -1095,7 +1095,7 @@ static void newer_protocol(void **state)
         uint8_t bytes[HEADER_SIZE] = {0}; /* its length is not judged */
         enter(&fixture, mode);
         put_le32(bytes + 4, CONFIGURATION_PROTOCOL + 1);
-        deliver(&fixture, A, block_copy(bytes, sizeof(bytes)));
+        deliver(&fixture, A, buffer_copy(bytes, sizeof(bytes)));
         CHECK(&fixture, "error out");
         CHECK_MODE(&fixture, MODE_VERSION_ERROR);
         machine_fail(fixture.machine, "lower than it");
@@ -1117,7 +1117,7 @@ static void older_protocol(void **state)
             if (type != MESSAGE_UPDATE) /* always built with this node's version */
                 deliver_type(&fixture, type, &epoch);
         }
-        deliver(&fixture, A, block_copy("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16));
+        deliver(&fixture, A, buffer_copy("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16));
         CHECK(&fixture, "");
         CHECK_MODE(&fixture, mode);
     }
@@ -1166,7 +1166,7 @@ static void own_messages(void **state)
 static void abandoning(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct block *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, NULL, 0);
+    struct buffer *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, NULL, 0);
 
     (void)state;
     become_synced(&fixture);
@@ -1175,14 +1175,14 @@ static void abandoning(void **state)
     drain(&fixture);
     CHECK(&fixture, "error out");
     CHECK_MODE(&fixture, MODE_ERROR);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* An order to leave that waits is not dropped by one more failure. */
 static void failing_while_leaving(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct block *message = block_copy("", 0);
+    struct buffer *message = buffer_copy("", 0);
 
     (void)state;
     become_synced(&fixture);
@@ -1190,7 +1190,7 @@ static void failing_while_leaving(void **state)
     machine_fail(fixture.machine, "reason");
     drain(&fixture);
     CHECK(&fixture, "leave");
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void beyond(void **state)
@@ -1206,7 +1206,7 @@ static void beyond(void **state)
         deliver_type(&fixture, type, &round_epoch);
     fixture.protocol = 99;
     deliver_normal(&fixture, A, 1);
-    deliver(&fixture, A, block_copy("", 0));
+    deliver(&fixture, A, buffer_copy("", 0));
     change_members(&fixture, "ABC", "C");
     change_members(&fixture, "B", "");
     change_members(&fixture, "", "");
@@ -1246,21 +1246,21 @@ static void restarting(void **state)
     CHECK(&fixture, "apply(2:2) apply(3:2)*");
 }
 
-/* One block again and again: what is counted is what it would take if each were its own. */
+/* One buffer again and again: what is counted is what it would take if each were its own. */
 static void kept_messages_are_bounded(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
     g_autofree uint8_t *body = g_malloc0(1048576);
-    struct block *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, body, 1048576);
+    struct buffer *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, body, 1048576);
     unsigned taken = 0;
 
     (void)state;
     start_round(&fixture);
     while (machine_mode(fixture.machine) == MODE_START_SYNC && taken < 10000) {
-        deliver(&fixture, A, block_ref(message));
+        deliver(&fixture, A, buffer_ref(message));
         taken++;
     }
-    block_unref(message);
+    buffer_unref(message);
     CHECK(&fixture, "error leave");
     assert_in_range(taken, 256, 1024);
     assert_int_equal(machine_queued(fixture.machine), 0);
@@ -1272,10 +1272,10 @@ static void kept_messages_are_bounded(void **state)
 }
 
 /* The same message from A, again and again. */
-static void keep_much(struct fixture *fixture, struct block *message, unsigned times)
+static void keep_much(struct fixture *fixture, struct buffer *message, unsigned times)
 {
     for (unsigned i = 0; i < times; i++)
-        deliver(fixture, A, block_ref(message));
+        deliver(fixture, A, buffer_ref(message));
 }
 
 /* What was kept is counted no longer when it is gone, however it went: else a long life would end
@@ -1283,10 +1283,10 @@ static void keep_much(struct fixture *fixture, struct block *message, unsigned t
 static void kept_messages_are_counted_down(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct block *content = block_new(1048576);
+    struct buffer *content = buffer_new(1048576);
     struct entry *entry = entry_new(2, 0, ENTRY_FILE, "f", 1, content, 1048576);
-    struct block *update = wire_build_update(&round_epoch, NOW, entry, NULL);
-    struct block *normal =
+    struct buffer *update = wire_build_update(&round_epoch, NOW, entry, NULL);
+    struct buffer *normal =
         wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, content->data, 1048576);
 
     (void)state;
@@ -1309,10 +1309,10 @@ static void kept_messages_are_counted_down(void **state)
     become_updating(&fixture);
     keep_much(&fixture, update, 600);
     CHECK(&fixture, "error leave");
-    block_unref(normal);
-    block_unref(update);
+    buffer_unref(normal);
+    buffer_unref(update);
     entry_unref(entry);
-    block_unref(content);
+    buffer_unref(content);
 }
 
 /* Verification */
@@ -1575,7 +1575,7 @@ static void numbering(void **state)
 
     (void)state;
     for (uint64_t expected = 1; expected <= 4; expected++) {
-        struct block *message =
+        struct buffer *message =
             wire_build_normal(3, CONFIGURATION_PROTOCOL, 0, 0, (const uint8_t *)"body", 4);
         assert_true(machine_number(configuration.machine, message, NOW) == expected);
         assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
@@ -1586,22 +1586,22 @@ static void numbering(void **state)
         assert_true(header.count == expected);
         assert_int_equal(header.body_size, 4);
         assert_memory_equal(header.body, "body", 4);
-        block_unref(message);
+        buffer_unref(message);
         if (expected == 2)
             machine_restart(configuration.machine, C);
     }
-    struct block *message = wire_build_normal(1, STATUS_PROTOCOL, 0, 0, NULL, 0);
+    struct buffer *message = wire_build_normal(1, STATUS_PROTOCOL, 0, 0, NULL, 0);
     assert_true(machine_number(status.machine, message, NOW) == 1);
     assert_int_equal(get_le32(message->data + 4), STATUS_PROTOCOL);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* Anything at all */
 
-static struct block *random_message(GRand *random, uint32_t protocol)
+static struct buffer *random_message(GRand *random, uint32_t protocol)
 {
     uint32_t length = (uint32_t)g_rand_int_range(random, 0, 200);
-    struct block *message = block_new(length);
+    struct buffer *message = buffer_new(length);
 
     for (uint32_t i = 0; i < length; i++)
         message->data[i] = (uint8_t)g_rand_int_range(random, 0, 3);

@@ -67,7 +67,7 @@ static json_t *parse_literal(const char *text)
     return json;
 }
 
-static void expect_json(struct block *text, const char *expected)
+static void expect_json(struct buffer *text, const char *expected)
 {
     json_t *actual = json_of_text(text), *wanted = parse_literal(expected);
 
@@ -189,7 +189,7 @@ static void expect_kvstore(struct status *status, const char *expected)
 static void expect_stored(struct status *status, const char *node, const char *name,
                           const char *expected)
 {
-    struct block *value = status_get(status, node, name);
+    struct buffer *value = status_get(status, node, name);
 
     if (!expected) {
         assert_null(value);
@@ -198,7 +198,7 @@ static void expect_stored(struct status *status, const char *node, const char *n
     assert_non_null(value);
     assert_int_equal(value->capacity, strlen(expected));
     assert_memory_equal(value->data, expected, strlen(expected));
-    block_unref(value);
+    buffer_unref(value);
 }
 
 static void test_values(void **state)
@@ -242,34 +242,34 @@ static void test_values(void **state)
     expect_kvstore(status, "{\"alpha\":{\"key\":0,\"bad\xef\xbf\xbd\":0}}");
 }
 
-/* Polling gives the very same block until something changes. */
+/* Polling gives the very same buffer until something changes. */
 static void test_texts_are_kept(void **state)
 {
     struct fixture *fixture = *state;
     struct status *status = fixture->status;
-    struct block *(*const texts[])(struct status *) = {status_version_text, status_members_text,
-                                                       status_rrd_text};
+    struct buffer *(*const texts[])(struct status *) = {status_version_text, status_members_text,
+                                                        status_rrd_text};
 
     for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
-        struct block *first = texts[i](status), *second = texts[i](status);
+        struct buffer *first = texts[i](status), *second = texts[i](status);
         assert_ptr_equal(first, second);
         status_set_quorate(status, i % 2 == 0);
         status_set_own(status, "rrd/x", "1", 2);
-        struct block *third = texts[i](status);
+        struct buffer *third = texts[i](status);
         assert_ptr_not_equal(first, third);
-        block_unref(first);
-        block_unref(second);
-        block_unref(third);
+        buffer_unref(first);
+        buffer_unref(second);
+        buffer_unref(third);
     }
-    struct block *first = status_cluster_log_text(status, 0, NULL);
-    struct block *second = status_cluster_log_text(status, 50, "");
+    struct buffer *first = status_cluster_log_text(status, 0, NULL);
+    struct buffer *second = status_cluster_log_text(status, 50, "");
     assert_ptr_equal(first, second);
-    block_unref(status_log(status, 6, "root", "t", "m", 1));
-    struct block *third = status_cluster_log_text(status, 0, NULL);
+    buffer_unref(status_log(status, 6, "root", "t", "m", 1));
+    struct buffer *third = status_cluster_log_text(status, 0, NULL);
     assert_ptr_not_equal(first, third);
-    block_unref(first);
-    block_unref(second);
-    block_unref(third);
+    buffer_unref(first);
+    buffer_unref(second);
+    buffer_unref(third);
 }
 
 static void test_rrd_text(void **state)
@@ -282,15 +282,15 @@ static void test_rrd_text(void **state)
     atomic_store(&fixture->clock.milliseconds, 1000000);
     assert_int_equal(status_set_own(status, "rrd/pve2-node/alpha", "1:2", 4), 0);
     assert_int_equal(status_set_remote(status, 2, "rrd/pve2-node/beta", "3:4", 4), 0);
-    struct block *text = status_rrd_text(status);
+    struct buffer *text = status_rrd_text(status);
     static const char expected[] = "pve2-node/alpha:1:2\npve2-node/beta:3:4\n";
     assert_int_equal(text->capacity, strlen(expected));
     assert_memory_equal(text->data, expected, strlen(expected));
-    block_unref(text);
+    buffer_unref(text);
     atomic_store(&fixture->clock.milliseconds, 1000000 + 302001);
     text = status_rrd_text(status);
     assert_int_equal(text->capacity, 0);
-    block_unref(text);
+    buffer_unref(text);
 }
 
 struct fake_listener {
@@ -338,10 +338,10 @@ static void test_clock_set_back(void **state)
 
     for (int i = 0; i < 3; i++) {
         fixture->clock.seconds -= 100;
-        struct block *entry = status_log(fixture->status, 6, "root", "t", "m", 1);
+        struct buffer *entry = status_log(fixture->status, 6, "root", "t", "m", 1);
         assert_int_equal(status_log_remote(other, entry->data, entry->capacity), 0);
         assert_int_equal(status_log_remote(other, entry->data, entry->capacity), 0);
-        block_unref(entry);
+        buffer_unref(entry);
     }
     json_t *json = json_of_text(status_cluster_log_text(other, 0, NULL));
     assert_int_equal(json_array_size(json_object_get(json, "data")), 4);
@@ -423,7 +423,7 @@ static void test_vmlist_of_many(void **state)
 
     for (uint32_t id = 100; id < 20100; id++)
         add_guest(&guests, id, GUEST_QEMU, id % 2 ? "node1" : "node2");
-    struct block *text = status_vmlist_text(fixture->status, &guests.source);
+    struct buffer *text = status_vmlist_text(fixture->status, &guests.source);
     assert_true(text->capacity < 1300000);
     json_t *json = json_of_text(text);
     assert_int_equal(json_object_size(json_object_get(json, "ids")), 20000);
@@ -441,7 +441,7 @@ static void *write_much(void *data)
         status_set_own(fixture->status, "rrd/key", value, strlen(value) + 1);
         status_set_remote(fixture->status, 2, "nodeip", value, strlen(value) + 1);
         status_rebuilt(fixture->status, NULL);
-        block_unref(status_log(fixture->status, 6, "root", "t", value, 1));
+        buffer_unref(status_log(fixture->status, 6, "root", "t", value, 1));
         status_set_quorate(fixture->status, i % 2);
     }
     return NULL;
@@ -456,16 +456,16 @@ static void *read_much(void *data)
     };
 
     for (int i = 0; i < 300; i++) {
-        block_unref(status_version_text(fixture->status));
-        block_unref(status_members_text(fixture->status));
-        block_unref(status_cluster_log_text(fixture->status, i % 60u, NULL));
-        block_unref(status_rrd_text(fixture->status));
-        block_unref(status_get(fixture->status, NULL, "key"));
-        block_unref(status_vmlist_text(fixture->status, &guests.source));
-        struct block *buffer = status_log_buffer(fixture->status);
+        buffer_unref(status_version_text(fixture->status));
+        buffer_unref(status_members_text(fixture->status));
+        buffer_unref(status_cluster_log_text(fixture->status, i % 60u, NULL));
+        buffer_unref(status_rrd_text(fixture->status));
+        buffer_unref(status_get(fixture->status, NULL, "key"));
+        buffer_unref(status_vmlist_text(fixture->status, &guests.source));
+        struct buffer *buffer = status_log_buffer(fixture->status);
         struct log_buffer foreign = {buffer->data, buffer->capacity};
         status_log_merge(fixture->status, &foreign, 1);
-        block_unref(buffer);
+        buffer_unref(buffer);
     }
     g_hash_table_destroy(guests.list.by_id);
     return NULL;

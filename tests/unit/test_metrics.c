@@ -154,7 +154,7 @@ static void activity_is_bounded(void **state)
     path[0] = '\n';
     for (int pid = 0; pid < 3000; pid++)
         activity_note(activity, "write", path, -pid);
-    struct block *text = activity_take(activity);
+    struct buffer *text = activity_take(activity);
     assert_true(text->capacity < 1000000);
     json_t *told = json_of_text(text);
     json_t *rows = json_object_get(told, "rows");

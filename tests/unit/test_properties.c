@@ -78,7 +78,7 @@ static const char *const name_and_lock[] = {"name", "lock", NULL};
 static size_t ask(struct fixture *fixture, const char *const *names, uint64_t parsed)
 {
     uint64_t before = properties_parsed(fixture->properties);
-    struct block *text = NULL;
+    struct buffer *text = NULL;
 
     assert_int_equal(properties_get(fixture->properties, 0, names, &text), 0);
     assert_int_equal(properties_parsed(fixture->properties) - before, parsed);
@@ -144,14 +144,14 @@ static void test_used_lists_stay(void **state)
 static void test_one_guest(void **state)
 {
     struct fixture *fixture = *state;
-    struct block *text = NULL;
+    struct buffer *text = NULL;
 
     assert_int_equal(properties_get(fixture->properties, 99999, name_only, &text), -ENOENT);
     assert_int_equal(properties_get(fixture->properties, 120, name_and_lock, &text), 0);
     static const char expected[] = "{\"120\":{\"name\":\"n120\",\"lock\":\"l\"}}";
     assert_int_equal(text->capacity, strlen(expected));
     assert_memory_equal(text->data, expected, strlen(expected));
-    block_unref(text);
+    buffer_unref(text);
     assert_int_equal(properties_parsed(fixture->properties), 1);
 }
 

@@ -135,14 +135,14 @@ static void test_full_disk(void **unused)
     assert_int_equal(node_create(&node, "f"), 0);
     assert_int_equal(node_write(&node, "f", "before"), 0);
     uint64_t version = node_version(&node);
-    struct block *before = node_index(&node);
+    struct buffer *before = node_index(&node);
     disk_full(&node, 0);
     int error = node_do(&node, change_fill("f", bytes, 100000, 'x'));
     if (error != -EIO && error != -ENOSPC)
         fail_msg("a full disk gives %d", error);
     assert_int_not_equal(node_create(&node, "g"), 0);
     assert_int_not_equal(node_delete(&node, "f"), 0);
-    struct block *after = node_index(&node);
+    struct buffer *after = node_index(&node);
     assert_memory_equal(before->data, after->data, before->capacity);
     assert_int_equal(node_version(&node), version);
     node_assert_content(&node, "f", "before");
@@ -153,8 +153,8 @@ static void test_full_disk(void **unused)
     assert_int_equal(node_create(&node, "g"), 0);
     assert_int_equal(node_version(&node), version + 1);
     node_assert_stored(&node);
-    block_unref(before);
-    block_unref(after);
+    buffer_unref(before);
+    buffer_unref(after);
     node_free(&node);
 }
 
@@ -491,7 +491,7 @@ static void test_lost_update(void **unused)
             g_queue_pop_head(&group.queue);
             replica_post_send_failed(group.nodes[0].replica, SEND_UPDATE, next->message->capacity);
             replica_run(group.nodes[0].replica);
-            block_unref(next->message);
+            buffer_unref(next->message);
             g_free(next);
             continue;
         }
@@ -511,12 +511,12 @@ static void test_lost_update(void **unused)
 static const struct member stranger = {9, 999};
 
 /* Makes a stranger a member that leads: node 0 gets an index that it follows. */
-static struct epoch follow(struct group *group, struct node *node, const struct block *index)
+static struct epoch follow(struct group *group, struct node *node, const struct buffer *index)
 {
     struct member members[] = {node->self, stranger};
     struct epoch epoch = {77, 1, stranger.node, stranger.pid};
-    struct block *start = wire_build_sync(MESSAGE_SYNC_START, 1, &epoch, 5, NULL, 0);
-    struct block *state =
+    struct buffer *start = wire_build_sync(MESSAGE_SYNC_START, 1, &epoch, 5, NULL, 0);
+    struct buffer *state =
         wire_build_sync(MESSAGE_STATE, 1, &epoch, 5, index->data, index->capacity);
 
     replica_post_configuration(node->replica, members, 2, &stranger, 1);
@@ -540,9 +540,9 @@ static void assert_not_taken(struct group *group, struct state *foreign, unsigne
 {
     struct node *node = &group->nodes[0];
     struct draft *draft = draft_new(foreign);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     g_autoptr(GPtrArray) sorted = draft_sorted(draft);
-    struct block *before = node_index(node);
+    struct buffer *before = node_index(node);
     unsigned left = node->left;
 
     struct epoch epoch = follow(group, node, index);
@@ -555,7 +555,7 @@ static void assert_not_taken(struct group *group, struct state *foreign, unsigne
     assert_int_equal(node->left, left + 1);
     assert_int_equal(node_status(node).mode, MODE_LEAVE);
     assert_false(node_status(node).joined);
-    struct block *after = node_index(node);
+    struct buffer *after = node_index(node);
     assert_int_equal(before->capacity, after->capacity);
     assert_memory_equal(before->data, after->data, before->capacity);
     node_assert_stored(node);
@@ -565,9 +565,9 @@ static void assert_not_taken(struct group *group, struct state *foreign, unsigne
     assert_int_equal(group_do(group, 0, make_directory("after")), 0);
     assert_int_equal(
         group_do(group, 0, (struct change){.operation = CHANGE_DELETE, .path = "after"}), 0);
-    block_unref(after);
-    block_unref(before);
-    block_unref(index);
+    buffer_unref(after);
+    buffer_unref(before);
+    buffer_unref(index);
     draft_free(draft);
     state_free(foreign);
 }
@@ -643,7 +643,7 @@ static void test_commit_taken(void **unused)
     struct node *node = &group.nodes[0];
     struct state *state = foreign_state();
     struct draft *draft = draft_new(state);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     g_autoptr(GPtrArray) sorted = draft_sorted(draft);
     struct epoch epoch = follow(&group, node, index);
     for (guint i = sorted->len; i-- > 0;) /* children before their parents */
@@ -652,13 +652,13 @@ static void test_commit_taken(void **unused)
     group_inject(&group, stranger, wire_build_sync(MESSAGE_UPDATE_COMPLETE, 1, &epoch, 5, NULL, 0));
     group_settle(&group);
     assert_int_equal(node_status(node).mode, MODE_SYNCED);
-    struct block *taken = node_index(node);
+    struct buffer *taken = node_index(node);
     assert_int_equal(taken->capacity, index->capacity);
     assert_memory_equal(taken->data, index->data, index->capacity);
     node_assert_stored(node);
     assert_int_equal(count_copies(node), 1);
-    block_unref(taken);
-    block_unref(index);
+    buffer_unref(taken);
+    buffer_unref(index);
     draft_free(draft);
     state_free(state);
     group_stop(&group);
@@ -693,17 +693,17 @@ static void test_commit_on_a_full_disk(void **unused)
     group_stop(&group);
 }
 
-static struct block *normal(uint16_t subtype, const void *body, size_t size)
+static struct buffer *normal(uint16_t subtype, const void *body, size_t size)
 {
     return wire_build_normal(subtype, 1, 1, 5, body, size);
 }
 
-static void assert_leaves(struct group *group, struct member sender, struct block *message)
+static void assert_leaves(struct group *group, struct member sender, struct buffer *message)
 {
     struct node *node = &group->nodes[1];
     struct asker asker = {0};
     unsigned left = node->left;
-    struct block *before = node_index(node);
+    struct buffer *before = node_index(node);
 
     group_inject(group, sender, message);
     node_ask(node, &asker, change_create("never-applied-here")); /* waits behind it */
@@ -711,7 +711,7 @@ static void assert_leaves(struct group *group, struct member sender, struct bloc
     assert_int_equal(node->left, left + 1);
     assert_int_equal(asker.answers, 1);
     assert_int_equal(asker.result, -EBUSY);
-    struct block *after = node_index(node);
+    struct buffer *after = node_index(node);
     assert_memory_equal(before->data, after->data, before->capacity);
     assert_false(node_status(node).joined);
     struct asker refused = {0};
@@ -726,8 +726,8 @@ static void assert_leaves(struct group *group, struct member sender, struct bloc
             group_do(group, 1,
                      (struct change){.operation = CHANGE_DELETE, .path = "never-applied-here"}),
             0);
-    block_unref(before);
-    block_unref(after);
+    buffer_unref(before);
+    buffer_unref(after);
 }
 
 static void test_malformed(void **unused)
@@ -739,7 +739,7 @@ static void test_malformed(void **unused)
     group_start_joined(&group, 2);
     fill(&group, 0, "f", 2);
     struct member sender = group.nodes[0].self;
-    assert_leaves(&group, sender, block_copy(body, 3));
+    assert_leaves(&group, sender, buffer_copy(body, 3));
     assert_leaves(&group, sender, normal(99, body, 20));
     assert_leaves(&group, sender, normal(0, body, 20));
     assert_leaves(&group, sender, normal(CHANGE_CREATE, body, 19));
@@ -858,7 +858,7 @@ static void test_quorum_in_a_batch(void **unused)
     assert_int_equal(node->left, 0);
     assert_false(node->leaving);
     assert_string_equal(node->story->str, "publishing 1;published 1;answer 0;quorum 0;");
-    block_unref(delivery->message);
+    buffer_unref(delivery->message);
     g_free(delivery);
     group_stop(&group);
 }
@@ -914,7 +914,7 @@ static void test_send_fails(void **unused)
     asker = (struct asker){0};
     node_ask(node, &asker, change_create("f"));
     g_autofree struct delivery *lost = g_queue_pop_tail(&group.queue);
-    block_unref(lost->message);
+    buffer_unref(lost->message);
     replica_post_send_failed(node->replica, SEND_NORMAL, asker.caller.count);
     replica_post_send_failed(node->replica, SEND_NORMAL, 4711); /* nobody's */
     replica_run(node->replica);
@@ -1017,7 +1017,7 @@ static void test_broken_in_a_batch(void **unused)
     struct delivery *delivery;
     while ((delivery = g_queue_pop_head(&group.queue))) {
         replica_post_message(node->replica, delivery->sender, delivery->message);
-        block_unref(delivery->message);
+        buffer_unref(delivery->message);
         g_free(delivery);
     }
     replica_post_verify(node->replica); /* asks for a checksum of it all */
@@ -1136,7 +1136,7 @@ static void test_verification_in_a_batch(void **unused)
         replica_post_message(group.nodes[0].replica, delivery->sender, delivery->message);
         replica_post_message(group.nodes[1].replica, delivery->sender, delivery->message);
         replica_run(group.nodes[1].replica); /* one by one */
-        block_unref(delivery->message);
+        buffer_unref(delivery->message);
         g_free(delivery);
     }
     replica_run(group.nodes[0].replica); /* at once */
@@ -1193,7 +1193,7 @@ static void test_unlock(void **unused)
 static void inject_create(struct group *group, const struct node *sender, const char *path)
 {
     struct change change = change_create(path);
-    struct block *message;
+    struct buffer *message;
 
     assert_int_equal(wire_build_change(&change, &message), 0);
     wire_number(message, 1000, 5);

@@ -41,7 +41,7 @@ static const struct clock_source fake_source = {.seconds = fake_seconds,
 /* A message on the bus. */
 struct parcel {
     struct member sender;
-    struct block *message;
+    struct buffer *message;
 };
 
 struct bus;
@@ -66,7 +66,7 @@ struct bus {
     struct station stations[NODES];
 };
 
-static int multicast(struct transport *transport, struct block *message, enum send_kind kind,
+static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count)
 {
     struct station *station = container_of(transport, struct station, transport);
@@ -77,7 +77,7 @@ static int multicast(struct transport *transport, struct block *message, enum se
     if (station->refuse)
         return station->refuse;
     struct parcel *parcel = g_new(struct parcel, 1);
-    *parcel = (struct parcel){station->self, block_ref(message)};
+    *parcel = (struct parcel){station->self, buffer_ref(message)};
     pthread_mutex_lock(&bus->lock);
     g_queue_push_tail(&bus->parcels, parcel);
     bus->sent++;
@@ -101,7 +101,7 @@ static void deliver_all(struct bus *bus)
         for (size_t i = 0; i < NODES; i++)
             if (bus->stations[i].joined)
                 status_group_deliver(bus->stations[i].group, parcel->sender, parcel->message);
-        block_unref(parcel->message);
+        buffer_unref(parcel->message);
         g_free(parcel);
     }
 }
@@ -163,7 +163,7 @@ static int tear_down(void **state)
     struct parcel *parcel;
 
     while ((parcel = g_queue_pop_head(&bus->parcels))) {
-        block_unref(parcel->message);
+        buffer_unref(parcel->message);
         g_free(parcel);
     }
     for (size_t i = 0; i < NODES; i++) {
@@ -183,7 +183,7 @@ static int set(struct bus *bus, size_t node, const char *name, const char *value
 static void expect_stored(struct bus *bus, size_t at, const char *node, const char *name,
                           const char *expected)
 {
-    struct block *value = status_get(bus->stations[at].status, node, name);
+    struct buffer *value = status_get(bus->stations[at].status, node, name);
 
     if (!expected) {
         assert_null(value);
@@ -192,7 +192,7 @@ static void expect_stored(struct bus *bus, size_t at, const char *node, const ch
     assert_non_null(value);
     assert_int_equal(value->capacity, strlen(expected));
     assert_memory_equal(value->data, expected, value->capacity);
-    block_unref(value);
+    buffer_unref(value);
 }
 
 /* online and ip of a node as `at` sees them; ip NULL: not known */
@@ -265,9 +265,9 @@ static void test_values_travel(void **state)
     deliver_all(bus);
     expect_stored(bus, 0, "node2", "late", "owl");
     expect_node(bus, 0, "node2", 1, "10.9.9.9");
-    struct block *rrd = status_rrd_text(bus->stations[0].status);
+    struct buffer *rrd = status_rrd_text(bus->stations[0].status);
     assert_int_equal(rrd->capacity, strlen("k:1:2\n"));
-    block_unref(rrd);
+    buffer_unref(rrd);
 
     /* a node that joins later gets all but RRD values */
     set_members(bus, 7);
@@ -276,7 +276,7 @@ static void test_values_travel(void **state)
     expect_node(bus, 2, "node2", 1, "10.9.9.9");
     rrd = status_rrd_text(bus->stations[2].status);
     assert_int_equal(rrd->capacity, 0);
-    block_unref(rrd);
+    buffer_unref(rrd);
 
     /* an empty value deletes everywhere; what is refused here goes nowhere */
     unsigned sent = bus->sent;
@@ -345,7 +345,7 @@ static void test_log_during_synchronisation(void **state)
     struct parcel *start = g_queue_pop_head(&bus->parcels);
     for (size_t i = 0; i < 2; i++)
         status_group_deliver(bus->stations[i].group, start->sender, start->message);
-    block_unref(start->message);
+    buffer_unref(start->message);
     g_free(start);
     status_group_log(bus->stations[1].group, 6, "root", "t", "after", 1);
     deliver_all(bus);
@@ -358,10 +358,10 @@ static void test_log_during_synchronisation(void **state)
 static void inject(struct bus *bus, uint16_t subtype, const void *body, size_t size)
 {
     static uint64_t count = 1000;
-    struct block *message = wire_build_normal(subtype, STATUS_PROTOCOL, ++count, 1000, body, size);
+    struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, ++count, 1000, body, size);
 
     multicast(&bus->stations[1].transport, message, SEND_NORMAL, count);
-    block_unref(message);
+    buffer_unref(message);
     deliver_all(bus);
 }
 
@@ -426,8 +426,8 @@ static void test_malformed_states(void **state)
         struct header header;
         assert_int_equal(wire_parse_header(start->message->data, start->message->capacity, &header),
                          0);
-        struct block *message = wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, &header.epoch, 1000,
-                                                bytes, sizes[round]);
+        struct buffer *message = wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, &header.epoch,
+                                                 1000, bytes, sizes[round]);
         struct parcel *parcel = g_new(struct parcel, 1);
         *parcel = (struct parcel){members[2], message};
         g_queue_push_tail(&bus->parcels, parcel);
@@ -494,12 +494,12 @@ static void test_synchronisation_cannot_be_sent(void **state)
 static void test_newer_protocol(void **state)
 {
     struct bus *bus = *state;
-    struct block *message = wire_build_normal(1, STATUS_PROTOCOL + 1, 1, 1000, NULL, 0);
+    struct buffer *message = wire_build_normal(1, STATUS_PROTOCOL + 1, 1, 1000, NULL, 0);
 
     set_members(bus, 1);
     status_group_deliver(bus->stations[0].group, bus->stations[1].self, message);
     assert_int_equal(bus->stations[0].stayed_out, 1);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void test_local_mode(void **state)
@@ -511,9 +511,9 @@ static void test_local_mode(void **state)
 
     assert_int_equal(status_group_set(group, "key", "value", 5), 0);
     status_group_log(group, 6, "root", "t", "m", 1);
-    struct block *value = status_get(status, NULL, "key");
+    struct buffer *value = status_get(status, NULL, "key");
     assert_non_null(value);
-    block_unref(value);
+    buffer_unref(value);
     json_t *json = json_of_text(status_cluster_log_text(status, 0, NULL));
     assert_int_equal(json_array_size(json_object_get(json, "data")), 2);
     json_decref(json);
@@ -547,7 +547,7 @@ static void test_threads(void **state)
     struct member alone = bus->stations[0].self;
     for (int i = 0; i < 50; i++) {
         status_group_configuration(bus->stations[0].group, &alone, 1, NULL, 0);
-        block_unref(status_version_text(bus->stations[0].status));
+        buffer_unref(status_version_text(bus->stations[0].status));
     }
     for (size_t i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
@@ -560,12 +560,12 @@ static void test_threads(void **state)
     }
     assert_int_equal(bus->parcels.length, 800);
     set_members(bus, 3);
-    struct block *own = status_get(bus->stations[0].status, NULL, "key");
-    struct block *theirs = status_get(bus->stations[1].status, "node1", "key");
+    struct buffer *own = status_get(bus->stations[0].status, NULL, "key");
+    struct buffer *theirs = status_get(bus->stations[1].status, "node1", "key");
     assert_int_equal(own->capacity, theirs->capacity);
     assert_memory_equal(own->data, theirs->data, own->capacity);
-    block_unref(own);
-    block_unref(theirs);
+    buffer_unref(own);
+    buffer_unref(theirs);
     expect_same_logs(bus, 0, 1);
 }
 
@@ -581,18 +581,18 @@ struct replay {
     size_t at;
     struct status *status;
     struct status_group *group;
-    GQueue sent; /* struct block: sent by us, not yet by the recording */
+    GQueue sent; /* struct buffer: sent by us, not yet by the recording */
     unsigned compared;
 };
 
-static int replay_multicast(struct transport *transport, struct block *message, enum send_kind kind,
-                            uint64_t count)
+static int replay_multicast(struct transport *transport, struct buffer *message,
+                            enum send_kind kind, uint64_t count)
 {
     struct replay *replay = container_of(transport, struct replay, transport);
 
     (void)kind;
     (void)count;
-    g_queue_push_tail(&replay->sent, block_ref(message));
+    g_queue_push_tail(&replay->sent, buffer_ref(message));
     return 0;
 }
 
@@ -680,7 +680,7 @@ static void compare_sent(struct replay *replay, const struct trace_event *event)
     replay->clock.seconds = theirs.time;
     if (g_queue_is_empty(&replay->sent))
         ask_for(replay, &theirs);
-    struct block *message = g_queue_pop_head(&replay->sent);
+    struct buffer *message = g_queue_pop_head(&replay->sent);
     assert_non_null(message);
     assert_int_equal(message->capacity, event->message->capacity);
     assert_int_equal(wire_parse_header(message->data, message->capacity, &ours), 0);
@@ -694,7 +694,7 @@ static void compare_sent(struct replay *replay, const struct trace_event *event)
     } else {
         assert_memory_equal(message->data, event->message->data, message->capacity);
     }
-    block_unref(message);
+    buffer_unref(message);
     replay->compared++;
 }
 

@@ -456,7 +456,7 @@ static void test_vectors_are_written_as_they_were(void **state)
 static void test_large_commit(void **state)
 {
     struct node *node = *state;
-    struct block *content = block_new(1048576);
+    struct buffer *content = buffer_new(1048576);
 
     memset(content->data, 'z', content->capacity);
     for (uint64_t inode = 2; inode < 5002; inode++) {
@@ -466,7 +466,7 @@ static void test_large_commit(void **state)
                                          large ? content->capacity : 700));
     }
     node->draft->root.version = 5001;
-    block_unref(content);
+    buffer_unref(content);
     assert_int_equal(commit(node), 0);
     g_autofree char *before = describe(node->state->tree);
     reopen(node);

@@ -15,11 +15,11 @@
 static struct entry *make_entry(uint64_t inode, uint64_t parent, uint8_t type, const char *name,
                                 const char *text)
 {
-    struct block *content = text ? block_copy(text, (uint32_t)strlen(text)) : NULL;
+    struct buffer *content = text ? buffer_copy(text, (uint32_t)strlen(text)) : NULL;
     struct entry *entry = entry_new(inode, parent, type, name, strlen(name), content,
                                     content ? content->capacity : 0);
 
-    block_unref(content);
+    buffer_unref(content);
     return entry;
 }
 
@@ -196,7 +196,7 @@ static void test_draft_is_dropped(void **unused)
     world_file(&world, "nodes/a/lxc/100.conf", "0123456789");
     assert_int_equal(world_write(&world, "nodes/a/lxc/100.conf", 10, "ab"), 0);
     world_publish(&world);
-    struct block *before = index_build(world.draft);
+    struct buffer *before = index_build(world.draft);
     g_ptr_array_unref(draft_take_effects(world.draft));
     assert_int_equal(world_write(&world, "nodes/a/lxc/100.conf", 12, "UNDONE"), 0);
     world_file(&world, "nodes/a/lxc/101.conf", "x");
@@ -205,15 +205,15 @@ static void test_draft_is_dropped(void **unused)
     draft_restart(world.draft);
     assert_true(draft_is_empty(world.draft));
     g_ptr_array_unref(draft_take_effects(world.draft));
-    struct block *after = index_build(world.draft);
+    struct buffer *after = index_build(world.draft);
     assert_int_equal(before->capacity, after->capacity);
     assert_memory_equal(before->data, after->data, before->capacity);
     world_assert_guests(&world, "100=a/lxc");
     assert_int_equal(world_write(&world, "nodes/a/lxc/100.conf", 12, "c"), 0);
     world_publish(&world);
     world_assert_content(&world, "nodes/a/lxc/100.conf", "0123456789abc");
-    block_unref(after);
-    block_unref(before);
+    buffer_unref(after);
+    buffer_unref(before);
     world_stop(&world);
 }
 

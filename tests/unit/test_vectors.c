@@ -107,10 +107,10 @@ static struct state *load_recorded(const struct scratch *scratch, const struct r
     return state_new(load(copy, store), 0);
 }
 
-static struct block *index_of(const struct state *state)
+static struct buffer *index_of(const struct state *state)
 {
     struct draft *draft = draft_new(state);
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
 
     draft_free(draft);
     return index;
@@ -119,7 +119,7 @@ static struct block *index_of(const struct state *state)
 /* All STATE messages of the configuration group that a recording's nodes sent, as their bodies. */
 static GPtrArray *collect_states(const struct recording *recording)
 {
-    GPtrArray *states = g_ptr_array_new_with_free_func((GDestroyNotify)block_unref);
+    GPtrArray *states = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
 
     for (unsigned node = 1; node <= recording->nodes; node++) {
         g_autoptr(GPtrArray) trace = trace_load(recording->name, node);
@@ -131,22 +131,22 @@ static GPtrArray *collect_states(const struct recording *recording)
             assert_int_equal(
                 wire_parse_header(event->message->data, event->message->capacity, &header), 0);
             if (header.type == MESSAGE_STATE)
-                g_ptr_array_add(states, block_copy(header.body, (uint32_t)header.body_size));
+                g_ptr_array_add(states, buffer_copy(header.body, (uint32_t)header.body_size));
         }
     }
     assert_true(states->len > 0);
     return states;
 }
 
-static bool same_block(const struct block *a, const struct block *b)
+static bool same_buffer(const struct buffer *a, const struct buffer *b)
 {
     return a->capacity == b->capacity && memcmp(a->data, b->data, a->capacity) == 0;
 }
 
-static bool is_among(const GPtrArray *states, const struct block *index)
+static bool is_among(const GPtrArray *states, const struct buffer *index)
 {
     for (guint i = 0; i < states->len; i++) {
-        if (same_block(states->pdata[i], index))
+        if (same_buffer(states->pdata[i], index))
             return true;
     }
     return false;
@@ -160,14 +160,14 @@ static void test_index(void **state)
         for (guint j = 0; j < names->len; j++) {
             struct store *store;
             struct state *loaded = load_recorded(*state, &recordings[i], names->pdata[j], &store);
-            struct block *index = index_of(loaded);
+            struct buffer *index = index_of(loaded);
             /* Nobody joined or left any more after the last step of these recordings. */
             bool expected = !g_str_has_prefix(names->pdata[j], "4-end") &&
                             strcmp(recordings[i].name, "timers") != 0;
             if (is_among(states, index) != expected)
                 fail_msg("%s/%s: its index was %s by any node", recordings[i].name,
                          (char *)names->pdata[j], expected ? "not sent" : "sent");
-            block_unref(index);
+            buffer_unref(index);
             state_free(loaded);
             store_close(store);
         }
@@ -189,9 +189,9 @@ static void test_index_notices(void **state)
         struct entry *entry = entry_clone(sorted->pdata[i]);
         entry->writer++;
         draft_put(draft, entry);
-        struct block *index = index_build(draft);
+        struct buffer *index = index_build(draft);
         assert_false(is_among(states, index));
-        block_unref(index);
+        buffer_unref(index);
         draft_restart(draft);
     }
     draft_free(draft);
@@ -247,15 +247,15 @@ static void test_nodes_agree(void **state)
     for (size_t i = 0; i < G_N_ELEMENTS(recordings); i++) {
         g_autoptr(GPtrArray) names = list_databases(&recordings[i]);
         g_autoptr(GHashTable) steps =
-            g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)block_unref);
+            g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)buffer_unref);
         for (guint j = 0; j < names->len; j++) {
             struct store *store;
             struct state *loaded = load_recorded(*state, &recordings[i], names->pdata[j], &store);
-            struct block *index = index_of(loaded);
+            struct buffer *index = index_of(loaded);
             const char *name = names->pdata[j];
             char *step = g_strndup(name, (gsize)(strchr(name, '.') - name));
-            struct block *other = g_hash_table_lookup(steps, step);
-            if (other && !same_block(other, index))
+            struct buffer *other = g_hash_table_lookup(steps, step);
+            if (other && !same_buffer(other, index))
                 fail_msg("%s/%s differs from another node", recordings[i].name, name);
             g_hash_table_insert(steps, step, index);
             state_free(loaded);
@@ -291,15 +291,15 @@ static void test_load_save_load(void **state)
             g_autofree char *path = g_build_filename(scratch->directory, "saved.db", NULL);
             struct store *store;
             struct state *loaded = load_recorded(scratch, &recordings[i], names->pdata[j], &store);
-            struct block *before = index_of(loaded);
+            struct buffer *before = index_of(loaded);
             save(loaded, path);
             state_free(loaded);
             store_close(store);
             loaded = state_new(load(path, &store), 0);
-            struct block *after = index_of(loaded);
-            assert_true(same_block(before, after));
-            block_unref(after);
-            block_unref(before);
+            struct buffer *after = index_of(loaded);
+            assert_true(same_buffer(before, after));
+            buffer_unref(after);
+            buffer_unref(before);
             state_free(loaded);
             store_close(store);
             empty_directory(scratch->directory);

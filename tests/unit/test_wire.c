@@ -39,8 +39,8 @@ static void header_of_sync(void **state)
     static const uint8_t expected[] = {4, 0, 0, 0, 1,    0,    0,    0,    9,    0,    0,    0,
                                        0, 0, 0, 0, 4,    3,    2,    1,    0x14, 0x13, 0x12, 0x11,
                                        3, 0, 0, 0, 0x67, 0x45, 0x00, 0x00, 'x',  'y'};
-    struct block *message = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
-                                            &some_epoch, 9, (const uint8_t *)"xy", 2);
+    struct buffer *message = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
+                                             &some_epoch, 9, (const uint8_t *)"xy", 2);
     struct header header;
 
     (void)state;
@@ -52,7 +52,7 @@ static void header_of_sync(void **state)
     assert_memory_equal(&header.epoch, &some_epoch, sizeof(some_epoch));
     assert_int_equal(header.body_size, 2);
     assert_memory_equal(header.body, "xy", 2);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void header_too_short(void **state)
@@ -79,13 +79,13 @@ static void normal_message(void **state)
 {
     static const uint8_t expected[] = {0, 0, 3, 0, 0, 0, 0, 0, 2, 1, 0, 0,   0,
                                        0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 'k', 'v'};
-    struct block *message =
+    struct buffer *message =
         wire_build_normal(3, STATUS_PROTOCOL, 7, 0x0102, (const uint8_t *)"kv", 2);
 
     (void)state;
     assert_int_equal(message_size(message), sizeof(expected));
     assert_memory_equal(message->data, expected, sizeof(expected));
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* Changes */
@@ -93,7 +93,7 @@ static void normal_message(void **state)
 /* The body that a change makes must be `expected`, and must give the same change when read. */
 static void check_change(const struct change *change, const char *expected, size_t size)
 {
-    struct block *message;
+    struct buffer *message;
     struct header header;
     struct change back;
 
@@ -121,7 +121,7 @@ static void check_change(const struct change *change, const char *expected, size
     if (change->size > 0)
         assert_memory_equal(back.data, change->data, change->size);
     assert_memory_equal(back.digest, change->digest, DIGEST_SIZE);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 #define CHECK_CHANGE(expected, ...)                                                                \
@@ -156,13 +156,13 @@ static void change_too_long(void **state)
 {
     g_autofree uint8_t *data = g_malloc0(MESSAGE_SIZE_MAX);
     struct change change = {.operation = CHANGE_WRITE, .path = "f", .data = data};
-    struct block *message;
+    struct buffer *message;
 
     (void)state;
     change.size = MESSAGE_SIZE_MAX - NORMAL_HEADER_SIZE - 22;
     assert_int_equal(wire_build_change(&change, &message), 0);
     assert_int_equal(message_size(message), MESSAGE_SIZE_MAX);
-    block_unref(message);
+    buffer_unref(message);
     change.size++;
     assert_int_equal(wire_build_change(&change, &message), -EMSGSIZE);
     assert_null(message);
@@ -238,10 +238,10 @@ static void unlock_malformed(void **state)
 
 static struct entry *some_entry(uint8_t type, const char *content, uint32_t size)
 {
-    struct block *block = content ? block_copy(content, size) : NULL;
-    struct entry *entry = entry_new(0x22, 9, type, "name", 4, block, size);
+    struct buffer *buffer = content ? buffer_copy(content, size) : NULL;
+    struct entry *entry = entry_new(0x22, 9, type, "name", 4, buffer, size);
 
-    block_unref(block);
+    buffer_unref(buffer);
     entry->version = 0x1234;
     entry->writer = 3;
     entry->mtime = 0x01020304;
@@ -256,7 +256,7 @@ static void update_of_file(void **state)
         "\x9\0\0\0\0\0\0\0\x22\0\0\0\0\0\0\0\x34\x12\0\0\0\0\0\0" /* u64 */
         "\3\0\0\0\4\3\2\1\3\0\0\0\5\0\0\0\x8name\0abc";
     struct entry *entry = some_entry(ENTRY_FILE, "abc", 3), *back = NULL;
-    struct block *message = wire_build_update(&some_epoch, 5, entry, NULL);
+    struct buffer *message = wire_build_update(&some_epoch, 5, entry, NULL);
     struct header header;
 
     (void)state;
@@ -274,27 +274,27 @@ static void update_of_file(void **state)
     assert_memory_equal(back->content->data, "abc", 3);
     entry_unref(back);
     entry_unref(entry);
-    block_unref(message);
+    buffer_unref(message);
 }
 
-/* Content blocks may have more room, and more bytes, than the entry looks at. */
+/* Content buffers may have more room, and more bytes, than the entry looks at. */
 static void update_of_growing_file(void **state)
 {
-    struct block *block = block_append(NULL, 0, "abcdef", 6);
-    struct entry *entry = entry_new(1, 0, ENTRY_FILE, "f", 1, block, 3);
-    struct block *message = wire_build_update(&some_epoch, 5, entry, NULL);
+    struct buffer *buffer = buffer_append(NULL, 0, "abcdef", 6);
+    struct entry *entry = entry_new(1, 0, ENTRY_FILE, "f", 1, buffer, 3);
+    struct buffer *message = wire_build_update(&some_epoch, 5, entry, NULL);
 
     (void)state;
     assert_int_equal(message_size(message), SYNC_HEADER_SIZE + 41 + 2 + 3);
     assert_memory_equal(message->data + SYNC_HEADER_SIZE + 41, "f\0abc", 5);
-    block_unref(message);
+    buffer_unref(message);
     entry_unref(entry);
-    block_unref(block);
+    buffer_unref(buffer);
 }
 
 static void check_back(const struct entry *entry)
 {
-    struct block *message = wire_build_update(&some_epoch, 5, entry, NULL);
+    struct buffer *message = wire_build_update(&some_epoch, 5, entry, NULL);
     struct entry *back = NULL;
 
     assert_int_equal(wire_parse_update(message->data + SYNC_HEADER_SIZE,
@@ -304,7 +304,7 @@ static void check_back(const struct entry *entry)
     assert_int_equal(back->size, entry->size);
     assert_null(back->content);
     entry_unref(back);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 static void update_without_data(void **state)
@@ -325,7 +325,7 @@ static void update_without_data(void **state)
 static void update_of_root(void **state)
 {
     struct root root = {.version = 24, .writer = 1, .mtime = 1795348310};
-    struct block *message = wire_build_update(&some_epoch, 5, NULL, &root);
+    struct buffer *message = wire_build_update(&some_epoch, 5, NULL, &root);
     static const char expected[] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x18\0\0\0\0\0\0\0\1\0\0\0"
                                    "\x56\xd7\x02\x6b\0\0\0\0\1\0\0\0\4\0";
     struct entry *back = NULL;
@@ -338,7 +338,7 @@ static void update_of_root(void **state)
     assert_int_equal(back->name_length, 0);
     assert_int_equal(back->mtime, 1795348310);
     entry_unref(back);
-    block_unref(message);
+    buffer_unref(message);
 }
 
 /* An UPDATE's body, to be spoilt. */

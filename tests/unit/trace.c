@@ -51,7 +51,7 @@ static void free_event(gpointer data)
     g_clear_pointer(&event->members, g_array_unref);
     g_clear_pointer(&event->left, g_array_unref);
     g_clear_pointer(&event->joined, g_array_unref);
-    block_unref(event->message);
+    buffer_unref(event->message);
     g_free(event);
 }
 
@@ -77,18 +77,18 @@ static GArray *member_list(json_t *object, const char *key)
     return list;
 }
 
-static struct block *decode(const char *hex)
+static struct buffer *decode(const char *hex)
 {
     size_t size = strlen(hex) / 2;
-    struct block *block = block_new((uint32_t)size);
+    struct buffer *buffer = buffer_new((uint32_t)size);
 
     for (size_t i = 0; i < size; i++) {
         int high = g_ascii_xdigit_value(hex[2 * i]), low = g_ascii_xdigit_value(hex[2 * i + 1]);
         if (high < 0 || low < 0)
             give_up("not hexadecimal: %.16s...", hex);
-        block->data[i] = (uint8_t)(high << 4 | low);
+        buffer->data[i] = (uint8_t)(high << 4 | low);
     }
-    return block;
+    return buffer;
 }
 
 static enum trace_type type_of(const char *name, size_t line)

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "cluster/machine.h"
-#include "core/block.h"
+#include "core/buffer.h"
 
 /* The two groups: what a recording calls "h". */
 enum trace_group { TRACE_CONFIGURATION = 0, TRACE_STATUS = 1 };
@@ -36,8 +36,8 @@ struct trace_event {
     GArray *members; /* struct member */
     GArray *left;
     GArray *joined;
-    struct block *message; /* whole */
-    uint32_t guarantee;    /* SEND: cpg_guarantee_t */
+    struct buffer *message; /* whole */
+    uint32_t guarantee;     /* SEND: cpg_guarantee_t */
     char *mark;
 };
 

@@ -64,13 +64,13 @@ int world_apply(struct world *world, struct change change)
     struct draft *draft = world->draft;
     struct root before = draft->root;
     guint effects = draft->effects->len;
-    struct block *index = index_build(draft);
+    struct buffer *index = index_build(draft);
     g_autofree char *guests = world_guests(world);
 
     change.writer = world->writer;
     change.time = world->time;
     int result = apply(draft, &change, NULL);
-    struct block *after = index_build(draft);
+    struct buffer *after = index_build(draft);
     if (result) {
         g_autofree char *same = world_guests(world);
         assert_true(result < 0);
@@ -86,8 +86,8 @@ int world_apply(struct world *world, struct change change)
         assert_effect(draft, &change, effects);
         assert_proper(draft);
     }
-    block_unref(after);
-    block_unref(index);
+    buffer_unref(after);
+    buffer_unref(index);
     return result;
 }
 
@@ -157,21 +157,21 @@ void world_file(struct world *world, const char *path, const char *text)
 void world_publish(struct world *world)
 {
     struct draft *draft = world->draft;
-    struct block *before = index_build(draft);
+    struct buffer *before = index_build(draft);
     g_autofree char *guests = world_guests(world);
     uint64_t bytes = draft->bytes;
 
     state_publish(world->state, draft, world->now);
     assert_true(draft_is_empty(draft));
-    struct block *after = index_build(draft);
+    struct buffer *after = index_build(draft);
     g_autofree char *published = world_guests(world);
     assert_int_equal(after->capacity, before->capacity);
     assert_memory_equal(after->data, before->data, before->capacity);
     assert_string_equal(published, guests);
     assert_int_equal(world->state->tree->bytes, bytes);
     assert_proper(draft);
-    block_unref(after);
-    block_unref(before);
+    buffer_unref(after);
+    buffer_unref(before);
 }
 
 struct entry *world_entry(const struct world *world, const char *path)

@@ -9,7 +9,7 @@
 
 #include "core/admit.h"
 #include "core/apply.h"
-#include "core/block.h"
+#include "core/buffer.h"
 #include "core/change.h"
 #include "core/digest.h"
 #include "core/draft.h"
