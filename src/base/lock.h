@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Locks with a rank: the order in which threads take them is written down here, and checked while
+ * testing. */
+#ifndef PMXCFS_BASE_LOCK_H
+#define PMXCFS_BASE_LOCK_H
+
+#include <pthread.h>
+#include <time.h>
+
+/* All locks of the program, in the order in which a thread may take them: while it holds one, only
+ * those further down. So no two threads can wait for each other. DESIGN.md (Threads and locks) says
+ * what each guards. */
+enum lock_rank {
+    LOCK_RANK_MOUNT_TIMER,
+    LOCK_RANK_STATE,
+    LOCK_RANK_MOUNT_NODES,
+    LOCK_RANK_MOUNT_NOTIFIER,
+    LOCK_RANK_COUNT,
+};
+
+struct lock {
+    pthread_mutex_t mutex;
+    enum lock_rank rank;
+};
+
+/* Taken by one for writing or by many for reading. */
+struct shared_lock {
+    pthread_rwlock_t rwlock;
+    enum lock_rank rank;
+};
+
+/* In debug builds and under sanitizers (LOCK_CHECKS), taking a lock against the order, or twice,
+ * ends the process with a message. Nothing here fails otherwise. */
+void lock_init(struct lock *lock, enum lock_rank rank);
+void lock_destroy(struct lock *lock);
+void lock_take(struct lock *lock);
+void lock_give(struct lock *lock);
+
+/* Gives the lock back, waits for the condition, and takes the lock again. `until`: by the
+ * condition's clock (thread_condition_init()); 0 or -ETIMEDOUT. */
+void lock_wait(struct lock *lock, pthread_cond_t *condition);
+int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct timespec *until);
+
+void shared_lock_init(struct shared_lock *lock, enum lock_rank rank);
+void shared_lock_destroy(struct shared_lock *lock);
+void shared_lock_read(struct shared_lock *lock);
+void shared_lock_write(struct shared_lock *lock);
+void shared_lock_give(struct shared_lock *lock);
+
+#endif
