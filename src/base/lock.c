@@ -65,8 +65,8 @@ void lock_take(struct lock *lock)
 
 void lock_give(struct lock *lock)
 {
+    forget(lock->rank); /* first: whoever waits for the lock may free it */
     pthread_mutex_unlock(&lock->mutex);
-    forget(lock->rank);
 }
 
 void lock_wait(struct lock *lock, pthread_cond_t *condition)
@@ -104,6 +104,6 @@ void shared_lock_write(struct shared_lock *lock)
 
 void shared_lock_give(struct shared_lock *lock)
 {
-    pthread_rwlock_unlock(&lock->rwlock);
     forget(lock->rank);
+    pthread_rwlock_unlock(&lock->rwlock);
 }
