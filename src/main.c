@@ -21,6 +21,7 @@
 #include "node.h"
 #include "options.h"
 #include "place.h"
+#include "publication.h"
 #include "replica/loopback.h"
 #include "replica/replica.h"
 #include "report.h"
@@ -34,6 +35,8 @@
 #define EXIT_USAGE 2
 #define STOP_MILLISECONDS_MAX 5000u
 #define LEAVE_GROUPS_MILLISECONDS_MAX 2000u
+#define FLUSH_LOOKS_MAX 100
+#define FLUSH_PAUSE_MICROSECONDS 5000u
 
 /* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
  * embedded here are how lower parts call upper ones. */
@@ -47,7 +50,7 @@ struct parts {
     pid_t guard; /* 0: not started */
 
     struct clock_source clock;
-    struct replica_listener listener;
+    struct publication publication;
     struct guest_source guests;
 
     struct status *status;
@@ -74,77 +77,11 @@ struct parts {
 
 /* The mount is there from before the first change until after the last. */
 
-static void on_publishing(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt)
+static void on_told(void *context, GPtrArray *effects, bool rebuilt)
 {
-    struct parts *parts = container_of(listener, struct parts, listener);
+    struct parts *parts = context;
 
-    if (parts->mount)
-        mount_publishing(parts->mount, effects, rebuilt);
-}
-
-/* Hands corosync.conf of the tree to the thread that keeps the host's file like it. `reload`:
- * corosync is to be told. */
-static void submit_conf(struct parts *parts, bool reload)
-{
-    const struct state *state = replica_read_lock(parts->replica);
-    const struct entry *entry = tree_child(state->tree, 0, CONF_PATH);
-    struct buffer *content = entry && entry->content ? buffer_ref(entry->content) : NULL;
-    uint32_t size = entry ? entry->size : 0;
-
-    replica_read_unlock(parts->replica);
-    if (content)
-        conf_submit(parts->conf, content, size, reload);
-    buffer_unref(content);
-}
-
-static bool writes_conf(const struct effect *effect)
-{
-    switch (effect->operation) {
-    case CHANGE_WRITE:
-    case CHANGE_CREATE:
-        return strcmp(effect->path, CONF_PATH) == 0;
-    case CHANGE_RENAME:
-        return strcmp(effect->to, CONF_PATH) == 0;
-    default:
-        return false;
-    }
-}
-
-static void submit_changed_conf(struct parts *parts, const GPtrArray *effects, bool rebuilt)
-{
-    bool changed = rebuilt;
-    bool reload = false;
-
-    for (guint i = 0; i < effects->len && !rebuilt; i++) {
-        const struct effect *effect = effects->pdata[i];
-        if (writes_conf(effect)) {
-            changed = true;
-            reload = reload || effect->origin; /* this node asked for it */
-        }
-    }
-    if (changed)
-        submit_conf(parts, reload);
-}
-
-static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
-{
-    struct parts *parts = container_of(listener, struct parts, listener);
-
-    if (parts->conf)
-        submit_changed_conf(parts, effects, rebuilt);
-    if (parts->mount)
-        mount_published(parts->mount, effects, rebuilt);
-    else
-        g_ptr_array_unref(effects);
-}
-
-static void on_quorum_changed(struct replica_listener *listener, bool quorate)
-{
-    struct parts *parts = container_of(listener, struct parts, listener);
-
-    status_set_quorate(parts->status, quorate);
-    if (parts->mount)
-        mount_quorum_changed(parts->mount);
+    publication_told(&parts->publication, effects, rebuilt);
 }
 
 static void on_unmounted(void *context)
@@ -170,9 +107,7 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
-    parts->listener = (struct replica_listener){.publishing = on_publishing,
-                                                .published = on_published,
-                                                .quorum_changed = on_quorum_changed};
+    publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
 }
 
@@ -271,11 +206,13 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .lock_lifetime = (uint32_t)parts->options.lock_lifetime,
         .safety_directory = parts->options.state_dir,
         .clock = &parts->clock,
-        .listener = &parts->listener,
+        .listener = &parts->publication.listener,
     };
 
     status_start_feed(parts->status, tree->root.version);
     parts->replica = replica_new(&options, parts->store, tree);
+    parts->publication.replica = parts->replica;
+    parts->publication.status = parts->status;
     status_rebuilt(parts->status, NULL);
 }
 
@@ -295,6 +232,7 @@ static int prepare_cluster(struct parts *parts)
     parts->conf = conf_new(&options);
     if (!parts->conf)
         return -EAGAIN;
+    parts->publication.conf = parts->conf;
     groups_init(&parts->groups, parts->replica, parts->status, &parts->clock,
                 parts->options.rejoin_delay, parts->options.verify_interval, &parts->status_group);
     return 0;
@@ -303,7 +241,7 @@ static int prepare_cluster(struct parts *parts)
 static int start_cluster(struct parts *parts)
 {
     /* Corosync may be waiting for this file. */
-    submit_conf(parts, true);
+    publication_submit_conf(&parts->publication, true);
     int error = groups_start(&parts->groups);
     if (error < 0)
         log_error("cannot start the thread that talks to corosync: %s", strerror(-error));
@@ -322,6 +260,7 @@ static int start_mount(struct parts *parts)
         .overview = &parts->report.overview,
         .activity = parts->activity,
         .metrics = &parts->mount_metrics,
+        .told = on_told,
         .unmounted = on_unmounted,
         .context = parts,
     };
@@ -332,6 +271,7 @@ static int start_mount(struct parts *parts)
         log_error("cannot mount at %s: %s", options.mountpoint, problem);
         return -EIO;
     }
+    parts->publication.mount = parts->mount;
     guard_mounted(parts->guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
@@ -414,6 +354,21 @@ static int start(struct parts *parts)
 
 /* --- Stop --- */
 
+/* Files that were emptied by an open that no write has followed yet: their truncations are sent while
+ * the group is there. */
+static void flush_mount(struct parts *parts)
+{
+    struct replica_status status;
+
+    mount_flush(parts->mount);
+    for (int i = 0; i < FLUSH_LOOKS_MAX; i++) {
+        replica_get_status(parts->replica, &status);
+        if (status.waiting == 0)
+            break;
+        g_usleep(FLUSH_PAUSE_MICROSECONDS);
+    }
+}
+
 /* The groups are left first: nothing comes from there any more, and nothing goes there. */
 static void stop_cluster(struct parts *parts, const struct last_resort *resort)
 {
@@ -423,6 +378,7 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         log_warning("a thread hangs, leaving without it");
         daemon_leave(resort);
     }
+    parts->publication.conf = NULL;
     conf_free(parts->conf);
     parts->conf = NULL;
 }
@@ -441,12 +397,13 @@ static void stop_status(struct parts *parts)
 /* From the outside in: nobody asks any more, what was asked is answered, then all is put away. */
 static void stop(struct parts *parts, const struct last_resort *resort)
 {
+    if (parts->mount)
+        flush_mount(parts);
     stop_cluster(parts, resort);
     if (parts->replica)
         replica_expire(parts->replica, 0);
-    if (parts->mount)
-        mount_free(parts->mount);
-    parts->mount = NULL;
+    mount_free(parts->mount);
+    parts->publication.mount = parts->mount = NULL;
     if (parts->socket) {
         place_make_restart_flag(parts->options.run_dir, parts->group);
         socket_stop(parts->socket);

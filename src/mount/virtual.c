@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The names in the root that no database holds: links to this node's directories, and status files.
  */
+#include "mount/virtual.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/util.h"
-#include "mount/internal.h"
+#include "core/buffer.h"
+#include "mount/mount.h"
 #include "status/overview.h"
 #include "status/status.h"
 
@@ -33,9 +35,9 @@ const char *virtual_text_name(enum virtual_name name)
     return names[name];
 }
 
-struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
+struct buffer *virtual_text(const struct mount_options *options, enum virtual_name name)
 {
-    struct status *status = mount->options.status;
+    struct status *status = options->status;
 
     switch (name) {
     case VIRTUAL_VERSION:
@@ -43,13 +45,13 @@ struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
     case VIRTUAL_MEMBERS:
         return status_members_text(status);
     case VIRTUAL_VMLIST:
-        return status_vmlist_text(status, mount->options.guests);
+        return status_vmlist_text(status, options->guests);
     case VIRTUAL_CLUSTERLOG:
         return status_cluster_log_text(status, 0, NULL);
     case VIRTUAL_RRD:
         return status_rrd_text(status);
     case VIRTUAL_METRICS:
-        return mount->options.overview->metrics(mount->options.overview);
+        return options->overview->metrics(options->overview);
     default:
         return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }
