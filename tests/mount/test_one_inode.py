@@ -448,11 +448,13 @@ def test_watches_go_on(shared, path, place, second_process, third_process):
     shared.os.close(directory.fd)
 
 
-def test_a_watch_on_a_replaced_file_ends(shared, path, place, second_process):
+@pytest.mark.parametrize("rewrites", [0, 1])
+def test_a_watch_on_a_replaced_file_ends(shared, path, place, second_process, rewrites):
     file = Watch(shared.os, path)
-    second_process.write_file(path, b"rewritten")
-    assert shared.os.read_file(path) == b"rewritten"
-    file.expect("MODIFY")
+    for _ in range(rewrites):
+        second_process.write_file(path, b"rewritten")
+        assert shared.os.read_file(path) == b"rewritten"
+        file.expect("MODIFY")
     second_process.write_file(place + "/temporary", b"other")
     second_process.rename(place + "/temporary", path)
     file.expect("DELETE_SELF", "IGNORED")
@@ -536,13 +538,12 @@ while time.monotonic() < end:
 def test_empty_only_between_open_and_write(shared, path, place, second_process, third_process):
     """Whoever sees the file empty did so while a writer was between its open and the end of its write, also while names
     come and go beside it."""
-    shared.os.write_file(path, b"content\n")
+    shared.os.write_file(path, b"content -\n")
     names = {"path": path, "seconds": 1.5}
     writer = second_process.start("execute", SPANS, names)
     neighbour = third_process.start("execute", NAMES, {"path": place + "/neighbour", "seconds": 1.5})
-    count, empty = shared.os.execute(LOOKS, names)
-    spans = writer.result()
-    neighbour.result()
+    reader = shared.os.start("execute", LOOKS, names)
+    spans, _, (count, empty) = writer.result(), neighbour.result(), reader.result()
     assert count > 50 and len(spans) > 20
     wrong = [look for look in empty if not any(begin < look[1] and look[0] < end for begin, end in spans)]
     assert wrong == []
@@ -630,7 +631,7 @@ def test_a_dead_writers_file_is_emptied(shared, here, second_process):
 
 
 def test_a_stuck_listing_holds_up_nobody_elses_files(shared, place, second_process, third_process):
-    """Somebody holds the directory's lock in the kernel: files in it can be rewritten and read, and there are others."""
+    """Somebody holds the directory's lock in the kernel: files in it can be rewritten and read, as can all others."""
     inside, beside = place + "/inside", place + "/beside"
     for directory in (inside, beside):
         shared.os.mkdir(directory)
@@ -651,32 +652,51 @@ def test_a_stuck_listing_holds_up_nobody_elses_files(shared, place, second_proce
 
 
 def test_a_stuck_listing_and_the_status_files(shared, here, second_process):
+    """The counters go on rising, and are seen at once, while a file in the directory is rewritten."""
     shared.os.write_file(here + "/file", OLD)
     with StuckListing(shared.namespace, here) as listing:
         seen = set()
         for number in range(5):
             second_process.write_file(here + "/file", b"%d" % number)
+            second_process.write_file(shared / "storage.cfg", b"%d" % number)
             seen.add(shared.os.read_file(shared / ".version"))
-            assert shared.os.read_file(here + "/file") == b"%d" % number
-        assert len(seen) == 5, "the counter rises with every change"
+            assert shared.os.read_file(here + "/file") == shared.os.read_file(shared / "storage.cfg") == b"%d" % number
+        assert len(seen) == 5
         assert listing.is_stuck()
 
 
 def test_a_lock_that_expires_in_a_directory_that_is_listed(make_daemon):
-    """The name of an expired lock is dropped here behind a listing that is stuck: the rest goes on."""
+    """The name of an expired lock is to be dropped behind a listing that is stuck: all else goes on."""
     daemon = make_daemon(options=["--lock-lifetime", "0.3"]).start()
     for path in ("priv", "priv/lock", "priv/lock/x", "other"):
         daemon.os.mkdir(daemon / path)
     daemon.os.write_file(daemon / "other/file", OLD)
+    inode = daemon.os.stat(daemon / "priv/lock/x").st_ino
+    asking = daemon.worker()
     with StuckListing(daemon.namespace, daemon / "priv/lock"):
-        asking = daemon.worker().start("utime", daemon / "priv/lock/x", (0, 0))
-        other = daemon.worker()
+        waiting = asking.start("execute", ASK_FOR_A_LOCK, {"path": daemon / "priv/lock/x"})
+        seen = set()
         for number in range(5):
-            other.write_file(daemon / "other/file", b"%d" % number)
+            daemon.os.write_file(daemon / "other/file", b"%d" % number)
+            daemon.os.mkdir(daemon / ("other/%d" % number))
+            daemon.os.write_file(daemon / "storage.cfg", b"%d" % number)
+            seen.add(daemon.os.read_file(daemon / ".version"))
             assert daemon.os.read_file(daemon / "other/file") == b"%d" % number
-            version = daemon.os.read_file(daemon / ".version")
-            other.mkdir(daemon / ("other/%d" % number))
-            assert daemon.os.read_file(daemon / ".version") != version
-    with refused(errno.EACCES, errno.ENOENT):
-        asking.result()
-        raise OSError(errno.ENOENT, "it was given at once")
+        assert len(seen) == 5
+        wait_for(lambda: inode not in read_rows(daemon.database), "the lock expires")
+        daemon.os.write_file(daemon / "storage.cfg", b"after")
+        assert daemon.os.read_file(daemon / ".version") not in seen
+    waiting.result()
+    assert not daemon.os.exists(daemon / "priv/lock/x")
+
+
+ASK_FOR_A_LOCK = """
+while True:
+    try:
+        os.utime(path, (0, 0))
+        break
+    except FileNotFoundError:
+        break
+    except PermissionError:
+        time.sleep(0.05)
+"""
