@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The test's end of ways.py: what a process inside keeps of a file, and how it reaches the file by it later."""
 
+import errno
 import os
 import subprocess
 
@@ -22,6 +23,18 @@ def ways(worker):
     """The functions of ways.py in that process."""
     worker.execute(PREPARE, {"directory": DIRECTORY})
     return Module(worker, "ways")
+
+
+def read_all_ways(user, numbers, size=-1):
+    """{way: the first `size` bytes of what it shows, or the name of its error} of {way: number}."""
+    found = {}
+    for way, number in numbers.items():
+        try:
+            data = user.read(number)
+            found[way] = data if size < 0 else data[:size]
+        except OSError as error:
+            found[way] = errno.errorcode[error.errno]
+    return found
 
 
 class StuckListing:

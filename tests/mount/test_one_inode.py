@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from harness import wait_for
-from harness.kept import StuckListing, ways
+from harness.kept import StuckListing, read_all_ways, ways
 from harness.ways import WAYS
 from support import read_rows, refused
 
@@ -553,11 +553,11 @@ def test_empty_for_everybody_between_open_and_write(shared, path, second_process
     """As on ext4: on the writer's node nobody sees the old content once the file was opened."""
     numbers = {way: user.take(way, path) for way in WAYS}
     fd = second_process.open(path, os.O_WRONLY | os.O_TRUNC)
-    assert {way: user.read(number) for way, number in numbers.items()} == dict.fromkeys(WAYS, b"")
+    assert read_all_ways(user, numbers) == dict.fromkeys(WAYS, b"")
     assert shared.os.stat(path).st_size == second_process.fstat(fd).st_size == 0
     assert shared.os.read_file(path) == b""
     second_process.write(fd, b"new")
-    assert {way: user.read(number) for way, number in numbers.items()} == dict.fromkeys(WAYS, b"new")
+    assert read_all_ways(user, numbers) == dict.fromkeys(WAYS, b"new")
     second_process.close(fd)
     for number in numbers.values():
         user.drop(number)
