@@ -2,6 +2,7 @@
 """A living entry is one inode of a node's kernel, whichever node rewrites it: what was taken of a file goes on with it,
 and nobody finds it empty, in part, or with bytes that nobody wrote. tests/mount/test_one_inode.py is the same on one node."""
 
+import errno
 import json
 import os
 import signal
@@ -502,38 +503,59 @@ def test_a_change_whose_caller_was_killed(cluster, folder, call):
     assert names(here) == set(here.os.listdir(here.path(folder))) == AFTER[call]
 
 
-def test_a_change_whose_caller_was_killed_after_it_was_made(make_cluster):
-    """With --acknowledge all a change is made before its caller is answered, who may be dead by then."""
-    cluster = make_cluster(options=["--acknowledge", "all"]).start()
-    here, there, late = cluster
-    for call in CALLS:
-        there.os.mkdir(there.path(call))
-        there.write(call + "/file", OLD)
-    cluster.wait_equal()
-    tell(there, here)
+MAKE_AND_REMOVE = """
+import errno
+number = 0
+try:
+    while True:
+        number += 1
+        assert not os.path.exists("%s/%d" % (directory, number))
+        os.mkdir("%s/%d" % (directory, number))
+        if number > 3:
+            os.rmdir("%s/%d" % (directory, number - 3))
+except OSError as error:
+    assert error.errno == errno.EBUSY, error
+"""
 
-    def names(node, call):
-        return {name for name in ("file", "new") if node.exists(call + "/" + name)}
 
-    assert all(names(here, call) == {"file"} for call in CALLS)
-    late.daemon.send_signal(signal.SIGSTOP)
-    callers = []
+def leave_unanswered(node, directories, killed):
+    """Processes that change names in these directories all the time are left without an answer, or killed then."""
+    callers = [node.daemon.worker() for _ in directories]
+    pids = [caller.getpid() for caller in callers]
+    running = [caller.start("execute", MAKE_AND_REMOVE, {"directory": node.path(directory)})
+               for caller, directory in zip(callers, directories)]
+    for directory in directories:
+        wait_for(lambda: any(int(name) > 5 for name in node.os.listdir(node.path(directory))), "changes are made")
+    node.signal_corosync(signal.SIGSTOP)
     try:
-        for call, (function, *arguments) in CALLS.items():
-            arguments = [here.path(call + "/" + part) if isinstance(part, str) else part for part in arguments]
-            callers.append(here.daemon.worker())
-            pid = callers[-1].getpid()
-            callers[-1].start(function, *arguments)
-            wait_for(lambda: names(there, call) == AFTER[call], "the change is made")
-            here.namespace.kill(pid)
+        for pid in pids if killed else []:
+            node.namespace.kill(pid)
+        for caller, one in zip(callers, running):
+            wait_for(lambda: caller.process.poll() is not None, "the caller can be killed") if killed else one.result()
     finally:
-        for caller in callers:
-            wait_for(lambda: caller.process.poll() is not None, "the caller can be killed")
-        late.daemon.send_signal(signal.SIGCONT)
-    cluster.wait_equal()
-    tell(there, here)
-    assert {call: names(here, call) for call in CALLS} == AFTER
-    assert {call: set(here.os.listdir(here.path(call))) for call in CALLS} == AFTER
+        node.signal_corosync(signal.SIGCONT)
+
+
+def test_changes_that_were_made_but_not_answered(make_cluster):
+    """With --acknowledge all a change is made before its caller is answered, who may be dead by then, or is told that
+    there was no answer. Many at once, so that some are just there when corosync stops."""
+    cluster = make_cluster(options=["--acknowledge", "all", "--answer-timeout", "0.5"]).start()
+    here, there, _ = cluster
+    for round, killed in enumerate((True, False, True)):
+        directories = ["directory%d-%d" % (round, number) for number in range(8)]
+        for directory in directories:
+            here.os.mkdir(here.path(directory))
+        leave_unanswered(here, directories, killed)
+        cluster.wait_settled()
+        tell(there, here)
+        found = {}
+        for directory in directories:
+            listed = there.os.listdir(there.path(directory))
+            assert set(here.os.listdir(here.path(directory))) == set(listed)
+            last = max(map(int, listed))
+            found[directory] = [number for number in range(max(1, last - 6), last + 4)
+                                if here.exists("%s/%d" % (directory, number)) != (str(number) in listed)]
+        assert found == dict.fromkeys(directories, []), "names that are seen wrongly here"
 
 
 def test_names_beside_each_other_on_all_nodes(cluster, folder):
