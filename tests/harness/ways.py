@@ -15,7 +15,7 @@ import struct
 import subprocess
 
 MIB = 1 << 20
-AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
+AT_EMPTY_PATH, AT_STATX_FORCE_SYNC = 0x1000, 0x2000
 MS_BIND, MNT_DETACH = 4096, 2
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -269,11 +269,22 @@ def drop(number):
     kept.pop(number)[1].close()
 
 
-def statx(fd):
+def statx(fd, flags=0):
     """(inode number, size) of an open file by statx(AT_EMPTY_PATH)."""
     result = ctypes.create_string_buffer(256)
-    checked(libc.statx(fd, b"", AT_EMPTY_PATH, 0x7FF, result))
+    checked(libc.statx(fd, b"", AT_EMPTY_PATH | flags, 0x7FF, result))
     return struct.unpack_from("Q", result.raw, 32)[0], struct.unpack_from("Q", result.raw, 40)[0]
+
+
+def ask_for_size(path, stop):
+    """Asks the file system itself for the size, not the kernel's cache, until there is a file `stop`; how often."""
+    fd = os.open(path, os.O_RDONLY)
+    count = 0
+    while not os.path.exists(stop):
+        statx(fd, AT_STATX_FORCE_SYNC)
+        count += 1
+    os.close(fd)
+    return count
 
 
 def holder(fd, kind):
