@@ -71,8 +71,7 @@ static void tell_status(struct publication *publication, GPtrArray *effects, boo
 }
 
 /* Takes the effects that the kernel has to be told of out of `effects`; NULL: there are none. An
- * expired lock is deleted by a utimens(), which the kernel does not take for a deletion, but the
- * answer sees to that. */
+ * expired lock is deleted by a utimens(), which the kernel does not take for a deletion. */
 static GPtrArray *take_foreign(GPtrArray *effects)
 {
     GPtrArray *foreign = NULL;
@@ -81,7 +80,7 @@ static GPtrArray *take_foreign(GPtrArray *effects)
     g_ptr_array_set_free_func(effects, NULL);
     for (guint i = 0; i < effects->len; i++) {
         struct effect *effect = effects->pdata[i];
-        if (effect->origin) {
+        if (effect->origin && effect->operation != CHANGE_UNLOCK) {
             effects->pdata[kept++] = effect;
             continue;
         }

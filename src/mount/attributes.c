@@ -94,7 +94,7 @@ static void attributes_of_virtual(const struct mount *mount, const struct node *
 static void attributes_of_view(const struct mount *mount, const struct view *view, const char *path,
                                struct stat *attributes)
 {
-    const struct entry *entry = view->layers[0];
+    const struct entry *entry = view->entry;
     bool quorate = replica_is_quorate(mount->options.replica);
     /* What is gone has no path; nobody can reach it but through what was open. */
     bool private = !path || path_is_private(path);

@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "core/limits.h"
-#include "mount/caller.h"
 #include "mount/handlers.h"
 #include "mount/request.h"
 
@@ -36,38 +36,38 @@ static void copy_content(const struct entry *entry, size_t from, size_t size, ch
         memset(to, 0, size);
 }
 
-/* A page while versions change: what lies beyond the end of one is taken from the next. */
-static void reply_layers(fuse_req_t req, const struct view *view, size_t size, off_t offset)
+/* A page while versions change: what lies beyond the end of one is taken from the other. */
+static void reply_both(fuse_req_t req, const struct view *view, size_t size, off_t offset)
 {
+    const struct entry *const versions[] = {view->entry, view->other};
     g_autofree char *page = g_malloc(size);
     size_t used = 0;
 
-    for (int i = 0; i < VIEW_LAYERS && offset >= 0; i++) {
-        const struct entry *layer = view->layers[i];
+    for (size_t i = 0; i < G_N_ELEMENTS(versions) && offset >= 0; i++) {
+        const struct entry *version = versions[i];
         size_t from = (size_t)offset + used;
-        if (!layer || layer->size <= from)
+        if (!version || version->size <= from)
             continue;
-        size_t part = MIN(size - used, layer->size - from);
-        copy_content(layer, from, part, page + used);
+        size_t part = MIN(size - used, version->size - from);
+        copy_content(version, from, part, page + used);
         used += part;
     }
     fuse_reply_buf(req, page, used);
 }
 
-static void reply_entry(fuse_req_t req, const struct view *view, size_t size, off_t offset,
-                        bool direct)
+static void reply_view(fuse_req_t req, const struct view *view, size_t size, off_t offset,
+                       bool direct)
 {
-    const struct entry *entry = view->layers[0];
-    bool single = direct || (!view->layers[1] && !view->layers[2]);
+    const struct entry *entry = view->entry;
 
     if (!entry || entry_is_directory(entry))
         fuse_reply_err(req, EISDIR);
     else if (direct && view->emptied)
         fuse_reply_buf(req, NULL, 0);
-    else if (single && entry->content)
+    else if (entry->content && (direct || !view->other))
         reply_part(req, entry->content->data, entry->size, size, offset);
     else
-        reply_layers(req, view, size, offset);
+        reply_both(req, view, size, offset);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *file)
@@ -87,7 +87,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
     const struct state *state = replica_read_lock(mount->options.replica);
     node_view(&mount->nodes, node, state->tree, true, &view);
     replica_read_unlock(mount->options.replica);
-    reply_entry(req, &view, size, offset, direct);
+    reply_view(req, &view, size, offset, direct);
     view_clear(&view);
 }
 
@@ -323,7 +323,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
 
     /* The truncation of an open comes without a file and without a time, unlike ftruncate(). */
     bool opens = is_entry && to_set == FUSE_SET_ATTR_SIZE && !file && wanted->st_size == 0 &&
-                 !caller_truncates(fuse_req_ctx(req)->pid);
+                 !process_truncates(fuse_req_ctx(req)->pid);
 
     if (!keeps_owner_and_mode(mount, node, wanted, to_set))
         fuse_reply_err(req, EPERM);

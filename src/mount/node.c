@@ -25,8 +25,7 @@ static void node_free(gpointer pointer)
     struct node *node = pointer;
 
     buffer_unref(node->text);
-    entry_unref(node->shown);
-    entry_unref(node->tail);
+    entry_unref(node->older);
     g_free(node);
 }
 
@@ -209,11 +208,11 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
     bool lives = !node->gone && !node->is_root;
     struct entry *current = lives ? tree_entry(tree, node->inode) : NULL;
     *view = (struct view){
-        .layers = {entry_ref(node->shown ? node->shown : current),
-                   entry_ref(node->shown ? current : NULL), entry_ref(node->tail)},
+        .entry = entry_ref(node->shows_older ? node->older : current),
+        .other = entry_ref(node->shows_older ? current : node->older),
         .gone = node->gone,
         .emptied = node->truncation != TRUNCATION_NONE,
-        .passing = node->shown || node->tail || node->truncation != TRUNCATION_NONE,
+        .passing = node->older || node->truncation != TRUNCATION_NONE,
     };
     if (reads && (node->changing > 0 || node->truncation != TRUNCATION_NONE))
         node->read_meanwhile = true;
@@ -222,8 +221,8 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
 
 void view_clear(struct view *view)
 {
-    for (int i = 0; i < VIEW_LAYERS; i++)
-        entry_unref(view->layers[i]);
+    entry_unref(view->entry);
+    entry_unref(view->other);
 }
 
 bool node_is_gone(struct node_table *table, const struct node *node)
@@ -251,21 +250,6 @@ static void replace(struct entry **slot, struct entry *entry)
     entry_unref(before);
 }
 
-/* The kernel may believe in the size of this version for a while. */
-static void note_tail(struct node *node, struct entry *version)
-{
-    if (version && (!node->tail || version->size > node->tail->size))
-        replace(&node->tail, version);
-}
-
-static struct entry *empty_version(const struct entry *entry)
-{
-    struct entry *empty = entry_new(entry->inode, entry->parent, entry->type, entry->name,
-                                    entry->name_length, NULL, 0);
-    empty->mtime = entry->mtime;
-    return empty;
-}
-
 /* The node of an entry that goes away keeps what it showed. */
 static void end_node(struct node_table *table, struct entry *entry)
 {
@@ -276,13 +260,9 @@ static void end_node(struct node_table *table, struct entry *entry)
     g_hash_table_remove(table->by_inode, KEY(entry->inode));
     g_hash_table_add(table->lost, node);
     node->gone = true;
-    if (node->truncation != TRUNCATION_NONE) {
-        entry_unref(node->shown);
-        node->shown = empty_version(entry);
-        node->truncation = TRUNCATION_NONE;
-    } else if (!node->shown) {
-        node->shown = entry_ref(entry);
-    }
+    if (!node->older)
+        node->older = entry_ref(entry);
+    node->shows_older = true;
 }
 
 /* What asked for the change through this node must see it at once, whatever came before. */
@@ -290,18 +270,16 @@ static void change_own(struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
-    note_tail(node, node->shown);
-    replace(&node->shown, NULL);
+    node->shows_older = false;
 }
 
 /* The kernel has pages and a size of the old version: both are shown until it has dropped them. */
 static void change_foreign(struct node *node, const struct effect *effect)
 {
-    if (node->truncation != TRUNCATION_NONE)
-        return; /* it is empty here, and will be there */
-    if (!node->shown)
-        node->shown = entry_ref(effect->before);
-    note_tail(node, effect->before);
+    if (node->shows_older || node->truncation != TRUNCATION_NONE)
+        return; /* an even older one; or it is empty here, and will be there */
+    replace(&node->older, effect->before);
+    node->shows_older = true;
 }
 
 static void change_node(struct node_table *table, const struct effect *effect)
@@ -347,10 +325,8 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 void node_show_new(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
-    if (!node->gone) {
-        note_tail(node, node->shown);
-        replace(&node->shown, NULL);
-    }
+    if (!node->gone)
+        node->shows_older = false;
     lock_give(&table->lock);
 }
 
@@ -358,17 +334,17 @@ void node_settle(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
     /* What another change shows meanwhile is settled after that one's notifications. */
-    if (!node->shown)
-        replace(&node->tail, NULL);
+    if (!node->shows_older)
+        replace(&node->older, NULL);
     lock_give(&table->lock);
 }
 
-uint64_t node_unsettled_until(struct node_table *table, const struct node *node, uint64_t lasting)
+bool node_was_sized_since(struct node_table *table, const struct node *node, uint64_t time)
 {
     lock_take(&table->lock);
-    uint64_t until = node->sized ? node->sized + lasting : 0;
+    bool since = node->sized >= time;
     lock_give(&table->lock);
-    return until;
+    return since;
 }
 
 /* --- Own changes of the content --- */
@@ -423,7 +399,7 @@ bool node_end_change(struct node_table *table, struct node *node, bool failed)
     lock_take(&table->lock);
     assert(node->changing > 0);
     node->changing--;
-    if (failed && node->truncation == TRUNCATION_SENT)
+    if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
     bool stale = node->changing == 0 && node->truncation == TRUNCATION_NONE && node->read_meanwhile;
     if (stale)

@@ -31,10 +31,9 @@ struct node {
     uint64_t inode;     /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
 
-    struct entry *shown; /* what it shows instead of the tree's entry: its last state when it is
-                            gone, else the older version that the kernel still has; NULL: nothing */
-    struct entry *tail;  /* the longest older version whose size the kernel may still believe in;
-                            NULL: none */
+    struct entry *older; /* a version that the kernel may still have pages or the size of, or what
+                            the entry was last; NULL: none */
+    bool shows_older;    /* it is what is shown */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -89,13 +88,11 @@ bool node_is_known(struct node_table *table, const struct node *node); /* to the
 
 /* --- What a node shows --- */
 
-#define VIEW_LAYERS 3
-
 struct view {
-    /* Contents, owned: the first is what is shown (NULL: the root). What lies beyond its end is
-     * taken from the next: the kernel asks for whole pages, and a page must never have zeros where
-     * the kernel believes in, or will soon believe in, a longer file. */
-    struct entry *layers[VIEW_LAYERS];
+    struct entry *entry; /* what is shown, owned; NULL: the root */
+    struct entry *other; /* another version whose size the kernel believes in, or soon will; NULL:
+                            none. What lies beyond the end of `entry` is taken from it: the kernel
+                            asks for whole pages, and would show zeros there */
     bool gone;
     bool emptied; /* by an open with O_TRUNC: the size is 0 */
     bool passing; /* the kernel must not keep the attributes */
@@ -122,9 +119,9 @@ void node_show_new(struct node_table *table, struct node *node);
 /* The kernel has dropped what it read until then: sizes of older versions are forgotten. */
 void node_settle(struct node_table *table, struct node *node);
 
-/* Until when (milliseconds) the kernel may still be taking attributes that it was answered before a
- * notification; `lasting`: milliseconds. */
-uint64_t node_unsettled_until(struct node_table *table, const struct node *node, uint64_t lasting);
+/* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may have
+ * taken its attributes after a notification. */
+bool node_was_sized_since(struct node_table *table, const struct node *node, uint64_t time);
 
 /* --- Own changes of the content --- */
 

@@ -17,7 +17,7 @@
 #define TELL_PAUSE_MICROSECONDS_MAX 3200u
 
 /* Longer than the kernel needs to take an answer that it has got. */
-#define TAKE_MILLISECONDS (2 * SIZED_MILLISECONDS)
+#define TAKE_MILLISECONDS 20u
 
 enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE };
 
@@ -28,13 +28,6 @@ struct notice {
     bool rebuilt;       /* EFFECTS: of a synchronisation */
     bool quorate;       /* QUORUM */
     struct node *node;  /* NODE: pinned */
-};
-
-/* Nodes (pinned) whose attributes the kernel may have taken from an older answer after it was told.
- */
-struct unsettled {
-    GPtrArray *nodes;
-    uint64_t until; /* milliseconds */
 };
 
 static fuse_ino_t node_id(const struct node *node)
@@ -59,6 +52,15 @@ static void tell_node(struct notifier *notifier, const struct node *node, off_t 
     }
 }
 
+/* True if the kernel may have taken older attributes after it was told: it has to be told again. */
+static bool tell_attributes_of(struct notifier *notifier, const struct node *node)
+{
+    uint64_t now = (uint64_t)g_get_monotonic_time() / 1000;
+
+    tell_node(notifier, node, -1);
+    return node_was_sized_since(notifier->table, node, now - MIN(now, TAKE_MILLISECONDS));
+}
+
 static void drop_pages(struct notifier *notifier, const struct node *node)
 {
     counter_add(&notifier->options->metrics->pages_dropped, 1);
@@ -76,37 +78,6 @@ static void turn_over(struct notifier *notifier, struct node *node)
     node_settle(notifier->table, node);
 }
 
-/* Gives the pin back, or keeps the node among those that are told again. */
-static void settle_later(struct notifier *notifier, struct node *node, struct unsettled *unsettled)
-{
-    uint64_t until = node_unsettled_until(notifier->table, node, TAKE_MILLISECONDS);
-
-    if (until <= (uint64_t)g_get_monotonic_time() / 1000) {
-        node_unpin(notifier->table, node);
-        return;
-    }
-    if (!unsettled->nodes)
-        unsettled->nodes = g_ptr_array_new();
-    g_ptr_array_add(unsettled->nodes, node);
-    unsettled->until = MAX(unsettled->until, until);
-}
-
-static void settle(struct notifier *notifier, struct unsettled *unsettled)
-{
-    uint64_t now = (uint64_t)g_get_monotonic_time() / 1000;
-
-    if (!unsettled->nodes)
-        return;
-    if (unsettled->until > now)
-        usleep((useconds_t)(unsettled->until - now) * 1000);
-    for (guint i = 0; i < unsettled->nodes->len; i++) {
-        struct node *node = unsettled->nodes->pdata[i];
-        tell_node(notifier, node, -1);
-        node_unpin(notifier->table, node);
-    }
-    g_ptr_array_unref(unsettled->nodes);
-}
-
 /* --- Effects --- */
 
 static void drop_entry(struct notifier *notifier, const struct entry *entry,
@@ -116,7 +87,7 @@ static void drop_entry(struct notifier *notifier, const struct entry *entry,
 
     if (!directory)
         return;
-    names_drop(&notifier->names, directory, entry->name, batch, NULL);
+    names_drop(&notifier->names, directory, entry->name, batch);
     node_unpin(notifier->table, directory);
 }
 
@@ -126,46 +97,56 @@ static bool same_name(const struct entry *first, const struct entry *second)
            strcmp(first->name, second->name) == 0;
 }
 
-static void drop_content(struct notifier *notifier, const struct effect *effect,
-                         struct unsettled *unsettled)
+/* True as tell_attributes_of(). */
+static bool tell_content(struct notifier *notifier, const struct effect *effect)
 {
     const struct entry *before = effect->before;
     const struct entry *after = effect->after;
-    struct node *node = node_find(notifier->table, after->inode);
+    struct node *node = before && after ? node_find(notifier->table, after->inode) : NULL;
 
     if (!node)
-        return;
+        return false;
     if (before->content != after->content || before->size != after->size)
         turn_over(notifier, node);
-    else
-        tell_node(notifier, node, -1);
-    settle_later(notifier, node, unsettled);
+    bool again = tell_attributes_of(notifier, node);
+    node_unpin(notifier->table, node);
+    return again;
 }
 
-static void tell_effect(struct notifier *notifier, const struct effect *effect,
-                        struct names_batch *batch, struct unsettled *unsettled)
+static bool tell_contents(struct notifier *notifier, const GPtrArray *effects)
+{
+    bool again = false;
+
+    for (guint i = 0; i < effects->len; i++)
+        again = tell_content(notifier, effects->pdata[i]) || again;
+    return again;
+}
+
+static void drop_entries(struct notifier *notifier, const struct effect *effect,
+                         struct names_batch *batch)
 {
     const struct entry *before = effect->before;
     const struct entry *after = effect->after;
-    bool renamed = !before || !after || !same_name(before, after);
 
-    if (before && renamed)
+    if (before && after && same_name(before, after))
+        return;
+    if (before)
         drop_entry(notifier, before, batch);
-    if (after && renamed)
+    if (after)
         drop_entry(notifier, after, batch);
-    if (before && after)
-        drop_content(notifier, effect, unsettled);
 }
 
 static void tell_effects(struct notifier *notifier, const struct notice *notice)
 {
     struct names_batch batch = {0};
-    struct unsettled unsettled = {0};
 
     for (guint i = 0; i < notice->effects->len; i++)
-        tell_effect(notifier, notice->effects->pdata[i], &batch, &unsettled);
+        drop_entries(notifier, notice->effects->pdata[i], &batch);
+    if (tell_contents(notifier, notice->effects)) {
+        usleep(TAKE_MILLISECONDS * 1000);
+        tell_contents(notifier, notice->effects);
+    }
     names_wait(&notifier->names, &batch);
-    settle(notifier, &unsettled);
     notifier->options->told(notifier->options->context, notice->effects, notice->rebuilt);
 }
 
@@ -174,13 +155,17 @@ static void tell_effects(struct notifier *notifier, const struct notice *notice)
 /* Takes over the array. */
 static void tell_attributes(struct notifier *notifier, GPtrArray *nodes)
 {
-    struct unsettled unsettled = {0};
+    bool again = false;
 
+    for (guint i = 0; i < nodes->len; i++)
+        again = tell_attributes_of(notifier, nodes->pdata[i]) || again;
+    if (again)
+        usleep(TAKE_MILLISECONDS * 1000);
     for (guint i = 0; i < nodes->len; i++) {
-        tell_node(notifier, nodes->pdata[i], -1);
-        settle_later(notifier, nodes->pdata[i], &unsettled);
+        if (again)
+            tell_node(notifier, nodes->pdata[i], -1);
+        node_unpin(notifier->table, nodes->pdata[i]);
     }
-    settle(notifier, &unsettled);
     g_ptr_array_unref(nodes);
 }
 
@@ -270,12 +255,6 @@ void notifier_drop_node(struct notifier *notifier, struct node *node)
     queue_notice(notifier, &(struct notice){.kind = NOTICE_NODE, .node = node});
 }
 
-void notifier_drop_name(struct notifier *notifier, struct node *directory, const char *name,
-                        struct name_waiter *waiter)
-{
-    names_drop(&notifier->names, directory, name, NULL, waiter);
-}
-
 void notifier_drop_time(struct notifier *notifier, uint64_t inode)
 {
     struct node *node = node_find(notifier->table, inode);
@@ -296,15 +275,12 @@ void notifier_init(struct notifier *notifier, const struct mount_options *option
     atomic_init(&notifier->links_quorate, replica_is_quorate(options->replica));
     lock_init(&notifier->lock, LOCK_RANK_MOUNT_NOTIFIER);
     pthread_cond_init(&notifier->there, NULL);
-    names_init(&notifier->names, session, table, options->replica, options->mountpoint,
-               &options->metrics->names_dropped);
+    names_init(&notifier->names, options, session, table);
 }
 
 int notifier_start(struct notifier *notifier)
 {
-    int error = names_start(&notifier->names);
-
-    return error ? error : thread_start(&notifier->thread, run, notifier);
+    return thread_start(&notifier->thread, run, notifier);
 }
 
 bool notifier_stop(struct notifier *notifier)
@@ -314,9 +290,8 @@ bool notifier_stop(struct notifier *notifier)
     notifier->end = true;
     pthread_cond_signal(&notifier->there);
     lock_give(&notifier->lock);
-    bool ended = names_stop(&notifier->names);
     pthread_join(notifier->thread, NULL);
-    return ended;
+    return names_stop(&notifier->names);
 }
 
 void notifier_destroy(struct notifier *notifier)

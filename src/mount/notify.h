@@ -61,10 +61,6 @@ void notifier_tell_quorum(struct notifier *notifier, bool quorate);
 /* Pages and attributes of a node may be wrong. */
 void notifier_drop_node(struct notifier *notifier, struct node *node);
 
-/* So may what a directory says of a name. `waiter` (NULL allowed) hears when it is dropped. */
-void notifier_drop_name(struct notifier *notifier, struct node *directory, const char *name,
-                        struct name_waiter *waiter);
-
 /* An entry that this mount renamed: its time has changed. At once: attributes lock nothing. */
 void notifier_drop_time(struct notifier *notifier, uint64_t inode);
 

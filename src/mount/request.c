@@ -10,10 +10,6 @@
 #include "base/log.h"
 #include "base/util.h"
 
-/* How long an answer waits for its name to be dropped. Longer only if somebody who holds the
- * directory's lock waits for a lock that the kernel holds for this very request. */
-#define NAME_MILLISECONDS 20u
-
 /* A truncation that no write follows is sent after this time: long enough for a writer that has to
  * wait for a processor between its open and its write on a busy machine, so that other nodes see one
  * change; short enough that nobody waits for an emptied file to be seen elsewhere. */
@@ -145,12 +141,12 @@ static void answer_now(struct request *request, int result)
 
 static void drop_names(const struct request *request)
 {
-    struct notifier *notifier = &request->mount->notifier;
+    struct names *names = &request->mount->notifier.names;
 
     if (request->directories[0] && request->path)
-        notifier_drop_name(notifier, request->directories[0], name_of(request->path), NULL);
+        names_drop(names, request->directories[0], name_of(request->path), NULL);
     if (request->directories[1] && request->to)
-        notifier_drop_name(notifier, request->directories[1], name_of(request->to), NULL);
+        names_drop(names, request->directories[1], name_of(request->to), NULL);
 }
 
 /* The kernel does by itself what it asked for; but not if the answer is an error while the change
@@ -184,53 +180,6 @@ static void finish(struct request *request, int result)
     note_failed_truncation(request, result);
     answer_now(request, result);
     request_free(request);
-}
-
-/* --- An answer that waits for a name --- */
-
-static void answer_waiting(struct request *request)
-{
-    if (!atomic_exchange(&request->answered, true))
-        answer_now(request, 0);
-    if (atomic_fetch_sub(&request->waits, 1) == 1)
-        request_free(request);
-}
-
-static void name_dropped(struct name_waiter *waiter)
-{
-    struct request *request = container_of(waiter, struct request, waiter);
-
-    if (timer_forget(&request->mount->timer, &request->timed))
-        atomic_fetch_sub(&request->waits, 1);
-    answer_waiting(request);
-}
-
-static void name_is_late(struct timed *timed)
-{
-    answer_waiting(container_of(timed, struct request, timed));
-}
-
-/* utimens() has deleted an expired lock, which the kernel does not expect: whoever makes it anew at
- * once must find it gone. */
-static void answer_after_name(struct request *request)
-{
-    struct mount *mount = request->mount;
-    g_autofree char *directory_path = g_path_get_dirname(request->path);
-    int error;
-
-    const struct state *state = replica_read_lock(mount->options.replica);
-    const struct entry *entry = tree_lookup(state->tree, directory_path, &error);
-    struct node *directory = entry ? node_find(&mount->nodes, entry->inode) : NULL;
-    replica_read_unlock(mount->options.replica);
-    if (!directory) {
-        finish(request, 0);
-        return;
-    }
-    atomic_store(&request->waits, 2);
-    request->waiter.dropped = name_dropped;
-    timer_watch_time(&mount->timer, &request->timed, timer_now() + NAME_MILLISECONDS);
-    notifier_drop_name(&mount->notifier, directory, name_of(request->path), &request->waiter);
-    node_unpin(&mount->nodes, directory);
 }
 
 /* --- The life of a request --- */
@@ -290,11 +239,7 @@ static void answer(struct caller *caller, int result)
     forget_caller(request);
     if (request->kind == REQUEST_CREATE && answer_create(request, result))
         return;
-    if (!result && request->kind == REQUEST_SETATTR &&
-        node_is_gone(&request->mount->nodes, request->node))
-        answer_after_name(request);
-    else
-        finish(request, result);
+    finish(request, result);
 }
 
 /* libfuse calls this with a lock of the request's held, in a worker. */
@@ -335,7 +280,7 @@ static void send_truncation(struct timer_owner *owner, struct node *node)
 void request_own_timer(struct mount *mount)
 {
     mount->timer_owner = (struct timer_owner){
-        .take = take_dying, .end = end_dying, .late = name_is_late, .send = send_truncation};
+        .take = take_dying, .end = end_dying, .send = send_truncation};
 }
 
 struct request *request_new(struct mount *mount, fuse_req_t req, enum request_kind kind, char *path)

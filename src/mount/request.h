@@ -18,11 +18,9 @@ enum request_kind {
     REQUEST_TRUNCATE, /* the same, and nobody waits for it */
 };
 
-/* Twenty-one fields: what all kinds need, and a line for what some do. */
 struct request {
     struct caller caller;
     struct timed timed;
-    struct name_waiter waiter;
     struct mount *mount;
     fuse_req_t req; /* NULL: nobody asked */
     enum request_kind kind;
@@ -42,10 +40,6 @@ struct request {
     bool truncates;       /* it makes the truncation of `node` that waited */
     bool moved;           /* WRITE: to another offset than the kernel's */
     size_t size;          /* WRITE */
-
-    /* An answer that waits for a name to be dropped, if that does not take too long. */
-    atomic_bool answered;
-    atomic_uint waits; /* those who will still come to answer it */
 };
 
 /* A new request; takes over `path`. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What has a time: dying callers, late answers, truncations that no write followed. */
+/* What has a time: dying callers, truncations that no write followed. */
 #include "mount/timer.h"
 
 #include <time.h>
 
+#include "base/process.h"
 #include "base/thread.h"
-#include "mount/caller.h"
 
 #define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
 #define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
@@ -22,44 +22,30 @@ static void wake(struct timer *timer)
         pthread_cond_signal(&timer->there);
 }
 
-static void watch(struct timer *timer, struct timed *timed, uint64_t due)
+void timer_watch_caller(struct timer *timer, struct timed *timed)
 {
     lock_take(&timer->lock);
     if (timed->number == 0) {
         timed->number = ++timer->numbers;
         g_ptr_array_add(timer->timed, timed);
     }
-    timed->due = due;
     wake(timer);
     lock_give(&timer->lock);
 }
 
-void timer_watch_caller(struct timer *timer, struct timed *timed)
-{
-    watch(timer, timed, 0);
-}
-
-void timer_watch_time(struct timer *timer, struct timed *timed, uint64_t due)
-{
-    watch(timer, timed, due);
-}
-
 /* With the lock held. */
-static bool forget(struct timer *timer, struct timed *timed)
+static void forget(struct timer *timer, struct timed *timed)
 {
-    if (timed->number == 0)
-        return false;
+    if (timed->number > 0)
+        g_ptr_array_remove_fast(timer->timed, timed);
     timed->number = 0;
-    g_ptr_array_remove_fast(timer->timed, timed);
-    return true;
 }
 
-bool timer_forget(struct timer *timer, struct timed *timed)
+void timer_forget(struct timer *timer, struct timed *timed)
 {
     lock_take(&timer->lock);
-    bool had = forget(timer, timed);
+    forget(timer, timed);
     lock_give(&timer->lock);
-    return had;
 }
 
 void timer_watch_node(struct timer *timer, struct node *node)
@@ -87,14 +73,13 @@ static GArray *list_candidates(struct timer *timer)
     for (guint i = 0; i < timer->timed->len; i++) {
         struct timed *timed = timer->timed->pdata[i];
         const struct candidate candidate = {timed, timed->number, timed->thread};
-        if (timed->due == 0)
-            g_array_append_val(candidates, candidate);
+        g_array_append_val(candidates, candidate);
     }
     lock_give(&timer->lock);
     return candidates;
 }
 
-/* The request is still there, and nobody has answered it: it is ours. */
+/* True if the request is still there, and nobody has answered it: it is ours. */
 static bool take(struct timer *timer, const struct candidate *candidate)
 {
     bool taken = false;
@@ -103,8 +88,10 @@ static bool take(struct timer *timer, const struct candidate *candidate)
     for (guint i = 0; i < timer->timed->len && !taken; i++) {
         struct timed *timed = timer->timed->pdata[i];
         taken = timed == candidate->timed && timed->number == candidate->number &&
-                timer->owner->take(timed) && forget(timer, timed);
+                timer->owner->take(timed);
     }
+    if (taken)
+        forget(timer, candidate->timed);
     lock_give(&timer->lock);
     return taken;
 }
@@ -115,33 +102,9 @@ static void end_dying(struct timer *timer)
 
     for (guint i = 0; i < candidates->len; i++) {
         const struct candidate *candidate = &g_array_index(candidates, struct candidate, i);
-        if (caller_is_dying(candidate->thread) && take(timer, candidate))
+        if (process_is_dying(candidate->thread) && take(timer, candidate))
             timer->owner->end(candidate->timed);
     }
-}
-
-/* --- Late answers --- */
-
-static struct timed *take_late(struct timer *timer, uint64_t now)
-{
-    struct timed *late = NULL;
-
-    lock_take(&timer->lock);
-    for (guint i = 0; i < timer->timed->len && !late; i++) {
-        struct timed *timed = timer->timed->pdata[i];
-        if (timed->due != 0 && timed->due <= now && forget(timer, timed))
-            late = timed;
-    }
-    lock_give(&timer->lock);
-    return late;
-}
-
-static void answer_late(struct timer *timer, uint64_t now)
-{
-    struct timed *late;
-
-    while ((late = take_late(timer, now)))
-        timer->owner->late(late);
 }
 
 /* --- Truncations --- */
@@ -209,7 +172,6 @@ static void *run(void *context)
 
     while (wait_for_time(timer, &idle)) {
         end_dying(timer);
-        answer_late(timer, timer_now());
         meet_truncations(timer, timer_now());
     }
     return NULL;
@@ -237,7 +199,6 @@ void timer_stop(struct timer *timer)
     pthread_cond_signal(&timer->there);
     lock_give(&timer->lock);
     pthread_join(timer->thread, NULL);
-    answer_late(timer, UINT64_MAX);
 }
 
 void timer_destroy(struct timer *timer)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What has a time, in a thread of its own: callers that are dying, answers that waited long enough,
- * truncations that no write followed. */
+/* What has a time, in a thread of its own: callers that are dying, truncations that no write
+ * followed. */
 #ifndef PMXCFS_MOUNT_TIMER_H
 #define PMXCFS_MOUNT_TIMER_H
 
@@ -14,21 +14,18 @@
 
 struct timer;
 
-/* A request that the timer looks at, embedded in it. */
+/* A request whose caller got a signal, embedded in it. */
 struct timed {
     pid_t thread;    /* the caller's */
-    uint64_t number; /* of this watching; 0: the timer does not have it. The timer's lock guards it
-                        and what follows */
-    uint64_t due;    /* milliseconds; 0: it is about a caller that got a signal */
+    uint64_t number; /* of this watching; 0: it is not watched. Under the timer's lock */
 };
 
-/* What the timer asks of its owner, without a lock held but where that is said. */
+/* What the timer asks of its owner. */
 struct timer_owner {
     /* The caller is dying: true, and the request is the timer's to end. With the timer's lock held,
      * so that the request cannot end meanwhile. */
     bool (*take)(struct timed *timed);
     void (*end)(struct timed *timed);
-    void (*late)(struct timed *timed);                       /* its time has come */
     void (*send)(struct timer_owner *owner, struct node *node); /* a truncation, begun (node_meet()) */
 };
 
@@ -54,11 +51,7 @@ void timer_destroy(struct timer *timer);
 /* A caller got a signal: the timer looks whether it is dying until timer_forget(). Any thread. */
 void timer_watch_caller(struct timer *timer, struct timed *timed);
 
-/* late() is called at `due` (milliseconds), unless timer_forget() comes before. */
-void timer_watch_time(struct timer *timer, struct timed *timed, uint64_t due);
-
-/* False: the timer did not have it (any more). */
-bool timer_forget(struct timer *timer, struct timed *timed);
+void timer_forget(struct timer *timer, struct timed *timed);
 
 /* A node that node_truncate() listed. */
 void timer_watch_node(struct timer *timer, struct node *node);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What /proc tells of the threads that wait for an answer. */
-#include "mount/caller.h"
+/* What /proc tells of other processes and their threads. */
+#include "base/process.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -61,7 +61,7 @@ static bool read_signal_masks(pid_t thread, struct signal_masks *masks)
     return true;
 }
 
-bool caller_is_dying(pid_t thread)
+bool process_is_dying(pid_t thread)
 {
     struct signal_masks masks = {0};
 
@@ -96,7 +96,7 @@ static long system_call(pid_t thread)
     return end == text ? -1 : number; /* "running": it has not come to wait yet */
 }
 
-bool caller_truncates(pid_t thread)
+bool process_truncates(pid_t thread)
 {
     long number = system_call(thread);
 
@@ -111,7 +111,7 @@ bool caller_truncates(pid_t thread)
     return false;
 }
 
-/* --- Holding a directory --- */
+/* --- Having something open --- */
 
 static uint64_t inode_of_descriptor(const char *process, const char *descriptor)
 {
@@ -155,11 +155,11 @@ static char *describe(const char *process)
     g_autofree char *name = NULL;
 
     if (!g_file_get_contents(path, &name, NULL, NULL))
-        return g_strdup(process);
-    return g_strdup_printf("%s (%s)", process, g_strstrip(name));
+        return g_strdup_printf("process %s", process);
+    return g_strdup_printf("process %s (%s)", process, g_strstrip(name));
 }
 
-char *caller_who_holds(const char *mountpoint, uint64_t inode)
+char *process_that_has_open(const char *mountpoint, uint64_t inode)
 {
     g_autofree char *self = g_strdup_printf("%d", (int)getpid());
     const struct dirent *entry;
@@ -174,5 +174,5 @@ char *caller_who_holds(const char *mountpoint, uint64_t inode)
     }
     if (processes)
         closedir(processes);
-    return holder ? holder : g_strdup("unknown");
+    return holder;
 }
