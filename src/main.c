@@ -354,8 +354,8 @@ static int start(struct parts *parts)
 
 /* --- Stop --- */
 
-/* Files that were emptied by an open that no write has followed yet: their truncations are sent while
- * the group is there. */
+/* Files that were emptied by an open that no write has followed yet: their truncations are sent
+ * while the group is there. */
 static void flush_mount(struct parts *parts)
 {
     struct replica_status status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What /proc tells of other processes and their threads. Nothing here waits, or may be called with a
- * lock held. */
+/* What /proc tells of other processes and their threads. Nothing here waits, or may be called with
+ * a lock held. */
 #ifndef PMXCFS_BASE_PROCESS_H
 #define PMXCFS_BASE_PROCESS_H
 
@@ -11,8 +11,8 @@
 /* True if a signal that it got will end the thread, or it has ended. */
 bool process_is_dying(pid_t thread);
 
-/* True if the thread is in truncate() of a path. What it asks the kernel for looks like what an open
- * with O_TRUNC asks for, but nobody will write there. */
+/* True if the thread is in truncate() of a path. What it asks the kernel for looks like what an
+ * open with O_TRUNC asks for, but nobody will write there. */
 bool process_truncates(pid_t thread);
 
 /* A process that has the inode of that number on the file system mounted at `mountpoint` open:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Requests that make, remove and rename: each becomes a change, and is answered when that is done. */
+/* Requests that make, remove and rename: each becomes a change, and is answered when that is done.
+ */
 #include <errno.h>
 #include <fcntl.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Requests about contents: reading waits for nobody; writes, truncations and times become changes. */
+/* Requests about contents: reading waits for nobody; writes, truncations and times become changes.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -18,77 +19,49 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
     fuse_reply_err(req, ENOSYS); /* for good: the kernel asks no more */
 }
 
-static void reply_part(fuse_req_t req, const void *data, size_t data_size, size_t size,
-                       off_t offset)
+static void reply_part(fuse_req_t req, const uint8_t *data, size_t data_size, size_t size,
+                       size_t offset)
 {
-    if (offset < 0 || (size_t)offset >= data_size)
+    if (offset >= data_size)
         fuse_reply_buf(req, NULL, 0);
     else
-        fuse_reply_buf(req, (const char *)data + offset, MIN(size, data_size - (size_t)offset));
+        fuse_reply_buf(req, (const char *)data + offset, MIN(size, data_size - offset));
 }
 
-/* Bytes of a content; those of a hole are zeros that nobody has stored. */
-static void copy_content(const struct entry *entry, size_t from, size_t size, char *to)
+static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t offset, bool direct)
 {
-    if (entry->content)
-        memcpy(to, entry->content->data + from, size);
-    else
-        memset(to, 0, size);
-}
-
-/* A page while versions change: what lies beyond the end of one is taken from the other. */
-static void reply_both(fuse_req_t req, const struct view *view, size_t size, off_t offset)
-{
-    const struct entry *const versions[] = {view->entry, view->other};
-    g_autofree char *page = g_malloc(size);
+    struct mount *mount = mount_of(req);
+    g_autofree uint8_t *copy = NULL;
     size_t used = 0;
 
-    for (size_t i = 0; i < G_N_ELEMENTS(versions) && offset >= 0; i++) {
-        const struct entry *version = versions[i];
-        size_t from = (size_t)offset + used;
-        if (!version || version->size <= from)
-            continue;
-        size_t part = MIN(size - used, version->size - from);
-        copy_content(version, from, part, page + used);
-        used += part;
+    const struct state *state = replica_read_lock(mount->options.replica);
+    struct entry *entry = node_content(&mount->nodes, node, state->tree);
+    if (!entry || !entry->content) {
+        copy = g_malloc(size);
+        used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
     }
-    fuse_reply_buf(req, page, used);
-}
-
-static void reply_view(fuse_req_t req, const struct view *view, size_t size, off_t offset,
-                       bool direct)
-{
-    const struct entry *entry = view->entry;
-
-    if (!entry || entry_is_directory(entry))
-        fuse_reply_err(req, EISDIR);
-    else if (direct && view->emptied)
-        fuse_reply_buf(req, NULL, 0);
-    else if (entry->content && (direct || !view->other))
-        reply_part(req, entry->content->data, entry->size, size, offset);
+    replica_read_unlock(mount->options.replica);
+    if (copy)
+        fuse_reply_buf(req, (const char *)copy, used);
     else
-        reply_both(req, view, size, offset);
+        reply_part(req, entry->content->data, entry->size, size, offset);
+    entry_unref(entry);
 }
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *file)
 {
-    struct mount *mount = mount_of(req);
-    struct node *node = node_of_id(mount, ino);
-    bool direct = file && (file->flags & O_DIRECT);
-    struct view view;
+    struct node *node = node_of_id(mount_of(req), ino);
 
-    if (node->text) {
+    if (offset < 0 || size > FILE_SIZE_MAX) {
+        fuse_reply_err(req, EINVAL);
+    } else if (node->text) {
         /* The node may be forgotten as soon as the kernel has the answer. */
         struct buffer *text = buffer_ref(node->text);
-        reply_part(req, text->data, text->capacity, size, offset);
+        reply_part(req, text->data, text->capacity, size, (size_t)offset);
         buffer_unref(text);
-        return;
+    } else {
+        read_entry(req, node, size, (size_t)offset, file && (file->flags & O_DIRECT));
     }
-    const struct state *state = replica_read_lock(mount->options.replica);
-    node_view(&mount->nodes, node, state->tree, true, &view);
-    replica_read_unlock(mount->options.replica);
-    reply_view(req, &view, size, offset, direct);
-    view_clear(&view);
 }
 
 /* --- Writing --- */
@@ -102,12 +75,6 @@ static struct request *new_request(fuse_req_t req, struct node *node, enum reque
     request->node = node;
     request->caller.origin = node;
     return request;
-}
-
-static void begin_change(struct request *request)
-{
-    request->changes_content = true;
-    request->truncates = node_begin_change(&request->mount->nodes, request->node);
 }
 
 static void refuse_size(fuse_req_t req, struct node *node)
@@ -138,16 +105,19 @@ static uint8_t *join_truncation(struct change *change)
 }
 
 /* Where a write goes: an append to the end of what is there, which the kernel may not have heard
- * of. Its path too; NULL: it is gone. */
-static char *find_target(struct mount *mount, struct node *node, bool appends, off_t *offset)
+ * of. Its path too; NULL: it is gone. `*stale`: the kernel's pages will not be as it thinks. */
+static char *find_target(struct mount *mount, struct node *node, bool appends, off_t *offset,
+                         bool *stale)
 {
     const struct state *state = replica_read_lock(mount->options.replica);
     const struct entry *entry = tree_entry(state->tree, node->inode);
     char *path = node_path(&mount->nodes, node, state->tree);
+    off_t size = entry && !node_is_emptied(&mount->nodes, node) ? entry->size : 0;
 
-    if (appends && entry && path)
-        *offset = entry->size;
     replica_read_unlock(mount->options.replica);
+    *stale = appends ? *offset != size : *offset > size; /* what is skipped reads as zeros */
+    if (appends)
+        *offset = size;
     return path;
 }
 
@@ -155,27 +125,27 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
                         off_t offset, bool appends)
 {
     struct mount *mount = mount_of(req);
-    off_t wanted = offset;
-    g_autofree char *path = find_target(mount, node, appends, &offset);
+    bool stale;
+    g_autofree char *path = find_target(mount, node, appends, &offset, &stale);
     g_autofree uint8_t *padded = NULL;
 
-    struct request *request = new_request(req, node, REQUEST_WRITE, g_steal_pointer(&path));
-    begin_change(request);
-    if (request->truncates && appends)
-        offset = 0;
     if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
-        replica_note_too_large(mount->options.replica, request->path);
-        request_refuse(request, -EFBIG);
+        refuse_size(req, node);
         return;
     }
+    struct request *request = new_request(req, node, REQUEST_WRITE, g_steal_pointer(&path));
+    request->data = g_memdup2(data, size);
+    request->write = (struct own_write){
+        .offset = (uint32_t)offset, .size = (uint32_t)size, .data = request->data};
+    request->stale = stale;
+    request->changes_content = true;
+    request->truncates = node_begin_change(&mount->nodes, node, &request->write);
     struct change change = {
         .operation = CHANGE_WRITE,
         .offset = (uint32_t)offset,
         .size = (uint32_t)size,
-        .data = (const uint8_t *)data,
+        .data = request->data,
     };
-    request->size = size;
-    request->moved = offset != wanted;
     if (request->truncates)
         padded = join_truncation(&change);
     request_submit(request, &change);
@@ -207,13 +177,12 @@ static void truncate_at_open(fuse_req_t req, struct node *node)
     g_autofree char *path = path_of_node(mount, node);
     struct stat attributes;
 
-    int error = path ? replica_refusal(mount->options.replica, path) : -ENOENT;
-    if (!error)
-        error = truncation_begin(mount, node);
+    int error = path ? replica_refusal(mount->options.replica, path) : 0; /* or it is gone */
     if (error) {
         fuse_reply_err(req, -error);
         return;
     }
+    truncation_begin(mount, node);
     attributes_of_node(mount, node, &attributes);
     fuse_reply_attr(req, &attributes, SIZED_MILLISECONDS / 1e3);
 }
@@ -235,7 +204,8 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     replica_read_unlock(mount->options.replica);
 
     struct request *request = new_request(req, node, REQUEST_SETATTR, path);
-    begin_change(request);
+    request->changes_content = true;
+    request->truncates = node_begin_change(&mount->nodes, node, NULL);
     change.offset = (uint32_t)size;
     if ((empty || request->truncates) && size > 0) {
         /* Other implementations store nothing when an empty file is grown without data. */
@@ -254,8 +224,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
 
     (void)data_only;
     (void)file;
-    if (node->virtual_name != VIRTUAL_NONE || node->is_root ||
-        !node_begin_truncation(&mount->nodes, node)) {
+    if (node->virtual_name != VIRTUAL_NONE || !node_begin_change(&mount->nodes, node, NULL)) {
         fuse_reply_err(req, 0); /* what was written was stored before write() came back */
         return;
     }

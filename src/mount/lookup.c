@@ -207,8 +207,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 
     (void)file;
     const struct state *state = replica_read_lock(mount->options.replica);
-    const struct entry *entry = directory->is_root ? NULL
-                                                   : tree_entry(state->tree, directory->inode);
+    const struct entry *entry =
+        directory->is_root ? NULL : tree_entry(state->tree, directory->inode);
     uint64_t parent = entry ? entry->parent : 0;
     if (offset >= FIRST_ENTRY_POSITION || list_fixed(&listing, directory, parent, offset))
         list_entries(mount, state->tree, &listing, directory, offset);

@@ -169,8 +169,8 @@ static bool changes_names(const GPtrArray *effects)
         const struct effect *effect = effects->pdata[i];
         const struct entry *before = effect->before;
         const struct entry *after = effect->after;
-        if (!effect->origin &&
-            (!before || !after || before->parent != after->parent || strcmp(before->name, after->name) != 0))
+        if (!effect->origin && (!before || !after || before->parent != after->parent ||
+                                strcmp(before->name, after->name) != 0))
             return true;
     }
     return false;

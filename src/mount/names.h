@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Telling the kernel to drop names and listings. It takes the directory's lock and those of its pages
- * for that, which any process may hold for as long as it likes (a listing into memory that is slow
- * to come): so each directory has a thread of its own while something is to be dropped there. */
+/* Telling the kernel to drop names and listings. It takes the directory's lock and those of its
+ * pages for that, which any process may hold for as long as it likes (a listing into memory that is
+ * slow to come): so each directory has a thread of its own while something is to be dropped there.
+ */
 #ifndef PMXCFS_MOUNT_NAMES_H
 #define PMXCFS_MOUNT_NAMES_H
 

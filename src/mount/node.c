@@ -201,28 +201,97 @@ bool node_is_known(struct node_table *table, const struct node *node)
 
 /* --- What a node shows --- */
 
-void node_view(struct node_table *table, struct node *node, const struct tree *tree, bool reads,
+/* The living entry; NULL: gone, or the root. */
+static struct entry *current_of(const struct node *node, const struct tree *tree)
+{
+    return node->gone || node->is_root ? NULL : tree_entry(tree, node->inode);
+}
+
+void node_view(struct node_table *table, const struct node *node, const struct tree *tree,
                struct view *view)
 {
     lock_take(&table->lock);
-    bool lives = !node->gone && !node->is_root;
-    struct entry *current = lives ? tree_entry(tree, node->inode) : NULL;
     *view = (struct view){
-        .entry = entry_ref(node->shows_older ? node->older : current),
-        .other = entry_ref(node->shows_older ? current : node->older),
+        .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
         .emptied = node->truncation != TRUNCATION_NONE,
         .passing = node->older || node->truncation != TRUNCATION_NONE,
     };
-    if (reads && (node->changing > 0 || node->truncation != TRUNCATION_NONE))
-        node->read_meanwhile = true;
     lock_give(&table->lock);
 }
 
-void view_clear(struct view *view)
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree)
 {
-    entry_unref(view->entry);
-    entry_unref(view->other);
+    lock_take(&table->lock);
+    bool changes =
+        (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
+    struct entry *entry =
+        changes ? NULL : entry_ref(node->gone ? node->older : current_of(node, tree));
+    lock_give(&table->lock);
+    return entry;
+}
+
+/* Appends what a version has beyond the `used` bytes that are there. Bytes of a hole are zeros that
+ * nobody has stored. */
+static size_t read_version(const struct entry *version, size_t offset, size_t size, size_t used,
+                           uint8_t *to)
+{
+    size_t from = offset + used;
+
+    if (!version || version->size <= from)
+        return used;
+    size_t part = MIN(size - used, version->size - from);
+    if (version->content)
+        memcpy(to + used, version->content->data + from, part);
+    else
+        memset(to + used, 0, part);
+    return used + part;
+}
+
+static size_t read_own_write(const struct own_write *write, size_t offset, size_t size, size_t used,
+                             uint8_t *to)
+{
+    size_t end = (size_t)write->offset + write->size;
+    size_t from = MAX(write->offset, offset);
+    size_t upto = MIN(end, offset + size);
+
+    if (write->truncates)
+        used = 0;
+    if (from >= upto)
+        return used;
+    if (from - offset > used)
+        memset(to + used, 0, from - offset - used);
+    memcpy(to + (from - offset), write->data + (from - write->offset), upto - from);
+    return MAX(used, upto - offset);
+}
+
+size_t node_read(struct node_table *table, struct node *node, const struct tree *tree, bool direct,
+                 size_t offset, size_t size, uint8_t *to)
+{
+    size_t used = 0;
+
+    lock_take(&table->lock);
+    const struct entry *current = current_of(node, tree);
+    bool emptied = node->truncation != TRUNCATION_NONE;
+    if (direct) {
+        if (!emptied)
+            used = read_version(node->gone ? node->older : current, offset, size, used, to);
+    } else {
+        used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
+        used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
+        if (node->writing)
+            used = read_own_write(node->writing, offset, size, used, to);
+    }
+    lock_give(&table->lock);
+    return used;
+}
+
+bool node_is_emptied(struct node_table *table, const struct node *node)
+{
+    lock_take(&table->lock);
+    bool emptied = node->truncation != TRUNCATION_NONE;
+    lock_give(&table->lock);
+    return emptied;
 }
 
 bool node_is_gone(struct node_table *table, const struct node *node)
@@ -322,6 +391,13 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
     lock_give(&table->lock);
 }
 
+void node_note_drop(struct node_table *table, struct node *node)
+{
+    lock_take(&table->lock);
+    node->dropped = true;
+    lock_give(&table->lock);
+}
+
 void node_show_new(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
@@ -349,21 +425,19 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 
 /* --- Own changes of the content --- */
 
-int node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due,
-                  bool *listed)
+bool node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due)
 {
     lock_take(&table->lock);
-    bool gone = node->gone;
-    *listed = !gone && !node->timed;
-    if (!gone) {
-        node->truncation = TRUNCATION_WAITS;
-        node->due = due;
-        node->sized = now;
+    bool listed = !node->gone && !node->timed;
+    node->truncation = TRUNCATION_WAITS;
+    node->due = due;
+    node->sized = now;
+    if (listed) {
         node->timed = true;
-        node->pins += *listed;
+        node->pins++;
     }
     lock_give(&table->lock);
-    return gone ? -ENOENT : 0;
+    return listed;
 }
 
 /* With the lock held. */
@@ -376,20 +450,14 @@ static bool take_truncation(struct node *node)
     return waits;
 }
 
-bool node_begin_change(struct node_table *table, struct node *node)
+bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write)
 {
     lock_take(&table->lock);
     bool taken = take_truncation(node);
-    node->changing++;
-    lock_give(&table->lock);
-    return taken;
-}
-
-bool node_begin_truncation(struct node_table *table, struct node *node)
-{
-    lock_take(&table->lock);
-    bool taken = take_truncation(node);
-    node->changing += taken;
+    if (write) {
+        write->truncates = taken;
+        node->writing = write;
+    }
     lock_give(&table->lock);
     return taken;
 }
@@ -397,13 +465,11 @@ bool node_begin_truncation(struct node_table *table, struct node *node)
 bool node_end_change(struct node_table *table, struct node *node, bool failed)
 {
     lock_take(&table->lock);
-    assert(node->changing > 0);
-    node->changing--;
+    node->writing = NULL;
     if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
-    bool stale = node->changing == 0 && node->truncation == TRUNCATION_NONE && node->read_meanwhile;
-    if (stale)
-        node->read_meanwhile = false;
+    bool stale = node->reread;
+    node->dropped = node->reread = false;
     lock_give(&table->lock);
     return stale;
 }
@@ -417,10 +483,8 @@ enum node_due node_meet(struct node_table *table, struct node *node, uint64_t no
         result = NODE_STAYS;
     } else {
         node->timed = false;
-        if (take_truncation(node)) {
-            node->changing++;
+        if (take_truncation(node))
             result = NODE_SEND;
-        }
     }
     lock_give(&table->lock);
     return result;

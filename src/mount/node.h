@@ -21,14 +21,22 @@ enum truncation {
     TRUNCATION_SENT, /* its change is under way */
 };
 
+/* A write that this node asked for. */
+struct own_write {
+    uint32_t offset;
+    uint32_t size;
+    const uint8_t *data;
+    bool truncates; /* it makes the truncation that waited: nothing else is in the file */
+};
+
 /* An identity that the kernel keeps pages, attributes, locks and positions for. Its address is the
  * FUSE node id (the root's is FUSE_ROOT_ID), which is no inode number: a synchronisation can give a
  * number to another entry. Under the table's lock but for what never changes. */
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
-    bool gone;          /* its entry was deleted, or its number is another's: changes are ENOENT */
-    uint64_t inode;     /* tree entry; 0: none. Never changes */
+    bool gone;           /* its entry was deleted, or its number is another's: changes are ENOENT */
+    uint64_t inode;      /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
 
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
@@ -40,8 +48,12 @@ struct node {
     bool timed;     /* it is in the timer's list, which pins it */
     uint64_t sized; /* milliseconds: when an open with O_TRUNC was last told attributes to keep */
 
-    unsigned int changing; /* own changes of the content under way */
-    bool read_meanwhile;   /* pages were read that lack one of them */
+    const struct own_write *writing; /* under way; the kernel's pages have it already. The kernel
+                                        has one at a time under way for a file. NULL: none */
+    /* A page that is dropped while the kernel has filled it for a write that is yet to come is
+     * read again without what is written. */
+    bool dropped; /* pages were, since the last own change was answered */
+    bool reread;  /* and some were read since */
 
     uint64_t lookups; /* the kernel's references */
     uint32_t pins;    /* our own for a while */
@@ -49,9 +61,9 @@ struct node {
 
 struct node_table {
     struct lock lock;
-    GHashTable *by_inode;                 /* inode → its node */
-    GHashTable *lost;                     /* set: nodes found in no other way, until the kernel
-                                             forgets them */
+    GHashTable *by_inode; /* inode → its node */
+    GHashTable *lost;     /* set: nodes found in no other way, until the kernel
+                             forgets them */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
     struct counter *made;                 /* counted here */
@@ -89,19 +101,26 @@ bool node_is_known(struct node_table *table, const struct node *node); /* to the
 /* --- What a node shows --- */
 
 struct view {
-    struct entry *entry; /* what is shown, owned; NULL: the root */
-    struct entry *other; /* another version whose size the kernel believes in, or soon will; NULL:
-                            none. What lies beyond the end of `entry` is taken from it: the kernel
-                            asks for whole pages, and would show zeros there */
+    struct entry *entry; /* owned; NULL: the root */
     bool gone;
     bool emptied; /* by an open with O_TRUNC: the size is 0 */
     bool passing; /* the kernel must not keep the attributes */
 };
 
-/* `tree` is the published one, whose lock the caller holds. `reads`: pages are filled from it. */
-void node_view(struct node_table *table, struct node *node, const struct tree *tree, bool reads,
+/* The attributes of `entry`; entry_unref() it. `tree` is the published one, whose lock the caller
+ * holds. */
+void node_view(struct node_table *table, const struct node *node, const struct tree *tree,
                struct view *view);
-void view_clear(struct view *view);
+
+/* What reads get while nothing changes: one reference; else NULL. The same lock. */
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree);
+
+/* What reads get in any case: at most `size` bytes from `offset` on, into `to`; how many. The
+ * kernel asks for whole pages, and shows them as far as it believes that the file goes: so where
+ * versions or own writes follow each other, a page has no end before that of any of them. `direct`:
+ * no page is filled from it. The same lock. */
+size_t node_read(struct node_table *table, struct node *node, const struct tree *tree, bool direct,
+                 size_t offset, size_t size, uint8_t *to);
 
 /* The path of a living node; NULL: it is gone; "": the root. g_free() it. The same lock. */
 char *node_path(struct node_table *table, const struct node *node, const struct tree *tree);
@@ -113,35 +132,37 @@ bool node_is_gone(struct node_table *table, const struct node *node);
  * others changed go on showing the old version until node_show_new(). */
 void node_table_publishing(struct node_table *table, const GPtrArray *effects, bool rebuilt);
 
+/* The kernel is about to be told to drop the pages of a node. */
+void node_note_drop(struct node_table *table, struct node *node);
+
 /* The kernel has dropped the pages of the old version: the new one is shown. */
 void node_show_new(struct node_table *table, struct node *node);
 
 /* The kernel has dropped what it read until then: sizes of older versions are forgotten. */
 void node_settle(struct node_table *table, struct node *node);
 
-/* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may have
- * taken its attributes after a notification. */
+/* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may
+ * have taken its attributes after a notification. */
 bool node_was_sized_since(struct node_table *table, const struct node *node, uint64_t time);
 
 /* --- Own changes of the content --- */
 
 /* An open with O_TRUNC at `now` (milliseconds): the file is empty, and its truncation waits until
- * `due`. `*listed`: the node is new among those that the timer looks after. -ENOENT: it is gone. */
-int node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due,
-                  bool *listed);
+ * `due`. True: the node is new among those that the timer looks after, and pinned for it. */
+bool node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due);
+bool node_is_emptied(struct node_table *table, const struct node *node);
 
-/* A change is about to be sent: true if the truncation that waited is to be made by it. */
-bool node_begin_change(struct node_table *table, struct node *node);
+/* A change of the content is about to be sent: true if the truncation that waited is to be made by
+ * it. `write` (NULL: it is none) must stay until node_end_change(). */
+bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write);
 
-/* It has been answered: true if the kernel may have read pages that lack it, and has to drop them.
- * `failed`: a truncation that was to be made by it is given up, the old content is there again. */
+/* It has been answered: true if the kernel may have pages that are not as they should be, and has
+ * to drop them. `failed`: a truncation that was to be made by it is given up, the old content is
+ * there again. */
 bool node_end_change(struct node_table *table, struct node *node, bool failed);
 
-/* fsync: as node_begin_change(), but only if a truncation waits; else false and nothing begun. */
-bool node_begin_truncation(struct node_table *table, struct node *node);
-
 /* What the timer does with a node of its list at `now`: it stays there, or is no longer listed, or
- * (begun, as by node_begin_change()) its truncation has to be sent. */
+ * its truncation has to be sent (as if by node_begin_change()). */
 enum node_due { NODE_STAYS, NODE_DONE, NODE_SEND };
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now);
 

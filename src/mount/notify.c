@@ -61,8 +61,9 @@ static bool tell_attributes_of(struct notifier *notifier, const struct node *nod
     return node_was_sized_since(notifier->table, node, now - MIN(now, TAKE_MILLISECONDS));
 }
 
-static void drop_pages(struct notifier *notifier, const struct node *node)
+static void drop_pages(struct notifier *notifier, struct node *node)
 {
+    node_note_drop(notifier->table, node);
     counter_add(&notifier->options->metrics->pages_dropped, 1);
     tell_node(notifier, node, 0);
 }
@@ -74,7 +75,7 @@ static void turn_over(struct notifier *notifier, struct node *node)
 {
     drop_pages(notifier, node);
     node_show_new(notifier->table, node);
-    tell_node(notifier, node, 0);
+    drop_pages(notifier, node);
     node_settle(notifier->table, node);
 }
 
@@ -240,8 +241,8 @@ static void queue_notice(struct notifier *notifier, const struct notice *content
 
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt)
 {
-    queue_notice(notifier, &(struct notice){
-                               .kind = NOTICE_EFFECTS, .effects = effects, .rebuilt = rebuilt});
+    queue_notice(notifier,
+                 &(struct notice){.kind = NOTICE_EFFECTS, .effects = effects, .rebuilt = rebuilt});
 }
 
 void notifier_tell_quorum(struct notifier *notifier, bool quorate)

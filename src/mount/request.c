@@ -11,8 +11,8 @@
 #include "base/util.h"
 
 /* A truncation that no write follows is sent after this time: long enough for a writer that has to
- * wait for a processor between its open and its write on a busy machine, so that other nodes see one
- * change; short enough that nobody waits for an emptied file to be seen elsewhere. */
+ * wait for a processor between its open and its write on a busy machine, so that other nodes see
+ * one change; short enough that nobody waits for an emptied file to be seen elsewhere. */
 #define TRUNCATE_MILLISECONDS 100u
 
 /* How often a file is made again that others take away in the same moment. */
@@ -25,15 +25,12 @@ static const char *name_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-int truncation_begin(struct mount *mount, struct node *node)
+void truncation_begin(struct mount *mount, struct node *node)
 {
     uint64_t now = timer_now();
-    bool listed = false;
 
-    int error = node_truncate(&mount->nodes, node, now, now + TRUNCATE_MILLISECONDS, &listed);
-    if (listed)
+    if (node_truncate(&mount->nodes, node, now, now + TRUNCATE_MILLISECONDS))
         timer_watch_node(&mount->timer, node);
-    return error;
 }
 
 /* --- Answers --- */
@@ -65,9 +62,10 @@ static int reply_create(struct request *request, struct fuse_entry_param *param,
 
     if (found)
         param->attr_timeout = 0;
-    if (found && (request->open_flags & O_TRUNC) &&
-        truncation_begin(mount, node_of_id(mount, param->ino)) == 0)
+    if (found && (request->open_flags & O_TRUNC)) {
+        truncation_begin(mount, node_of_id(mount, param->ino));
         param->attr.st_size = param->attr.st_blocks = 0;
+    }
     return fuse_reply_create(request->req, param, &file);
 }
 
@@ -105,7 +103,7 @@ static int reply_success(struct request *request)
         reply_attributes(request);
         break;
     case REQUEST_WRITE:
-        fuse_reply_write(request->req, request->size);
+        fuse_reply_write(request->req, request->write.size);
         break;
     case REQUEST_REMOVE:
     case REQUEST_RENAME:
@@ -125,6 +123,7 @@ static void request_free(struct request *request)
         node_unpin(&request->mount->nodes, request->node);
     g_free(request->path);
     g_free(request->to);
+    g_free(request->data);
     g_free(request);
 }
 
@@ -156,7 +155,7 @@ static void tell_kernel(struct request *request, int result)
 {
     struct mount *mount = request->mount;
     bool doubtful = result == -EINTR || result == -EBUSY || result == -EIO;
-    bool stale = doubtful || request->moved || (result && request->changes_content);
+    bool stale = doubtful || request->stale || (result && request->changes_content);
 
     if (request->changes_content &&
         node_end_change(&mount->nodes, request->node, result && request->truncates))
@@ -279,8 +278,8 @@ static void send_truncation(struct timer_owner *owner, struct node *node)
 
 void request_own_timer(struct mount *mount)
 {
-    mount->timer_owner = (struct timer_owner){
-        .take = take_dying, .end = end_dying, .send = send_truncation};
+    mount->timer_owner =
+        (struct timer_owner){.take = take_dying, .end = end_dying, .send = send_truncation};
 }
 
 struct request *request_new(struct mount *mount, fuse_req_t req, enum request_kind kind, char *path)

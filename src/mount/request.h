@@ -35,11 +35,12 @@ struct request {
     unsigned int tries;          /* CREATE */
 
     /* About a content. */
-    struct node *node;    /* pinned if nobody asked, else the kernel holds it */
-    bool changes_content; /* node_begin_change() was called */
-    bool truncates;       /* it makes the truncation of `node` that waited */
-    bool moved;           /* WRITE: to another offset than the kernel's */
-    size_t size;          /* WRITE */
+    struct node *node;      /* pinned if nobody asked, else the kernel holds it */
+    bool changes_content;   /* node_begin_change() was called */
+    bool truncates;         /* it makes the truncation of `node` that waited */
+    bool stale;             /* WRITE: the kernel's pages are not as it thinks */
+    struct own_write write; /* WRITE */
+    uint8_t *data;          /* its data; owned */
 };
 
 /* A new request; takes over `path`. */
@@ -62,10 +63,11 @@ bool request_answer_existing(struct request *request);
 void request_own_timer(struct mount *mount);
 
 /* An open with O_TRUNC: the file is empty here from now on, and its truncation waits for a write.
- * 0, or -ENOENT: it is gone. */
-int truncation_begin(struct mount *mount, struct node *node);
+ */
+void truncation_begin(struct mount *mount, struct node *node);
 
-/* Sends a truncation that no write followed, begun already. Without a path there is none to send. */
+/* Sends a truncation that no write followed, begun already. Without a path there is none to send.
+ */
 void request_send_truncation(struct mount *mount, struct node *node);
 
 #endif

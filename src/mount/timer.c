@@ -179,10 +179,8 @@ static void *run(void *context)
 
 void timer_init(struct timer *timer, struct timer_owner *owner, struct node_table *table)
 {
-    *timer = (struct timer){.owner = owner,
-                            .table = table,
-                            .timed = g_ptr_array_new(),
-                            .nodes = g_ptr_array_new()};
+    *timer = (struct timer){
+        .owner = owner, .table = table, .timed = g_ptr_array_new(), .nodes = g_ptr_array_new()};
     lock_init(&timer->lock, LOCK_RANK_MOUNT_TIMER);
     thread_condition_init(&timer->there);
 }

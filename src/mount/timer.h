@@ -26,7 +26,8 @@ struct timer_owner {
      * so that the request cannot end meanwhile. */
     bool (*take)(struct timed *timed);
     void (*end)(struct timed *timed);
-    void (*send)(struct timer_owner *owner, struct node *node); /* a truncation, begun (node_meet()) */
+    void (*send)(struct timer_owner *owner,
+                 struct node *node); /* a truncation, begun (node_meet()) */
 };
 
 struct timer {
