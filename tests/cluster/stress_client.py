@@ -204,7 +204,7 @@ def run(directory, names, letter, seed, seconds):
     global client
     client = Client(directory, letter, seed)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while client.count < 50 or time.monotonic() < end:
         client.step(names)
         time.sleep(client.chance.choice((0, 0, 0.001, 0.003)))
     return client.count, client.bad

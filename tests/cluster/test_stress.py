@@ -67,7 +67,6 @@ def test_stress(cluster, folder):
         for who, (node, letter, client) in clients.items()
     }
     results = {who: one.result(seconds + 120) for who, one in running.items()}
-    assert all(count > 20 for count, _ in results.values())
     print("steps:", sum(count for count, _ in results.values()))
     wait_told(cluster)
     found = [(who, *one) for who, (_, bad) in results.items() for one in bad]
