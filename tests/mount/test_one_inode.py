@@ -17,6 +17,41 @@ from support import read_rows, refused
 OLD = b"the old content, which is longer than some of the new ones\n" * 3
 
 
+@pytest.fixture(scope="module")
+def processes():
+    """{name: (Worker, its pid)} of the processes that the tests share."""
+    return {}
+
+
+def usable(processes, daemon, name):
+    """That process, or a new one in the place of one that a failed test left in a call."""
+    worker, pid = processes.get(name) or (None, None)
+    if worker and worker.busy:
+        daemon.namespace.kill(pid)
+        daemon.namespace.end_worker(worker)
+        worker = None
+    if not worker:
+        worker = daemon.worker()
+        processes[name] = worker, worker.getpid()
+    return worker
+
+
+@pytest.fixture
+def shared(shared, processes):
+    shared.default_worker = usable(processes, shared, "first")
+    return shared
+
+
+@pytest.fixture
+def second_process(shared, processes):
+    return usable(processes, shared, "second")
+
+
+@pytest.fixture
+def third_process(shared, processes):
+    return usable(processes, shared, "third")
+
+
 @pytest.fixture(params=["mount", "tmpfs"])
 def place(request, shared, here):
     """An empty directory for this test, on the mount or on the namespace's tmpfs."""
@@ -103,11 +138,6 @@ changes = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change._
 def user(shared):
     """The process that keeps things, with the functions of ways.py."""
     return ways(shared.os)
-
-
-@pytest.fixture(scope="module")
-def third_process(module_daemon):
-    return module_daemon.worker()
 
 
 @changes
@@ -417,7 +447,7 @@ class Watch:
             found.extend(self.events())
             return set(names) <= set(found)
 
-        wait_for(all_there, "%s are told" % (names,), 5)
+        wait_for(all_there, "%s are told" % (names,))
         return found
 
 
@@ -613,7 +643,7 @@ def test_a_dead_writers_file_is_emptied(shared, here, second_process):
         fd = shared.os.open(path, os.O_RDWR)
         assert second_process.execute(DIE, {"path": path}) == 9
         assert shared.os.read_file(path) == shared.os.pread(fd, 100, 0) == b""
-        wait_for(lambda: not read_rows(shared.database)[inode][6], "the truncation is stored", 1)
+        wait_for(lambda: not read_rows(shared.database)[inode][6], "the truncation is stored")
         assert shared.os.stat(path).st_ino == shared.os.fstat(fd).st_ino == inode
         shared.os.close(fd)
 
