@@ -8,7 +8,7 @@ import subprocess
 from .daemon import BUILD_DIR
 from .worker import PATIENCE, Module, wait_for
 
-DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+WAYS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ways.py")
 HOLD_LISTING = os.path.join(BUILD_DIR, "tests", "mount", "hold_listing")
 
 PREPARE = """
@@ -19,10 +19,16 @@ if directory not in sys.path:
 """
 
 
+def load(worker, path):
+    """The functions of a source file, in that process; it needs the standard library only."""
+    directory, name = os.path.split(path)
+    worker.execute(PREPARE, {"directory": directory})
+    return Module(worker, name.removesuffix(".py"))
+
+
 def ways(worker):
     """The functions of ways.py in that process."""
-    worker.execute(PREPARE, {"directory": DIRECTORY})
-    return Module(worker, "ways")
+    return load(worker, WAYS)
 
 
 def read_all_ways(user, numbers, size=-1):

@@ -70,6 +70,12 @@ class Worker:
         self.process = subprocess.Popen(
             command + ["/usr/bin/python3", "-IS", INSIDE, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
+        self.last = None
+
+    @property
+    def busy(self):
+        """True while a call is under way, or if the process is gone."""
+        return self.process.poll() is not None or (self.last is not None and not self.last.done())
 
     def readable(self, seconds):
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
@@ -93,7 +99,8 @@ class Worker:
         data = memoryview(struct.pack("<I", len(data)) + data)
         while data:
             data = data[os.write(self.process.stdin.fileno(), data):]
-        return Pending(self)
+        self.last = Pending(self)
+        return self.last
 
     def call(self, module, name, *arguments, **keywords):
         return self.begin(module, name, *arguments, **keywords).result()
