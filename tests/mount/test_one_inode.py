@@ -665,7 +665,7 @@ def test_a_lock_that_expires_in_a_directory_that_is_listed(make_daemon):
         daemon.os.write_file(daemon / "storage.cfg", b"after")
         assert daemon.os.read_file(daemon / ".version") not in seen
     waiting.result()
-    assert not daemon.os.exists(daemon / "priv/lock/x")
+    wait_for(lambda: not daemon.os.exists(daemon / "priv/lock/x"), "its name is dropped in the end")
 
 
 ASK_FOR_A_LOCK = """
