@@ -16,15 +16,16 @@ from harness.ways import WAYS
 OLD = b"the old content, which is longer than some of the new ones\n" * 3
 
 
-def counter(node):
-    return json.loads(node.read(".version"))["storage.cfg"]
+def counter(node, name="storage.cfg"):
+    return json.loads(node.read(".version"))[name]
 
 
-def tell(writer, reader):
-    """Waits until `reader` has made and told to its kernel all that was changed on `writer`, without a look at it."""
-    before = counter(reader)
-    writer.write("storage.cfg", b"of node %d, after %d" % (writer.number, before))
-    wait_for(lambda: counter(reader) > before, "the counter rises on the other node")
+def tell(writer, reader, name="storage.cfg"):
+    """Waits until `reader` has made and told to its kernel all that was changed on `writer`, without a look at it: the
+    counter of another file rises after that."""
+    before = counter(reader, name)
+    writer.write(name, b"of node %d, after %d" % (writer.number, before))
+    wait_for(lambda: counter(reader, name) > before, "the counter rises on the other node")
 
 
 @pytest.fixture
@@ -346,6 +347,49 @@ def test_rewrites_are_seen_whole_elsewhere(cluster, path, tmp_path, sizes):
     open(stop, "w").close()
     assert writing.result() > 20
     assert bad == [[], [], []]
+
+
+COUNT_UP = """
+fd = os.open(path, os.O_WRONLY)
+number = 0
+while number < 100 or not os.path.exists(stop):
+    number += 1
+    os.pwrite(fd, b"%010d" % number, 0)
+os.close(fd)
+"""
+
+COMPARE = """
+import json
+bad = []
+end = time.monotonic() + 2
+count = 0
+while count < 50 or time.monotonic() < end:
+    count += 1
+    fd = os.open(version, os.O_RDONLY)
+    risen = json.loads(os.read(fd, 65536))["storage.cfg"] - begin
+    os.close(fd)
+    fd = os.open(path, os.O_RDONLY)
+    size, data = os.fstat(fd).st_size, os.read(fd, 100)
+    os.close(fd)
+    if size != 10 or len(data) != 10 or int(data) < risen:
+        bad.append((risen, size, data))
+result = bad
+"""
+
+
+def test_who_opens_after_the_counter_rose_sees_the_new_content(cluster, tmp_path):
+    stop = str(tmp_path / "stop")
+    writer, readers = cluster[1], [cluster[2], cluster[3]]
+    writer.write("storage.cfg", b"%010d" % 0)
+    for node in readers:
+        tell(writer, node, "user.cfg")
+    reading = [node.daemon.worker().start("execute", COMPARE, {"path": node.path("storage.cfg"), "version": node.path(".version"),
+                                                                "begin": counter(node)}) for node in readers]
+    writing = writer.daemon.worker().start("execute", COUNT_UP, {"path": writer.path("storage.cfg"), "stop": stop})
+    bad = [one.result() for one in reading]
+    open(stop, "w").close()
+    writing.result()
+    assert bad == [[], []]
 
 
 REWRITE_LOOSELY = """

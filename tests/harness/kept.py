@@ -3,6 +3,7 @@
 
 import errno
 import os
+import struct
 import subprocess
 
 from .daemon import BUILD_DIR
@@ -67,3 +68,46 @@ class StuckListing:
 
     def __exit__(self, *_):
         self.end()
+
+
+WATCH = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+result = libc.inotify_init1(os.O_NONBLOCK)
+assert libc.inotify_add_watch(result, path.encode(), 0xfff) > 0
+"""
+
+EVENTS = {0x1: "ACCESS", 0x2: "MODIFY", 0x4: "ATTRIB", 0x8: "CLOSE_WRITE", 0x10: "CLOSE_NOWRITE", 0x20: "OPEN",
+          0x40: "MOVED_FROM", 0x80: "MOVED_TO", 0x100: "CREATE", 0x200: "DELETE", 0x400: "DELETE_SELF", 0x800: "MOVE_SELF", 0x8000: "IGNORED"}
+
+
+class Watch:
+    """inotify on one path."""
+
+    def __init__(self, worker, path):
+        self.worker = worker
+        self.fd = worker.execute(WATCH, {"path": path})
+
+    def events(self):
+        """Names of what has happened since the last call."""
+        try:
+            data = self.worker.read(self.fd, 65536)
+        except BlockingIOError:
+            return []
+        found, at = [], 0
+        while at < len(data):
+            _, mask, _, length = struct.unpack_from("iIII", data, at)
+            found += [name for bit, name in EVENTS.items() if mask & bit]
+            at += 16 + length
+        return found
+
+    def expect(self, *names):
+        """Waits until all these have happened since the last call."""
+        found = []
+
+        def all_there():
+            found.extend(self.events())
+            return set(names) <= set(found)
+
+        wait_for(all_there, "%s are told" % (names,))
+        return found

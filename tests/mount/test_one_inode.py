@@ -5,14 +5,13 @@ file. Each test runs on a tmpfs too, where that can be: what is right is what th
 import errno
 import os
 import stat
-import struct
 
 import pytest
 
 from harness import wait_for
-from harness.kept import StuckListing, read_all_ways, ways
+from harness.kept import StuckListing, Watch, read_all_ways, ways
 from harness.ways import WAYS
-from support import read_rows, refused
+from support import read_rows
 
 OLD = b"the old content, which is longer than some of the new ones\n" * 3
 
@@ -408,48 +407,6 @@ def test_increments_under_a_lock(shared, path, second_process, third_process):
 
 # Watches
 
-WATCH = """
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-result = libc.inotify_init1(os.O_NONBLOCK)
-assert libc.inotify_add_watch(result, path.encode(), 0xfff) > 0
-"""
-
-EVENTS = {0x1: "ACCESS", 0x2: "MODIFY", 0x4: "ATTRIB", 0x8: "CLOSE_WRITE", 0x10: "CLOSE_NOWRITE", 0x20: "OPEN", 0x40: "MOVED_FROM",
-          0x80: "MOVED_TO", 0x100: "CREATE", 0x200: "DELETE", 0x400: "DELETE_SELF", 0x800: "MOVE_SELF", 0x8000: "IGNORED"}
-
-
-class Watch:
-    """inotify on one path."""
-
-    def __init__(self, worker, path):
-        self.worker = worker
-        self.fd = worker.execute(WATCH, {"path": path})
-
-    def events(self):
-        """Names of what has happened since the last call."""
-        try:
-            data = self.worker.read(self.fd, 65536)
-        except BlockingIOError:
-            return []
-        found, at = [], 0
-        while at < len(data):
-            _, mask, _, length = struct.unpack_from("iIII", data, at)
-            found += [name for bit, name in EVENTS.items() if mask & bit]
-            at += 16 + length
-        return found
-
-    def expect(self, *names):
-        """Waits until all these have happened since the last call."""
-        found = []
-
-        def all_there():
-            found.extend(self.events())
-            return set(names) <= set(found)
-
-        wait_for(all_there, "%s are told" % (names,))
-        return found
-
 
 def test_watches_go_on(shared, path, place, second_process, third_process):
     """A watch on a file and one on its directory are told of every change, also after rewrites and looks."""
@@ -708,7 +665,7 @@ def test_a_lock_that_expires_in_a_directory_that_is_listed(make_daemon):
         daemon.os.write_file(daemon / "storage.cfg", b"after")
         assert daemon.os.read_file(daemon / ".version") not in seen
     waiting.result()
-    assert not daemon.os.exists(daemon / "priv/lock/x")
+    wait_for(lambda: not daemon.os.exists(daemon / "priv/lock/x"), "its name is dropped in the end")
 
 
 ASK_FOR_A_LOCK = """
