@@ -114,18 +114,18 @@ static void attributes_of_view(const struct mount *mount, const struct view *vie
     set_size(attributes, view->emptied ? 0 : entry->size);
 }
 
-bool attributes_of_entry(struct mount *mount, const struct node *node, const struct state *state,
+bool attributes_of_entry(struct mount *mount, struct node *node, const struct state *state,
                          const char *path, struct stat *attributes)
 {
     struct view view;
 
-    node_view(&mount->nodes, node, state->tree, &view);
+    node_view(&mount->nodes, node, state->tree, timer_now(), &view);
     attributes_of_view(mount, &view, path, attributes);
     entry_unref(view.entry);
     return !view.passing;
 }
 
-bool attributes_of_node(struct mount *mount, const struct node *node, struct stat *attributes)
+bool attributes_of_node(struct mount *mount, struct node *node, struct stat *attributes)
 {
     g_autofree char *path = NULL;
 

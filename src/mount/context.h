@@ -66,10 +66,10 @@ static inline fuse_ino_t id_of_node(const struct node *node)
 /* attributes.c: what stat shows of a node (doc/filesystem.md, Attributes). */
 
 /* False: the kernel must not keep them. Takes the state's lock. */
-bool attributes_of_node(struct mount *mount, const struct node *node, struct stat *attributes);
+bool attributes_of_node(struct mount *mount, struct node *node, struct stat *attributes);
 
 /* The same for an entry that was just found at `path`, with the state's lock held. */
-bool attributes_of_entry(struct mount *mount, const struct node *node, const struct state *state,
+bool attributes_of_entry(struct mount *mount, struct node *node, const struct state *state,
                          const char *path, struct stat *attributes);
 
 /* st_ino of a tree entry, a node's directory or a made-up name: no two are the same. */

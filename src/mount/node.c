@@ -207,10 +207,13 @@ static struct entry *current_of(const struct node *node, const struct tree *tree
     return node->gone || node->is_root ? NULL : tree_entry(tree, node->inode);
 }
 
-void node_view(struct node_table *table, const struct node *node, const struct tree *tree,
+void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
                struct view *view)
 {
     lock_take(&table->lock);
+    node->asked = now;
+    if (node->may_turn)
+        node->shows_older = node->may_turn = false;
     *view = (struct view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
@@ -220,9 +223,11 @@ void node_view(struct node_table *table, const struct node *node, const struct t
     lock_give(&table->lock);
 }
 
-struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree)
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree,
+                           uint64_t now)
 {
     lock_take(&table->lock);
+    node->asked = now;
     bool changes =
         (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
     struct entry *entry =
@@ -332,6 +337,7 @@ static void end_node(struct node_table *table, struct entry *entry)
     if (!node->older)
         node->older = entry_ref(entry);
     node->shows_older = true;
+    node->may_turn = false;
 }
 
 /* What asked for the change through this node must see it at once, whatever came before. */
@@ -339,7 +345,7 @@ static void change_own(struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
-    node->shows_older = false;
+    node->shows_older = node->may_turn = false;
 }
 
 /* The kernel has pages and a size of the old version: both are shown until it has dropped them. */
@@ -349,6 +355,7 @@ static void change_foreign(struct node *node, const struct effect *effect)
         return; /* an even older one; or it is empty here, and will be there */
     replace(&node->older, effect->before);
     node->shows_older = true;
+    node->may_turn = false;
 }
 
 static void change_node(struct node_table *table, const struct effect *effect)
@@ -398,9 +405,19 @@ void node_note_drop(struct node_table *table, struct node *node)
     lock_give(&table->lock);
 }
 
+bool node_may_turn(struct node_table *table, struct node *node, uint64_t now, uint64_t quiet)
+{
+    lock_take(&table->lock);
+    bool turned = node->gone || !node->shows_older || now - node->asked > quiet;
+    node->may_turn = !turned;
+    lock_give(&table->lock);
+    return turned;
+}
+
 void node_show_new(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
+    node->may_turn = false;
     if (!node->gone)
         node->shows_older = false;
     lock_give(&table->lock);

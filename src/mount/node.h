@@ -42,6 +42,9 @@ struct node {
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
                             the entry was last; NULL: none */
     bool shows_older;    /* it is what is shown */
+    bool may_turn;       /* the kernel has dropped its pages: who asks for attributes is shown the
+                            newer one, and all others from then on */
+    uint64_t asked;      /* milliseconds: when attributes or pages were last asked for */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -107,13 +110,14 @@ struct view {
     bool passing; /* the kernel must not keep the attributes */
 };
 
-/* The attributes of `entry`; entry_unref() it. `tree` is the published one, whose lock the caller
+/* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller
  * holds. */
-void node_view(struct node_table *table, const struct node *node, const struct tree *tree,
+void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
                struct view *view);
 
 /* What reads get while nothing changes: one reference; else NULL. The same lock. */
-struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree);
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree,
+                           uint64_t now);
 
 /* What reads get in any case: at most `size` bytes from `offset` on, into `to`; how many. The
  * kernel asks for whole pages, and shows them as far as it believes that the file goes: so where
@@ -135,7 +139,12 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 /* The kernel is about to be told to drop the pages of a node. */
 void node_note_drop(struct node_table *table, struct node *node);
 
-/* The kernel has dropped the pages of the old version: the new one is shown. */
+/* The kernel has dropped the pages of the old version. True: the new one is shown; else somebody
+ * may be about to read who was told of the old one, and it is turned to as soon as anybody asks for
+ * attributes. `quiet`: milliseconds without anybody who asks after which nobody is. */
+bool node_may_turn(struct node_table *table, struct node *node, uint64_t now, uint64_t quiet);
+
+/* The new one is shown in any case. */
 void node_show_new(struct node_table *table, struct node *node);
 
 /* The kernel has dropped what it read until then: sizes of older versions are forgotten. */

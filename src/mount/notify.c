@@ -19,16 +19,25 @@
 /* Longer than the kernel needs to take an answer that it has got. */
 #define TAKE_MILLISECONDS 20u
 
-enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE };
+/* Longer than a reader needs from asking for the size to asking for the pages. */
+#define QUIET_MILLISECONDS 5u
+
+enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE, NOTICE_CALL };
 
 struct notice {
     struct notice *next;
     enum notice_kind kind;
-    GPtrArray *effects; /* EFFECTS */
-    bool rebuilt;       /* EFFECTS: of a synchronisation */
-    bool quorate;       /* QUORUM */
-    struct node *node;  /* NODE: pinned */
+    GPtrArray *effects;        /* EFFECTS */
+    bool rebuilt;              /* EFFECTS: of a synchronisation */
+    bool quorate;              /* QUORUM */
+    struct node *node;         /* NODE: pinned */
+    struct notified *notified; /* CALL */
 };
+
+static uint64_t now(void)
+{
+    return (uint64_t)g_get_monotonic_time() / 1000;
+}
 
 static fuse_ino_t node_id(const struct node *node)
 {
@@ -55,10 +64,10 @@ static void tell_node(struct notifier *notifier, const struct node *node, off_t 
 /* True if the kernel may have taken older attributes after it was told: it has to be told again. */
 static bool tell_attributes_of(struct notifier *notifier, const struct node *node)
 {
-    uint64_t now = (uint64_t)g_get_monotonic_time() / 1000;
+    uint64_t since = now() - TAKE_MILLISECONDS;
 
     tell_node(notifier, node, -1);
-    return node_was_sized_since(notifier->table, node, now - MIN(now, TAKE_MILLISECONDS));
+    return node_was_sized_since(notifier->table, node, since);
 }
 
 static void drop_pages(struct notifier *notifier, struct node *node)
@@ -68,12 +77,18 @@ static void drop_pages(struct notifier *notifier, struct node *node)
     tell_node(notifier, node, 0);
 }
 
-/* The node shows the old version until the kernel has dropped all pages of it, and the new one from
- * then on. What was read in between is dropped once more, and with that every answer has been taken
- * that the kernel asked for before: no size of one version ever meets a page of another. */
+/* The node shows the old version until the kernel has dropped all pages of it, and whoever was just
+ * told its size has had the time to read it: nobody reads one version up to the size of another.
+ * What was read in between is dropped once more, and with that every answer has been taken that the
+ * kernel asked for before. */
 static void turn_over(struct notifier *notifier, struct node *node)
 {
     drop_pages(notifier, node);
+    for (unsigned int i = 0; i < QUIET_MILLISECONDS; i++) {
+        if (node_may_turn(notifier->table, node, now(), QUIET_MILLISECONDS))
+            break;
+        usleep(1000);
+    }
     node_show_new(notifier->table, node);
     drop_pages(notifier, node);
     node_settle(notifier->table, node);
@@ -194,6 +209,9 @@ static void carry_out(struct notifier *notifier, const struct notice *notice)
         drop_pages(notifier, notice->node);
         node_unpin(notifier->table, notice->node);
         break;
+    case NOTICE_CALL:
+        notice->notified->call(notice->notified);
+        break;
     }
 }
 
@@ -256,6 +274,11 @@ void notifier_drop_node(struct notifier *notifier, struct node *node)
     queue_notice(notifier, &(struct notice){.kind = NOTICE_NODE, .node = node});
 }
 
+void notifier_call(struct notifier *notifier, struct notified *notified)
+{
+    queue_notice(notifier, &(struct notice){.kind = NOTICE_CALL, .notified = notified});
+}
+
 void notifier_drop_time(struct notifier *notifier, uint64_t inode)
 {
     struct node *node = node_find(notifier->table, inode);
@@ -305,6 +328,8 @@ void notifier_destroy(struct notifier *notifier)
             node_unpin(notifier->table, notice->node);
         if (notice->effects)
             g_ptr_array_unref(notice->effects);
+        if (notice->notified)
+            notice->notified->call(notice->notified);
         g_free(notice);
     }
     pthread_cond_destroy(&notifier->there);

@@ -20,6 +20,11 @@
 
 struct notice;
 
+/* Somebody who waits until the kernel knows; embedded in a struct of theirs. */
+struct notified {
+    void (*call)(struct notified *notified);
+};
+
 struct notifier {
     const struct mount_options *options;
     struct fuse_session *session;
@@ -60,6 +65,9 @@ void notifier_tell_quorum(struct notifier *notifier, bool quorate);
 
 /* Pages and attributes of a node may be wrong. */
 void notifier_drop_node(struct notifier *notifier, struct node *node);
+
+/* Calls when the kernel knows all that it was told until now. Exactly once, also at the end. */
+void notifier_call(struct notifier *notifier, struct notified *notified);
 
 /* An entry that this mount renamed: its time has changed. At once: attributes lock nothing. */
 void notifier_drop_time(struct notifier *notifier, uint64_t inode);

@@ -181,6 +181,11 @@ static void finish(struct request *request, int result)
     request_free(request);
 }
 
+static void finish_notified(struct notified *notified)
+{
+    finish(container_of(notified, struct request, notified), 0);
+}
+
 /* --- The life of a request --- */
 
 static void forget_caller(struct request *request)
@@ -238,7 +243,15 @@ static void answer(struct caller *caller, int result)
     forget_caller(request);
     if (request->kind == REQUEST_CREATE && answer_create(request, result))
         return;
-    finish(request, result);
+    /* A utimens() has deleted an expired lock, which the kernel does not take for a deletion:
+     * whoever makes it anew must find it gone. */
+    if (!result && request->kind == REQUEST_SETATTR &&
+        node_is_gone(&request->mount->nodes, request->node)) {
+        request->notified.call = finish_notified;
+        notifier_call(&request->mount->notifier, &request->notified);
+    } else {
+        finish(request, result);
+    }
 }
 
 /* libfuse calls this with a lock of the request's held, in a worker. */

@@ -21,6 +21,7 @@ enum request_kind {
 struct request {
     struct caller caller;
     struct timed timed;
+    struct notified notified; /* SETATTR that deleted an expired lock */
     struct mount *mount;
     fuse_req_t req; /* NULL: nobody asked */
     enum request_kind kind;
