@@ -60,7 +60,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
         reply_part(req, text->data, text->capacity, size, (size_t)offset);
         buffer_unref(text);
     } else {
-        read_entry(req, node, size, (size_t)offset, file && (file->flags & O_DIRECT));
+        /* What fills pages for a descriptor with O_DIRECT has no owner. */
+        bool direct = file && (file->flags & O_DIRECT) && file->lock_owner != 0;
+        read_entry(req, node, size, (size_t)offset, direct);
     }
 }
 
@@ -182,7 +184,8 @@ static void truncate_at_open(fuse_req_t req, struct node *node)
         fuse_reply_err(req, -error);
         return;
     }
-    truncation_begin(mount, node);
+    timer_flush_caller(&mount->timer, fuse_req_ctx(req)->pid);
+    truncation_begin(mount, node, fuse_req_ctx(req)->pid);
     attributes_of_node(mount, node, &attributes);
     fuse_reply_attr(req, &attributes, SIZED_MILLISECONDS / 1e3);
 }

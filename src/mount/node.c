@@ -314,6 +314,24 @@ char *node_path(struct node_table *table, const struct node *node, const struct 
     return node_is_gone(table, node) ? NULL : tree_path(tree, node->inode);
 }
 
+/* With the lock held. */
+static void set_truncation(struct node_table *table, struct node *node, enum truncation truncation)
+{
+    table->waiting -= node->truncation == TRUNCATION_WAITS;
+    table->waiting += truncation == TRUNCATION_WAITS;
+    node->truncation = truncation;
+}
+
+/* With the lock held. */
+static bool take_truncation(struct node_table *table, struct node *node)
+{
+    bool waits = node->truncation == TRUNCATION_WAITS;
+
+    if (waits)
+        set_truncation(table, node, TRUNCATION_SENT);
+    return waits;
+}
+
 /* --- Publication. With the lock held. --- */
 
 static void replace(struct entry **slot, struct entry *entry)
@@ -333,6 +351,7 @@ static void end_node(struct node_table *table, struct entry *entry)
         return;
     g_hash_table_remove(table->by_inode, KEY(entry->inode));
     g_hash_table_add(table->lost, node);
+    take_truncation(table, node); /* for good: there is nothing to send */
     node->gone = true;
     if (!node->older)
         node->older = entry_ref(entry);
@@ -405,13 +424,35 @@ void node_note_drop(struct node_table *table, struct node *node)
     lock_give(&table->lock);
 }
 
-bool node_may_turn(struct node_table *table, struct node *node, uint64_t now, uint64_t quiet)
+bool node_has_older(struct node_table *table, const struct node *node)
 {
     lock_take(&table->lock);
-    bool turned = node->gone || !node->shows_older || now - node->asked > quiet;
-    node->may_turn = !turned;
+    bool older = node->older && !node->gone;
     lock_give(&table->lock);
-    return turned;
+    return older;
+}
+
+bool node_shows_older(struct node_table *table, const struct node *node)
+{
+    lock_take(&table->lock);
+    bool older = node->shows_older && !node->gone;
+    lock_give(&table->lock);
+    return older;
+}
+
+bool node_was_asked_since(struct node_table *table, const struct node *node, uint64_t time)
+{
+    lock_take(&table->lock);
+    bool asked = node->asked >= time;
+    lock_give(&table->lock);
+    return asked;
+}
+
+void node_may_turn(struct node_table *table, struct node *node)
+{
+    lock_take(&table->lock);
+    node->may_turn = node->shows_older && !node->gone;
+    lock_give(&table->lock);
 }
 
 void node_show_new(struct node_table *table, struct node *node)
@@ -442,11 +483,13 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 
 /* --- Own changes of the content --- */
 
-bool node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due)
+bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
+                   uint64_t due)
 {
     lock_take(&table->lock);
     bool listed = !node->gone && !node->timed;
-    node->truncation = TRUNCATION_WAITS;
+    set_truncation(table, node, node->gone ? TRUNCATION_SENT : TRUNCATION_WAITS);
+    node->opener = opener;
     node->due = due;
     node->sized = now;
     if (listed) {
@@ -457,20 +500,10 @@ bool node_truncate(struct node_table *table, struct node *node, uint64_t now, ui
     return listed;
 }
 
-/* With the lock held. */
-static bool take_truncation(struct node *node)
-{
-    bool waits = node->truncation == TRUNCATION_WAITS;
-
-    if (waits)
-        node->truncation = TRUNCATION_SENT;
-    return waits;
-}
-
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write)
 {
     lock_take(&table->lock);
-    bool taken = take_truncation(node);
+    bool taken = take_truncation(table, node);
     if (write) {
         write->truncates = taken;
         node->writing = write;
@@ -500,9 +533,25 @@ enum node_due node_meet(struct node_table *table, struct node *node, uint64_t no
         result = NODE_STAYS;
     } else {
         node->timed = false;
-        if (take_truncation(node))
+        if (take_truncation(table, node))
             result = NODE_SEND;
     }
     lock_give(&table->lock);
     return result;
+}
+
+pid_t node_waits_for(struct node_table *table, const struct node *node)
+{
+    lock_take(&table->lock);
+    pid_t opener = node->truncation == TRUNCATION_WAITS ? node->opener : 0;
+    lock_give(&table->lock);
+    return opener;
+}
+
+bool node_table_waits(struct node_table *table)
+{
+    lock_take(&table->lock);
+    bool waits = table->waiting > 0;
+    lock_give(&table->lock);
+    return waits;
 }

@@ -48,6 +48,7 @@ struct node {
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
+    pid_t opener;   /* the thread that asked for it */
     bool timed;     /* it is in the timer's list, which pins it */
     uint64_t sized; /* milliseconds: when an open with O_TRUNC was last told attributes to keep */
 
@@ -69,6 +70,7 @@ struct node_table {
                              forgets them */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
+    unsigned int waiting;                 /* nodes whose truncation waits */
     struct counter *made;                 /* counted here */
     struct counter *freed;
 };
@@ -139,12 +141,17 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 /* The kernel is about to be told to drop the pages of a node. */
 void node_note_drop(struct node_table *table, struct node *node);
 
-/* The kernel has dropped the pages of the old version. True: the new one is shown; else somebody
- * may be about to read who was told of the old one, and it is turned to as soon as anybody asks for
- * attributes. `quiet`: milliseconds without anybody who asks after which nobody is. */
-bool node_may_turn(struct node_table *table, struct node *node, uint64_t now, uint64_t quiet);
+bool node_has_older(struct node_table *table, const struct node *node);
+bool node_shows_older(struct node_table *table, const struct node *node);
 
-/* The new one is shown in any case. */
+/* True if anybody asked for attributes or pages at that time (milliseconds) or later. */
+bool node_was_asked_since(struct node_table *table, const struct node *node, uint64_t time);
+
+/* The kernel has dropped the pages of the older version: whoever asks for attributes is shown the
+ * newer one, and all others from then on. */
+void node_may_turn(struct node_table *table, struct node *node);
+
+/* The newer one is shown in any case. */
 void node_show_new(struct node_table *table, struct node *node);
 
 /* The kernel has dropped what it read until then: sizes of older versions are forgotten. */
@@ -158,7 +165,8 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 
 /* An open with O_TRUNC at `now` (milliseconds): the file is empty, and its truncation waits until
  * `due`. True: the node is new among those that the timer looks after, and pinned for it. */
-bool node_truncate(struct node_table *table, struct node *node, uint64_t now, uint64_t due);
+bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
+                   uint64_t due);
 bool node_is_emptied(struct node_table *table, const struct node *node);
 
 /* A change of the content is about to be sent: true if the truncation that waited is to be made by
@@ -174,5 +182,11 @@ bool node_end_change(struct node_table *table, struct node *node, bool failed);
  * its truncation has to be sent (as if by node_begin_change()). */
 enum node_due { NODE_STAYS, NODE_DONE, NODE_SEND };
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now);
+
+/* Who opened a node whose truncation waits; 0: none does. */
+pid_t node_waits_for(struct node_table *table, const struct node *node);
+
+/* True if any node's truncation waits. */
+bool node_table_waits(struct node_table *table);
 
 #endif

@@ -20,7 +20,7 @@
 #define TAKE_MILLISECONDS 20u
 
 /* Longer than a reader needs from asking for the size to asking for the pages. */
-#define QUIET_MILLISECONDS 5u
+#define READ_MILLISECONDS 5u
 
 enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE, NOTICE_CALL };
 
@@ -77,18 +77,28 @@ static void drop_pages(struct notifier *notifier, struct node *node)
     tell_node(notifier, node, 0);
 }
 
-/* The node shows the old version until the kernel has dropped all pages of it, and whoever was just
- * told its size has had the time to read it: nobody reads one version up to the size of another.
- * What was read in between is dropped once more, and with that every answer has been taken that the
- * kernel asked for before. */
+/* Somebody reads, or is about to: they have the time to take answers from before a notification
+ * (which the kernel then does not take) and read what they were told the size of. Whoever asks next
+ * is told of the newer version, and takes that answer. */
+static void wait_for_readers(struct notifier *notifier, struct node *node)
+{
+    usleep(READ_MILLISECONDS * 1000);
+    node_may_turn(notifier->table, node);
+    for (unsigned int i = 0; i < READ_MILLISECONDS && node_shows_older(notifier->table, node); i++)
+        usleep(1000);
+    usleep(READ_MILLISECONDS * 1000);
+}
+
+/* The node shows the older version until the kernel has dropped its pages of it; nobody reads one
+ * version up to the size of the other. What was read in between is dropped once more, and with that
+ * every answer has been taken that the kernel asked for before. */
 static void turn_over(struct notifier *notifier, struct node *node)
 {
+    if (!node_has_older(notifier->table, node))
+        return; /* it was turned over with an earlier change */
     drop_pages(notifier, node);
-    for (unsigned int i = 0; i < QUIET_MILLISECONDS; i++) {
-        if (node_may_turn(notifier->table, node, now(), QUIET_MILLISECONDS))
-            break;
-        usleep(1000);
-    }
+    if (node_was_asked_since(notifier->table, node, now() - READ_MILLISECONDS))
+        wait_for_readers(notifier, node);
     node_show_new(notifier->table, node);
     drop_pages(notifier, node);
     node_settle(notifier->table, node);

@@ -25,11 +25,11 @@ static const char *name_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-void truncation_begin(struct mount *mount, struct node *node)
+void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
 {
     uint64_t now = timer_now();
 
-    if (node_truncate(&mount->nodes, node, now, now + TRUNCATE_MILLISECONDS))
+    if (node_truncate(&mount->nodes, node, opener, now, now + TRUNCATE_MILLISECONDS))
         timer_watch_node(&mount->timer, node);
 }
 
@@ -63,7 +63,7 @@ static int reply_create(struct request *request, struct fuse_entry_param *param,
     if (found)
         param->attr_timeout = 0;
     if (found && (request->open_flags & O_TRUNC)) {
-        truncation_begin(mount, node_of_id(mount, param->ino));
+        truncation_begin(mount, node_of_id(mount, param->ino), request->timed.thread);
         param->attr.st_size = param->attr.st_blocks = 0;
     }
     return fuse_reply_create(request->req, param, &file);
@@ -318,6 +318,8 @@ void request_submit(struct request *request, struct change *change)
         finish(request, -ENOENT);
         return;
     }
+    if (request->req)
+        timer_flush_caller(&request->mount->timer, request->timed.thread);
     watch_caller(request);
     change->path = request->path;
     change->to = request->to;

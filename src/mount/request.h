@@ -65,7 +65,7 @@ void request_own_timer(struct mount *mount);
 
 /* An open with O_TRUNC: the file is empty here from now on, and its truncation waits for a write.
  */
-void truncation_begin(struct mount *mount, struct node *node);
+void truncation_begin(struct mount *mount, struct node *node, pid_t opener);
 
 /* Sends a truncation that no write followed, begun already. Without a path there is none to send.
  */

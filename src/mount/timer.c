@@ -2,6 +2,8 @@
 /* What has a time: dying callers, truncations that no write followed. */
 #include "mount/timer.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <time.h>
 
 #include "base/process.h"
@@ -109,29 +111,51 @@ static void end_dying(struct timer *timer)
 
 /* --- Truncations --- */
 
-/* A node leaves the list only here: one that is truncated anew while it is out stays listed, and is
- * put back. */
-static void meet_truncations(struct timer *timer, uint64_t now)
+/* Takes the list. A node leaves it only in meet_truncation(): one that is truncated anew while it
+ * is out stays listed. */
+static GPtrArray *take_nodes(struct timer *timer)
 {
     lock_take(&timer->lock);
-    g_autoptr(GPtrArray) nodes = timer->nodes;
+    GPtrArray *nodes = timer->nodes;
     timer->nodes = g_ptr_array_new();
     lock_give(&timer->lock);
+    return nodes;
+}
 
+/* Sends the truncation of a node, or puts the node back, if it is not due at `now`. */
+static void meet_truncation(struct timer *timer, struct node *node, uint64_t now)
+{
+    switch (node_meet(timer->table, node, now)) {
+    case NODE_STAYS:
+        timer_watch_node(timer, node);
+        return;
+    case NODE_SEND:
+        timer->owner->send(timer->owner, node);
+        break;
+    case NODE_DONE:
+        break;
+    }
+    node_unpin(timer->table, node);
+}
+
+static void meet_truncations(struct timer *timer, uint64_t now)
+{
+    g_autoptr(GPtrArray) nodes = take_nodes(timer);
+
+    for (guint i = 0; i < nodes->len; i++)
+        meet_truncation(timer, nodes->pdata[i], now);
+}
+
+void timer_flush_caller(struct timer *timer, pid_t thread)
+{
+    if (!node_table_waits(timer->table))
+        return;
+    g_autoptr(GPtrArray) nodes = take_nodes(timer);
     for (guint i = 0; i < nodes->len; i++) {
         struct node *node = nodes->pdata[i];
-        switch (node_meet(timer->table, node, now)) {
-        case NODE_STAYS:
-            timer_watch_node(timer, node);
-            break;
-        case NODE_SEND:
-            timer->owner->send(timer->owner, node);
-            node_unpin(timer->table, node);
-            break;
-        case NODE_DONE:
-            node_unpin(timer->table, node);
-            break;
-        }
+        pid_t opener = node_waits_for(timer->table, node);
+        bool due = opener == thread || (opener != 0 && kill(opener, 0) != 0 && errno == ESRCH);
+        meet_truncation(timer, node, due ? UINT64_MAX : timer_now());
     }
 }
 

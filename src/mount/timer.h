@@ -57,6 +57,10 @@ void timer_forget(struct timer *timer, struct timed *timed);
 /* A node that node_truncate() listed. */
 void timer_watch_node(struct timer *timer, struct node *node);
 
+/* `thread` is about to ask for another change: truncations that it, or who has ended, asked for
+ * before are sent first, so that nobody sees the two in another order. */
+void timer_flush_caller(struct timer *timer, pid_t thread);
+
 /* Sends all truncations that wait. */
 void timer_flush(struct timer *timer);
 

@@ -85,7 +85,8 @@ result = os.waitpid(child, 0)[1]
 
 def die_between_open_and_write(node, path):
     assert node.os.execute(DIE, {"path": node.path(path)}) == signal.SIGKILL
-    wait_for(lambda: [row[7] for row in node.rows() if row[6] == "file" and row[7]] == [], "the truncation is made")
+    inode = node.os.stat(node.path(path)).st_ino
+    wait_for(lambda: [row[7] for row in node.rows() if row[0] == inode and row[7]] == [], "the truncation is made")
     return b""
 
 
