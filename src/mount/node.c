@@ -212,6 +212,7 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
 {
     lock_take(&table->lock);
     node->asked = now;
+    node->asks++;
     if (node->may_turn)
         node->shows_older = node->may_turn = false;
     *view = (struct view){
@@ -228,6 +229,7 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
 {
     lock_take(&table->lock);
     node->asked = now;
+    node->asks++;
     bool changes =
         (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
     struct entry *entry =
@@ -375,6 +377,7 @@ static void change_foreign(struct node *node, const struct effect *effect)
     replace(&node->older, effect->before);
     node->shows_older = true;
     node->may_turn = false;
+    node->turn++;
 }
 
 static void change_node(struct node_table *table, const struct effect *effect)
@@ -424,9 +427,10 @@ void node_note_drop(struct node_table *table, struct node *node)
     lock_give(&table->lock);
 }
 
-bool node_has_older(struct node_table *table, const struct node *node)
+bool node_has_older(struct node_table *table, const struct node *node, uint64_t *turn)
 {
     lock_take(&table->lock);
+    *turn = node->turn;
     bool older = node->older && !node->gone;
     lock_give(&table->lock);
     return older;
@@ -440,10 +444,11 @@ bool node_shows_older(struct node_table *table, const struct node *node)
     return older;
 }
 
-bool node_was_asked_since(struct node_table *table, const struct node *node, uint64_t time)
+uint64_t node_asked(struct node_table *table, const struct node *node, uint64_t *asks)
 {
     lock_take(&table->lock);
-    bool asked = node->asked >= time;
+    uint64_t asked = node->asked;
+    *asks = node->asks;
     lock_give(&table->lock);
     return asked;
 }
@@ -455,12 +460,11 @@ void node_may_turn(struct node_table *table, struct node *node)
     lock_give(&table->lock);
 }
 
-void node_show_new(struct node_table *table, struct node *node)
+void node_show_newer(struct node_table *table, struct node *node, uint64_t turn)
 {
     lock_take(&table->lock);
-    node->may_turn = false;
-    if (!node->gone)
-        node->shows_older = false;
+    if (!node->gone && node->turn == turn)
+        node->shows_older = node->may_turn = false;
     lock_give(&table->lock);
 }
 

@@ -42,9 +42,11 @@ struct node {
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
                             the entry was last; NULL: none */
     bool shows_older;    /* it is what is shown */
+    uint64_t turn;       /* how often that has begun */
     bool may_turn;       /* the kernel has dropped its pages: who asks for attributes is shown the
                             newer one, and all others from then on */
     uint64_t asked;      /* milliseconds: when attributes or pages were last asked for */
+    uint64_t asks;       /* how often */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -135,26 +137,29 @@ bool node_is_gone(struct node_table *table, const struct node *node);
 /* --- Publication --- */
 
 /* What is about to be published, with the state's lock held exclusively. Nodes of entries that
- * others changed go on showing the old version until node_show_new(). */
+ * others changed go on showing the old version until node_show_newer(). */
 void node_table_publishing(struct node_table *table, const GPtrArray *effects, bool rebuilt);
 
 /* The kernel is about to be told to drop the pages of a node. */
 void node_note_drop(struct node_table *table, struct node *node);
 
-bool node_has_older(struct node_table *table, const struct node *node);
+/* True if there is an older version, which is shown or was until now. `*turn`: the node's. */
+bool node_has_older(struct node_table *table, const struct node *node, uint64_t *turn);
 bool node_shows_older(struct node_table *table, const struct node *node);
 
-/* True if anybody asked for attributes or pages at that time (milliseconds) or later. */
-bool node_was_asked_since(struct node_table *table, const struct node *node, uint64_t time);
+/* When (milliseconds) and how often anybody asked for attributes or pages. */
+uint64_t node_asked(struct node_table *table, const struct node *node, uint64_t *asks);
 
 /* The kernel has dropped the pages of the older version: whoever asks for attributes is shown the
  * newer one, and all others from then on. */
 void node_may_turn(struct node_table *table, struct node *node);
 
-/* The newer one is shown in any case. */
-void node_show_new(struct node_table *table, struct node *node);
+/* The newer one is shown in any case, unless yet another has been published: a later turn, which is
+ * waited for by itself. */
+void node_show_newer(struct node_table *table, struct node *node, uint64_t turn);
 
-/* The kernel has dropped what it read until then: sizes of older versions are forgotten. */
+/* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
+ * shown (again). */
 void node_settle(struct node_table *table, struct node *node);
 
 /* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may

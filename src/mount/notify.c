@@ -19,8 +19,10 @@
 /* Longer than the kernel needs to take an answer that it has got. */
 #define TAKE_MILLISECONDS 20u
 
-/* Longer than a reader needs from asking for the size to asking for the pages. */
-#define READ_MILLISECONDS 5u
+/* How long an answer is on its way, and how long a reader can be between asking for the size and
+ * asking for the pages, if it has to wait for a processor. */
+#define ANSWER_MILLISECONDS 5u
+#define READER_MILLISECONDS 100u
 
 enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE, NOTICE_CALL };
 
@@ -77,16 +79,35 @@ static void drop_pages(struct notifier *notifier, struct node *node)
     tell_node(notifier, node, 0);
 }
 
-/* Somebody reads, or is about to: they have the time to take answers from before a notification
- * (which the kernel then does not take) and read what they were told the size of. Whoever asks next
- * is told of the newer version, and takes that answer. */
+static bool was_asked_lately(struct notifier *notifier, const struct node *node)
+{
+    uint64_t asks;
+
+    return now() - node_asked(notifier->table, node, &asks) < READER_MILLISECONDS;
+}
+
+/* Somebody reads, or is about to: what was asked for before the notification is answered (and not
+ * taken by the kernel); then whoever asks for attributes takes those of the newer version, for all
+ * readers; or nobody has asked for so long that nobody is on the way to read. */
 static void wait_for_readers(struct notifier *notifier, struct node *node)
 {
-    usleep(READ_MILLISECONDS * 1000);
+    uint64_t end = now() + 2 * READER_MILLISECONDS;
+    uint64_t before;
+    uint64_t after;
+
+    usleep(ANSWER_MILLISECONDS * 1000);
     node_may_turn(notifier->table, node);
-    for (unsigned int i = 0; i < READ_MILLISECONDS && node_shows_older(notifier->table, node); i++)
+    while (node_shows_older(notifier->table, node) && was_asked_lately(notifier, node) &&
+           now() < end)
         usleep(1000);
-    usleep(READ_MILLISECONDS * 1000);
+    if (node_shows_older(notifier->table, node))
+        return;
+    /* Who was told goes on to read: then the answer has been taken. */
+    node_asked(notifier->table, node, &before);
+    do {
+        usleep(1000);
+        node_asked(notifier->table, node, &after);
+    } while (before == after && now() < end);
 }
 
 /* The node shows the older version until the kernel has dropped its pages of it; nobody reads one
@@ -94,12 +115,14 @@ static void wait_for_readers(struct notifier *notifier, struct node *node)
  * every answer has been taken that the kernel asked for before. */
 static void turn_over(struct notifier *notifier, struct node *node)
 {
-    if (!node_has_older(notifier->table, node))
+    uint64_t turn;
+
+    if (!node_has_older(notifier->table, node, &turn))
         return; /* it was turned over with an earlier change */
     drop_pages(notifier, node);
-    if (node_was_asked_since(notifier->table, node, now() - READ_MILLISECONDS))
+    if (was_asked_lately(notifier, node))
         wait_for_readers(notifier, node);
-    node_show_new(notifier->table, node);
+    node_show_newer(notifier->table, node, turn);
     drop_pages(notifier, node);
     node_settle(notifier->table, node);
 }
