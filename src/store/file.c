@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/directory.h"
+
 /* Byte for byte what deployed nodes have in their files. */
 const char file_schema[] = "CREATE TABLE IF NOT EXISTS tree ("
                            "  inode INTEGER PRIMARY KEY NOT NULL,"
@@ -136,6 +138,15 @@ int file_probe(const char *path, const char *vfs, char **message)
         return -EBADMSG;
     }
     return 0;
+}
+
+int file_require_present(const char *path, const char *vfs, char **message)
+{
+    int error = file_probe(path, vfs, message);
+
+    if (error == -ENOENT)
+        *message = g_strdup_printf("there is no %s", path);
+    return error;
 }
 
 /* sqlite3_open_v2() with what all our connections have in common. */
@@ -348,7 +359,7 @@ static int configure(sqlite3 *db, const char *vfs, bool full)
         return sqlite3_errcode(db);
     if (strcmp(journal, "wal") != 0 && !vfs)
         return SQLITE_BUSY;
-    sqlite3_wal_autocheckpoint(db, 0);
+    sqlite3_wal_autocheckpoint(db, 0); /* the store says when */
     return sqlite3_exec(db, settings, NULL, NULL, NULL);
 }
 
@@ -401,21 +412,9 @@ int file_make_private(const char *path, char **message)
     return error;
 }
 
-int file_sync_directory(const char *path)
-{
-    g_autofree char *directory = g_path_get_dirname(path);
-    int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (file < 0)
-        return -errno;
-    int error = fsync(file) < 0 ? -errno : 0;
-    close(file);
-    return error;
-}
-
 int file_rename(const char *from, const char *to, char **message)
 {
-    int error = rename(from, to) < 0 ? -errno : file_sync_directory(to);
+    int error = rename(from, to) < 0 ? -errno : directory_sync(to);
 
     if (error)
         *message = g_strdup_printf("cannot create %s: %s", to, g_strerror(-error));

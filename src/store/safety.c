@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "core/digest.h"
 #include "core/state.h"
-#include "store/store.h"
+#include "store/write.h"
 
 #define PREFIX "config.db.kept-"
 #define NAMES_LOGGED_MAX 20u
@@ -101,21 +101,14 @@ static int write_copy(const char *path, const struct tree *tree, const GPtrArray
 {
     struct state *empty = state_new(tree_new(), 0);
     struct draft *copy = draft_new(empty);
-    struct store_options options = {.durability = STORE_FULL};
-    struct store *store = NULL;
-    struct tree *loaded = NULL;
     g_autofree char *message = NULL;
 
     for (guint i = 0; i < taken->len; i++)
         add_with_parents(copy, tree, taken->pdata[i]);
     copy->root = tree->root;
-    int error = store_open(path, &options, &store, &loaded, &message);
-    if (!error)
-        error = store_commit(store, copy);
-    else
+    int error = store_write(path, copy, &message);
+    if (error)
         log_error("%s", message);
-    store_close(store);
-    tree_free(loaded);
     draft_free(copy);
     state_free(empty);
     return error;

@@ -18,11 +18,13 @@
 #include "core/apply.h"
 #include "core/index.h"
 #include "core/state.h"
-#include "store/journal_record.h"
-#include "store/keeper.h"
-#include "store/replay.h"
+#include "journal/record.h"
+#include "journal/replay.h"
+#include "store/flusher.h"
 #include "store/store.h"
 #include "store_place.h"
+#include "tools/backup.h"
+#include "tools/fold.h"
 
 /* Nothing is folded for its age alone. */
 #define LONG 3600000u
@@ -190,7 +192,7 @@ static void crash(const struct node *node, struct node *left)
     copy_beside(node, left, ".journal");
 }
 
-static void assert_nothing_aside(const struct node *node)
+static void assert_no_quarantine(const struct node *node)
 {
     g_autofree char *names = place_names(&node->place);
 
@@ -206,7 +208,7 @@ static void assert_survives(const struct node *node)
     crash(node, &left);
     open_node(&left);
     assert_same_state(node, &left);
-    assert_nothing_aside(&left);
+    assert_no_quarantine(&left);
     make(&left, CHANGE_MKDIR, "after-the-crash");
     close_node(&left);
     g_autofree char *names = place_names(&left.place);
@@ -396,7 +398,7 @@ static void test_config_db_stays_behind_and_nothing_is_lost(void **state)
     assert_int_equal(stat(journal, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0600);
     assert_survives(node);
-    assert_int_equal(store_fold(node->store), 0);
+    assert_int_equal(store_flush(node->store), 0);
     assert_int_equal(stored_version(node), 4);
     assert_survives(node);
     move(node, "d/f", "d/g");
@@ -479,7 +481,7 @@ static void test_random_changes(void **state)
         if (draft_change(node, changes[which < 5 ? which : 1]) == 0 && i % 3 != 0)
             assert_int_equal(commit(node), 0);
         if (i % 37 == 0)
-            assert_int_equal(store_fold(node->store), 0);
+            assert_int_equal(store_flush(node->store), 0);
         if (i % 101 == 100)
             synchronise(node, node->draft->root.version + 5);
         if (i % 5 == 0) {
@@ -494,11 +496,11 @@ static void test_random_changes(void **state)
 static void test_much_is_folded_by_itself(void **state)
 {
     struct node *node = *state;
-    struct keeper *keeper = keeper_start(node->store, NULL);
+    struct flusher *flusher = flusher_start(node->store);
     g_autofree uint8_t *data = g_malloc0(200000);
     g_autofree char *journal = beside(node, ".journal");
 
-    assert_non_null(keeper);
+    assert_non_null(flusher);
     make(node, CHANGE_CREATE, "f");
     for (unsigned i = 0; i < 300; i++) {
         memset(data, (int)i, 200000);
@@ -507,10 +509,10 @@ static void test_much_is_folded_by_itself(void **state)
     assert_survives(node);
     assert_true(stored_version(node) > 10);
     assert_in_range(size_of(journal), 1, JOURNAL_AREAS * (size_t)JOURNAL_AREA_SIZE);
-    keeper_stop(keeper);
+    flusher_stop(flusher);
 }
 
-/* A full area does not wait for the keeper, which there is not. */
+/* A full area does not wait for the flusher, which there is not. */
 static void test_a_full_journal_goes_on(void **state)
 {
     struct node *node = *state;
@@ -573,23 +575,23 @@ static void wait_stored(const struct node *node, uint64_t version)
     }
 }
 
-static void test_the_keeper_folds_in_time(void **state)
+static void test_the_flusher_folds_in_time(void **state)
 {
     struct node node;
 
     (void)state;
     start_node(&node, 100);
-    struct keeper *keeper = keeper_start(node.store, NULL);
+    struct flusher *flusher = flusher_start(node.store);
     for (unsigned i = 0; i < 5; i++) {
         g_autofree char *path = g_strdup_printf("d%u", i);
         make(&node, CHANGE_MKDIR, path);
         wait_stored(&node, node.state->tree->root.version);
     }
-    keeper_stop(keeper);
+    flusher_stop(flusher);
     stop_node(&node);
 }
 
-/* Without a keeper, too, config.db is never further behind than was promised. */
+/* Without a flusher, too, config.db is never further behind than was promised. */
 static void test_who_finds_it_late_folds(void **state)
 {
     struct node node;
@@ -622,7 +624,7 @@ static void test_changes_are_refused_when_they_cannot_be_brought_in(void **state
     start_node(&node, LONG);
     sqlite3 *other = lock(&node);
     make(&node, CHANGE_MKDIR, "first");
-    assert_int_equal(store_fold(node.store), -EBUSY);
+    assert_int_equal(store_flush(node.store), -EBUSY);
     make(&node, CHANGE_MKDIR, "second");
     assert_survives(&node);
     sqlite3_close(other);
@@ -671,7 +673,7 @@ static void test_a_start_that_cannot_bring_in(void **state)
 
 /* ---- What is not brought in ---- */
 
-static char *aside_name(const struct node *node, const char *word)
+static char *quarantine_name(const struct node *node, const char *word)
 {
     g_autofree char *names = place_names(&node->place);
     g_auto(GStrv) list = g_strsplit(names, " ", -1);
@@ -703,12 +705,12 @@ static void assert_overtaken(struct node *left, const char *sql)
     g_autofree char *found = place_rows(db, ALL_ROWS);
     sqlite3_close(db);
     assert_string_equal(found, rows);
-    g_autofree char *aside = aside_name(left, "overtaken");
-    assert_non_null(aside);
+    g_autofree char *quarantine = quarantine_name(left, "overtaken");
+    assert_non_null(quarantine);
     struct stat info;
-    assert_int_equal(stat(aside, &info), 0);
+    assert_int_equal(stat(quarantine, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0600);
-    assert_true(g_file_get_contents(aside, &after, NULL, NULL));
+    assert_true(g_file_get_contents(quarantine, &after, NULL, NULL));
     assert_memory_equal(before, after, size);
     make(left, CHANGE_MKDIR, "goes-on");
     stop_node(left);
@@ -729,7 +731,7 @@ static void test_overtaken(void **state)
 
     make(node, CHANGE_CREATE, "f");
     put_text(node, "f", "as it was");
-    assert_int_equal(store_fold(node->store), 0);
+    assert_int_equal(store_flush(node->store), 0);
     make(node, CHANGE_MKDIR, "new");
     put_text(node, "f", "as it is");
     put_text(node, "f", "as it is now");
@@ -750,9 +752,9 @@ static void test_a_restored_backup(void **state)
     for (unsigned i = 0; i < 2; i++) {
         struct node left;
         make(node, CHANGE_MKDIR, i ? "b" : "a");
-        assert_int_equal(store_backup(node->place.path, backup, &message), 0);
+        assert_int_equal(tools_backup(node->place.path, backup, &message), 0);
         make(node, CHANGE_MKDIR, i ? "b/more" : "a/more");
-        assert_int_equal(store_fold(node->store), 0);
+        assert_int_equal(store_flush(node->store), 0);
         make(node, CHANGE_MKDIR, i ? "b/most" : "a/most");
         crash(node, &left);
         g_autofree char *log = beside(&left, "-wal");
@@ -797,7 +799,7 @@ static void test_a_refused_database(void **state)
     g_autofree char *message = NULL;
 
     make(node, CHANGE_MKDIR, "d");
-    assert_int_equal(store_fold(node->store), 0);
+    assert_int_equal(store_flush(node->store), 0);
     make(node, CHANGE_MKDIR, "e");
     crash(node, &left);
     place_run(&left.place, "UPDATE tree SET parent = 77 WHERE name = 'd'");
@@ -830,7 +832,7 @@ static void test_torn_at_every_byte(void **state)
         assert_int_equal(truncate(torn, (off_t)size), 0);
         open_node(&left);
         assert_same_state(&left, &before);
-        assert_nothing_aside(&left);
+        assert_no_quarantine(&left);
         stop_node(&left);
     }
     stop_node(&before);
@@ -847,7 +849,7 @@ static void flip(const char *path, size_t at)
     assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
 }
 
-/* What is before a damaged record is brought in, and what follows is kept aside. */
+/* What is before a damaged record is brought in, and what follows is put into quarantine. */
 static void test_damaged_in_the_middle(void **state)
 {
     struct node *node = *state;
@@ -867,9 +869,9 @@ static void test_damaged_in_the_middle(void **state)
             flip(copy, at);
             open_node(&left);
             assert_int_equal(left.state->tree->root.version, damaged + 1);
-            g_autofree char *aside = aside_name(&left, "damaged");
-            assert_non_null(aside);
-            assert_int_equal(size_of(aside), size_of(journal));
+            g_autofree char *quarantine = quarantine_name(&left, "damaged");
+            assert_non_null(quarantine);
+            assert_int_equal(size_of(quarantine), size_of(journal));
             stop_node(&left);
         }
     }
@@ -897,10 +899,10 @@ static void test_what_is_left_of_earlier_use(void **state)
         assert_int_equal(fputc('x', file), 'x');
         fclose(file);
         open_node(&left);
-        g_autofree char *aside = aside_name(&left, "damaged");
-        assert_non_null(aside); /* whole records follow, of its own generation */
+        g_autofree char *quarantine = quarantine_name(&left, "damaged");
+        assert_non_null(quarantine); /* whole records follow, of its own generation */
         stop_node(&left);
-        assert_int_equal(store_fold(node->store), 0);
+        assert_int_equal(store_flush(node->store), 0);
         assert_survives(node);
     }
 }
@@ -914,7 +916,7 @@ static void test_no_journal_of_ours(void **state)
         struct node left;
         make(node, CHANGE_MKDIR, "d");
         make(node, CHANGE_DELETE, "d");
-        assert_int_equal(store_fold(node->store), 0);
+        assert_int_equal(store_flush(node->store), 0);
         crash(node, &left);
         g_autofree char *journal = beside(&left, ".journal");
         assert_true(g_file_set_contents(journal, text, (gssize)size, NULL));
@@ -939,8 +941,8 @@ static void test_backup_has_what_is_in_the_journal(void **state)
         g_autofree char *path = g_strdup_printf("d%u", i);
         make(node, CHANGE_MKDIR, path);
         if (i == 2)
-            assert_int_equal(store_fold(node->store), 0);
-        assert_int_equal(store_backup(node->place.path, copy.place.path, &message), 0);
+            assert_int_equal(store_flush(node->store), 0);
+        assert_int_equal(tools_backup(node->place.path, copy.place.path, &message), 0);
         open_node(&copy);
         assert_same_state(node, &copy);
         close_node(&copy);
@@ -955,30 +957,30 @@ static void test_fold_left(void **state)
 {
     struct node *node = *state;
     struct node left;
-    struct store_fold_report report;
+    struct replay_report report;
     g_autofree char *message = NULL;
     g_autofree char *missing = beside(node, ".missing");
 
     make(node, CHANGE_MKDIR, "d");
     make(node, CHANGE_MKDIR, "e");
     crash(node, &left);
-    assert_int_equal(store_fold_left(left.place.path, &report, &message), 0);
+    assert_int_equal(tools_fold(left.place.path, &report, &message), 0);
     assert_int_equal(report.changes, 2);
     assert_int_equal(report.version_before, 1);
     assert_int_equal(report.version, 3);
-    assert_null(report.aside);
+    assert_null(report.quarantine);
     assert_int_equal(stored_version(&left), 3);
     g_autofree char *names = place_names(&left.place);
     assert_string_equal(names, "config.db");
-    assert_int_equal(store_fold_left(left.place.path, &report, &message), 0);
+    assert_int_equal(tools_fold(left.place.path, &report, &message), 0);
     assert_int_equal(report.changes, 0);
     copy_beside(node, &left, ".journal");
     place_run(&left.place, "UPDATE tree SET version = 9 WHERE inode = 0");
-    assert_int_equal(store_fold_left(left.place.path, &report, &message), 0);
+    assert_int_equal(tools_fold(left.place.path, &report, &message), 0);
     assert_int_equal(report.changes, 0);
-    assert_non_null(strstr(report.aside, "config.db.journal.overtaken-"));
-    g_free(report.aside);
-    assert_int_equal(store_fold_left(missing, &report, &message), -ENOENT);
+    assert_non_null(strstr(report.quarantine, "config.db.journal.overtaken-"));
+    g_free(report.quarantine);
+    assert_int_equal(tools_fold(missing, &report, &message), -ENOENT);
     assert_non_null(strstr(message, "there is no"));
     assert_false(g_file_test(missing, G_FILE_TEST_EXISTS));
     stop_node(&left);
@@ -1000,7 +1002,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_journal_goes_on, start, stop),
         cmocka_unit_test_setup_teardown(test_large_drafts_go_to_config_db, start, stop),
         cmocka_unit_test_setup_teardown(test_a_synchronisation_goes_to_config_db, start, stop),
-        cmocka_unit_test(test_the_keeper_folds_in_time),
+        cmocka_unit_test(test_the_flusher_folds_in_time),
         cmocka_unit_test(test_who_finds_it_late_folds),
         cmocka_unit_test(test_changes_are_refused_when_they_cannot_be_brought_in),
         cmocka_unit_test_setup_teardown(test_a_start_that_cannot_bring_in, start, stop),

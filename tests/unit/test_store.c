@@ -21,10 +21,12 @@
 #include "commit.h"
 #include "core/apply.h"
 #include "core/state.h"
-#include "store/check.h"
-#include "store/keeper.h"
+#include "store/finding.h"
+#include "store/flusher.h"
 #include "store/store.h"
 #include "store_place.h"
+#include "tools/backup.h"
+#include "tools/save.h"
 
 #define BYTES_MAX 200000u
 
@@ -411,7 +413,7 @@ static void test_random_changes_are_read_again(void **state)
         }
         assert_int_equal(commit(node), 0);
         if (round % 3 == 0)
-            assert_int_equal(store_checkpoint(node->store, round % 2, NULL), 0);
+            assert_int_equal(store_flush(node->store), 0);
         g_autofree char *before = describe(node->state->tree);
         assert_true(strlen(before) > 40);
         reopen(node);
@@ -559,7 +561,7 @@ static void test_full_disk_takes_what_has_room(void **state)
     for (int i = 0; i < 10; i++) {
         change(node, CHANGE_WRITE, "f", NULL, bytes);
         if (i == 5)
-            assert_int_equal(store_checkpoint(node->store, true, NULL), 0);
+            assert_int_equal(store_flush(node->store), 0);
     }
     fill_disk(node);
     for (int i = 0; i < 20; i++)
@@ -570,14 +572,15 @@ static void test_full_disk_takes_what_has_room(void **state)
 }
 
 /* The disk fills up while it works, many times, at another place each time. */
-static void test_disk_that_fills_up(void **state)
+static void fill_up(struct node *node, uint64_t fold_delay)
 {
-    struct node *node = *state;
     uint32_t seed = 99;
     int failures = 0;
 
     mount_disk(node, "400k");
-    struct keeper *keeper = keeper_start(node->store, &(struct keeper_options){.pages = 20});
+    close_node(node);
+    open_with(node, &(struct store_options){.fold_delay = fold_delay, .checkpoint_pages = 20});
+    struct flusher *flusher = flusher_start(node->store);
     for (int i = 0; i < 600; i++) {
         g_autofree char *name = g_strdup_printf("f%d", i);
         g_autofree char *bytes = g_strnfill(next_random(&seed) % 9000, 'x');
@@ -601,12 +604,22 @@ static void test_disk_that_fills_up(void **state)
     }
     assert_true(failures > 0);
     g_autofree char *before = describe(node->state->tree);
-    keeper_stop(keeper);
+    flusher_stop(flusher);
     reopen(node);
     g_autofree char *after = describe(node->state->tree);
     assert_string_equal(after, before);
     assert_intact(node);
     unmount_disk(node);
+}
+
+static void test_disk_that_fills_up(void **state)
+{
+    fill_up(*state, 0);
+}
+
+static void test_disk_that_fills_up_with_a_journal(void **state)
+{
+    fill_up(*state, 5);
 }
 
 static void test_new_database_on_a_full_disk(void **state)
@@ -678,24 +691,38 @@ static void test_locked_by_another_program(void **state)
     sqlite3_close(other);
 }
 
+/* What config.db itself says, without its WAL. */
+static char *rows_of_file(const struct node *node, const char *query)
+{
+    g_autofree char *uri = g_strdup_printf("file:%s?immutable=1", node->place.path);
+    sqlite3 *db;
+
+    assert_int_equal(sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL),
+                     SQLITE_OK);
+    char *rows = place_rows(db, query);
+    sqlite3_close(db);
+    return rows;
+}
+
 /* Somebody who reads does not keep anyone from writing. */
 static void test_read_by_another_program(void **state)
 {
     struct node *node = *state;
     sqlite3 *other = place_connect(node->place.path);
-    unsigned int remaining;
 
     change(node, CHANGE_CREATE, "f", NULL, NULL);
     assert_int_equal(sqlite3_exec(other, "BEGIN; SELECT * FROM tree", NULL, NULL, NULL), SQLITE_OK);
     change(node, CHANGE_WRITE, "f", NULL, "x");
-    assert_int_equal(store_checkpoint(node->store, false, &remaining), 0);
-    assert_true(remaining > 0);
+    assert_int_equal(store_flush(node->store), 0);
+    g_autofree char *without = rows_of_file(node, "SELECT data FROM tree WHERE inode = 2");
+    assert_string_not_equal(without, "x'78'\n");
     g_autofree char *rows = place_rows(other, "SELECT count(*) FROM tree WHERE data IS NULL");
     assert_string_equal(rows, "2\n");
     assert_int_equal(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(other);
-    assert_int_equal(store_checkpoint(node->store, true, &remaining), 0);
-    assert_int_equal(remaining, 0);
+    assert_int_equal(store_flush(node->store), 0);
+    g_autofree char *with = rows_of_file(node, "SELECT data FROM tree WHERE inode = 2");
+    assert_string_equal(with, "x'78'\n");
 }
 
 static void test_open_by_another_program_for_itself(void **state)
@@ -792,9 +819,9 @@ static void test_backup(void **state)
 
     copy.place.path = g_build_filename(node->place.directory, "copy.db", NULL);
     change(node, CHANGE_CREATE, "f", NULL, NULL);
-    assert_int_equal(store_backup(node->place.path, copy.place.path, &message), 0);
+    assert_int_equal(tools_backup(node->place.path, copy.place.path, &message), 0);
     change(node, CHANGE_WRITE, "f", NULL, "later");
-    assert_int_equal(store_backup(node->place.path, copy.place.path, &message), 0);
+    assert_int_equal(tools_backup(node->place.path, copy.place.path, &message), 0);
     assert_int_equal(stat(copy.place.path, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0600);
     open_with(&copy, NULL);
@@ -806,7 +833,7 @@ static void test_backup(void **state)
     g_autofree char *names = place_names(&node->place);
     assert_string_equal(names, "config.db copy.db");
     g_autofree char *missing = g_build_filename(node->place.directory, "missing", NULL);
-    assert_int_equal(store_backup(missing, copy.place.path, &message), -ENOENT);
+    assert_int_equal(tools_backup(missing, copy.place.path, &message), -ENOENT);
     assert_non_null(message);
     g_free(copy.place.path);
 }
@@ -818,15 +845,17 @@ static void test_create_does_not_overwrite(void **state)
 
     close_node(node);
     g_autofree char *before = place_snapshot(&node->place);
-    assert_int_equal(store_create(node->place.path, &message), -EEXIST);
+    assert_int_equal(tools_create(node->place.path, &message), -EEXIST);
     assert_non_null(strstr(message, "is there already"));
     g_autofree char *after = place_snapshot(&node->place);
     assert_string_equal(after, before);
 }
 
-/* ---- The log and its keeper ---- */
+/* ---- The WAL and the flusher ---- */
 
-static off_t log_size(const struct node *node)
+#define LONG 3600000u
+
+static off_t wal_size(const struct node *node)
 {
     g_autofree char *path = g_strconcat(node->place.path, "-wal", NULL);
     struct stat info;
@@ -834,79 +863,99 @@ static off_t log_size(const struct node *node)
     return stat(path, &info) == 0 ? info.st_size : 0;
 }
 
-static void test_commits_do_not_checkpoint(void **state)
+/* As a synchronisation's commit, which goes not by the journal. */
+static void change_directly(struct node *node, const char *path, const char *text)
+{
+    draft_change(node, CHANGE_WRITE, path, NULL, text, strlen(text));
+    node->draft->rebuild = true;
+    assert_int_equal(commit(node), 0);
+}
+
+static void test_commits_do_not_checkpoint_beside_a_journal(void **state)
 {
     struct node *node = *state;
     g_autofree char *bytes = g_strnfill(100000, 'b');
     struct stat before;
     struct stat after;
 
+    close_node(node);
+    open_with(node, &(struct store_options){.fold_delay = LONG});
     change(node, CHANGE_CREATE, "f", NULL, NULL);
-    assert_int_equal(store_checkpoint(node->store, true, NULL), 0);
+    change_directly(node, "f", "small");
+    assert_int_equal(store_flush(node->store), 0);
     assert_int_equal(stat(node->place.path, &before), 0);
     for (int i = 0; i < 100; i++)
-        change(node, CHANGE_WRITE, "f", NULL, bytes);
+        change_directly(node, "f", bytes);
     assert_int_equal(stat(node->place.path, &after), 0);
     assert_int_equal(after.st_size, before.st_size);
-    assert_true(log_size(node) > 100 * 100000);
+    assert_true(wal_size(node) > 100 * 100000);
+    assert_int_equal(store_flush(node->store), 0);
+    g_autofree char *rows = rows_of_file(node, "SELECT version FROM tree WHERE inode = 0");
+    assert_string_equal(rows, "103\n");
     close_node(node);
     g_autofree char *names = place_names(&node->place);
     assert_string_equal(names, "config.db");
 }
 
-/* However fast the commits, the log is used again and again: it stops growing, though each commit
+/* However many commits and folds, the WAL is used again and again: it stops growing, though each
  * adds a page at least to what it holds. */
-static void test_keeper_bounds_the_log(void **state)
+static void assert_wal_is_bounded(struct node *node, uint64_t fold_delay)
 {
-    struct node *node = *state;
-    struct keeper_options options = {.pages = 50, .pages_max = 200};
-    struct keeper *keeper = keeper_start(node->store, &options);
-    const int quiet_commits = 500;
-    const int patience = 2000000; /* commits: for the slowest machine */
-    off_t largest = 0;
-    int quiet = 0;
+    struct store_options options = {.fold_delay = fold_delay, .checkpoint_pages = 50};
 
-    assert_non_null(keeper);
+    close_node(node);
+    open_with(node, &options);
     change(node, CHANGE_CREATE, "f", NULL, NULL);
-    for (int i = 0; i < patience && (quiet < quiet_commits || keeper_checkpoints(keeper) < 2);
-         i++) {
+    for (int i = 0; i < 500; i++) {
         change(node, CHANGE_WRITE, "f", NULL, i % 2 ? "one" : "two");
-        quiet = log_size(node) > largest ? 0 : quiet + 1;
-        largest = MAX(largest, log_size(node));
+        if (fold_delay > 0)
+            assert_int_equal(store_flush(node->store), 0);
     }
-    bool reused = keeper_checkpoints(keeper) >= 2 && quiet >= quiet_commits;
-    keeper_stop(keeper);
-    assert_true(reused);
+    assert_in_range(wal_size(node), 1, 60 * 4200);
     assert_intact(node);
 }
 
-static void test_keeper_moves_a_lone_commit(void **state)
+static void test_wal_is_bounded_by_commits(void **state)
 {
-    struct node *node = *state;
-    struct keeper *keeper = keeper_start(node->store, &(struct keeper_options){.age = 1});
-    unsigned int remaining = 1;
-
-    change(node, CHANGE_CREATE, "f", NULL, NULL);
-    while (keeper_checkpoints(keeper) == 0)
-        usleep(1000);
-    keeper_stop(keeper);
-    assert_int_equal(store_checkpoint(node->store, false, &remaining), 0);
-    assert_int_equal(remaining, 0);
-    /* The log starts anew with the next commit. */
-    off_t before = log_size(node);
-    change(node, CHANGE_WRITE, "f", NULL, "x");
-    assert_int_equal(log_size(node), before);
+    assert_wal_is_bounded(*state, 0);
 }
 
-static void test_keeper_stops_when_idle(void **state)
+static void test_wal_is_bounded_by_folds(void **state)
+{
+    assert_wal_is_bounded(*state, LONG);
+}
+
+static void test_flusher_moves_a_direct_commit(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *rows = NULL;
+
+    close_node(node);
+    open_with(node, &(struct store_options){.fold_delay = 10});
+    struct flusher *flusher = flusher_start(node->store);
+    change(node, CHANGE_CREATE, "f", NULL, NULL);
+    change_directly(node, "f", "text");
+    while (g_strcmp0(rows, "3\n") != 0) {
+        g_usleep(1000);
+        g_free(rows);
+        rows = rows_of_file(node, "SELECT version FROM tree WHERE inode = 0");
+    }
+    flusher_stop(flusher);
+    /* The WAL starts anew with the next commit. */
+    off_t before = wal_size(node);
+    change_directly(node, "f", "x");
+    assert_int_equal(wal_size(node), before);
+}
+
+static void test_flusher_stops_when_idle(void **state)
 {
     struct node *node = *state;
 
     for (int i = 0; i < 50; i++)
-        keeper_stop(keeper_start(node->store, NULL));
-    struct keeper *keeper = keeper_start(node->store, NULL);
+        flusher_stop(flusher_start(node->store));
+    struct flusher *flusher = flusher_start(node->store);
     change(node, CHANGE_CREATE, "f", NULL, NULL);
-    keeper_stop(keeper);
+    flusher_stop(flusher);
     change(node, CHANGE_DELETE, "f", NULL, NULL);
 }
 
@@ -915,11 +964,12 @@ static void test_keeper_stops_when_idle(void **state)
 /* The child: commits until it is killed, and says each version that is acknowledged. */
 static void commit_for_ever(struct node *node, int report, uint32_t seed)
 {
-    struct keeper_options options = {.pages = 1 + next_random(&seed) % 60, .age = 5};
+    struct store_options options = {.fold_delay = next_random(&seed) % 2 ? 5 : 0,
+                                    .checkpoint_pages = 1 + next_random(&seed) % 60};
     static char bytes[30000];
 
-    open_with(node, NULL);
-    keeper_start(node->store, &options);
+    open_with(node, &options);
+    flusher_start(node->store);
     for (;;) {
         uint64_t version = node->draft->root.version + 1;
         g_autofree char *name = g_strdup_printf("f%lu", version % 7);
@@ -1023,6 +1073,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_disk, start, stop),
         cmocka_unit_test_setup_teardown(test_full_disk_takes_what_has_room, start, stop),
         cmocka_unit_test_setup_teardown(test_disk_that_fills_up, start, stop),
+        cmocka_unit_test_setup_teardown(test_disk_that_fills_up_with_a_journal, start, stop),
         cmocka_unit_test_setup_teardown(test_new_database_on_a_full_disk, start, stop),
         cmocka_unit_test_setup_teardown(test_write_error, start, stop),
         cmocka_unit_test_setup_teardown(test_locked_by_another_program, start, stop),
@@ -1033,10 +1084,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_read_only_file_system, start, stop),
         cmocka_unit_test_setup_teardown(test_backup, start, stop),
         cmocka_unit_test_setup_teardown(test_create_does_not_overwrite, start, stop),
-        cmocka_unit_test_setup_teardown(test_commits_do_not_checkpoint, start, stop),
-        cmocka_unit_test_setup_teardown(test_keeper_bounds_the_log, start, stop),
-        cmocka_unit_test_setup_teardown(test_keeper_moves_a_lone_commit, start, stop),
-        cmocka_unit_test_setup_teardown(test_keeper_stops_when_idle, start, stop),
+        cmocka_unit_test_setup_teardown(test_commits_do_not_checkpoint_beside_a_journal, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(test_wal_is_bounded_by_commits, start, stop),
+        cmocka_unit_test_setup_teardown(test_wal_is_bounded_by_folds, start, stop),
+        cmocka_unit_test_setup_teardown(test_flusher_moves_a_direct_commit, start, stop),
+        cmocka_unit_test_setup_teardown(test_flusher_stops_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(test_kill_loses_nothing, start, stop),
     };
 

@@ -14,9 +14,11 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "store/check.h"
+#include "store/finding.h"
+#include "store/read.h"
 #include "store/store.h"
 #include "store_place.h"
+#include "tools/check.h"
 
 static int start(void **state)
 {
@@ -485,7 +487,7 @@ static void test_check_lists_all(void **state)
                      "(35, 34, 35, 1, 1, 8, 'below', NULL), (50, 0, 36, 1, -2, 8, 'late', NULL)");
     g_autofree char *before = place_snapshot(place);
     collector_start(&collector);
-    assert_int_equal(store_check(place->path, NULL, &collector.checker), -EBADMSG);
+    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
     assert_string_equal(
         collector.text->str,
         "50 0 late: the mtime of inode 50 is -2, which is not from 0 to 4294967295\n"
@@ -514,7 +516,7 @@ static void test_check_of_vectors_finds_nothing(void **state)
         place_copy(vectors->pdata[i], place->path);
         g_autofree char *before = place_snapshot(place);
         collector_start(&collector);
-        assert_int_equal(store_check(place->path, NULL, &collector.checker), 0);
+        assert_int_equal(tools_check(place->path, NULL, &collector.checker), 0);
         assert_string_equal(collector.text->str, "");
         g_string_free(collector.text, TRUE);
         g_autofree char *after = place_snapshot(place);
@@ -538,7 +540,7 @@ static void test_check_beside_a_daemon(void **state)
                      SQLITE_OK);
     g_autofree char *before = place_names(place);
     collector_start(&collector);
-    assert_int_equal(store_check(place->path, NULL, &collector.checker), 0);
+    assert_int_equal(tools_check(place->path, NULL, &collector.checker), 0);
     assert_string_equal(collector.text->str, "");
     g_string_free(collector.text, TRUE);
     g_autofree char *after = place_names(place);
@@ -546,7 +548,7 @@ static void test_check_beside_a_daemon(void **state)
     assert_string_equal(after, "config.db config.db-shm config.db-wal");
     assert_int_equal(sqlite3_exec(daemon, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     collector_start(&collector);
-    assert_int_equal(store_check(place->path, NULL, &collector.checker), -EBADMSG);
+    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
     assert_non_null(strstr(collector.text->str, "the writer of inode 13 is -1"));
     g_string_free(collector.text, TRUE);
     sqlite3_close(daemon);
@@ -558,7 +560,7 @@ static void test_check_of_what_is_not_there(void **state)
     struct collector collector;
 
     collector_start(&collector);
-    assert_int_equal(store_check(place->path, NULL, &collector.checker), -ENOENT);
+    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -ENOENT);
     assert_int_equal(collector.refused, 1);
     g_string_free(collector.text, TRUE);
     g_autofree char *names = place_names(place);
@@ -579,7 +581,7 @@ static void test_check_finds_damaged_pages(void **state)
     bytes[39] = (char)(bytes[39] + 1); /* pages on the list of free ones: no load looks there */
     write_file(place->path, bytes, size);
     collector_start(&collector);
-    assert_int_equal(store_check(place->path, NULL, &collector.checker), -EBADMSG);
+    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
     assert_non_null(strstr(collector.text->str, "SQLite's integrity check"));
     g_string_free(collector.text, TRUE);
 }
@@ -609,7 +611,7 @@ static void check_bytes(const char *bytes, size_t size)
                                          SQLITE_DESERIALIZE_FREEONCLOSE),
                      SQLITE_OK);
     collector_start(&collector);
-    int error = store_check_connection(db, &collector.checker, &tree);
+    int error = store_read_connection(db, &collector.checker, &tree);
     assert_true((error == 0) == (tree != NULL));
     assert_true((error == 0) == (collector.refused == 0));
     tree_free(tree);
@@ -656,7 +658,7 @@ static void test_rows_that_do_not_ascend_are_refused(void **state)
         bytes[i] = 3;
         write_file(place->path, bytes, size);
         collector_start(&collector);
-        assert_true(store_check(place->path, NULL, &collector.checker) <= 0);
+        assert_true(tools_check(place->path, NULL, &collector.checker) <= 0);
         found += strstr(collector.text->str, "comes after") != NULL;
         g_string_free(collector.text, TRUE);
         bytes[i] = 13;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Makes a database that loads of one that does not. */
-#ifndef PMXCFS_STORE_REPAIR_H
-#define PMXCFS_STORE_REPAIR_H
+#ifndef PMXCFS_TOOLS_REPAIR_H
+#define PMXCFS_TOOLS_REPAIR_H
 
-#include "store/check.h"
+#include <sqlite3.h>
+
+#include "core/tree.h"
+#include "store/finding.h"
 
 /* Where entries go that cannot stay where they were: nobody but root can read there. */
 #define REPAIR_DIRECTORY "priv/lost+found"
@@ -14,11 +17,11 @@
  *
  * 0, and *tree is the caller's. Else a negative errno with *message (g_free() it): -EBADMSG:
  * nothing can be saved. */
-int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
                             char **message);
 
 /* The same with the database at `path`, which is not altered, and its journal; the tree is written
  * to `copy` (mode 0600), which must not exist. On an error there is no `copy`. */
-int store_repair(const char *path, const char *copy, struct store_checker *checker, char **message);
+int tools_repair(const char *path, const char *copy, struct store_checker *checker, char **message);
 
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The bytes of the journal: records and their rows, written and read (doc/journal.md). Pure. Inside
- * store only. */
-#ifndef PMXCFS_STORE_JOURNAL_RECORD_H
-#define PMXCFS_STORE_JOURNAL_RECORD_H
+/* The bytes of the journal: records and their rows, written and read (doc/journal.md). Pure. */
+#ifndef PMXCFS_JOURNAL_RECORD_H
+#define PMXCFS_JOURNAL_RECORD_H
 
 #include <glib.h>
 #include <stdbool.h>
@@ -15,10 +14,8 @@
 /* The file has two areas, which take turns: one is written, the other folded into config.db. */
 #define JOURNAL_AREAS 2u
 #define JOURNAL_AREA_SIZE (8u * 1024 * 1024)
-#define JOURNAL_RECORD_MAX                                                                         \
-    (4u * 1024 * 1024)       /* bytes of a record; what needs more goes without                    \
-                              */
-#define JOURNAL_ALIGNMENT 8u /* records begin at multiples of it */
+#define JOURNAL_RECORD_MAX (4u * 1024 * 1024) /* bytes; what needs more goes without a journal */
+#define JOURNAL_ALIGNMENT 8u                  /* records begin at multiples of it */
 
 /* One commit. */
 struct journal_record {

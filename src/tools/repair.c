@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Makes a database that loads of one that does not: what the load's own checks find is put right,
  * until they find nothing more. */
-#include "store/repair.h"
+#include "tools/repair.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "core/limits.h"
+#include "journal/read.h"
 #include "store/file.h"
-#include "store/loader.h"
-#include "store/recover.h"
-#include "store/snapshot.h"
-#include "store/store.h"
+#include "store/load.h"
+#include "store/structure.h"
+#include "store/text.h"
+#include "tools/salvage.h"
+#include "tools/save.h"
+#include "tools/snapshot.h"
 
 /* Times that all rows are looked at; each brings one level of a tree into order at least. */
 #define ROUNDS_MAX 10000
@@ -19,11 +21,11 @@
 #define OLD_NAME_KEPT 200u
 
 struct repair {
-    struct loader loader;
+    struct load load;
     GHashTable *parents; /* inodes that are some row's parent, as keys */
     GHashTable *moved; /* inode of a directory that is gone → the one that has its content now */
-    GHashTable *missing; /* inode of a missing directory → the one made in its place */
-    GHashTable *keepers; /* inode of the first of several twins → the one that keeps its place */
+    GHashTable *missing; /* inode of a missing directory → the one made in its index */
+    GHashTable *kept;    /* inode of the first of several twins → the one that keeps its index */
     GHashTable *settled; /* inodes that were moved in this round: notes on them are out of date */
     uint64_t version;    /* the global version before */
     uint64_t lost;       /* inode of lost+found; 0: not needed so far */
@@ -43,8 +45,8 @@ static uint64_t look_up(GHashTable *table, uint64_t inode)
 /* The row of an inode; NULL: there is none any more. Valid until a row is added. */
 static struct row *find(const struct repair *repair, uint64_t inode)
 {
-    uint32_t place = loader_find(&repair->loader, inode);
-    struct row *row = place < PLACE_NONE ? loader_row(&repair->loader, place) : NULL;
+    uint32_t index = load_find(&repair->load, inode);
+    struct row *row = index < ROW_NONE ? load_row(&repair->load, index) : NULL;
 
     return row && !row->gone ? row : NULL;
 }
@@ -55,10 +57,10 @@ static void append(struct repair *repair, struct entry *entry)
     struct row row = {.entry = entry,
                       .inode = entry->inode,
                       .parent_inode = entry->parent,
-                      .parent = PLACE_NONE,
+                      .parent = ROW_NONE,
                       .directory = entry_is_directory(entry)};
 
-    g_array_append_val(repair->loader.rows, row);
+    g_array_append_val(repair->load.rows, row);
     g_hash_table_add(repair->parents, key_of(entry->parent));
 }
 
@@ -66,9 +68,9 @@ static void append(struct repair *repair, struct entry *entry)
  */
 static uint64_t next_inode(struct repair *repair)
 {
-    const GArray *rows = repair->loader.rows;
-    struct root *root = &repair->loader.root;
-    int64_t last = rows->len > 0 ? (int64_t)loader_row(&repair->loader, rows->len - 1)->inode : 0;
+    const GArray *rows = repair->load.rows;
+    struct root *root = &repair->load.root;
+    int64_t last = rows->len > 0 ? (int64_t)load_row(&repair->load, rows->len - 1)->inode : 0;
     uint64_t highest = MAX(root->version, (uint64_t)MAX(last, 0));
 
     repair->full = repair->full || highest >= INT64_MAX;
@@ -96,8 +98,8 @@ static uint64_t add_entry(struct repair *repair, uint64_t parent, enum entry_typ
 /* The directory of that name, which is made if there is none. 0: no numbers are left. */
 static uint64_t need_directory(struct repair *repair, uint64_t parent, const char *name)
 {
-    for (guint i = 0; i < repair->loader.rows->len; i++) {
-        const struct row *row = loader_row(&repair->loader, i);
+    for (guint i = 0; i < repair->load.rows->len; i++) {
+        const struct row *row = load_row(&repair->load, i);
         if (!row->gone && !row->stray && row->directory && row->parent_inode == parent &&
             strcmp(row->entry->name, name) == 0)
             return row->inode;
@@ -191,7 +193,7 @@ static char *split_data(struct repair *repair, uint64_t inode)
         return NULL;
     struct buffer *content = g_steal_pointer(&entry->content);
     g_autofree char *name = lost_name(entry, ".data");
-    g_autofree char *shown = name_shown(name, strlen(name));
+    g_autofree char *shown = text_name_shown(name, strlen(name));
     add_entry(repair, lost, ENTRY_FILE, name, content, entry->size);
     entry->size = 0;
     buffer_unref(content);
@@ -233,21 +235,21 @@ static char *renumber(struct repair *repair, uint64_t inode)
 /* The newer of two files stays. */
 static char *keep_newer(struct repair *repair, uint64_t inode, uint64_t first)
 {
-    uint64_t keeper = look_up(repair->keepers, first);
+    uint64_t winner = look_up(repair->kept, first);
     const struct row *row = find(repair, inode);
 
-    keeper = keeper ? keeper : first;
-    const struct row *other = find(repair, keeper);
+    winner = winner ? winner : first;
+    const struct row *other = find(repair, winner);
     if (!row || !other || row == other || g_hash_table_contains(repair->settled, key_of(inode)) ||
-        g_hash_table_contains(repair->settled, key_of(keeper)))
+        g_hash_table_contains(repair->settled, key_of(winner)))
         return NULL;
     bool newer = row->directory != other->directory ? row->directory
                                                     : row->entry->version > other->entry->version;
-    g_hash_table_insert(repair->keepers, key_of(first), key_of(newer ? inode : keeper));
-    g_free(move_to_lost(repair, newer ? keeper : inode));
+    g_hash_table_insert(repair->kept, key_of(first), key_of(newer ? inode : winner));
+    g_free(move_to_lost(repair, newer ? winner : inode));
     return g_strdup_printf("inode %" G_GUINT64_FORMAT ", the older one, is in " REPAIR_DIRECTORY
                            " now",
-                           newer ? keeper : inode);
+                           newer ? winner : inode);
 }
 
 /* Two directories of one name become one. */
@@ -269,8 +271,8 @@ static char *merge(struct repair *repair, uint64_t inode, uint64_t first)
 
 static char *raise_version(struct repair *repair, uint64_t inode)
 {
-    repair->loader.root.version = MAX(repair->loader.root.version, inode);
-    return g_strdup_printf("it is %" G_GUINT64_FORMAT " now", repair->loader.root.version);
+    repair->load.root.version = MAX(repair->load.root.version, inode);
+    return g_strdup_printf("it is %" G_GUINT64_FORMAT " now", repair->load.root.version);
 }
 
 static char *put_right(struct repair *repair, const struct note *note)
@@ -311,12 +313,12 @@ static char *put_right(struct repair *repair, const struct note *note)
 /* Takes rows out that are gone, and gives what lay in them its new parent. */
 static void sweep(struct repair *repair)
 {
-    GArray *rows = repair->loader.rows;
+    GArray *rows = repair->load.rows;
     guint kept = 0;
 
     for (guint i = 0; i < rows->len; i++) {
-        struct row row = *loader_row(&repair->loader, i);
-        loader_row(&repair->loader, i)->entry = NULL;
+        struct row row = *load_row(&repair->load, i);
+        load_row(&repair->load, i)->entry = NULL;
         if (row.gone) {
             entry_unref(row.entry);
             continue;
@@ -324,11 +326,11 @@ static void sweep(struct repair *repair)
         uint64_t parent = look_up(repair->moved, row.parent_inode);
         if (parent)
             set_parent(repair, &row, parent);
-        *loader_row(&repair->loader, kept++) = row;
+        *load_row(&repair->load, kept++) = row;
     }
     g_array_set_size(rows, kept);
     g_hash_table_remove_all(repair->moved);
-    g_hash_table_remove_all(repair->keepers);
+    g_hash_table_remove_all(repair->kept);
     g_hash_table_remove_all(repair->settled);
 }
 
@@ -355,7 +357,7 @@ static void tell(const struct repair *repair, GArray *done, const struct note *n
 /* One round: works off the notes of a check. True: there was nothing to do. */
 static bool work_off(struct repair *repair, GArray *done)
 {
-    GArray *notes = repair->loader.notes;
+    GArray *notes = repair->load.notes;
     bool clean = true;
 
     for (guint i = 0; i < notes->len; i++) {
@@ -375,22 +377,22 @@ static bool work_off(struct repair *repair, GArray *done)
 }
 
 /* Without row 0: the highest version that is known to have been. */
-static void find_version(struct loader *loader)
+static void find_version(struct load *load)
 {
-    for (guint i = 0; i < loader->rows->len && !loader->has_root; i++)
-        loader->root.version = MAX(loader->root.version, loader_row(loader, i)->entry->version);
+    for (guint i = 0; i < load->rows->len && !load->has_root; i++)
+        load->root.version = MAX(load->root.version, load_row(load, i)->entry->version);
 }
 
 /* 0: the rows are a tree. */
 static int put_all_right(struct repair *repair, GArray *done)
 {
-    struct loader *loader = &repair->loader;
+    struct load *load = &repair->load;
 
-    find_version(loader);
-    for (guint i = 0; i < loader->rows->len; i++)
-        g_hash_table_add(repair->parents, key_of(loader_row(loader, i)->parent_inode));
+    find_version(load);
+    for (guint i = 0; i < load->rows->len; i++)
+        g_hash_table_add(repair->parents, key_of(load_row(load, i)->parent_inode));
     for (int round = 0; round < ROUNDS_MAX && !repair->full; round++) {
-        loader_check_structure(loader);
+        structure_check(load);
         if (work_off(repair, done))
             return 0;
     }
@@ -399,27 +401,16 @@ static int put_all_right(struct repair *repair, GArray *done)
 
 /* ---- The files ---- */
 
-/* The rows stay, for the report. */
-static struct tree *make_tree(const struct loader *loader)
-{
-    struct tree *tree = tree_new();
-
-    for (guint i = 0; i < loader->rows->len; i++)
-        tree_put(tree, entry_ref(loader_row(loader, i)->entry));
-    tree->root = loader->root;
-    return tree;
-}
-
 static void repair_init(struct repair *repair, sqlite3 *db, struct store_checker *checker)
 {
     *repair = (struct repair){
         .parents = g_hash_table_new(NULL, NULL),
         .moved = g_hash_table_new(NULL, NULL),
         .missing = g_hash_table_new(NULL, NULL),
-        .keepers = g_hash_table_new(NULL, NULL),
+        .kept = g_hash_table_new(NULL, NULL),
         .settled = g_hash_table_new(NULL, NULL),
     };
-    loader_init(&repair->loader, db, checker);
+    load_init(&repair->load, db, checker);
 }
 
 static void repair_clear(struct repair *repair)
@@ -427,18 +418,18 @@ static void repair_clear(struct repair *repair)
     g_hash_table_unref(repair->parents);
     g_hash_table_unref(repair->moved);
     g_hash_table_unref(repair->missing);
-    g_hash_table_unref(repair->keepers);
+    g_hash_table_unref(repair->kept);
     g_hash_table_unref(repair->settled);
-    loader_clear(&repair->loader);
+    load_clear(&repair->load);
 }
 
 /* The first reason why it cannot be repaired. */
-static char *explain(const struct loader *loader)
+static char *explain(const struct load *load)
 {
     const char *text = "";
 
-    for (guint i = loader->notes->len; i-- > 0;) {
-        const struct note *note = &g_array_index(loader->notes, struct note, i);
+    for (guint i = load->notes->len; i-- > 0;) {
+        const struct note *note = &g_array_index(load->notes, struct note, i);
         if (note->severity == STORE_REFUSED)
             text = note->text;
     }
@@ -447,21 +438,21 @@ static char *explain(const struct loader *loader)
 
 static int repair_rows(struct repair *repair, char **message)
 {
-    struct loader *loader = &repair->loader;
+    struct load *load = &repair->load;
 
-    if (!loader_salvage(loader)) {
-        *message = explain(loader);
-        return loader->error ? loader->error : -EBADMSG;
+    if (!salvage_rows(load)) {
+        *message = explain(load);
+        return load->error ? load->error : -EBADMSG;
     }
-    GArray *done = loader_notes_new();
-    repair->version = loader->root.version;
+    GArray *done = load_notes_new();
+    repair->version = load->root.version;
     int error = put_all_right(repair, done);
     if (error)
         *message = g_strdup_printf("it cannot be put right: %s",
                                    repair->full ? "there are no more inode numbers"
                                                 : "too much of it contradicts itself");
-    g_array_unref(loader->notes);
-    loader->notes = done;
+    g_array_unref(load->notes);
+    load->notes = done;
     return error;
 }
 
@@ -476,15 +467,15 @@ static int repair_connection(sqlite3 *db, struct store_checker *checker, struct 
     repair_init(&repair, db, checker);
     int error = repair_rows(&repair, message);
     if (!error) {
-        loader_report(&repair.loader);
-        *tree = make_tree(&repair.loader);
+        load_report(&repair.load);
+        *tree = load_tree(&repair.load);
     }
-    *moved_on = repair.loader.root.version != repair.version;
+    *moved_on = repair.load.root.version != repair.version;
     repair_clear(&repair);
     return error;
 }
 
-int store_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
                             char **message)
 {
     bool moved_on;
@@ -501,7 +492,7 @@ static int bring_in(const char *path, struct store_checker *checker, bool moved_
     struct store_finding finding = {.severity = STORE_LOST, .problem = PROBLEM_JOURNAL};
     struct replay replay = {0};
     GByteArray *journal;
-    int error = recover_read(name, &journal, message);
+    int error = journal_read(name, &journal, message);
 
     if (error)
         return error;
@@ -526,7 +517,7 @@ static int bring_in(const char *path, struct store_checker *checker, bool moved_
     return 0;
 }
 
-int store_repair(const char *given, const char *copy, struct store_checker *checker, char **message)
+int tools_repair(const char *given, const char *copy, struct store_checker *checker, char **message)
 {
     g_autofree char *path = file_resolve(given, NULL);
     struct tree *tree;
@@ -537,9 +528,7 @@ int store_repair(const char *given, const char *copy, struct store_checker *chec
     int error = file_require_absent(copy, message);
     if (error)
         return error;
-    error = file_probe(path, NULL, message);
-    if (error == -ENOENT)
-        *message = g_strdup_printf("there is no %s", path);
+    error = file_require_present(path, NULL, message);
     if (!error)
         error = file_open_damaged(path, &db, message);
     if (error)
@@ -550,7 +539,7 @@ int store_repair(const char *given, const char *copy, struct store_checker *chec
         return error;
     error = bring_in(path, checker, moved_on, &tree, message);
     if (!error)
-        error = store_save(tree, copy, message);
+        error = tools_save(tree, copy, message);
     tree_free(tree);
     return error;
 }

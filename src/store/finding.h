@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The door for database rows: reads them, finds all that is wrong, and makes a tree of them. */
-#ifndef PMXCFS_STORE_CHECK_H
-#define PMXCFS_STORE_CHECK_H
+/* What can be wrong with a database, and who is told. */
+#ifndef PMXCFS_STORE_FINDING_H
+#define PMXCFS_STORE_FINDING_H
 
-#include <sqlite3.h>
 #include <stdint.h>
-
-#include "core/tree.h"
 
 enum store_severity {
     STORE_NOTE,     /* nothing is wrong: something that is to be known */
     STORE_WARNING,  /* loads, but somebody should know */
     STORE_REFUSED,  /* a load refuses the database */
-    STORE_REPAIRED, /* store_repair() has put it right */
-    STORE_LOST,     /* store_repair() could not save it */
+    STORE_REPAIRED, /* tools_repair() has put it right */
+    STORE_LOST,     /* tools_repair() could not save it */
 };
 
 /* What kind of thing is wrong: what a repair goes by. */
@@ -57,30 +54,5 @@ struct store_checker {
     /* Often, while rows are read; `total` 0: how many there are is not known. May be NULL. */
     void (*progress)(struct store_checker *checker, uint64_t done, uint64_t total);
 };
-
-/* Reads the table `tree` of an open connection in one pass (doc/database.md, "What a load refuses")
- * and reports all that is wrong with schema, rows and structure. The connection is only read from.
- * Nothing is trusted: it may be a database from anywhere. A database without any table is an empty
- * one.
- *
- * 0: loads; then *tree is the tree, which the caller owns (`tree` may be NULL: only check).
- * -EBADMSG: a load refuses it. -EBUSY, -ENOMEM, -EIO: it could not be read. Every error has at
- * least one finding of severity STORE_REFUSED. */
-int store_check_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree);
-
-/* Reads the tree of the database at `path`, with what is in the journal beside it, and alters
- * nothing: no bytes, and no files beside it. While a daemon has it open: as it is between two
- * changes. `vfs`: SQLite's name of it, NULL: the usual one; there is no journal with another.
- * Result as above; -ENOENT if there is none. */
-int store_read(const char *path, const char *vfs, struct store_checker *checker,
-               struct tree **tree);
-
-/* Checks the database at `path` with SQLite's own integrity check on top, and alters nothing: no
- * bytes, and no files beside it. As store_read() for all else. */
-int store_check(const char *path, const char *vfs, struct store_checker *checker);
-
-/* A copy of bytes from anywhere that can be printed: what is no printable UTF-8 becomes \xNN.
- * g_free() it. */
-char *store_text_shown(const char *bytes, size_t length);
 
 #endif

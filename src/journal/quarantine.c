@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Journals that could not be brought in are kept beside the database. */
-#include "store/aside.h"
+/* Quarantine: journals that could not be brought in are kept beside the database. */
+#include "journal/quarantine.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "store/file.h"
+#include "base/directory.h"
 
 #define KEPT_MAX 10u
 
@@ -56,7 +56,7 @@ static void delete_old(const char *path)
     }
 }
 
-int aside_move(const char *path, const char *word, char **name)
+int quarantine_move(const char *path, const char *word, char **name)
 {
     time_t now = time(NULL);
     struct tm date;
@@ -76,7 +76,7 @@ int aside_move(const char *path, const char *word, char **name)
         g_clear_pointer(name, g_free);
         return error;
     }
-    file_sync_directory(path);
+    directory_sync(path);
     delete_old(path);
     return 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A database and its journal as they are at one moment, while a daemon may be writing to both. */
-#include "store/snapshot.h"
+#include "tools/snapshot.h"
 
 #include <errno.h>
 
 #include "core/state.h"
+#include "journal/read.h"
 #include "store/file.h"
-#include "store/recover.h"
 
 /* The journal begins an area once in megabytes: not so often in a row while we look. */
 #define ATTEMPTS 100u
@@ -43,14 +43,14 @@ int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **m
     g_autofree char *journal_path = g_strconcat(path, ".journal", NULL);
 
     for (unsigned int i = 0; i < ATTEMPTS; i++) {
-        int error = recover_read(journal_path, journal, message);
+        int error = journal_read(journal_path, journal, message);
         if (error)
             return error;
         uint64_t before = generation_of(*journal);
         g_byte_array_unref(g_steal_pointer(journal));
         error = begin_reading(db, path, message);
         if (!error)
-            error = recover_read(journal_path, journal, message);
+            error = journal_read(journal_path, journal, message);
         if (error || generation_of(*journal) == before)
             return error;
         g_byte_array_unref(g_steal_pointer(journal));

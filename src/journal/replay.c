@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What a journal that was left behind says, and whether it may be brought in. Pure. */
-#include "store/replay.h"
+#include "journal/replay.h"
 
 #include <errno.h>
 #include <glib.h>

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The running journal: what was acknowledged and is not in config.db yet, in a file beside it and
  * in memory (doc/journal.md). */
-#include "store/journal.h"
+#include "journal/journal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory.h"
+#include "base/lock.h"
 #include "core/state.h"
-#include "store/file.h"
 
 /* So much of an area, or of the files that are in it, makes a fold worth its while. The area's
  * other half is for what comes meanwhile. */
@@ -41,7 +42,7 @@ struct journal {
     uint64_t generation;
     struct journal_metrics metrics;
 
-    pthread_mutex_t lock; /* guards what follows; the fold holds it only to take and to give back */
+    struct lock lock; /* guards what follows; a fold holds it only to take and to give back */
     struct area areas[JOURNAL_AREAS];
     unsigned int active; /* the area that is appended to; the other one is being folded, or free */
     bool usable;         /* false: nothing is appended before journal_restart() */
@@ -78,9 +79,18 @@ static struct area *other_area(struct journal *journal)
     return &journal->areas[1 - journal->active];
 }
 
+/* Where the next record goes, and its number, agree; what is free has none. */
+static void assert_sound(const struct area *area)
+{
+    assert(area->at % JOURNAL_ALIGNMENT == 0 && area->at <= JOURNAL_AREA_SIZE);
+    assert((area->sequence == 0) == (area->at == 0));
+    assert(!area->waiting || area->waiting->entries);
+}
+
 /* The area's file space is written anew from its beginning. */
 static void begin_area(struct journal *journal, struct area *area, const struct root *root)
 {
+    assert(!area->waiting);
     *area = (struct area){
         .waiting = g_new0(struct journal_waiting, 1),
         .since = journal->clock.milliseconds(&journal->clock),
@@ -177,6 +187,7 @@ static int append(struct journal *journal, struct area *area, const struct draft
 {
     off_t offset = (off_t)journal->active * JOURNAL_AREA_SIZE + area->at;
 
+    assert_sound(area);
     uint64_t content = build_record(journal, area, draft);
     if (journal->buffer->len > JOURNAL_RECORD_MAX ||
         area->at + journal->buffer->len > JOURNAL_AREA_SIZE)
@@ -193,6 +204,7 @@ static int append(struct journal *journal, struct area *area, const struct draft
     area->content = content;
     area->sequence++;
     note_draft(area, draft);
+    assert_sound(area);
     return 0;
 }
 
@@ -232,7 +244,7 @@ int journal_append(struct journal *journal, const struct draft *draft,
 
     if (!is_for_journal(draft))
         return error;
-    pthread_mutex_lock(&journal->lock);
+    lock_take(&journal->lock);
     struct area *area = active_area(journal);
     if (takes(journal, draft)) {
         if (!area->waiting)
@@ -243,7 +255,7 @@ int journal_append(struct journal *journal, const struct draft *draft,
         if (error && area->sequence == 0)
             g_clear_pointer(&area->waiting, journal_waiting_free);
     }
-    pthread_mutex_unlock(&journal->lock);
+    lock_give(&journal->lock);
     if (journal->buffer->len > BUFFER_KEPT) {
         g_byte_array_unref(journal->buffer);
         journal->buffer = g_byte_array_new();
@@ -255,19 +267,20 @@ int journal_append(struct journal *journal, const struct draft *draft,
 
 const struct journal_waiting *journal_take(struct journal *journal)
 {
-    pthread_mutex_lock(&journal->lock);
+    lock_take(&journal->lock);
     if (!other_area(journal)->waiting && active_area(journal)->waiting)
         journal->active = 1 - journal->active;
     const struct journal_waiting *waiting = other_area(journal)->waiting;
-    pthread_mutex_unlock(&journal->lock);
+    lock_give(&journal->lock);
     return waiting;
 }
 
 void journal_folded(struct journal *journal)
 {
-    pthread_mutex_lock(&journal->lock);
+    lock_take(&journal->lock);
     struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
-    pthread_mutex_unlock(&journal->lock);
+    assert(waiting); /* it was taken */
+    lock_give(&journal->lock);
     journal_waiting_free(waiting);
 }
 
@@ -278,9 +291,9 @@ const struct journal_metrics *journal_metrics(const struct journal *journal)
 
 uint64_t journal_age(struct journal *journal)
 {
-    pthread_mutex_lock(&journal->lock);
+    lock_take(&journal->lock);
     uint64_t result = age(journal);
-    pthread_mutex_unlock(&journal->lock);
+    lock_give(&journal->lock);
     return result;
 }
 
@@ -294,9 +307,10 @@ int journal_restart(struct journal *journal)
         if (!error && journal->options.full && fdatasync(journal->file) < 0)
             error = -errno;
     }
-    pthread_mutex_lock(&journal->lock);
+    lock_take(&journal->lock);
+    assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
     journal->usable = !error && journal->options.delay > 0;
-    pthread_mutex_unlock(&journal->lock);
+    lock_give(&journal->lock);
     return error;
 }
 
@@ -312,7 +326,7 @@ static struct journal *journal_new(const char *path, const struct journal_option
     journal->file = -1;
     journal->buffer = g_byte_array_new();
     clock_source_system(&journal->clock);
-    pthread_mutex_init(&journal->lock, NULL);
+    lock_init(&journal->lock, LOCK_RANK_JOURNAL);
     if (left) {
         journal->areas[1].waiting = left;
         journal->areas[1].since = journal->clock.milliseconds(&journal->clock);
@@ -325,7 +339,7 @@ static int open_file(struct journal *journal)
     journal->file = open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (journal->file < 0 || fchmod(journal->file, 0600) < 0)
         return -errno;
-    return journal->options.full ? file_sync_directory(journal->path) : 0;
+    return journal->options.full ? directory_sync(journal->path) : 0;
 }
 
 int journal_open(const char *path, const struct journal_options *options,
@@ -356,7 +370,7 @@ void journal_close(struct journal *journal, bool remove)
         unlink(journal->path);
     for (size_t i = 0; i < JOURNAL_AREAS; i++)
         journal_waiting_free(journal->areas[i].waiting);
-    pthread_mutex_destroy(&journal->lock);
+    lock_destroy(&journal->lock);
     g_byte_array_unref(journal->buffer);
     g_free(journal->path);
     g_free(journal);

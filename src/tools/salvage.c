@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Reads the rows of a damaged table: from page to page that can be read. */
+#include "tools/salvage.h"
+
 #include <errno.h>
 
-#include "store/loader.h"
+#include "store/rows.h"
+#include "store/schema.h"
 
 /* Is there a table `tree` whose rows can be asked for, by their inode? */
-static bool is_readable(struct loader *loader)
+static bool is_readable(struct load *load)
 {
-    sqlite3_stmt *row = loader_prepare(
-        loader,
+    sqlite3_stmt *row = load_prepare(
+        load,
         "SELECT 1 FROM sqlite_master, pragma_table_info('tree') AS info "
         "WHERE sqlite_master.name = 'tree' COLLATE NOCASE AND sqlite_master.type = 'table' "
         "AND rootpage > 0 AND info.name = 'inode' COLLATE NOCASE AND info.pk = 1 "
@@ -17,7 +20,7 @@ static bool is_readable(struct loader *loader)
     bool readable = row && sqlite3_step(row) == SQLITE_ROW;
 
     sqlite3_finalize(row);
-    row = readable ? loader_select(loader) : NULL;
+    row = readable ? rows_select(load) : NULL;
     readable = row != NULL;
     sqlite3_finalize(row);
     return readable;
@@ -37,9 +40,9 @@ static bool probe(sqlite3_stmt *row, int64_t from)
 
 /* The first inode above `bad` from where rows can be read again, as steps of doubling length and
  * then of halving length find it; false: there is none. */
-static bool find_next(struct loader *loader, int64_t bad, int64_t *next)
+static bool find_next(struct load *load, int64_t bad, int64_t *next)
 {
-    sqlite3_stmt *row = loader_select(loader);
+    sqlite3_stmt *row = rows_select(load);
     int64_t good = bad;
     int64_t step = 1;
     bool found = false;
@@ -64,39 +67,38 @@ static bool find_next(struct loader *loader, int64_t bad, int64_t *next)
     return found;
 }
 
-static void note_loss(struct loader *loader, int64_t last, bool found, int64_t next)
+static void note_loss(struct load *load, int64_t last, bool found, int64_t next)
 {
-    char *text =
-        found ? g_strdup_printf("rows that lie between inode %" G_GINT64_FORMAT
-                                " and inode %" G_GINT64_FORMAT " cannot be read: they are lost",
-                                MAX(last, 0), next)
-              : g_strdup_printf("rows that come after inode %" G_GINT64_FORMAT
-                                " cannot be read: they are lost",
-                                MAX(last, 0));
+    g_autofree char *between =
+        found
+            ? g_strdup_printf("lie between inode %" G_GINT64_FORMAT " and inode %" G_GINT64_FORMAT,
+                              MAX(last, 0), next)
+            : g_strdup_printf("come after inode %" G_GINT64_FORMAT, MAX(last, 0));
 
-    loader_note_repair(loader, STORE_LOST, PROBLEM_FILE, 0, 0, text);
+    load_note(load, STORE_LOST, PROBLEM_FILE, 0, 0, NULL,
+              "rows that %s cannot be read: they are lost", between);
 }
 
-bool loader_salvage(struct loader *loader)
+bool salvage_rows(struct load *load)
 {
     int64_t from = INT64_MIN;
     int64_t last;
     int64_t next;
 
-    loader_read_schema(loader);
-    if (!is_readable(loader))
+    schema_check(load);
+    if (!is_readable(load))
         return false;
-    loader->error = 0;
+    load->error = 0;
     for (;;) {
-        if (loader_read_from(loader, from, &last))
+        if (rows_read_from(load, from, &last))
             return true;
-        if (loader->error == -EBUSY || loader->error == -ENOMEM)
+        if (load->error == -EBUSY || load->error == -ENOMEM)
             return false;
         /* Below 0 there are no rows that are worth a search. */
-        bool found = find_next(loader, MAX(last, -1) + 1, &next);
-        note_loss(loader, last, found, next);
+        bool found = find_next(load, MAX(last, -1) + 1, &next);
+        note_loss(load, last, found, next);
         if (!found)
-            return loader->rows->len > 0;
+            return load->rows->len > 0;
         from = next;
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The running journal: what was acknowledged and is not in config.db yet, in a file beside it and
- * in memory (doc/journal.md). Inside store only. */
-#ifndef PMXCFS_STORE_JOURNAL_H
-#define PMXCFS_STORE_JOURNAL_H
+ * in memory (doc/journal.md). */
+#ifndef PMXCFS_JOURNAL_JOURNAL_H
+#define PMXCFS_JOURNAL_JOURNAL_H
 
 #include <glib.h>
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 
 #include "base/metrics.h"
 #include "core/draft.h"
-#include "store/journal_record.h"
+#include "journal/record.h"
 
 struct journal;
 

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a journal that was left behind says, and whether it may be brought in. Pure. Inside store
- * only. */
-#ifndef PMXCFS_STORE_REPLAY_H
-#define PMXCFS_STORE_REPLAY_H
+/* What a journal that was left behind says, and whether it may be brought in. Pure. */
+#ifndef PMXCFS_JOURNAL_REPLAY_H
+#define PMXCFS_JOURNAL_REPLAY_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/draft.h"
-#include "store/journal_record.h"
+#include "journal/record.h"
 
 /* What one area holds. */
 struct replay_area {
@@ -37,6 +36,15 @@ struct replay {
     bool keep;        /* some of it was acknowledged and is not brought in */
     uint32_t changes; /* records brought in */
     char *reason;     /* if `keep`: what is wrong. Owned */
+};
+
+/* What was done with the journal that a killed daemon left. */
+struct replay_report {
+    unsigned int changes;    /* brought in */
+    bool left;               /* config.db does not take them: they are in the journal still */
+    uint64_t version_before; /* of config.db; 0: there was no journal, nothing was looked at */
+    uint64_t version;        /* with them */
+    char *quarantine;        /* the name under which a journal was kept; NULL: none was. Owned */
 };
 
 /* Looks at one area. `bytes` must stay. */

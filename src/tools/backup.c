@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A copy of config.db at one moment, with what is in the journal, while a daemon may be writing. */
+#include "tools/backup.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "core/state.h"
+#include "journal/replay.h"
 #include "store/file.h"
-#include "store/replay.h"
-#include "store/snapshot.h"
 #include "store/store.h"
+#include "tools/snapshot.h"
 
 #define BUSY_TIMEOUT 10000
 
@@ -111,15 +110,13 @@ static int make_copy(const char *path, const char *copy, char **message)
     return error;
 }
 
-int store_backup(const char *given, const char *copy, char **message)
+int tools_backup(const char *given, const char *copy, char **message)
 {
     g_autofree char *path = file_resolve(given, NULL);
     g_autofree char *unfinished = g_strconcat(copy, ".new", NULL);
 
     *message = NULL;
-    int error = file_probe(path, NULL, message);
-    if (error == -ENOENT)
-        *message = g_strdup_printf("there is no %s", path);
+    int error = file_require_present(path, NULL, message);
     if (error)
         return error;
     error = file_make_private(unfinished, message);

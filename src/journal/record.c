@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The bytes of the journal: records and their rows, written and read (doc/journal.md). Pure. */
-#include "store/journal_record.h"
+#include "journal/record.h"
 
 #include <string.h>
 #include <zlib.h>
