@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The door for database rows: what loads, what is refused with which words, and that a database
- * that is refused is not touched. */
+ * that is refused is not touched (store/read.h). */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,8 +14,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "base/util.h"
-#include "store/finding.h"
+#include "collector.h"
 #include "store/read.h"
 #include "store/store.h"
 #include "store_place.h"
@@ -36,20 +36,9 @@ static int stop(void **state)
     return 0;
 }
 
-/* A small, proper database; inode 30 is free. */
-#define BASE                                                                                       \
-    TREE_TABLE ";"                                                                                 \
-               "INSERT INTO tree VALUES (0, 0, 40, 1, 1700, 8, '__version__', NULL),"              \
-               "(2, 0, 3, 0, 1600, 8, 'storage.cfg', x'6162'),"                                    \
-               "(4, 0, 4, 1, 1601, 4, 'nodes', NULL),"                                             \
-               "(5, 4, 5, 1, 1602, 4, 'a', NULL),"                                                 \
-               "(6, 5, 6, 1, 1603, 4, 'qemu-server', x''),"                                        \
-               "(7, 4, 7, 1, 1604, 4, 'b', NULL),"                                                 \
-               "(8, 7, 8, 1, 1605, 4, 'lxc', NULL),"                                               \
-               "(9, 6, 10, 2, 1606, 8, '100.conf', x'636f7265733a2031'),"                          \
-               "(11, 8, 12, 2, 1607, 8, '200.conf', x'00'),"                                       \
-               "(13, 0, 13, 1, 1608, 4, 'priv', NULL);"
 #define WITHOUT_CHECKS "PRAGMA ignore_check_constraints=ON; "
+
+/* ---- What loads ---- */
 
 /* Loads and gives up the store at once. */
 static struct tree *load(const struct place *place)
@@ -65,8 +54,6 @@ static struct tree *load(const struct place *place)
     store_close(store);
     return tree;
 }
-
-/* ---- What loads ---- */
 
 /* The tree's entries as place_rows() gives rows. */
 static char *tree_rows(const struct tree *tree)
@@ -367,11 +354,6 @@ static void test_many_problems_are_counted(void **state)
     assert_refused(place, words);
 }
 
-static void write_file(const char *path, const void *bytes, size_t size)
-{
-    assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
-}
-
 static void test_what_is_no_database_is_refused(void **state)
 {
     struct place *place = *state;
@@ -379,13 +361,13 @@ static void test_what_is_no_database_is_refused(void **state)
     const char *small[4] = {"is no database, with a size of 16 bytes"};
     const char *empty[4] = {"is no database, with a size of 0 bytes", "remove it"};
 
-    write_file(place->path, "keyboard: en-us\n", 16);
+    place_write(place->path, "keyboard: en-us\n", 16);
     assert_refused(place, small);
     g_autofree char *noise = g_malloc(50000);
     memset(noise, 0x5a, 50000);
-    write_file(place->path, noise, 50000);
+    place_write(place->path, noise, 50000);
     assert_refused(place, no_database);
-    write_file(place->path, "", 0);
+    place_write(place->path, "", 0);
     assert_refused(place, empty);
 }
 
@@ -403,12 +385,12 @@ static void test_truncated_database_is_refused(void **state)
     assert_true(g_file_get_contents(place->path, &bytes, &size, NULL));
     assert_true(size >= 3 * 4096);
     for (gsize length = 1; length < size; length += length < 120 ? 1 : 509) {
-        write_file(place->path, bytes, length);
+        place_write(place->path, bytes, length);
         words[0] = length < 100 ? "config.db" : "restore a backup";
         assert_refused(place, words);
     }
     words[0] = "is truncated";
-    write_file(place->path, bytes, size - 1);
+    place_write(place->path, bytes, size - 1);
     assert_refused(place, words);
 }
 
@@ -420,7 +402,7 @@ static void test_missing_database_with_its_log_is_refused(void **state)
     make_form(place, "UPDATE tree SET data = x'77' WHERE inode = 2", CRASHED);
     assert_int_equal(unlink(place->path), 0);
     assert_refused(place, words);
-    write_file(place->path, "", 0);
+    place_write(place->path, "", 0);
     words[0] = "is no database";
     words[1] = NULL;
     assert_refused(place, words);
@@ -444,155 +426,7 @@ static void test_encoding_is_refused(void **state)
     assert_refused(place, words);
 }
 
-/* ---- store_check ---- */
-
-struct collector {
-    struct store_checker checker;
-    GString *text;
-    unsigned int refused;
-    unsigned int warnings;
-};
-
-static void collect(struct store_checker *checker, const struct store_finding *finding)
-{
-    struct collector *collector = container_of(checker, struct collector, checker);
-
-    assert_non_null(finding->text);
-    assert_true(strlen(finding->text) < 1024);
-    assert_true(!finding->path || strlen(finding->path) < 1024);
-    assert_true(g_utf8_validate(finding->text, -1, NULL));
-    if (finding->severity == STORE_REFUSED)
-        collector->refused++;
-    else
-        collector->warnings++;
-    g_string_append_printf(collector->text, "%ld %ld %s: %s\n", (int64_t)finding->inode,
-                           (int64_t)finding->other, finding->path ? finding->path : "-",
-                           finding->text);
-}
-
-static void collector_start(struct collector *collector)
-{
-    *collector = (struct collector){.checker.found = collect, .text = g_string_new(NULL)};
-}
-
-static void test_check_lists_all(void **state)
-{
-    struct place *place = *state;
-    struct collector collector;
-
-    place_run(place, BASE);
-    place_run(place, "INSERT INTO tree VALUES (30, 8, 30, 1, 1, 8, '100.conf', NULL),"
-                     "(31, 0, 31, 1, 1, 8, 'priv', NULL), (32, 99, 32, 1, 1, 8, 'lost', NULL),"
-                     "(33, 34, 33, 1, 1, 4, 'one', NULL), (34, 33, 34, 1, 1, 4, 'two', NULL),"
-                     "(35, 34, 35, 1, 1, 8, 'below', NULL), (50, 0, 36, 1, -2, 8, 'late', NULL)");
-    g_autofree char *before = place_snapshot(place);
-    collector_start(&collector);
-    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
-    assert_string_equal(
-        collector.text->str,
-        "50 0 late: the mtime of inode 50 is -2, which is not from 0 to 4294967295\n"
-        "32 0 ?/lost: inode 32 ('lost') lies in inode 99, which is missing\n"
-        "33 34 ?/one: directory inode 33 ('one') in inode 34 lies within itself and cannot be "
-        "reached\n"
-        "31 13 priv: inode 13 and inode 31 have the same name 'priv' in directory inode 0\n"
-        "30 9 nodes/b/lxc/100.conf: inode 9 and inode 30 are both the configuration of guest 100 "
-        "('100.conf')\n"
-        "50 0 late: inode 50 is above the global version, 40: a new entry may be given its "
-        "number\n");
-    assert_int_equal(collector.refused, 5);
-    assert_int_equal(collector.warnings, 1);
-    g_string_free(collector.text, TRUE);
-    g_autofree char *after = place_snapshot(place);
-    assert_string_equal(after, before);
-}
-
-static void test_check_of_vectors_finds_nothing(void **state)
-{
-    struct place *place = *state;
-    g_autoptr(GPtrArray) vectors = place_vectors();
-    struct collector collector;
-
-    for (guint i = 0; i < vectors->len; i++) {
-        place_copy(vectors->pdata[i], place->path);
-        g_autofree char *before = place_snapshot(place);
-        collector_start(&collector);
-        assert_int_equal(tools_check(place->path, NULL, &collector.checker), 0);
-        assert_string_equal(collector.text->str, "");
-        g_string_free(collector.text, TRUE);
-        g_autofree char *after = place_snapshot(place);
-        assert_string_equal(after, before);
-    }
-}
-
-/* While a daemon works on it: its uncheckpointed changes are seen, its files are left alone. */
-static void test_check_beside_a_daemon(void **state)
-{
-    struct place *place = *state;
-    struct collector collector;
-
-    place_run(place, BASE);
-    place_run(place, "PRAGMA journal_mode=WAL");
-    sqlite3 *daemon = place_connect(place->path);
-    assert_int_equal(sqlite3_exec(daemon,
-                                  "UPDATE tree SET name = 'a' WHERE inode = 13; BEGIN "
-                                  "IMMEDIATE; UPDATE tree SET writer = -1",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    g_autofree char *before = place_names(place);
-    collector_start(&collector);
-    assert_int_equal(tools_check(place->path, NULL, &collector.checker), 0);
-    assert_string_equal(collector.text->str, "");
-    g_string_free(collector.text, TRUE);
-    g_autofree char *after = place_names(place);
-    assert_string_equal(after, before);
-    assert_string_equal(after, "config.db config.db-shm config.db-wal");
-    assert_int_equal(sqlite3_exec(daemon, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
-    collector_start(&collector);
-    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
-    assert_non_null(strstr(collector.text->str, "the writer of inode 13 is -1"));
-    g_string_free(collector.text, TRUE);
-    sqlite3_close(daemon);
-}
-
-static void test_check_of_what_is_not_there(void **state)
-{
-    struct place *place = *state;
-    struct collector collector;
-
-    collector_start(&collector);
-    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -ENOENT);
-    assert_int_equal(collector.refused, 1);
-    g_string_free(collector.text, TRUE);
-    g_autofree char *names = place_names(place);
-    assert_string_equal(names, "");
-}
-
-static void test_check_finds_damaged_pages(void **state)
-{
-    struct place *place = *state;
-    struct collector collector;
-    g_autofree char *bytes = NULL;
-    gsize size;
-
-    place_run(place, "PRAGMA auto_vacuum=NONE;" BASE);
-    place_run(place, "UPDATE tree SET data = zeroblob(40000) WHERE inode = 2; "
-                     "UPDATE tree SET data = NULL WHERE inode = 2");
-    assert_true(g_file_get_contents(place->path, &bytes, &size, NULL));
-    bytes[39] = (char)(bytes[39] + 1); /* pages on the list of free ones: no load looks there */
-    write_file(place->path, bytes, size);
-    collector_start(&collector);
-    assert_int_equal(tools_check(place->path, NULL, &collector.checker), -EBADMSG);
-    assert_non_null(strstr(collector.text->str, "SQLite's integrity check"));
-    g_string_free(collector.text, TRUE);
-}
-
 /* ---- Bytes from anywhere ---- */
-
-static uint32_t next_random(uint32_t *seed)
-{
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
 
 /* A database in memory must give a tree or a reason. */
 static void check_bytes(const char *bytes, size_t size)
@@ -656,7 +490,7 @@ static void test_rows_that_do_not_ascend_are_refused(void **state)
         if (bytes[i] != 13)
             continue;
         bytes[i] = 3;
-        write_file(place->path, bytes, size);
+        place_write(place->path, bytes, size);
         collector_start(&collector);
         assert_true(tools_check(place->path, NULL, &collector.checker) <= 0);
         found += strstr(collector.text->str, "comes after") != NULL;
@@ -701,11 +535,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_database_with_its_log_is_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_directory_is_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_encoding_is_refused, start, stop),
-        cmocka_unit_test_setup_teardown(test_check_lists_all, start, stop),
-        cmocka_unit_test_setup_teardown(test_check_of_vectors_finds_nothing, start, stop),
-        cmocka_unit_test_setup_teardown(test_check_beside_a_daemon, start, stop),
-        cmocka_unit_test_setup_teardown(test_check_of_what_is_not_there, start, stop),
-        cmocka_unit_test_setup_teardown(test_check_finds_damaged_pages, start, stop),
         cmocka_unit_test_setup_teardown(test_altered_bytes_do_no_harm, start, stop),
         cmocka_unit_test_setup_teardown(test_rows_that_do_not_ascend_are_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_deep_trees_are_refused, start, stop),
@@ -713,7 +542,7 @@ int main(void)
 
     log_detach(); /* warnings are expected */
     place_use_memory();
-    int failures = cmocka_run_group_tests_name("store_check", tests, NULL, NULL);
+    int failures = cmocka_run_group_tests_name("store_read", tests, NULL, NULL);
     place_leave_memory();
     return failures;
 }
