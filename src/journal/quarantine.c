@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,50 +15,45 @@
 
 #define KEPT_MAX 10u
 
-/* The date within such a name, behind the last word's hyphen; NULL: another file. */
-static const char *date_of(const char *name, const char *prefix)
+static bool is_kept(const char *suffix, const char *const *words)
 {
-    if (!g_str_has_prefix(name, prefix))
-        return NULL;
-    const char *word = name + strlen(prefix);
-    return g_str_has_prefix(word, "overtaken-") || g_str_has_prefix(word, "damaged-")
-               ? strchr(word, '-') + 1
-               : NULL;
+    for (; *words; words++) {
+        if (g_str_has_prefix(suffix, *words))
+            return true;
+    }
+    return false;
 }
 
+/* By the date, behind the first hyphen. */
 static int compare_dates(gconstpointer a, gconstpointer b)
 {
-    const char *first = *(const char *const *)a;
-    const char *second = *(const char *const *)b;
-
-    return strcmp(strchr(first, '-') + 1, strchr(second, '-') + 1);
+    return strcmp(strchr(*(const char *const *)a, '-'), strchr(*(const char *const *)b, '-'));
 }
 
-static void delete_old(const char *path)
+void quarantine_keep_newest(const char *path, const char *const *words, unsigned int count)
 {
     g_autofree char *directory = g_path_get_dirname(path);
     g_autofree char *base = g_path_get_basename(path);
-    g_autofree char *prefix = g_strconcat(base, ".", NULL);
-    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) suffixes = g_ptr_array_new_with_free_func(g_free);
     GDir *listing = g_dir_open(directory, 0, NULL);
     const char *name;
 
     while (listing && (name = g_dir_read_name(listing))) {
-        if (date_of(name, prefix))
-            g_ptr_array_add(words, g_strdup(name + strlen(prefix)));
+        if (g_str_has_prefix(name, base) && is_kept(name + strlen(base), words))
+            g_ptr_array_add(suffixes, g_strdup(name + strlen(base)));
     }
     if (listing)
         g_dir_close(listing);
-    g_ptr_array_sort(words, compare_dates);
-    for (guint i = 0; i + KEPT_MAX < words->len; i++) {
-        g_autofree char *old =
-            g_strdup_printf("%s/%s%s", directory, prefix, (const char *)words->pdata[i]);
+    g_ptr_array_sort(suffixes, compare_dates);
+    for (guint i = 0; i + count < suffixes->len; i++) {
+        g_autofree char *old = g_strconcat(directory, "/", base, suffixes->pdata[i], NULL);
         unlink(old);
     }
 }
 
 int quarantine_move(const char *path, const char *word, char **name)
 {
+    static const char *const words[] = {".overtaken-", ".damaged-", NULL};
     time_t now = time(NULL);
     struct tm date;
     char stamp[32];
@@ -77,6 +73,6 @@ int quarantine_move(const char *path, const char *word, char **name)
         return error;
     }
     directory_sync(path);
-    delete_old(path);
+    quarantine_keep_newest(path, words, KEPT_MAX);
     return 0;
 }

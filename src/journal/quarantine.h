@@ -7,4 +7,8 @@
  * for the ten newest. 0 and *name (g_free() it), or a negative errno. */
 int quarantine_move(const char *path, const char *word, char **name);
 
+/* Deletes the files PATH + one of `words` (with an end, NULL; each has one hyphen, at its end) +
+ * DATE but for so many that are the newest by their date. */
+void quarantine_keep_newest(const char *path, const char *const *words, unsigned int count);
+
 #endif

@@ -211,8 +211,7 @@ static void shrink_cache(sqlite3 *db, unsigned int busy_timeout)
     sqlite3_busy_timeout(db, (int)busy_timeout);
 }
 
-/* The one text that a pragma answers with; g_free() it. */
-static char *ask(sqlite3 *db, const char *sql)
+char *file_ask(sqlite3 *db, const char *sql)
 {
     sqlite3_stmt *statement;
     char *answer = NULL;
@@ -227,8 +226,8 @@ static char *ask(sqlite3 *db, const char *sql)
 /* SQLite takes a last page that is cut off for one that ends in zeros. */
 static int check_length(sqlite3 *db, const char *path, char **message)
 {
-    g_autofree char *count = ask(db, "PRAGMA page_count");
-    g_autofree char *size = ask(db, "PRAGMA page_size");
+    g_autofree char *count = file_ask(db, "PRAGMA page_count");
+    g_autofree char *size = file_ask(db, "PRAGMA page_size");
     struct stat info;
 
     /* What is no database is for the first real read to say. */
@@ -349,7 +348,7 @@ int file_open_damaged(const char *path, sqlite3 **db, char **message)
  * (secure_delete, which some distributions switch on, doubles what a replaced file costs). */
 static int configure(sqlite3 *db, const char *vfs, bool full)
 {
-    g_autofree char *journal = ask(db, "PRAGMA journal_mode=WAL");
+    g_autofree char *journal = file_ask(db, "PRAGMA journal_mode=WAL");
     g_autofree char *settings = g_strdup_printf("PRAGMA synchronous=%s;"
                                                 "PRAGMA secure_delete=FAST;"
                                                 "PRAGMA cache_size=%d;",

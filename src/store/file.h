@@ -40,6 +40,9 @@ int file_open_damaged(const char *path, sqlite3 **db, char **message);
 int file_open_writable(const char *path, const char *vfs, unsigned int busy_timeout, bool full,
                        sqlite3 **db, char **message);
 
+/* The one text that a query answers with; NULL: none. g_free() it. */
+char *file_ask(sqlite3 *db, const char *sql);
+
 /* Makes an empty database at `path`, mode 0600, in one step: after a crash it is there as a whole
  * or not at all. 0 or a negative errno with *message. */
 int file_create(const char *path, const char *vfs, char **message);

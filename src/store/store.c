@@ -28,20 +28,20 @@
 
 struct store {
     char *path;
-    struct lock
-        lock; /* held by who writes to config.db; guards what follows to checkpoint_failing */
+    bool full;           /* a commit survives power loss */
+    uint64_t fold_delay; /* milliseconds; 0: no journal is written */
+    int checkpoint_pages;
+    struct replay_report report; /* what was done at the start */
+    struct journal *journal;     /* NULL: there is none */
+    struct store_listener *listener;
+    struct histogram transactions;
+
+    struct lock lock; /* held by who writes to config.db; guards what follows */
     sqlite3 *db;
     struct transaction transaction;
     bool failing;            /* the last transaction failed */
     bool unmoved;            /* a commit that went not by the journal is in the WAL */
     bool checkpoint_failing; /* the last checkpoint of it failed */
-    bool full;               /* a commit survives power loss */
-    struct journal *journal; /* NULL: there is none */
-    uint64_t fold_delay;     /* milliseconds */
-    int checkpoint_pages;
-    struct replay_report report; /* what was done at the start */
-    struct store_listener *listener;
-    struct histogram transactions;
 };
 
 /* ---- Opening ---- */
@@ -104,7 +104,7 @@ static int load(const char *path, const struct store_options *options, struct tr
 }
 
 /* The WAL is truncated to a bearable size when it starts anew. With a journal no commit
- * checkpoints: a flush does. */
+ * checkpoints: a fold does, and a flush. */
 static int open_connection(struct store *store, const struct store_options *options, char **message)
 {
     int error = file_open_writable(store->path, options->vfs, options->busy_timeout, store->full,
@@ -317,21 +317,18 @@ static int commit_directly(struct store *store, const struct draft *draft)
     return error;
 }
 
-static void want_flush(const struct store *store, uint64_t within)
-{
-    if (store->listener && store->journal)
-        store->listener->flush_wanted(store->listener, within);
-}
-
 int store_commit(struct store *store, const struct draft *draft)
 {
-    enum journal_urgency urgency = JOURNAL_FIRST;
+    enum journal_urgency urgency;
     int error = store->journal ? journal_append(store->journal, draft, &urgency) : -EAGAIN;
 
-    if (error)
+    if (error) {
         error = commit_directly(store, draft);
-    if (!error && urgency != JOURNAL_WAITS)
-        want_flush(store, urgency == JOURNAL_LARGE ? 0 : store->fold_delay);
+        urgency = JOURNAL_FIRST; /* to be moved out of the WAL */
+    }
+    if (!error && store->listener && store->fold_delay > 0 && urgency != JOURNAL_WAITS)
+        store->listener->flush_wanted(store->listener,
+                                      urgency == JOURNAL_LARGE ? 0 : store->fold_delay);
     return error == 0 || error == -ENOSPC ? error : -EIO;
 }
 

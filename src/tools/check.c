@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "journal/replay.h"
 #include "store/file.h"
 #include "store/load.h"
 #include "store/read.h"
@@ -55,7 +56,7 @@ static void look_at_journal(const char *path, const GByteArray *journal,
     struct store_finding finding = {.problem = PROBLEM_JOURNAL};
     g_autofree char *text = NULL;
 
-    snapshot_bring_in(journal, tree, &replay);
+    replay_tree(&replay, journal, tree);
     if (replay.keep) {
         finding.severity = STORE_WARNING;
         finding.remedy = "the next start sets it aside";

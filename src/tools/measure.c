@@ -15,15 +15,11 @@ static uint64_t size_of(const char *path, const char *suffix)
     return stat(name, &info) == 0 ? (uint64_t)info.st_size : 0;
 }
 
-static uint32_t ask(sqlite3 *db, const char *sql)
+static uint32_t ask(sqlite3 *db, const char *pragma)
 {
-    sqlite3_stmt *row = NULL;
-    uint32_t answer = 0;
+    g_autofree char *answer = file_ask(db, pragma);
 
-    if (sqlite3_prepare_v2(db, sql, -1, &row, NULL) == SQLITE_OK && sqlite3_step(row) == SQLITE_ROW)
-        answer = (uint32_t)sqlite3_column_int64(row, 0);
-    sqlite3_finalize(row);
-    return answer;
+    return answer ? (uint32_t)g_ascii_strtoull(answer, NULL, 10) : 0;
 }
 
 int tools_measure(const char *given, struct tools_sizes *sizes, char **message)

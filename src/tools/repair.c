@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "journal/read.h"
+#include "journal/replay.h"
 #include "store/file.h"
 #include "store/load.h"
 #include "store/structure.h"
@@ -497,7 +498,7 @@ static int bring_in(const char *path, struct store_checker *checker, bool moved_
     if (error)
         return error;
     if (!moved_on)
-        snapshot_bring_in(journal, tree, &replay);
+        replay_tree(&replay, journal, tree);
     if (moved_on && !snapshot_is_empty(journal)) {
         text = g_strdup_printf("changes in %s are not in the new database: they were made to the "
                                "old one as it was",

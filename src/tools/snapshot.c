@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-#include "core/state.h"
 #include "journal/read.h"
+#include "journal/replay.h"
 #include "store/file.h"
 
 /* The journal begins an area once in megabytes: not so often in a row while we look. */
@@ -58,19 +58,4 @@ int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **m
     }
     *message = g_strdup_printf("%s changes too fast to be read", path);
     return -EBUSY;
-}
-
-void snapshot_bring_in(const GByteArray *journal, struct tree **tree, struct replay *replay)
-{
-    replay_read(replay, journal->data, journal->len);
-    if (replay_generation(replay) == 0)
-        return;
-    struct state *state = state_new(*tree, 0);
-    struct draft *draft = draft_new(state);
-
-    replay_decide(replay, draft);
-    if (replay->outcome == REPLAY_CHANGES)
-        state_publish(state, draft, 0);
-    draft_free(draft);
-    *tree = state_give_tree(state);
 }

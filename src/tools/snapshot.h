@@ -8,18 +8,10 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-#include "core/tree.h"
-#include "journal/replay.h"
-
 /* From now on `db`, a connection to the database at `path`, reads it as it is at this moment, and
  * *journal (g_byte_array_unref() it) is what goes with that. 0, or a negative errno with *message.
  */
 int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **message);
-
-/* Brings what is in the journal, if it is made on that, into a tree that was read from the
- * database; the pointer may change. No file is altered. *replay says what was done; replay_clear()
- * it, before the journal goes. */
-void snapshot_bring_in(const GByteArray *journal, struct tree **tree, struct replay *replay);
 
 /* True if nothing at all is in the journal. */
 bool snapshot_is_empty(const GByteArray *journal);
