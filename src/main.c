@@ -29,7 +29,7 @@
 #include "status/rrd.h"
 #include "status/status.h"
 #include "status/status_group.h"
-#include "store/keeper.h"
+#include "store/flusher.h"
 #include "store/store.h"
 
 #define EXIT_USAGE 2
@@ -56,7 +56,7 @@ struct parts {
     struct status *status;
     struct rrd *rrd;
     struct store *store;
-    struct keeper *keeper;
+    struct flusher *flusher;
     struct replica *replica;
     bool cluster; /* else local mode */
     atomic_bool stopping;
@@ -154,8 +154,8 @@ static int start_database(struct parts *parts, struct tree **tree)
     int error = database_open(&parts->options, &parts->store, tree);
     if (error < 0)
         return error;
-    parts->keeper = keeper_start(parts->store, &(struct keeper_options){0});
-    if (!parts->keeper) {
+    parts->flusher = flusher_start(parts->store);
+    if (!parts->flusher) {
         error = -errno;
         log_error("cannot start the thread that tends the database: %s", strerror(errno));
         tree_free(*tree);
@@ -418,7 +418,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     stop_status(parts);
     if (parts->groups.corosync)
         groups_free(&parts->groups);
-    keeper_stop(parts->keeper);
+    flusher_stop(parts->flusher);
     store_close(parts->store);
 }
 

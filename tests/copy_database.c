@@ -4,7 +4,7 @@
 #include <glib.h>
 #include <stdio.h>
 
-#include "store/store.h"
+#include "tools/backup.h"
 
 int main(int argc, char **argv)
 {
@@ -14,7 +14,7 @@ int main(int argc, char **argv)
         fputs("usage: copy_database FROM TO\n", stderr);
         return 2;
     }
-    if (store_backup(argv[1], argv[2], &message) == 0)
+    if (tools_backup(argv[1], argv[2], &message) == 0)
         return 0;
     fprintf(stderr, "%s\n", message);
     return 1;

@@ -9,7 +9,7 @@
 
 #include "core/entry.h"
 #include "core/limits.h"
-#include "store/store.h"
+#include "tools/save.h"
 
 #define MTIME 1700000000
 #define FIRST_GUEST 100
@@ -180,7 +180,7 @@ static int make(const char *path, const struct wish *wish)
         fprintf(stderr, "make_database: impossible numbers\n");
         return EXIT_FAILURE;
     }
-    if (store_create(path, &message) < 0) {
+    if (tools_create(path, &message) < 0) {
         fprintf(stderr, "make_database: %s\n", message);
         return EXIT_FAILURE;
     }

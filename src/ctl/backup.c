@@ -7,7 +7,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
-#include "store/store.h"
+#include "tools/backup.h"
 
 #define SUMMARY                                                                                    \
     "Copies the database to FILE (mode 0600), as it is at one moment, with all that was\n"         \
@@ -21,7 +21,7 @@ static struct tree *copy(const char *database, const char *unfinished)
     struct progress progress;
 
     progress_start(&progress, "copying");
-    int error = store_backup(database, unfinished, &message);
+    int error = tools_backup(database, unfinished, &message);
     progress_end(&progress);
     if (!error)
         return db_read(unfinished);

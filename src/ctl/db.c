@@ -14,6 +14,8 @@
 
 #include "base/util.h"
 #include "place.h"
+#include "store/text.h"
+#include "tools/check.h"
 
 /* ---- Findings ---- */
 
@@ -100,7 +102,7 @@ struct tree *db_read(const char *path)
     db_findings_init(&findings, stderr);
     findings.checker.found = found_reading;
     progress_start(&findings.progress, what);
-    int error = store_read(path, NULL, &findings.checker, &tree);
+    int error = tools_read(path, NULL, &findings.checker, &tree);
     progress_end(&findings.progress);
     if (!error)
         return tree;

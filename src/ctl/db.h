@@ -8,7 +8,7 @@
 
 #include "core/tree.h"
 #include "ctl/terminal.h"
-#include "store/check.h"
+#include "store/finding.h"
 
 #define DEFAULT_STATE_DIR "/var/lib/pve-cluster"
 #define DATABASE_NAME "config.db"

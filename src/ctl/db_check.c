@@ -6,7 +6,8 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
-#include "store/repair.h"
+#include "tools/check.h"
+#include "tools/repair.h"
 
 #define SUMMARY                                                                                    \
     "Names all that a load refuses, with inode, path and remedy. FILE (" DEFAULT_DATABASE ") is\n" \
@@ -41,12 +42,12 @@ static void check(struct outcome *outcome, FILE *to)
     db_findings_init(&outcome->findings, to);
     db_findings_init(&outcome->repairs, to);
     progress_start(&outcome->findings.progress, "checking");
-    outcome->error = store_check(outcome->file, NULL, &outcome->findings.checker);
+    outcome->error = tools_check(outcome->file, NULL, &outcome->findings.checker);
     progress_end(&outcome->findings.progress);
     if (!needs_repair(outcome))
         return;
     progress_start(&outcome->repairs.progress, "repairing");
-    outcome->repair_error = store_repair(outcome->file, outcome->new_file,
+    outcome->repair_error = tools_repair(outcome->file, outcome->new_file,
                                          &outcome->repairs.checker, &outcome->message);
     progress_end(&outcome->repairs.progress);
 }

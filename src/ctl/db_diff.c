@@ -7,6 +7,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "store/text.h"
 
 /* How an entry differs: bits. */
 enum {

@@ -9,7 +9,8 @@
 #include "core/path.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
-#include "store/store.h"
+#include "store/text.h"
+#include "tools/measure.h"
 
 #define BIGGEST_SHOWN 10u
 
@@ -147,16 +148,16 @@ static struct counts count(const struct tree *tree)
     return counts;
 }
 
-static json_t *sizes_json(const struct store_sizes *sizes)
+static json_t *sizes_json(const struct tools_sizes *sizes)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)sizes->file,
-                     "log_bytes", (json_int_t)sizes->log, "journal_bytes",
+                     "log_bytes", (json_int_t)sizes->wal, "journal_bytes",
                      (json_int_t)sizes->journal, "page_size", (json_int_t)sizes->page_size, "pages",
                      (json_int_t)sizes->pages, "free_pages", (json_int_t)sizes->free_pages);
 }
 
 static void stat_json(const char *path, const struct tree *tree, const struct counts *counts,
-                      const struct store_sizes *sizes)
+                      const struct tools_sizes *sizes)
 {
     json_t *biggest = json_array();
 
@@ -184,12 +185,12 @@ static double percent(uint64_t part, uint64_t whole)
 }
 
 static void stat_text(const char *path, const struct tree *tree, const struct counts *counts,
-                      const struct store_sizes *sizes)
+                      const struct tools_sizes *sizes)
 {
     g_autofree char *changed = db_time_shown(tree->root.mtime);
     g_autofree char *bytes = db_size_shown(tree->bytes);
     g_autofree char *file = db_size_shown(sizes->file);
-    g_autofree char *log = db_size_shown(sizes->log);
+    g_autofree char *log = db_size_shown(sizes->wal);
     g_autofree char *journal = db_size_shown(sizes->journal);
 
     printf("database   %s: %s, log %s, journal %s\n", path, file, log, journal);
@@ -217,7 +218,7 @@ int command_db_stat(const struct context *context, int argc, char **argv)
 {
     gboolean json = context->json;
     g_autofree char *message = NULL;
-    struct store_sizes sizes;
+    struct tools_sizes sizes;
     const GOptionEntry entries[] = {
         {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
@@ -232,7 +233,7 @@ int command_db_stat(const struct context *context, int argc, char **argv)
     struct tree *tree = db_read(path);
     if (!tree)
         return EXIT_FAILED;
-    int error = store_measure(path, &sizes, &message);
+    int error = tools_measure(path, &sizes, &message);
     if (error) {
         fprintf(stderr, "error: %s\n", message);
     } else {

@@ -12,6 +12,7 @@
 #include "base/write.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "store/text.h"
 
 static int fail(const char *what, const char *path)
 {

@@ -8,9 +8,9 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
-#include "store/store.h"
+#include "tools/fold.h"
 
-static void print_report(const struct store_fold_report *report)
+static void print_report(const struct replay_report *report)
 {
     json_t *object = json_object();
 
@@ -20,28 +20,29 @@ static void print_report(const struct store_fold_report *report)
                             json_integer((json_int_t)report->version_before));
         json_object_set_new(object, "version", json_integer((json_int_t)report->version));
     }
-    json_object_set_new(object, "aside", report->aside ? json_string(report->aside) : json_null());
+    json_object_set_new(object, "aside",
+                        report->quarantine ? json_string(report->quarantine) : json_null());
     json_dumpf(object, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(object);
 }
 
-static void print_text(const struct store_fold_report *report)
+static void print_text(const struct replay_report *report)
 {
     if (report->changes > 0)
         printf("%u changes brought in: version %" PRIu64 " became %" PRIu64 "\n", report->changes,
                report->version_before, report->version);
-    else if (!report->aside)
+    else if (!report->quarantine)
         puts("nothing to bring in");
-    if (report->aside)
-        printf("set aside, as it does not go with this database: %s\n", report->aside);
+    if (report->quarantine)
+        printf("set aside, as it does not go with this database: %s\n", report->quarantine);
 }
 
 static int fold(const struct context *context, const char *path)
 {
-    struct store_fold_report report;
+    struct replay_report report;
     g_autofree char *message = NULL;
-    int error = store_fold_left(path, &report, &message);
+    int error = tools_fold(path, &report, &message);
 
     if (error) {
         fprintf(stderr, "error: %s\n", message);
@@ -55,8 +56,8 @@ static int fold(const struct context *context, const char *path)
         print_report(&report);
     else
         print_text(&report);
-    int code = report.aside ? EXIT_FOUND : EXIT_DONE;
-    g_free(report.aside);
+    int code = report.quarantine ? EXIT_FOUND : EXIT_DONE;
+    g_free(report.quarantine);
     return code;
 }
 

@@ -16,7 +16,8 @@
 #include "core/path.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
-#include "store/store.h"
+#include "store/text.h"
+#include "tools/save.h"
 
 struct import {
     struct state *state;
@@ -181,7 +182,7 @@ static int save(struct import *import, const char *directory, const char *file)
         return EXIT_FAILED;
     }
     progress_start(&import->progress, "writing the database");
-    int error = store_save(tree, file, &message);
+    int error = tools_save(tree, file, &message);
     progress_end(&import->progress);
     if (error) {
         fprintf(stderr, "error: %s\n", message);

@@ -16,6 +16,8 @@
 #include "ctl/nodelist.h"
 #include "ctl/restore.h"
 #include "node.h"
+#include "store/text.h"
+#include "tools/check.h"
 
 #define DEFAULT_COROSYNC_DIR "/etc/corosync"
 
@@ -176,7 +178,7 @@ static void look_at_present(struct recovery *recovery)
         say(recovery, VERDICT_REFUSED, "%s is the database of this host", recovery->file);
         return;
     }
-    if (store_read(path, NULL, &checker, &tree) != 0) {
+    if (tools_read(path, NULL, &checker, &tree) != 0) {
         say(recovery, VERDICT_WARNING, "the database here does not load; it will be kept");
         return;
     }

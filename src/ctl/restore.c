@@ -11,6 +11,7 @@
 #include "ctl/commands.h"
 #include "ctl/db.h"
 #include "store/store.h"
+#include "tools/save.h"
 
 #define SUMMARY                                                                                    \
     "Puts a copy of FILE in the place of the database. pmxcfs must not be running; FILE must be\n" \
@@ -81,7 +82,7 @@ int restore_install(const struct tree *tree, const char *state_dir, char **kept)
     *kept = NULL;
     unlink(unfinished);
     progress_start(&progress, "writing the database");
-    int error = store_save(tree, unfinished, &message);
+    int error = tools_save(tree, unfinished, &message);
     progress_end(&progress);
     if (error) {
         fprintf(stderr, "error: %s\n", message);

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/directory.h"
+
 /* Byte for byte what deployed nodes have in their files. */
 const char file_schema[] = "CREATE TABLE IF NOT EXISTS tree ("
                            "  inode INTEGER PRIMARY KEY NOT NULL,"
@@ -138,6 +140,15 @@ int file_probe(const char *path, const char *vfs, char **message)
     return 0;
 }
 
+int file_require_present(const char *path, const char *vfs, char **message)
+{
+    int error = file_probe(path, vfs, message);
+
+    if (error == -ENOENT)
+        *message = g_strdup_printf("there is no %s", path);
+    return error;
+}
+
 /* sqlite3_open_v2() with what all our connections have in common. */
 static int open_connection(const char *name, int flags, const char *vfs, unsigned int busy_timeout,
                            sqlite3 **db)
@@ -200,8 +211,7 @@ static void shrink_cache(sqlite3 *db, unsigned int busy_timeout)
     sqlite3_busy_timeout(db, (int)busy_timeout);
 }
 
-/* The one text that a pragma answers with; g_free() it. */
-static char *ask(sqlite3 *db, const char *sql)
+char *file_ask(sqlite3 *db, const char *sql)
 {
     sqlite3_stmt *statement;
     char *answer = NULL;
@@ -216,8 +226,8 @@ static char *ask(sqlite3 *db, const char *sql)
 /* SQLite takes a last page that is cut off for one that ends in zeros. */
 static int check_length(sqlite3 *db, const char *path, char **message)
 {
-    g_autofree char *count = ask(db, "PRAGMA page_count");
-    g_autofree char *size = ask(db, "PRAGMA page_size");
+    g_autofree char *count = file_ask(db, "PRAGMA page_count");
+    g_autofree char *size = file_ask(db, "PRAGMA page_size");
     struct stat info;
 
     /* What is no database is for the first real read to say. */
@@ -338,7 +348,7 @@ int file_open_damaged(const char *path, sqlite3 **db, char **message)
  * (secure_delete, which some distributions switch on, doubles what a replaced file costs). */
 static int configure(sqlite3 *db, const char *vfs, bool full)
 {
-    g_autofree char *journal = ask(db, "PRAGMA journal_mode=WAL");
+    g_autofree char *journal = file_ask(db, "PRAGMA journal_mode=WAL");
     g_autofree char *settings = g_strdup_printf("PRAGMA synchronous=%s;"
                                                 "PRAGMA secure_delete=FAST;"
                                                 "PRAGMA cache_size=%d;",
@@ -348,7 +358,7 @@ static int configure(sqlite3 *db, const char *vfs, bool full)
         return sqlite3_errcode(db);
     if (strcmp(journal, "wal") != 0 && !vfs)
         return SQLITE_BUSY;
-    sqlite3_wal_autocheckpoint(db, 0);
+    sqlite3_wal_autocheckpoint(db, 0); /* the store says when */
     return sqlite3_exec(db, settings, NULL, NULL, NULL);
 }
 
@@ -401,21 +411,9 @@ int file_make_private(const char *path, char **message)
     return error;
 }
 
-int file_sync_directory(const char *path)
-{
-    g_autofree char *directory = g_path_get_dirname(path);
-    int file = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (file < 0)
-        return -errno;
-    int error = fsync(file) < 0 ? -errno : 0;
-    close(file);
-    return error;
-}
-
 int file_rename(const char *from, const char *to, char **message)
 {
-    int error = rename(from, to) < 0 ? -errno : file_sync_directory(to);
+    int error = rename(from, to) < 0 ? -errno : directory_sync(to);
 
     if (error)
         *message = g_strdup_printf("cannot create %s: %s", to, g_strerror(-error));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How config.db is opened: to look at it without a trace, to write, and for the first time. Inside
- * store only. */
+ * store and tools only. */
 #ifndef PMXCFS_STORE_FILE_H
 #define PMXCFS_STORE_FILE_H
 
@@ -10,6 +10,9 @@
 /* The table, as every implementation makes it (doc/database.md). */
 extern const char file_schema[];
 
+/* The name of row 0, which holds the global version. */
+#define ROOT_NAME "__version__"
+
 /* The path without symbolic links, since a log lies beside the file itself; g_free() it. */
 char *file_resolve(const char *path, const char *vfs);
 
@@ -17,6 +20,9 @@ char *file_resolve(const char *path, const char *vfs);
  * *message, which g_free() frees. A file that is empty, or nearly, is refused: it
  * was something else before. */
 int file_probe(const char *path, const char *vfs, char **message);
+
+/* The same, and no file is an error with *message too. */
+int file_require_present(const char *path, const char *vfs, char **message);
 
 /* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
  * if it is in WAL mode, and also if a log of a crashed daemon lies beside it, which is read but not
@@ -34,6 +40,9 @@ int file_open_damaged(const char *path, sqlite3 **db, char **message);
 int file_open_writable(const char *path, const char *vfs, unsigned int busy_timeout, bool full,
                        sqlite3 **db, char **message);
 
+/* The one text that a query answers with; NULL: none. g_free() it. */
+char *file_ask(sqlite3 *db, const char *sql);
+
 /* Makes an empty database at `path`, mode 0600, in one step: after a crash it is there as a whole
  * or not at all. 0 or a negative errno with *message. */
 int file_create(const char *path, const char *vfs, char **message);
@@ -43,9 +52,6 @@ int file_require_absent(const char *path, char **message);
 
 /* An empty file of mode 0600, in place of what was there by that name. */
 int file_make_private(const char *path, char **message);
-
-/* Makes the names in the directory of `path` safe against a power loss. 0 or a negative errno. */
-int file_sync_directory(const char *path);
 
 /* Gives a finished file its name, replacing what has it, so that it survives a power loss. */
 int file_rename(const char *from, const char *to, char **message);

@@ -3,72 +3,21 @@
 #include "store/recover.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
 #include "core/state.h"
-#include "store/aside.h"
-#include "store/loader.h"
-#include "store/replay.h"
+#include "journal/quarantine.h"
+#include "journal/read.h"
+#include "store/text.h"
 
 #define NAMES_LOGGED_MAX 20u
 
-/* ---- Reading ---- */
-
-/* A daemon may be writing to it: what is read then is what a crash at this moment would leave. */
-static int read_file(int file, GByteArray *bytes)
-{
-    const size_t size_max = (size_t)JOURNAL_AREAS * JOURNAL_AREA_SIZE;
-    struct stat info;
-    ssize_t count = 1;
-
-    if (fstat(file, &info) < 0)
-        return -errno;
-    if (!S_ISREG(info.st_mode))
-        return -EINVAL;
-    size_t size = MIN((size_t)info.st_size, size_max);
-    g_byte_array_set_size(bytes, (guint)size);
-    size_t done = 0;
-    while (done < size && count > 0) {
-        count = pread(file, bytes->data + done, size - done, (off_t)done);
-        if (count < 0)
-            return -errno;
-        done += (size_t)count;
-    }
-    g_byte_array_set_size(bytes, (guint)done);
-    return 0;
-}
-
-int recover_read(const char *path, GByteArray **bytes, char **message)
-{
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    int error = file < 0 ? -errno : 0;
-
-    *bytes = g_byte_array_new();
-    if (!error)
-        error = read_file(file, *bytes);
-    if (file >= 0)
-        close(file);
-    if (error == 0 || error == -ENOENT)
-        return 0;
-    *message = g_strdup_printf("cannot read %s, which may hold changes that are not in config.db "
-                               "yet: %s",
-                               path, g_strerror(-error));
-    g_byte_array_unref(*bytes);
-    *bytes = NULL;
-    return error;
-}
-
-/* ---- What is set aside ---- */
+/* ---- What goes to quarantine ---- */
 
 static void log_row(const struct journal_row *row, const struct tree *tree)
 {
-    g_autofree char *name = row->named ? name_shown(row->name, row->name_length) : NULL;
+    g_autofree char *name = row->named ? text_name_shown(row->name, row->name_length) : NULL;
     g_autofree char *path = row->named ? NULL : tree_path(tree, row->inode);
 
     log_warning("journal set aside: inode %" G_GUINT64_FORMAT " (%s) was %s", row->inode,
@@ -118,9 +67,10 @@ static void log_kept(const struct replay *replay, const struct tree *tree)
 }
 
 static int keep(const char *path, const struct replay *replay, const struct tree *tree,
-                struct store_fold_report *report, char **message)
+                struct replay_report *report, char **message)
 {
-    int error = aside_move(path, replay->damaged ? "damaged" : "overtaken", &report->aside);
+    int error =
+        quarantine_move(path, replay->damaged ? "damaged" : "overtaken", &report->quarantine);
 
     if (error) {
         *message = g_strdup_printf("%s cannot be brought in (%s), and not be set aside: %s", path,
@@ -128,7 +78,7 @@ static int keep(const char *path, const struct replay *replay, const struct tree
         return error;
     }
     log_warning("%s held changes that could not be brought into config.db: %s. It is kept as %s",
-                path, replay->reason, report->aside);
+                path, replay->reason, report->quarantine);
     log_kept(replay, tree);
     return 0;
 }
@@ -175,8 +125,8 @@ static int bring_in(const char *path, struct transaction *transaction, const str
 }
 
 static int recover(const char *path, struct transaction *transaction, struct replay *replay,
-                   struct state *state, struct journal_waiting **left,
-                   struct store_fold_report *report, char **message)
+                   struct state *state, struct journal_waiting **left, struct replay_report *report,
+                   char **message)
 {
     struct draft *draft = draft_new(state);
     int error = 0;
@@ -197,15 +147,15 @@ static int recover(const char *path, struct transaction *transaction, struct rep
 }
 
 int recover_journal(const char *path, struct transaction *transaction, struct tree **tree,
-                    struct journal_waiting **left, struct store_fold_report *report, char **message)
+                    struct journal_waiting **left, struct replay_report *report, char **message)
 {
     struct replay replay;
     GByteArray *bytes;
 
     *left = NULL;
-    *report = (struct store_fold_report){.version_before = (*tree)->root.version,
-                                         .version = (*tree)->root.version};
-    int error = recover_read(path, &bytes, message);
+    *report = (struct replay_report){.version_before = (*tree)->root.version,
+                                     .version = (*tree)->root.version};
+    int error = journal_read(path, &bytes, message);
     if (error)
         return error;
     replay_read(&replay, bytes->data, bytes->len);
@@ -213,6 +163,7 @@ int recover_journal(const char *path, struct transaction *transaction, struct tr
         struct state *state = state_new(*tree, 0);
         error = recover(path, transaction, &replay, state, left, report, message);
         *tree = state_give_tree(state);
+        report->left = *left != NULL;
     }
     replay_clear(&replay);
     g_byte_array_unref(bytes);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Rows of config.db, one by one: what each must be to become an entry. */
+#include "store/rows.h"
+
 #include <string.h>
 
 #include "core/limits.h"
-#include "store/loader.h"
+#include "store/file.h"
+#include "store/text.h"
 
 /* The columns of the one SELECT. */
 enum { INODE, PARENT, VERSION, WRITER, MTIME, TYPE, NAME, DATA };
@@ -12,7 +15,7 @@ static const char *const column_names[] = {"inode", "parent", "version", "writer
                                            "mtime", "type",   "name",    "data"};
 
 /* An integer of the row within its bounds; 0 and a finding if it is none. */
-static uint64_t read_number(struct loader *loader, sqlite3_stmt *row, int column, int64_t most)
+static uint64_t read_number(struct load *load, sqlite3_stmt *row, int column, int64_t most)
 {
     int64_t inode = sqlite3_column_int64(row, INODE);
     int64_t value = sqlite3_column_int64(row, column);
@@ -23,16 +26,14 @@ static uint64_t read_number(struct loader *loader, sqlite3_stmt *row, int column
         return (uint64_t)value;
     assignment = g_strdup_printf("%s = 0", column_names[column]);
     if (sqlite3_column_type(row, column) != SQLITE_INTEGER)
-        loader_refuse(loader, problem, (uint64_t)inode, 0,
-                      g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is no number",
-                                      column_names[column], inode),
-                      remedy_set((uint64_t)inode, assignment));
+        load_refuse(load, problem, (uint64_t)inode, 0, remedy_set((uint64_t)inode, assignment),
+                    "the %s of inode %" G_GINT64_FORMAT " is no number", column_names[column],
+                    inode);
     else
-        loader_refuse(loader, problem, (uint64_t)inode, 0,
-                      g_strdup_printf("the %s of inode %" G_GINT64_FORMAT " is %" G_GINT64_FORMAT
-                                      ", which is not from 0 to %" G_GINT64_FORMAT,
-                                      column_names[column], inode, value, most),
-                      remedy_set((uint64_t)inode, assignment));
+        load_refuse(load, problem, (uint64_t)inode, 0, remedy_set((uint64_t)inode, assignment),
+                    "the %s of inode %" G_GINT64_FORMAT " is %" G_GINT64_FORMAT
+                    ", which is not from 0 to %" G_GINT64_FORMAT,
+                    column_names[column], inode, value, most);
     return 0;
 }
 
@@ -65,7 +66,7 @@ static const char *column_bytes(sqlite3_stmt *row, int column, size_t *size)
     return *size > 0 ? bytes : "";
 }
 
-static const char *read_name(struct loader *loader, sqlite3_stmt *row, size_t *length)
+static const char *read_name(struct load *load, sqlite3_stmt *row, size_t *length)
 {
     int type = sqlite3_column_type(row, NAME);
     const char *name = column_bytes(row, NAME, length);
@@ -75,17 +76,16 @@ static const char *read_name(struct loader *loader, sqlite3_stmt *row, size_t *l
         *length = 0;
     const char *problem = name_problem(name, *length);
     if (problem) {
-        g_autofree char *printable = name_shown(name, *length);
-        loader_refuse(loader, PROBLEM_NAME, inode, 0,
-                      g_strdup_printf("inode %" G_GINT64_FORMAT " %s%s%s%s", (int64_t)inode,
-                                      problem, *length ? ": '" : "", printable, *length ? "'" : ""),
-                      remedy_set(inode, "name = 'NEW NAME'"));
+        g_autofree char *printable = text_name_shown(name, *length);
+        load_refuse(load, PROBLEM_NAME, inode, 0, remedy_set(inode, "name = 'NEW NAME'"),
+                    "inode %" G_GINT64_FORMAT " %s%s%s%s", (int64_t)inode, problem,
+                    *length ? ": '" : "", printable, *length ? "'" : "");
         *length = strnlen(name, MIN(*length, NAME_MAX_STORED));
     }
     return name;
 }
 
-static uint8_t read_type(struct loader *loader, sqlite3_stmt *row)
+static uint8_t read_type(struct load *load, sqlite3_stmt *row)
 {
     int64_t type = sqlite3_column_int64(row, TYPE);
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
@@ -93,41 +93,37 @@ static uint8_t read_type(struct loader *loader, sqlite3_stmt *row)
     if (sqlite3_column_type(row, TYPE) == SQLITE_INTEGER &&
         (type == ENTRY_DIRECTORY || type == ENTRY_FILE))
         return (uint8_t)type;
-    loader_refuse(
-        loader, PROBLEM_TYPE, inode, 0,
-        g_strdup_printf(
-            "inode %" G_GINT64_FORMAT " has type %s, which is neither 4 (directory) nor 8 (file)",
-            (int64_t)inode,
-            sqlite3_column_type(row, TYPE) == SQLITE_INTEGER ? loader_text(row, TYPE) : "unknown"),
-        remedy_set(inode, "type = 8"));
+    load_refuse(
+        load, PROBLEM_TYPE, inode, 0, remedy_set(inode, "type = 8"),
+        "inode %" G_GINT64_FORMAT " has type %s, which is neither 4 (directory) nor 8 (file)",
+        (int64_t)inode,
+        sqlite3_column_type(row, TYPE) == SQLITE_INTEGER ? load_text(row, TYPE) : "unknown");
     /* Its children are not to be blamed. */
     return ENTRY_DIRECTORY;
 }
 
 /* The global version and the root's writer and mtime. */
-static void read_root(struct loader *loader, sqlite3_stmt *row)
+static void read_root(struct load *load, sqlite3_stmt *row)
 {
     size_t length;
     const char *name = column_bytes(row, NAME, &length);
 
-    loader->has_root = true;
-    loader->root.version = read_number(loader, row, VERSION, INT64_MAX);
-    loader->root.writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
-    loader->root.mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);
-    read_type(loader, row);
+    load->has_root = true;
+    load->root.version = read_number(load, row, VERSION, INT64_MAX);
+    load->root.writer = (uint32_t)read_number(load, row, WRITER, UINT32_MAX);
+    load->root.mtime = (uint32_t)read_number(load, row, MTIME, UINT32_MAX);
+    read_type(load, row);
     if (length == strlen(ROOT_NAME) && memcmp(name, ROOT_NAME, length) == 0)
         return;
-    g_autofree char *printable = name_shown(name, length);
-    loader_refuse(
-        loader, PROBLEM_NAME, 0, 0,
-        g_strdup_printf("inode 0, the row of the global version, is named '%s' and not '%s'",
-                        printable, ROOT_NAME),
-        remedy_set(0, "name = '" ROOT_NAME "'"));
+    g_autofree char *printable = text_name_shown(name, length);
+    load_refuse(load, PROBLEM_NAME, 0, 0, remedy_set(0, "name = '" ROOT_NAME "'"),
+                "inode 0, the row of the global version, is named '%s' and not '%s'", printable,
+                ROOT_NAME);
 }
 
 /* The content straight from SQLite's page into the buffer that readers will get. What should have
  * none keeps it, for a repair. */
-static struct buffer *read_data(struct loader *loader, sqlite3_stmt *row)
+static struct buffer *read_data(struct load *load, sqlite3_stmt *row)
 {
     size_t size;
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
@@ -136,93 +132,88 @@ static struct buffer *read_data(struct loader *loader, sqlite3_stmt *row)
     if (size == 0)
         return NULL;
     if (sqlite3_column_int64(row, TYPE) == ENTRY_DIRECTORY)
-        loader_refuse(loader, PROBLEM_DATA, inode, 0,
-                      g_strdup_printf("inode %" G_GINT64_FORMAT
-                                      " is a directory and has %zu bytes of data",
-                                      (int64_t)inode, size),
-                      remedy_set(inode, "data = NULL"));
+        load_refuse(load, PROBLEM_DATA, inode, 0, remedy_set(inode, "data = NULL"),
+                    "inode %" G_GINT64_FORMAT " is a directory and has %zu bytes of data",
+                    (int64_t)inode, size);
     return buffer_copy(data, (uint32_t)size);
 }
 
-static void read_entry(struct loader *loader, sqlite3_stmt *row)
+static void read_entry(struct load *load, sqlite3_stmt *row)
 {
     size_t length;
     uint64_t inode = (uint64_t)sqlite3_column_int64(row, INODE);
-    const char *name = read_name(loader, row, &length);
-    uint8_t type = read_type(loader, row);
-    struct buffer *content = read_data(loader, row);
+    const char *name = read_name(load, row, &length);
+    uint8_t type = read_type(load, row);
+    struct buffer *content = read_data(load, row);
     bool stray = sqlite3_column_type(row, PARENT) != SQLITE_INTEGER;
     /* A negative parent is missing like any other. */
-    uint64_t parent = stray ? read_number(loader, row, PARENT, INT64_MAX)
+    uint64_t parent = stray ? read_number(load, row, PARENT, INT64_MAX)
                             : (uint64_t)sqlite3_column_int64(row, PARENT);
     struct entry *entry =
         entry_new(inode, parent, type, name, length, content, content ? content->capacity : 0);
 
     buffer_unref(content);
-    entry->version = read_number(loader, row, VERSION, INT64_MAX);
-    entry->writer = (uint32_t)read_number(loader, row, WRITER, UINT32_MAX);
-    entry->mtime = (uint32_t)read_number(loader, row, MTIME, UINT32_MAX);
+    entry->version = read_number(load, row, VERSION, INT64_MAX);
+    entry->writer = (uint32_t)read_number(load, row, WRITER, UINT32_MAX);
+    entry->mtime = (uint32_t)read_number(load, row, MTIME, UINT32_MAX);
     struct row new_row = {.entry = entry,
                           .inode = inode,
                           .parent_inode = parent,
-                          .parent = PLACE_NONE,
+                          .parent = ROW_NONE,
                           .directory = type == ENTRY_DIRECTORY,
                           .stray = stray || (int64_t)inode < 0};
-    g_array_append_val(loader->rows, new_row);
+    g_array_append_val(load->rows, new_row);
 }
 
 /* Says that the table is damaged: rows must ascend, or there would be no end to be sure of. */
-static void refuse_order(struct loader *loader, int64_t last, int64_t inode)
+static void refuse_order(struct load *load, int64_t last, int64_t inode)
 {
-    loader_refuse(loader, PROBLEM_FILE, (uint64_t)inode, (uint64_t)last,
-                  g_strdup_printf("the table is damaged: inode %" G_GINT64_FORMAT
-                                  " comes after inode %" G_GINT64_FORMAT,
-                                  inode, last),
-                  remedy_restore());
+    load_refuse(load, PROBLEM_FILE, (uint64_t)inode, (uint64_t)last, remedy_restore(),
+                "the table is damaged: inode %" G_GINT64_FORMAT
+                " comes after inode %" G_GINT64_FORMAT,
+                inode, last);
 }
 
-static void read_row(struct loader *loader, sqlite3_stmt *row)
+static void read_row(struct load *load, sqlite3_stmt *row)
 {
     int64_t inode = sqlite3_column_int64(row, INODE);
 
     if (inode == 0) {
-        read_root(loader, row);
+        read_root(load, row);
         return;
     }
-    read_entry(loader, row);
+    read_entry(load, row);
     if (inode < 0)
-        loader_refuse(loader, PROBLEM_NEGATIVE, (uint64_t)inode, 0,
-                      g_strdup_printf("inode %" G_GINT64_FORMAT " is negative", inode),
-                      remedy_delete((uint64_t)inode));
+        load_refuse(load, PROBLEM_NEGATIVE, (uint64_t)inode, 0, remedy_delete((uint64_t)inode),
+                    "inode %" G_GINT64_FORMAT " is negative", inode);
 }
 
-sqlite3_stmt *loader_select(struct loader *loader)
+sqlite3_stmt *rows_select(struct load *load)
 {
-    return loader_prepare(loader,
-                          "SELECT inode, parent, version, writer, mtime, type, name, data "
-                          "FROM tree WHERE inode >= ?1 ORDER BY inode",
-                          "the table 'tree'");
+    return load_prepare(load,
+                        "SELECT inode, parent, version, writer, mtime, type, name, data "
+                        "FROM tree WHERE inode >= ?1 ORDER BY inode",
+                        "the table 'tree'");
 }
 
 /* The highest inode: how far the reading has to go. */
-static uint64_t highest_inode(struct loader *loader)
+static uint64_t highest_inode(struct load *load)
 {
     sqlite3_stmt *row = NULL;
     int64_t highest = 0;
 
-    if (sqlite3_prepare_v2(loader->db, "SELECT max(inode) FROM tree", -1, &row, NULL) ==
-            SQLITE_OK &&
+    if (sqlite3_prepare_v2(load->db, "SELECT max(inode) FROM tree", -1, &row, NULL) == SQLITE_OK &&
         sqlite3_step(row) == SQLITE_ROW)
         highest = sqlite3_column_int64(row, 0);
     sqlite3_finalize(row);
     return (uint64_t)MAX(highest, 0);
 }
 
-bool loader_read_from(struct loader *loader, int64_t from, int64_t *last)
+bool rows_read_from(struct load *load, int64_t from, int64_t *last)
 {
-    struct store_checker *checker = loader->checker;
-    uint64_t highest = checker->progress ? highest_inode(loader) : 0;
-    sqlite3_stmt *row = loader_select(loader);
+    struct store_checker *checker = load->checker;
+    uint64_t highest = checker->progress ? highest_inode(load) : 0;
+    sqlite3_stmt *row = rows_select(load);
     const bool all = from == INT64_MIN;
     bool first = true;
     int result = SQLITE_ERROR;
@@ -233,25 +224,25 @@ bool loader_read_from(struct loader *loader, int64_t from, int64_t *last)
     for (; row && (result = sqlite3_step(row)) == SQLITE_ROW; first = false) {
         int64_t inode = sqlite3_column_int64(row, INODE);
         if (inode <= *last && !(first && all)) {
-            refuse_order(loader, *last, inode);
+            refuse_order(load, *last, inode);
             break;
         }
-        read_row(loader, row);
+        read_row(load, row);
         *last = inode;
         if (checker->progress)
             checker->progress(checker, (uint64_t)MAX(inode, 0), highest);
     }
     if (row && result != SQLITE_ROW && result != SQLITE_DONE) {
         g_autofree char *what = g_strdup_printf("what comes after inode %" G_GINT64_FORMAT, *last);
-        loader_refuse_unreadable(loader, first && all ? "the table 'tree'" : what);
+        load_refuse_unreadable(load, first && all ? "the table 'tree'" : what);
     }
     sqlite3_finalize(row);
     return result == SQLITE_DONE;
 }
 
-bool loader_read_rows(struct loader *loader)
+bool rows_read(struct load *load)
 {
     int64_t last;
 
-    return loader_read_from(loader, INT64_MIN, &last);
+    return rows_read_from(load, INT64_MIN, &last);
 }

@@ -2,7 +2,7 @@
 /* Safety copies: what a synchronisation takes away from this node is kept beside the database. */
 #include "store/safety.h"
 
-#include <glib/gstdio.h>
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "core/digest.h"
 #include "core/state.h"
-#include "store/store.h"
+#include "journal/quarantine.h"
+#include "store/write.h"
 
-#define PREFIX "config.db.kept-"
 #define NAMES_LOGGED_MAX 20u
 
 /* The highest version that this node and the leader surely have in common: that of an entry that
@@ -101,48 +101,17 @@ static int write_copy(const char *path, const struct tree *tree, const GPtrArray
 {
     struct state *empty = state_new(tree_new(), 0);
     struct draft *copy = draft_new(empty);
-    struct store_options options = {.durability = STORE_FULL};
-    struct store *store = NULL;
-    struct tree *loaded = NULL;
     g_autofree char *message = NULL;
 
     for (guint i = 0; i < taken->len; i++)
         add_with_parents(copy, tree, taken->pdata[i]);
     copy->root = tree->root;
-    int error = store_open(path, &options, &store, &loaded, &message);
-    if (!error)
-        error = store_commit(store, copy);
-    else
+    int error = store_write(path, copy, &message);
+    if (error)
         log_error("%s", message);
-    store_close(store);
-    tree_free(loaded);
     draft_free(copy);
     state_free(empty);
     return error;
-}
-
-static int compare_names(gconstpointer a, gconstpointer b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static void delete_old_copies(const char *directory)
-{
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    GDir *listing = g_dir_open(directory, 0, NULL);
-    const char *name;
-
-    while (listing && (name = g_dir_read_name(listing))) {
-        if (g_str_has_prefix(name, PREFIX))
-            g_ptr_array_add(names, g_strdup(name));
-    }
-    if (listing)
-        g_dir_close(listing);
-    g_ptr_array_sort(names, compare_names);
-    for (guint i = 0; i + SAFETY_COPIES_MAX < names->len; i++) {
-        g_autofree char *path = g_build_filename(directory, names->pdata[i], NULL);
-        g_unlink(path);
-    }
 }
 
 static void log_taken(const struct tree *tree, const GPtrArray *taken, const char *path)
@@ -161,6 +130,7 @@ static void log_taken(const struct tree *tree, const GPtrArray *taken, const cha
 
 bool safety_keep(const char *directory, const struct draft *draft, uint32_t own, uint32_t time)
 {
+    static const char *const words[] = {".kept-", NULL};
     const struct tree *tree = draft->base->tree;
     g_autoptr(GPtrArray) taken = find_taken(draft, own);
     time_t seconds = (time_t)time;
@@ -169,14 +139,15 @@ bool safety_keep(const char *directory, const struct draft *draft, uint32_t own,
 
     if (!directory || taken->len == 0)
         return false;
+    g_autofree char *database = g_build_filename(directory, "config.db", NULL);
     localtime_r(&seconds, &date);
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &date);
     g_autofree char *path =
-        g_strdup_printf("%s/%s%s-%" G_GUINT64_FORMAT, directory, PREFIX, stamp, tree->root.version);
+        g_strdup_printf("%s.kept-%s-%" G_GUINT64_FORMAT, database, stamp, tree->root.version);
     log_taken(tree, taken, path);
     bool kept = write_copy(path, tree, taken) == 0;
     if (!kept)
         log_error("the entries could not be kept in %s", path);
-    delete_old_copies(directory);
+    quarantine_keep_newest(database, words, SAFETY_COPIES_MAX);
     return kept;
 }

@@ -1,43 +1,47 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* config.db: load, commit, checkpoint. */
+/* config.db, and the journal before it: load, commit, flush. */
 #include "store/store.h"
 
 #include <errno.h>
 #include <glib.h>
-#include <pthread.h>
 #include <sqlite3.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "store/check.h"
+#include "journal/journal.h"
 #include "store/file.h"
-#include "store/journal.h"
+#include "store/finding.h"
+#include "store/read.h"
 #include "store/recover.h"
 #include "store/transaction.h"
 
 #define BUSY_TIMEOUT_DEFAULT 10000u
-/* Bytes that the log may keep on disk when it starts anew. */
-#define LOG_SIZE_KEPT (16 * 1024 * 1024)
+/* Bytes that the WAL may keep on disk when it starts anew. */
+#define WAL_SIZE_KEPT 16777216
+#define CHECKPOINT_PAGES_DEFAULT 1000u
 /* Problems that a refusal names; `pmxcfsctl db check` lists them all. */
 #define PROBLEMS_NAMED 3
 
 struct store {
     char *path;
-    sqlite3 *db;         /* the writer's connection */
-    sqlite3 *checkpoint; /* a second one: a checkpoint on the first would hold it for its syncs */
-    pthread_mutex_t commit_lock; /* held by who writes to config.db, and by a checkpoint that must
-                                    finish; guards the transaction */
-    struct transaction transaction;
-    bool failing;                    /* the last transaction failed */
-    bool full;                       /* a commit survives power loss */
-    struct journal *journal;         /* NULL: there is none */
-    uint64_t fold_delay;             /* milliseconds */
-    struct store_fold_report report; /* what was done at the start */
+    bool full;           /* a commit survives power loss */
+    uint64_t fold_delay; /* milliseconds; 0: no journal is written */
+    int checkpoint_pages;
+    struct replay_report report; /* what was done at the start */
+    struct journal *journal;     /* NULL: there is none */
     struct store_listener *listener;
     struct histogram transactions;
+
+    struct lock lock; /* held by who writes to config.db; guards what follows */
+    sqlite3 *db;
+    struct transaction transaction;
+    bool failing;            /* the last transaction failed */
+    bool unmoved;            /* a commit that went not by the journal is in the WAL */
+    bool checkpoint_failing; /* the last checkpoint of it failed */
 };
 
 /* ---- Opening ---- */
@@ -91,7 +95,7 @@ static int load(const char *path, const struct store_options *options, struct tr
     if (error)
         return error;
     refusal.text = g_string_new(NULL);
-    error = store_check_connection(db, &refusal.checker, tree);
+    error = store_read_connection(db, &refusal.checker, tree);
     if (error)
         *message = refusal_message(&refusal, path, error);
     g_string_free(refusal.text, TRUE);
@@ -99,32 +103,18 @@ static int load(const char *path, const struct store_options *options, struct tr
     return error;
 }
 
-static int committed(void *pointer, sqlite3 *db, const char *schema, int pages)
+/* The WAL is truncated to a bearable size when it starts anew. With a journal no commit
+ * checkpoints: a fold does, and a flush. */
+static int open_connection(struct store *store, const struct store_options *options, char **message)
 {
-    struct store *store = pointer;
-
-    (void)db;
-    (void)schema;
-    if (store->listener)
-        store->listener->committed(store->listener, pages > 0 ? (unsigned int)pages : 0);
-    return SQLITE_OK;
-}
-
-/* Opens both connections. The log is truncated to a bearable size when it starts anew. */
-static int open_connections(struct store *store, const struct store_options *options,
-                            char **message)
-{
-    g_autofree char *limit = g_strdup_printf("PRAGMA journal_size_limit=%d", LOG_SIZE_KEPT);
     int error = file_open_writable(store->path, options->vfs, options->busy_timeout, store->full,
                                    &store->db, message);
 
-    if (!error)
-        error = file_open_writable(store->path, options->vfs, 0, store->full, &store->checkpoint,
-                                   message);
     if (error)
         return error;
-    sqlite3_exec(store->db, limit, NULL, NULL, NULL);
-    sqlite3_wal_hook(store->db, committed, store);
+    sqlite3_exec(store->db, "PRAGMA journal_size_limit=" G_STRINGIFY(WAL_SIZE_KEPT), NULL, NULL,
+                 NULL);
+    sqlite3_wal_autocheckpoint(store->db, store->fold_delay > 0 ? 0 : store->checkpoint_pages);
     int result = transaction_prepare(&store->transaction, store->db, store->full);
     if (result != SQLITE_OK)
         *message =
@@ -163,7 +153,8 @@ static struct store *store_new(const char *path, const struct store_options *opt
     store->path = g_strdup(path);
     store->full = options->durability == STORE_FULL;
     store->fold_delay = options->fold_delay;
-    pthread_mutex_init(&store->commit_lock, NULL);
+    store->checkpoint_pages = (int)MIN(options->checkpoint_pages, (unsigned int)G_MAXINT);
+    lock_init(&store->lock, LOCK_RANK_STORE);
     return store;
 }
 
@@ -206,6 +197,8 @@ int store_open(const char *given_path, const struct store_options *given, struct
     *message = NULL;
     if (options.busy_timeout == 0)
         options.busy_timeout = BUSY_TIMEOUT_DEFAULT;
+    if (options.checkpoint_pages == 0)
+        options.checkpoint_pages = CHECKPOINT_PAGES_DEFAULT;
     int error = file_probe(path, options.vfs, message);
     if (error == -ENOENT)
         error = file_create(path, options.vfs, message);
@@ -216,7 +209,7 @@ int store_open(const char *given_path, const struct store_options *given, struct
     if (!options.vfs)
         make_private(path);
     *store = store_new(path, &options);
-    error = open_connections(*store, &options, message);
+    error = open_connection(*store, &options, message);
     if (!error)
         error = check_unchanged(*store, &(*tree)->root, message);
     if (!error && !options.vfs)
@@ -230,18 +223,9 @@ int store_open(const char *given_path, const struct store_options *given, struct
     return error;
 }
 
-int store_create(const char *path, char **message)
+const struct replay_report *store_recovery(const struct store *store)
 {
-    *message = NULL;
-    int error = file_probe(path, NULL, message);
-
-    if (error == -ENOENT)
-        return file_create(path, NULL, message);
-    if (!error) {
-        *message = g_strdup_printf("%s is there already", path);
-        error = -EEXIST;
-    }
-    return error;
+    return &store->report;
 }
 
 /* ---- Commit ---- */
@@ -285,18 +269,39 @@ static int fold(struct store *store)
     return error;
 }
 
-int store_fold(struct store *store)
+/* What commits have put into the WAL directly. Holds the lock. */
+static int checkpoint(struct store *store)
 {
-    pthread_mutex_lock(&store->commit_lock);
+    bool all = false;
+    int error = transaction_checkpoint(&store->transaction, &all);
+
+    store->unmoved = !all;
+    if (error == -EBUSY)
+        return 0; /* another program is at it: there is a next time */
+    if (error && !store->checkpoint_failing)
+        log_warning("cannot fold the log into the database: %s", g_strerror(-error));
+    store->checkpoint_failing = error != 0;
+    return error;
+}
+
+int store_flush(struct store *store)
+{
+    lock_take(&store->lock);
+    /* SQLite counts the pages, and checkpoints in the commit that makes them too many. */
+    sqlite3_wal_autocheckpoint(store->db, store->checkpoint_pages);
     int error = fold(store);
-    pthread_mutex_unlock(&store->commit_lock);
+    if (store->fold_delay > 0)
+        sqlite3_wal_autocheckpoint(store->db, 0);
+    if (!error && store->unmoved)
+        error = checkpoint(store);
+    lock_give(&store->lock);
     return error;
 }
 
 /* Into config.db itself, after all that waits in the journal. */
 static int commit_directly(struct store *store, const struct draft *draft)
 {
-    pthread_mutex_lock(&store->commit_lock);
+    lock_take(&store->lock);
     int error = fold(store);
     if (!error && store->journal) {
         error = journal_restart(store->journal);
@@ -307,15 +312,9 @@ static int commit_directly(struct store *store, const struct draft *draft)
     }
     if (!error)
         error = write_entries(store, draft->entries, &draft->root, store->full);
-    pthread_mutex_unlock(&store->commit_lock);
+    store->unmoved |= !error;
+    lock_give(&store->lock);
     return error;
-}
-
-static void tell_urgency(const struct store *store, enum journal_urgency urgency)
-{
-    if (store->listener && urgency != JOURNAL_WAITS)
-        store->listener->journaled(store->listener,
-                                   urgency == JOURNAL_LARGE ? 0 : store->fold_delay);
 }
 
 int store_commit(struct store *store, const struct draft *draft)
@@ -323,10 +322,13 @@ int store_commit(struct store *store, const struct draft *draft)
     enum journal_urgency urgency;
     int error = store->journal ? journal_append(store->journal, draft, &urgency) : -EAGAIN;
 
-    if (!error)
-        tell_urgency(store, urgency);
-    else
+    if (error) {
         error = commit_directly(store, draft);
+        urgency = JOURNAL_FIRST; /* to be moved out of the WAL */
+    }
+    if (!error && store->listener && store->fold_delay > 0 && urgency != JOURNAL_WAITS)
+        store->listener->flush_wanted(store->listener,
+                                      urgency == JOURNAL_LARGE ? 0 : store->fold_delay);
     return error == 0 || error == -ENOSPC ? error : -EIO;
 }
 
@@ -344,30 +346,9 @@ void store_get_metrics(struct store *store, struct store_metrics *metrics)
     metrics->journal_bytes = counter_get(&journal_metrics(store->journal)->bytes);
 }
 
-/* ---- The log ---- */
-
 void store_set_listener(struct store *store, struct store_listener *listener)
 {
-    pthread_mutex_lock(&store->commit_lock); /* a fold tells it too */
     store->listener = listener;
-    pthread_mutex_unlock(&store->commit_lock);
-}
-
-int store_checkpoint(struct store *store, bool finish, unsigned int *remaining)
-{
-    int pages = 0;
-    int moved = 0;
-
-    if (finish)
-        pthread_mutex_lock(&store->commit_lock);
-    int result = sqlite3_wal_checkpoint_v2(
-        store->checkpoint, NULL, finish ? SQLITE_CHECKPOINT_FULL : SQLITE_CHECKPOINT_PASSIVE,
-        &pages, &moved);
-    if (finish)
-        pthread_mutex_unlock(&store->commit_lock);
-    if (remaining)
-        *remaining = pages > moved ? (unsigned int)(pages - moved) : 0;
-    return file_errno(store->checkpoint, result);
 }
 
 /* ---- Closing ---- */
@@ -384,7 +365,6 @@ void store_close(struct store *store)
         journal_close(store->journal, error == 0);
     }
     transaction_finalize(&store->transaction);
-    sqlite3_close(store->checkpoint);
     /* Closing the last connection does this too, but tells nobody whether it went well. */
     if (store->db) {
         int result =
@@ -394,34 +374,8 @@ void store_close(struct store *store)
                         sqlite3_errmsg(store->db));
         sqlite3_close(store->db);
     }
-    pthread_mutex_destroy(&store->commit_lock);
-    g_free(store->report.aside);
+    lock_destroy(&store->lock);
+    g_free(store->report.quarantine);
     g_free(store->path);
     g_free(store);
-}
-
-int store_fold_left(const char *given, struct store_fold_report *report, char **message)
-{
-    g_autofree char *path = file_resolve(given, NULL);
-    struct store *store;
-    struct tree *tree;
-
-    *message = NULL;
-    *report = (struct store_fold_report){0};
-    int error = file_probe(path, NULL, message);
-    if (error == -ENOENT)
-        *message = g_strdup_printf("there is no %s", path);
-    g_autofree char *journal = g_strconcat(path, ".journal", NULL);
-    if (!error && access(journal, F_OK) < 0 && errno == ENOENT)
-        return 0;
-    if (!error)
-        error = store_open(path, NULL, &store, &tree, message);
-    if (error)
-        return error;
-    *report = store->report;
-    store->report.aside = NULL;
-    report->left = store->journal != NULL;
-    tree_free(tree);
-    store_close(store);
-    return 0;
 }

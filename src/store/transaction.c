@@ -2,11 +2,11 @@
 /* Entries and row 0 into config.db, in one transaction. */
 #include "store/transaction.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "store/file.h"
-#include "store/loader.h"
 
 int transaction_prepare(struct transaction *transaction, sqlite3 *db, bool full)
 {
@@ -138,6 +138,7 @@ static int set_synchronous(struct transaction *transaction, bool full)
 static int attempt(struct transaction *transaction, GHashTable *entries, const struct root *root,
                    bool full)
 {
+    assert(sqlite3_get_autocommit(transaction->db)); /* none is open */
     int result = set_synchronous(transaction, full);
 
     if (result == SQLITE_OK)
@@ -153,19 +154,31 @@ static int attempt(struct transaction *transaction, GHashTable *entries, const s
                sqlite3_errmsg(transaction->db));
     if (!sqlite3_get_autocommit(transaction->db))
         run(transaction->rollback);
+    assert(sqlite3_get_autocommit(transaction->db));
     return error;
+}
+
+int transaction_checkpoint(struct transaction *transaction, bool *all)
+{
+    int pages = 0;
+    int moved = 0;
+
+    assert(sqlite3_get_autocommit(transaction->db)); /* none is open */
+    int result =
+        sqlite3_wal_checkpoint_v2(transaction->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved);
+    *all = result == SQLITE_OK && moved == pages;
+    return file_errno(transaction->db, result);
 }
 
 int transaction_store(struct transaction *transaction, GHashTable *entries, const struct root *root,
                       bool full)
 {
     int error = attempt(transaction, entries, root, full);
+    bool all;
 
-    /* A log that is folded into the database starts anew within the room that it has: a full disk
+    /* A WAL whose pages are in the database starts anew within the room that it has: a full disk
      * need not keep anyone from deleting. */
-    if (error == -ENOSPC &&
-        sqlite3_wal_checkpoint_v2(transaction->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
-            SQLITE_OK)
+    if (error == -ENOSPC && transaction_checkpoint(transaction, &all) == 0)
         error = attempt(transaction, entries, root, full);
     return error;
 }

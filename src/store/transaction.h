@@ -30,4 +30,9 @@ void transaction_finalize(struct transaction *transaction);
 int transaction_store(struct transaction *transaction, GHashTable *entries, const struct root *root,
                       bool full);
 
+/* Moves the pages in the WAL into the database itself and syncs both, but for those that another
+ * program's old view needs; if that is *all of them, the next transaction begins the WAL anew.
+ * Waits for nobody. 0, or a negative errno: -EBUSY: another program is at it. */
+int transaction_checkpoint(struct transaction *transaction, bool *all);
+
 #endif

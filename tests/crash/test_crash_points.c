@@ -19,10 +19,12 @@
 #include "core/index.h"
 #include "core/state.h"
 #include "disk_log.h"
-#include "store/check.h"
+#include "store/finding.h"
 #include "store/safety.h"
 #include "store/store.h"
 #include "store_place.h"
+#include "tools/backup.h"
+#include "tools/check.h"
 
 #define BIG 40000u /* bytes of a large file: ten pages, nothing more to learn from more */
 #define HUGE_SIZE                                                                                  \
@@ -32,6 +34,8 @@
 
 /* Nothing is folded for its age alone. */
 #define FOLD_DELAY 3600000u
+/* Pages: so few that every few folds there is a checkpoint. */
+#define FOLD_CHECKPOINTS 8u
 
 /* Do the nodes of this test have a journal? (The program's first argument is "journal" then.) */
 static bool with_journal;
@@ -63,7 +67,6 @@ struct story {
     GPtrArray *indexes; /* struct buffer: the state after so many commits */
     GArray *promises;   /* struct promise, by the events' mark */
     struct promise now;
-    bool direct; /* the last commit did not go to the journal */
     GPtrArray *events;
 };
 
@@ -100,9 +103,10 @@ static void close_database(struct node *node)
 
 static void node_start(struct node *node, enum store_durability durability)
 {
-    *node = (struct node){
-        .options = {.durability = durability, .fold_delay = with_journal ? FOLD_DELAY : 0},
-        .time = 1000};
+    *node = (struct node){.options = {.durability = durability,
+                                      .fold_delay = with_journal ? FOLD_DELAY : 0,
+                                      .checkpoint_pages = with_journal ? FOLD_CHECKPOINTS : 0},
+                          .time = 1000};
     node->big = g_malloc(HUGE_SIZE);
     place_start(&node->place);
 }
@@ -358,33 +362,25 @@ static void commit_change(struct story *story, change_function change)
     assert_int_equal(commit(story->node), 0);
     assert_true(is_index(story->node, story->indexes->pdata[story->now.started]));
     story->now.acknowledged = story->now.started;
-    story->direct = change == synchronise;
     promise(story);
 }
 
-/* Makes safe what is in the journal, and all before it; not what went to config.db directly. */
-static void fold(struct story *story)
+/* Makes safe all that was acknowledged. */
+static void flush(struct story *story)
 {
-    assert_int_equal(store_fold(story->node->store), 0);
-    if (!story->direct)
-        story->now.safe = story->now.acknowledged;
+    assert_int_equal(store_flush(story->node->store), 0);
+    story->now.safe = story->now.acknowledged;
     promise(story);
 }
 
 static void move_log(struct story *story, unsigned step)
 {
-    struct store *store = story->node->store;
-    unsigned int remaining;
-
-    if (with_journal && step % 2)
-        fold(story);
     if (step % 2) {
-        assert_int_equal(store_checkpoint(store, step % 4 == 1, &remaining), 0);
-        assert_int_equal(remaining, 0);
-    } else {
-        close_database(story->node);
-        assert_int_equal(open_database(story->node), 0);
+        flush(story);
+        return;
     }
+    close_database(story->node);
+    assert_int_equal(open_database(story->node), 0);
     story->now.safe = story->now.acknowledged;
     promise(story);
 }
@@ -413,7 +409,7 @@ static void tell_story(struct story *story, const change_function *changes, unsi
         else
             move_log(story, i);
         if (with_journal && i % 4 == 3)
-            fold(story);
+            flush(story);
     }
     close_database(story->node);
     story->now.safe = story->now.acknowledged;
@@ -440,7 +436,7 @@ struct point {
 static void assert_sound(const char *path, const struct point *point)
 {
     struct store_checker checker = {.found = ignore};
-    int error = store_check(path, NULL, &checker);
+    int error = tools_check(path, NULL, &checker);
 
     if (error && error != -ENOENT)
         fail_msg("event %u, crash %d, seed %u: %d", point->count, point->crash, point->seed, error);
@@ -482,9 +478,9 @@ static void assert_state(const struct story *story, const struct node *found,
              point->seed);
 }
 
-/* A journal that goes with its database is never set aside: only power loss without syncs parts
- * them. */
-static void assert_nothing_aside(const struct story *story, const struct node *found,
+/* A journal that goes with its database is never put into quarantine: only power loss without syncs
+ * parts them. */
+static void assert_no_quarantine(const struct story *story, const struct node *found,
                                  const struct point *point)
 {
     bool power = point->crash == CRASH_POWER || point->crash == CRASH_MIXED;
@@ -506,7 +502,7 @@ static void check_point(const struct story *story, const struct point *point)
         fail_msg("event %u, crash %d, seed %u: does not load", point->count, point->crash,
                  point->seed);
     assert_state(story, &found, point);
-    assert_nothing_aside(story, &found, point);
+    assert_no_quarantine(story, &found, point);
     assert_int_equal(make(&found, CHANGE_MKDIR, "after"), 0);
     struct buffer *after = index_build(found.draft);
     assert_int_equal(commit(&found), 0);
@@ -637,12 +633,12 @@ static void test_copies(void **unused)
     assert_int_equal(make_batch(&node), 0);
     assert_int_equal(commit(&node), 0);
     states[0] = index_build(node.draft);
-    assert_int_equal(store_backup(node.place.path, copies.path, &message), 0);
+    assert_int_equal(tools_backup(node.place.path, copies.path, &message), 0);
     disk_log_mark(1);
     assert_int_equal(make_directory(&node), 0);
     assert_int_equal(commit(&node), 0);
     states[1] = index_build(node.draft);
-    assert_int_equal(store_backup(node.place.path, copies.path, &message), 0);
+    assert_int_equal(tools_backup(node.place.path, copies.path, &message), 0);
     assert_int_equal(synchronise(&node), 0);
     safety_keep(copies.directory, node.draft, 3, 5000);
     g_autoptr(GPtrArray) events = disk_log_stop();
@@ -707,8 +703,7 @@ static void try_changes(struct node *node, struct expected *expected)
     for (unsigned i = 0; i < G_N_ELEMENTS(some_changes); i++) {
         if (some_changes[i]) {
             try_change(node, some_changes[i], expected);
-        } else if (store_fold(node->store) != 0 ||
-                   store_checkpoint(node->store, i > 4, NULL) != 0) {
+        } else if (store_flush(node->store) != 0) {
             assert_true(disk_has_failed());
             expected->errors++;
         }

@@ -7,8 +7,9 @@
 #include "core/index.h"
 #include "core/state.h"
 #include "fuzz.h"
-#include "store/check.h"
-#include "store/repair.h"
+#include "store/finding.h"
+#include "store/read.h"
+#include "tools/repair.h"
 
 #define INPUT_MAX (256u * 1024)
 #define VERSION_OFFSET 18u /* both bytes of the header that say that there is a log */
@@ -78,7 +79,7 @@ static void repair(sqlite3 *db)
 
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
     sqlite3_exec(db, "PRAGMA writable_schema=ON", NULL, NULL, NULL);
-    int error = store_repair_connection(db, &checker.checker, &tree, &message);
+    int error = tools_repair_connection(db, &checker.checker, &tree, &message);
     MUST(error ? message && !tree : !message && tree);
     if (!error)
         use(tree);
@@ -92,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0 || size > INPUT_MAX)
         return 0;
     sqlite3 *db = open_bytes(data, size);
-    int error = store_check_connection(db, &checker.checker, &tree);
+    int error = store_read_connection(db, &checker.checker, &tree);
     MUST(error ? checker.refused > 0 && !tree : checker.refused == 0 && tree);
     if (!error)
         use(tree);

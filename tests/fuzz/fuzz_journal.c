@@ -11,7 +11,7 @@
 #include "core/index.h"
 #include "core/state.h"
 #include "fuzz.h"
-#include "store/replay.h"
+#include "journal/replay.h"
 
 #define CHECKSUM_OFFSET 4u
 #define CHECKED_OFFSET 8u

@@ -707,12 +707,12 @@ static sqlite3_vfs vfs_sim = {
 int __real_store_open(const char *path, const struct store_options *options, struct store **store,
                       struct tree **tree, char **message);
 int __real_store_commit(struct store *store, const struct draft *draft);
-int __real_store_checkpoint(struct store *store, bool finish, unsigned int *remaining);
+int __real_store_flush(struct store *store);
 void __real_store_close(struct store *store);
 int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
                       struct tree **tree, char **message);
 int __wrap_store_commit(struct store *store, const struct draft *draft);
-int __wrap_store_checkpoint(struct store *store, bool finish, unsigned int *remaining);
+int __wrap_store_flush(struct store *store);
 void __wrap_store_close(struct store *store);
 
 /* A disk that is its own open store. NULL: a real store. */
@@ -805,9 +805,9 @@ int __wrap_store_commit(struct store *store, const struct draft *draft)
     return disk->crashed ? -EIO : 0;
 }
 
-int __wrap_store_checkpoint(struct store *store, bool finish, unsigned int *remaining)
+int __wrap_store_flush(struct store *store)
 {
-    return fast_disk(store) ? 0 : __real_store_checkpoint(store, finish, remaining);
+    return fast_disk(store) ? 0 : __real_store_flush(store);
 }
 
 void __wrap_store_close(struct store *store)

@@ -298,7 +298,7 @@ static void housekeeping(struct sim *sim)
     } else if (random_chance(&sim->random, 100)) {
         replica_expire(node->replica, random_below(&sim->random, 5000));
     } else {
-        store_checkpoint(node->store, random_chance(&sim->random, 300), NULL);
+        store_flush(node->store);
     }
     node_finish_crash(node);
 }

@@ -20,6 +20,7 @@
 #include "remove_tree.h"
 #include "replica/internal.h"
 #include "replicas.h"
+#include "tools/backup.h"
 
 /* --- A node --- */
 
@@ -300,7 +301,7 @@ void node_assert_stored(struct node *node)
     g_autofree char *copy = g_strconcat(node->path, ".copy", NULL);
     g_autofree char *message = NULL;
 
-    if (store_backup(node->path, copy, &message) ||
+    if (tools_backup(node->path, copy, &message) ||
         store_open(copy, &options, &store, &tree, &message))
         fail_msg("%s", message);
     struct state *loaded = state_new(tree, 0);

@@ -186,3 +186,14 @@ GPtrArray *place_vectors(void)
     }
     return paths;
 }
+
+uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return *seed >> 8;
+}
+
+void place_write(const char *path, const void *bytes, size_t size)
+{
+    assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
+}

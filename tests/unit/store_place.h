@@ -57,4 +57,24 @@ GPtrArray *place_vectors(void);
     "CHECK(typeof(writer)=='integer'),  mtime INTEGER NOT NULL CHECK(typeof(mtime)=='integer'),  " \
     "type INTEGER NOT NULL CHECK(typeof(type)=='integer'),  name TEXT NOT NULL,  data BLOB)"
 
+/* A small, proper database; inode 30 is free. */
+#define BASE                                                                                       \
+    TREE_TABLE ";"                                                                                 \
+               "INSERT INTO tree VALUES (0, 0, 40, 1, 1700, 8, '__version__', NULL),"              \
+               "(2, 0, 3, 0, 1600, 8, 'storage.cfg', x'6162'),"                                    \
+               "(4, 0, 4, 1, 1601, 4, 'nodes', NULL),"                                             \
+               "(5, 4, 5, 1, 1602, 4, 'a', NULL),"                                                 \
+               "(6, 5, 6, 1, 1603, 4, 'qemu-server', x''),"                                        \
+               "(7, 4, 7, 1, 1604, 4, 'b', NULL),"                                                 \
+               "(8, 7, 8, 1, 1605, 4, 'lxc', NULL),"                                               \
+               "(9, 6, 10, 2, 1606, 8, '100.conf', x'636f7265733a2031'),"                          \
+               "(11, 8, 12, 2, 1607, 8, '200.conf', x'00'),"                                       \
+               "(13, 0, 13, 1, 1608, 4, 'priv', NULL);"
+#define WITHOUT_CHECKS "PRAGMA ignore_check_constraints=ON; "
+
+uint32_t next_random(uint32_t *seed);
+
+/* Writes a file anew. */
+void place_write(const char *path, const void *bytes, size_t size);
+
 #endif

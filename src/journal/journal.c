@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The running journal: what was acknowledged and is not in config.db yet, in a file beside it and
+ * in memory (doc/journal.md). */
+#include "journal/journal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/directory.h"
+#include "base/lock.h"
+#include "core/state.h"
+
+/* So much of an area, or of the files that are in it, makes a fold worth its while. The area's
+ * other half is for what comes meanwhile. */
+#define AREA_LARGE (JOURNAL_AREA_SIZE / 2)
+#define CONTENT_LARGE (16u * 1024 * 1024)
+/* Contents that may wait; more is stored directly. */
+#define CONTENT_WAITING_MAX (64u * 1024 * 1024)
+/* The buffer for records is not kept if it has become larger. */
+#define BUFFER_KEPT (256u * 1024)
+
+struct area {
+    struct journal_waiting *waiting; /* NULL: free */
+    uint64_t since;                  /* milliseconds when its first record was appended */
+    uint64_t generation;
+    uint32_t sequence; /* of the next record */
+    uint32_t at;       /* where the next record goes, in the area */
+    uint64_t content;  /* sum of the sizes of the entries */
+    bool large;        /* was said */
+};
+
+struct journal {
+    struct journal_options options;
+    struct clock_source clock;
+    char *path;
+    int file;
+    GByteArray *buffer; /* the writer's */
+    uint64_t generation;
+    struct journal_metrics metrics;
+
+    struct lock lock; /* guards what follows; a fold holds it only to take and to give back */
+    struct area areas[JOURNAL_AREAS];
+    unsigned int active; /* the area that is appended to; the other one is being folded, or free */
+    bool usable;         /* false: nothing is appended before journal_restart() */
+};
+
+/* ---- What waits ---- */
+
+static void entry_destroy(gpointer entry)
+{
+    entry_unref(entry);
+}
+
+GHashTable *journal_entries_new(void)
+{
+    /* Without an equality function it compares without a call. */
+    return g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
+}
+
+void journal_waiting_free(struct journal_waiting *waiting)
+{
+    if (!waiting)
+        return;
+    g_hash_table_unref(waiting->entries);
+    g_free(waiting);
+}
+
+static struct area *active_area(struct journal *journal)
+{
+    return &journal->areas[journal->active];
+}
+
+static struct area *other_area(struct journal *journal)
+{
+    return &journal->areas[1 - journal->active];
+}
+
+/* Where the next record goes, and its number, agree; what is free has none. */
+static void assert_sound(const struct area *area)
+{
+    assert(area->at % JOURNAL_ALIGNMENT == 0 && area->at <= JOURNAL_AREA_SIZE);
+    assert((area->sequence == 0) == (area->at == 0));
+    assert(!area->waiting || area->waiting->entries);
+}
+
+/* The area's file space is written anew from its beginning. */
+static void begin_area(struct journal *journal, struct area *area, const struct root *root)
+{
+    assert(!area->waiting);
+    *area = (struct area){
+        .waiting = g_new0(struct journal_waiting, 1),
+        .since = journal->clock.milliseconds(&journal->clock),
+        .generation = ++journal->generation,
+    };
+    area->waiting->entries = journal_entries_new();
+    area->waiting->root = *root;
+}
+
+static void note_draft(struct area *area, const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry))
+        g_hash_table_insert(area->waiting->entries, inode, entry_ref(entry));
+    area->waiting->root = draft->root;
+}
+
+/* ---- Appending ---- */
+
+static uint64_t size_of(const struct entry *entry)
+{
+    return entry ? entry->size : 0;
+}
+
+/* A bound for the record that saves building one that is too large: it has all contents. */
+static bool is_too_large(const struct draft *draft)
+{
+    return g_hash_table_size(draft->entries) > JOURNAL_RECORD_MAX / 1024;
+}
+
+/* Row 0 must rise, since it tells the states apart. A synchronisation has other states. */
+static bool is_for_journal(const struct draft *draft)
+{
+    return !draft->rebuild && g_hash_table_size(draft->entries) > 0 &&
+           draft->root.version > draft->base->tree->root.version && !is_too_large(draft);
+}
+
+/* Gives what the area's entries have for contents with it. */
+static uint64_t build_record(struct journal *journal, const struct area *area,
+                             const struct draft *draft)
+{
+    const struct tree *tree = draft->base->tree;
+    uint64_t content = area->content;
+    GHashTableIter iter;
+    gpointer inode;
+    gpointer entry;
+
+    journal_record_begin(journal->buffer, area->generation, area->sequence, &area->waiting->root,
+                         &draft->root);
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
+        struct entry *before = tree_entry(tree, (uint64_t)(uintptr_t)inode);
+        gpointer waits = NULL;
+        bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);
+        journal_record_add(journal->buffer, (uint64_t)(uintptr_t)inode, chained, before, entry);
+        if (journal->buffer->len > JOURNAL_RECORD_MAX)
+            return content;
+        content += size_of(entry) - size_of(waits);
+    }
+    journal_record_finish(journal->buffer);
+    return content;
+}
+
+static int write_record(const struct journal *journal, off_t offset)
+{
+    const GByteArray *record = journal->buffer;
+    size_t done = 0;
+
+    while (done < record->len) {
+        ssize_t count =
+            pwrite(journal->file, record->data + done, record->len - done, offset + (off_t)done);
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        done += count > 0 ? (size_t)count : 0;
+    }
+    return journal->options.full && fdatasync(journal->file) < 0 ? -errno : 0;
+}
+
+/* What was written of a record that failed must not come back as one. */
+static void spoil(const struct journal *journal, off_t offset)
+{
+    static const uint8_t zeros[JOURNAL_ALIGNMENT];
+
+    if (pwrite(journal->file, zeros, sizeof(zeros), offset) < 0)
+        return; /* the disk is past help; the fold that has to come first says so too */
+}
+
+/* Holds the lock. */
+static int append(struct journal *journal, struct area *area, const struct draft *draft)
+{
+    off_t offset = (off_t)journal->active * JOURNAL_AREA_SIZE + area->at;
+
+    assert_sound(area);
+    uint64_t content = build_record(journal, area, draft);
+    if (journal->buffer->len > JOURNAL_RECORD_MAX ||
+        area->at + journal->buffer->len > JOURNAL_AREA_SIZE)
+        return -EAGAIN;
+    int error = write_record(journal, offset);
+    if (error) {
+        spoil(journal, offset);
+        journal->usable = false;
+        return error;
+    }
+    counter_add(&journal->metrics.records, 1);
+    counter_add(&journal->metrics.bytes, journal->buffer->len);
+    area->at += journal->buffer->len;
+    area->content = content;
+    area->sequence++;
+    note_draft(area, draft);
+    assert_sound(area);
+    return 0;
+}
+
+/* Holds the lock. */
+static uint64_t age(struct journal *journal)
+{
+    const struct area *oldest =
+        other_area(journal)->waiting ? other_area(journal) : active_area(journal);
+
+    return oldest->waiting ? journal->clock.milliseconds(&journal->clock) - oldest->since : 0;
+}
+
+/* Holds the lock. What is recorded is the difference from what was stored last. */
+static bool takes(struct journal *journal, const struct draft *draft)
+{
+    const struct area *last =
+        active_area(journal)->waiting ? active_area(journal) : other_area(journal);
+
+    return journal->usable && age(journal) < journal->options.delay &&
+           active_area(journal)->content < CONTENT_WAITING_MAX &&
+           (!last->waiting || last->waiting->root.version == draft->base->tree->root.version);
+}
+
+static enum journal_urgency urgency_of(struct area *area)
+{
+    if (!area->large && (area->at >= AREA_LARGE || area->content >= CONTENT_LARGE)) {
+        area->large = true;
+        return JOURNAL_LARGE;
+    }
+    return area->sequence == 1 ? JOURNAL_FIRST : JOURNAL_WAITS;
+}
+
+int journal_append(struct journal *journal, const struct draft *draft,
+                   enum journal_urgency *urgency)
+{
+    int error = -EAGAIN;
+
+    if (!is_for_journal(draft))
+        return error;
+    lock_take(&journal->lock);
+    struct area *area = active_area(journal);
+    if (takes(journal, draft)) {
+        if (!area->waiting)
+            begin_area(journal, area, &draft->base->tree->root);
+        error = append(journal, area, draft);
+        *urgency = urgency_of(area);
+        /* An area is not begun by what failed. */
+        if (error && area->sequence == 0)
+            g_clear_pointer(&area->waiting, journal_waiting_free);
+    }
+    lock_give(&journal->lock);
+    if (journal->buffer->len > BUFFER_KEPT) {
+        g_byte_array_unref(journal->buffer);
+        journal->buffer = g_byte_array_new();
+    }
+    return error;
+}
+
+/* ---- Folding ---- */
+
+const struct journal_waiting *journal_take(struct journal *journal)
+{
+    lock_take(&journal->lock);
+    if (!other_area(journal)->waiting && active_area(journal)->waiting)
+        journal->active = 1 - journal->active;
+    const struct journal_waiting *waiting = other_area(journal)->waiting;
+    lock_give(&journal->lock);
+    return waiting;
+}
+
+void journal_folded(struct journal *journal)
+{
+    lock_take(&journal->lock);
+    struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
+    assert(waiting); /* it was taken */
+    lock_give(&journal->lock);
+    journal_waiting_free(waiting);
+}
+
+const struct journal_metrics *journal_metrics(const struct journal *journal)
+{
+    return &journal->metrics;
+}
+
+uint64_t journal_age(struct journal *journal)
+{
+    lock_take(&journal->lock);
+    uint64_t result = age(journal);
+    lock_give(&journal->lock);
+    return result;
+}
+
+int journal_restart(struct journal *journal)
+{
+    struct stat info;
+    int error = fstat(journal->file, &info) < 0 ? -errno : 0;
+
+    if (!error && info.st_size > 0) {
+        error = ftruncate(journal->file, 0) < 0 ? -errno : 0;
+        if (!error && journal->options.full && fdatasync(journal->file) < 0)
+            error = -errno;
+    }
+    lock_take(&journal->lock);
+    assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
+    journal->usable = !error && journal->options.delay > 0;
+    lock_give(&journal->lock);
+    return error;
+}
+
+/* ---- Opening and closing ---- */
+
+static struct journal *journal_new(const char *path, const struct journal_options *options,
+                                   struct journal_waiting *left)
+{
+    struct journal *journal = g_new0(struct journal, 1);
+
+    journal->options = *options;
+    journal->path = g_strdup(path);
+    journal->file = -1;
+    journal->buffer = g_byte_array_new();
+    clock_source_system(&journal->clock);
+    lock_init(&journal->lock, LOCK_RANK_JOURNAL);
+    if (left) {
+        journal->areas[1].waiting = left;
+        journal->areas[1].since = journal->clock.milliseconds(&journal->clock);
+    }
+    return journal;
+}
+
+static int open_file(struct journal *journal)
+{
+    journal->file = open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (journal->file < 0 || fchmod(journal->file, 0600) < 0)
+        return -errno;
+    return journal->options.full ? directory_sync(journal->path) : 0;
+}
+
+int journal_open(const char *path, const struct journal_options *options,
+                 struct journal_waiting *left, struct journal **result, char **message)
+{
+    struct journal *journal = journal_new(path, options, left);
+
+    *result = NULL;
+    int error = open_file(journal);
+    if (!error && !left)
+        error = journal_restart(journal);
+    if (error) {
+        *message = g_strdup_printf("cannot write to %s: %s", path, g_strerror(-error));
+        journal_close(journal, false);
+        return error;
+    }
+    *result = journal;
+    return 0;
+}
+
+void journal_close(struct journal *journal, bool remove)
+{
+    if (!journal)
+        return;
+    if (journal->file >= 0)
+        close(journal->file);
+    if (remove)
+        unlink(journal->path);
+    for (size_t i = 0; i < JOURNAL_AREAS; i++)
+        journal_waiting_free(journal->areas[i].waiting);
+    lock_destroy(&journal->lock);
+    g_byte_array_unref(journal->buffer);
+    g_free(journal->path);
+    g_free(journal);
+}

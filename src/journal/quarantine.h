@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Quarantine: journals that could not be brought in are kept beside the database. */
+#ifndef PMXCFS_JOURNAL_QUARANTINE_H
+#define PMXCFS_JOURNAL_QUARANTINE_H
+
+/* Renames the file at `path` to PATH.WORD-DATE-TIME and deletes older ones, of whatever word, but
+ * for the ten newest. 0 and *name (g_free() it), or a negative errno. */
+int quarantine_move(const char *path, const char *word, char **name);
+
+/* Deletes the files PATH + one of `words` (with an end, NULL; each has one hyphen, at its end) +
+ * DATE but for so many that are the newest by their date. */
+void quarantine_keep_newest(const char *path, const char *const *words, unsigned int count);
+
+#endif

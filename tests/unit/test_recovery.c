@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A journal that was left behind: that nothing is brought into a database that it was not made on,
+ * and what becomes of torn and damaged ones (journal/replay.h, journal/quarantine.h). */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "journal/record.h"
+#include "store_node.h"
+#include "tools/backup.h"
+
+static int start(void **state)
+{
+    struct node *node = g_new0(struct node, 1);
+
+    node_start(node, FOLD_DELAY_LONG);
+    *state = node;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    node_stop(*state);
+    g_free(*state);
+    return 0;
+}
+
+/* ---- What is not brought in ---- */
+
+static char *quarantine_name(const struct node *node, const char *word)
+{
+    g_autofree char *names = place_names(&node->place);
+    g_auto(GStrv) list = g_strsplit(names, " ", -1);
+    g_autofree char *prefix = g_strdup_printf("config.db.journal.%s-", word);
+    char *found = NULL;
+
+    for (char **name = list; *name; name++) {
+        if (!g_str_has_prefix(*name, prefix))
+            continue;
+        assert_null(found);
+        found = g_build_filename(node->place.directory, *name, NULL);
+    }
+    return found;
+}
+
+/* The journal at `left` is not replayed but kept, and config.db is as `sql` made it. */
+static void assert_overtaken(struct node *left, const char *sql)
+{
+    g_autofree char *journal = node_beside(left, ".journal");
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    gsize size;
+
+    place_run(&left->place, sql);
+    sqlite3 *db = place_connect(left->place.path);
+    g_autofree char *rows = place_rows(db, ALL_ROWS);
+    assert_true(g_file_get_contents(journal, &before, &size, NULL));
+    node_open(left);
+    g_autofree char *found = place_rows(db, ALL_ROWS);
+    sqlite3_close(db);
+    assert_string_equal(found, rows);
+    g_autofree char *quarantine = quarantine_name(left, "overtaken");
+    assert_non_null(quarantine);
+    struct stat info;
+    assert_int_equal(stat(quarantine, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0600);
+    assert_true(g_file_get_contents(quarantine, &after, NULL, NULL));
+    assert_memory_equal(before, after, size);
+    node_make(left, CHANGE_MKDIR, "goes-on");
+    node_stop(left);
+}
+
+static void test_overtaken(void **state)
+{
+    struct node *node = *state;
+    static const char *const others_work[] = {
+        "UPDATE tree SET version = 9 WHERE inode = 0",
+        "UPDATE tree SET writer = 9 WHERE inode = 0",
+        "UPDATE tree SET mtime = 9 WHERE inode = 0",
+        "UPDATE tree SET data = 'other' WHERE name = 'f'",
+        "UPDATE tree SET name = 'other' WHERE name = 'f'",
+        "DELETE FROM tree WHERE name = 'f'",
+        "INSERT INTO tree VALUES (4, 0, 3, 1, 1, 4, 'other', NULL)",
+    };
+
+    node_make(node, CHANGE_CREATE, "f");
+    node_put_text(node, "f", "as it was");
+    assert_int_equal(store_flush(node->store), 0);
+    node_make(node, CHANGE_MKDIR, "new");
+    node_put_text(node, "f", "as it is");
+    node_put_text(node, "f", "as it is now");
+    for (size_t i = 0; i < G_N_ELEMENTS(others_work); i++) {
+        struct node left;
+        node_crash(node, &left);
+        assert_overtaken(&left, others_work[i]);
+    }
+}
+
+/* A backup of long ago, and one of a moment that was neither's. */
+static void test_a_restored_backup(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *backup = node_beside(node, ".backup");
+    g_autofree char *message = NULL;
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct node left;
+        node_make(node, CHANGE_MKDIR, i ? "b" : "a");
+        assert_int_equal(tools_backup(node->place.path, backup, &message), 0);
+        node_make(node, CHANGE_MKDIR, i ? "b/more" : "a/more");
+        assert_int_equal(store_flush(node->store), 0);
+        node_make(node, CHANGE_MKDIR, i ? "b/most" : "a/most");
+        node_crash(node, &left);
+        g_autofree char *log = node_beside(&left, "-wal");
+        unlink(log);
+        place_copy(backup, left.place.path);
+        assert_overtaken(&left, "SELECT 1");
+    }
+}
+
+static void test_ten_are_kept(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *journal = node_beside(node, ".journal");
+    struct node left;
+
+    node_make(node, CHANGE_MKDIR, "d");
+    node_crash(node, &left);
+    g_autofree char *left_journal = node_beside(&left, ".journal");
+    node_open(&left);
+    node_close(&left);
+    place_run(&left.place, "UPDATE tree SET version = 9 WHERE inode = 0");
+    for (unsigned i = 0; i < 12; i++) {
+        g_autofree char *old = g_strdup_printf("%s.%s-20010101-0000%02u", left_journal,
+                                               i % 2 ? "damaged" : "overtaken", i);
+        assert_true(g_file_set_contents(old, "", 0, NULL));
+    }
+    place_copy(journal, left_journal);
+    node_open(&left);
+    g_autofree char *names = place_names(&left.place);
+    g_auto(GStrv) list = g_strsplit(names, ".journal.", -1);
+    assert_int_equal(g_strv_length(list) - 1, 10);
+    assert_null(strstr(names, "20010101-000002"));
+    assert_non_null(strstr(names, "20010101-000003"));
+    node_stop(&left);
+}
+
+/* A database that is refused stays as it is, and the journal too. */
+static void test_a_refused_database(void **state)
+{
+    struct node *node = *state;
+    struct node left;
+    g_autofree char *message = NULL;
+
+    node_make(node, CHANGE_MKDIR, "d");
+    assert_int_equal(store_flush(node->store), 0);
+    node_make(node, CHANGE_MKDIR, "e");
+    node_crash(node, &left);
+    place_run(&left.place, "UPDATE tree SET parent = 77 WHERE name = 'd'");
+    g_autofree char *before = place_snapshot(&left.place);
+    assert_int_equal(node_try_open(&left, &message), -EBADMSG);
+    g_autofree char *after = place_snapshot(&left.place);
+    assert_string_equal(before, after);
+    node_stop(&left);
+}
+
+/* ---- Torn and damaged ---- */
+
+/* A last record of which only some bytes arrived was not acknowledged. */
+static void test_torn_at_every_byte(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *journal = node_beside(node, ".journal");
+    struct node before;
+
+    node_make(node, CHANGE_CREATE, "f");
+    node_crash(node, &before);
+    size_t start_of_last = size_of(journal);
+    node_put_text(node, "f", "content");
+    size_t end = size_of(journal);
+    node_open(&before);
+    for (size_t size = start_of_last; size < end - 8; size++) {
+        struct node left;
+        node_crash(node, &left);
+        g_autofree char *torn = node_beside(&left, ".journal");
+        assert_int_equal(truncate(torn, (off_t)size), 0);
+        node_open(&left);
+        node_assert_same_state(&left, &before);
+        node_assert_no_quarantine(&left);
+        node_stop(&left);
+    }
+    node_stop(&before);
+}
+
+static void flip(const char *path, size_t at)
+{
+    g_autofree char *bytes = NULL;
+    gsize size;
+
+    assert_true(g_file_get_contents(path, &bytes, &size, NULL));
+    assert_true(at < size);
+    bytes[at] ^= 0x40;
+    assert_true(g_file_set_contents(path, bytes, (gssize)size, NULL));
+}
+
+/* What is before a damaged record is brought in, and what follows is put into quarantine. */
+static void test_damaged_in_the_middle(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *journal = node_beside(node, ".journal");
+    size_t ends[4];
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+        g_autofree char *path = g_strdup_printf("d%u", i);
+        node_make(node, CHANGE_MKDIR, path);
+        ends[i] = size_of(journal);
+    }
+    for (unsigned damaged = 0; damaged < 3; damaged++) {
+        for (size_t at = damaged ? ends[damaged - 1] : 0; at < ends[damaged] - 8; at += 5) {
+            struct node left;
+            node_crash(node, &left);
+            g_autofree char *copy = node_beside(&left, ".journal");
+            flip(copy, at);
+            node_open(&left);
+            assert_int_equal(left.state->tree->root.version, damaged + 1);
+            g_autofree char *quarantine = quarantine_name(&left, "damaged");
+            assert_non_null(quarantine);
+            assert_int_equal(size_of(quarantine), size_of(journal));
+            node_stop(&left);
+        }
+    }
+}
+
+/* What was there before the file's space was used again is no part of it. */
+static void test_what_is_left_of_earlier_use(void **state)
+{
+    struct node *node = *state;
+
+    for (unsigned i = 0; i < 6; i++) {
+        for (unsigned j = 0; j < 12 - 2 * i; j++) {
+            g_autofree char *path = g_strdup_printf("d%u-%u", i, j);
+            node_make(node, CHANGE_MKDIR, path);
+        }
+        node_assert_survives(node);
+        struct node left;
+        node_crash(node, &left);
+        g_autofree char *journal = node_beside(&left, ".journal");
+        /* The first byte of the area in use: as if nothing of it had been written yet. */
+        size_t begin = i % 2 ? JOURNAL_AREA_SIZE : 0;
+        FILE *file = fopen(journal, "r+");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, (long)begin, SEEK_SET), 0);
+        assert_int_equal(fputc('x', file), 'x');
+        fclose(file);
+        node_open(&left);
+        g_autofree char *quarantine = quarantine_name(&left, "damaged");
+        assert_non_null(quarantine); /* whole records follow, of its own generation */
+        node_stop(&left);
+        assert_int_equal(store_flush(node->store), 0);
+        node_assert_survives(node);
+    }
+}
+
+static void test_no_journal_of_ours(void **state)
+{
+    struct node *node = *state;
+    static const char text[] = "this is no journal at all, but long enough to be mistaken for one";
+
+    for (size_t size = 0; size < sizeof(text); size++) {
+        struct node left;
+        node_make(node, CHANGE_MKDIR, "d");
+        node_make(node, CHANGE_DELETE, "d");
+        assert_int_equal(store_flush(node->store), 0);
+        node_crash(node, &left);
+        g_autofree char *journal = node_beside(&left, ".journal");
+        assert_true(g_file_set_contents(journal, text, (gssize)size, NULL));
+        node_open(&left);
+        node_assert_same_state(node, &left);
+        node_make(&left, CHANGE_MKDIR, "e");
+        node_assert_survives(&left);
+        node_stop(&left);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_overtaken, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_restored_backup, start, stop),
+        cmocka_unit_test_setup_teardown(test_ten_are_kept, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_refused_database, start, stop),
+        cmocka_unit_test_setup_teardown(test_torn_at_every_byte, start, stop),
+        cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, start, stop),
+        cmocka_unit_test_setup_teardown(test_what_is_left_of_earlier_use, start, stop),
+        cmocka_unit_test_setup_teardown(test_no_journal_of_ours, start, stop),
+    };
+
+    log_detach(); /* failures are expected */
+    place_use_memory();
+    int failures = cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
+    place_leave_memory();
+    return failures;
+}
