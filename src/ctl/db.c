@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "place.h"
+#include "host/paths.h"
 
 /* ---- Findings ---- */
 

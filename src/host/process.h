@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The life of the process: background, readiness, signals, and an end that nothing holds up. */
-#ifndef PMXCFS_DAEMON_H
-#define PMXCFS_DAEMON_H
+#ifndef PMXCFS_HOST_PROCESS_H
+#define PMXCFS_HOST_PROCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>

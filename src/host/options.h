@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The command line: what an administrator, a test, or a container can choose. */
-#ifndef PMXCFS_OPTIONS_H
-#define PMXCFS_OPTIONS_H
+#ifndef PMXCFS_HOST_OPTIONS_H
+#define PMXCFS_HOST_OPTIONS_H
 
 #include <glib.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the daemon tells of itself as a whole: .metrics, and the answer of request 101. */
-#include "report.h"
+#include "daemon/report.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "core/limits.h"
-#include "report.h"
+#include "daemon/report.h"
 #include "status/open_metrics.h"
 
 /* What all families are made of. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The daemon's place in the host's file system: directories, lock file, flags, mount point. */
-#ifndef PMXCFS_PLACE_H
-#define PMXCFS_PLACE_H
+#ifndef PMXCFS_HOST_PATHS_H
+#define PMXCFS_HOST_PATHS_H
 
 #include <stdint.h>
 #include <sys/types.h>

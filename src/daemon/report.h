@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the daemon tells of itself as a whole: .metrics, and the answer of request 101. */
-#ifndef PMXCFS_REPORT_H
-#define PMXCFS_REPORT_H
+#ifndef PMXCFS_DAEMON_REPORT_H
+#define PMXCFS_DAEMON_REPORT_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Opens the database at the start, and gives a new one the host's corosync.conf. */
-#include "database.h"
+#include "daemon/database.h"
 
 #include <glib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The daemon's place in the host's file system: directories, lock file, flags, mount point. */
-#include "place.h"
+#include "host/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon.h"
+#include "host/process.h"
 
 #define RESTART_FLAG "cfs-restart-flag"
 #define LOCK_RETRY_MILLISECONDS 50u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The command line: parsing, defaults, and the bounds of what may be given. */
-#include "options.h"
+#include "host/options.h"
 
 #include <arpa/inet.h>
 #include <limits.h>

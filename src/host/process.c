@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The life of the process: background, readiness, signals, and an end that nothing holds up. */
-#include "daemon.h"
+#include "host/process.h"
 
 #include <errno.h>
 #include <fcntl.h>

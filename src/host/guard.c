@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A process beside the daemon that frees those who wait for it, should it be killed. */
-#include "guard.h"
+#include "host/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
