@@ -16,6 +16,7 @@
 #include "daemon/database.h"
 #include "daemon/report.h"
 #include "groups.h"
+#include "host/corosync_conf.h"
 #include "host/guard.h"
 #include "host/node.h"
 #include "host/options.h"
@@ -59,7 +60,7 @@ struct parts {
     atomic_bool stopping;
     struct loopback loopback;
     struct groups groups;
-    struct conf *conf;
+    struct corosync_conf *conf;
     struct status_group *status_group;
     struct mount *mount;
     struct socket_service *socket;
@@ -87,51 +88,18 @@ static void on_publishing(struct replica_listener *listener, const GPtrArray *ef
 static void submit_conf(struct parts *parts, bool reload)
 {
     const struct state *state = replica_read_lock(parts->replica);
-    const struct entry *entry = tree_child(state->tree, 0, CONF_PATH);
-    struct buffer *content = entry && entry->content ? buffer_ref(entry->content) : NULL;
-    uint32_t size = entry ? entry->size : 0;
 
+    corosync_conf_submit(parts->conf, tree_child(state->tree, 0, CONF_PATH), reload);
     replica_read_unlock(parts->replica);
-    if (content)
-        conf_submit(parts->conf, content, size, reload);
-    buffer_unref(content);
-}
-
-static bool writes_conf(const struct effect *effect)
-{
-    switch (effect->operation) {
-    case CHANGE_WRITE:
-    case CHANGE_CREATE:
-        return strcmp(effect->path, CONF_PATH) == 0;
-    case CHANGE_RENAME:
-        return strcmp(effect->to, CONF_PATH) == 0;
-    default:
-        return false;
-    }
-}
-
-static void submit_changed_conf(struct parts *parts, const GPtrArray *effects, bool rebuilt)
-{
-    bool changed = rebuilt;
-    bool reload = false;
-
-    for (guint i = 0; i < effects->len && !rebuilt; i++) {
-        const struct effect *effect = effects->pdata[i];
-        if (writes_conf(effect)) {
-            changed = true;
-            reload = reload || effect->origin; /* this node asked for it */
-        }
-    }
-    if (changed)
-        submit_conf(parts, reload);
 }
 
 static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
 {
     struct parts *parts = container_of(listener, struct parts, listener);
+    bool reload;
 
-    if (parts->conf)
-        submit_changed_conf(parts, effects, rebuilt);
+    if (parts->conf && corosync_conf_is_written(effects, rebuilt, &reload))
+        submit_conf(parts, reload);
     if (parts->mount)
         mount_published(parts->mount, effects, rebuilt);
     else
@@ -290,9 +258,7 @@ static void start_local(struct parts *parts)
 /* Cluster mode: all is made, but corosync is talked to only when the rest stands. */
 static int prepare_cluster(struct parts *parts)
 {
-    const struct conf_options options = {.host_path = parts->options.corosync_conf};
-
-    parts->conf = conf_new(&options);
+    parts->conf = corosync_conf_start(parts->options.corosync_conf, 0);
     if (!parts->conf)
         return -EAGAIN;
     groups_init(&parts->groups, parts->replica, parts->status, &parts->clock,
@@ -423,7 +389,7 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         log_warning("a thread hangs, leaving without it");
         daemon_leave(resort);
     }
-    conf_free(parts->conf);
+    corosync_conf_stop(parts->conf);
     parts->conf = NULL;
 }
 
