@@ -120,7 +120,7 @@ static bool is_same_lock(const struct entry *lock, const struct entry *other)
 
 static void lock_free(gpointer pointer)
 {
-    struct lock *lock = pointer;
+    struct lock_age *lock = pointer;
 
     entry_unref(lock->directory);
     g_free(lock);
@@ -129,12 +129,12 @@ static void lock_free(gpointer pointer)
 /* Notes a lock directory: one whose digest is new starts its age anew. */
 static void note_lock(struct state *state, struct entry *directory, uint64_t now)
 {
-    struct lock *lock = g_hash_table_lookup(state->locks, INODE_KEY(directory->inode));
+    struct lock_age *lock = g_hash_table_lookup(state->locks, INODE_KEY(directory->inode));
 
     if (lock && is_same_lock(lock->directory, directory))
         return;
-    lock = g_new(struct lock, 1);
-    *lock = (struct lock){.directory = entry_ref(directory), .since = now};
+    lock = g_new(struct lock_age, 1);
+    *lock = (struct lock_age){.directory = entry_ref(directory), .since = now};
     g_hash_table_insert(state->locks, INODE_KEY(directory->inode), lock);
 }
 
@@ -286,7 +286,7 @@ void state_publish(struct state *state, struct draft *draft, uint64_t now)
     draft_restart(draft);
 }
 
-const struct lock *state_lock(const struct state *state, uint64_t inode)
+const struct lock_age *state_lock(const struct state *state, uint64_t inode)
 {
     return g_hash_table_lookup(state->locks, INODE_KEY(inode));
 }
@@ -299,7 +299,7 @@ int64_t state_lock_age(const struct state *state, const char *path, const uint8_
 
     if (!entry || !path_is_below_lock(path))
         return -ENOENT;
-    const struct lock *lock = state_lock(state, entry->inode);
+    const struct lock_age *lock = state_lock(state, entry->inode);
     if (!lock)
         return -ENOENT;
     if (digest) {

@@ -10,8 +10,8 @@
 #include "core/guests.h"
 #include "core/tree.h"
 
-/* A lock as this node's clock sees it. */
-struct lock {
+/* How old a lock in priv/lock is, by this node's clock. */
+struct lock_age {
     struct entry *directory; /* as it is now; owned reference */
     uint64_t since; /* milliseconds of the caller's clock: first seen with that lock digest */
 };
@@ -19,7 +19,7 @@ struct lock {
 struct state {
     struct tree *tree;
     struct guest_list guests;
-    GHashTable *locks; /* inode → struct lock, owned */
+    GHashTable *locks; /* inode → struct lock_age, owned */
 };
 
 /* Takes over a loaded tree and builds guest list and locks. `now`: milliseconds of a clock that
@@ -35,7 +35,7 @@ struct tree *state_give_tree(struct state *state);
 void state_publish(struct state *state, struct draft *draft, uint64_t now);
 
 /* The lock that directory `inode` is; NULL: it is none. */
-const struct lock *state_lock(const struct state *state, uint64_t inode);
+const struct lock_age *state_lock(const struct state *state, uint64_t inode);
 
 /* The age of the lock at `path` in milliseconds if it is one and its digest is `digest` (NULL:
  * any), else -ENOENT. */

@@ -179,7 +179,7 @@ GPtrArray *replica_locks(struct replica *replica)
 
     g_hash_table_iter_init(&iter, state->locks);
     while (g_hash_table_iter_next(&iter, &inode, &data)) {
-        const struct lock *known = data;
+        const struct lock_age *known = data;
         const struct entry *entry = tree_entry(state->tree, (uint64_t)(uintptr_t)inode);
         struct replica_lock *lock = g_new0(struct replica_lock, 1);
         lock->path = tree_path(state->tree, (uint64_t)(uintptr_t)inode);
@@ -542,7 +542,7 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
     int error;
     const struct entry *entry = tree_lookup(state->tree, path, &error);
     if (entry && entry_is_directory(entry)) {
-        const struct lock *lock = state_lock(state, entry->inode);
+        const struct lock_age *lock = state_lock(state, entry->inode);
         found = lock != NULL;
         if (found) {
             /* The clock is read under the lock: what is published meanwhile is not older. */
