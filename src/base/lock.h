@@ -11,6 +11,7 @@
  * those further down. So no two threads can wait for each other. DESIGN.md (Threads and locks) says
  * what each guards. */
 enum lock_rank {
+    LOCK_RANK_METRICS,
     LOCK_RANK_MOUNT_TIMER,
     LOCK_RANK_STATE,
     LOCK_RANK_MOUNT_NODES,

@@ -14,62 +14,22 @@
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "daemon/database.h"
-#include "daemon/report.h"
-#include "groups.h"
+#include "daemon/metrics.h"
+#include "daemon/parts.h"
 #include "host/corosync_conf.h"
 #include "host/guard.h"
 #include "host/node.h"
-#include "host/options.h"
 #include "host/paths.h"
 #include "host/process.h"
 #include "mount/mount.h"
-#include "replica/loopback.h"
-#include "replica/replica.h"
 #include "socket/socket.h"
+#include "status/activity.h"
 #include "status/rrd.h"
-#include "status/status.h"
-#include "status/status_group.h"
 #include "store/keeper.h"
-#include "store/store.h"
 
 #define EXIT_USAGE 2
 #define STOP_MILLISECONDS_MAX 5000u
 #define LEAVE_GROUPS_MILLISECONDS_MAX 2000u
-
-/* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
- * embedded here are how lower parts call upper ones. */
-struct parts {
-    struct options options;
-    char *nodename;
-    char *address;
-    gid_t group;
-    int lock_fd;
-    bool pid_file_written;
-    pid_t guard; /* 0: not started */
-
-    struct clock_source clock;
-    struct replica_listener listener;
-    struct guest_source guests;
-
-    struct status *status;
-    struct rrd *rrd;
-    struct store *store;
-    struct keeper *keeper;
-    struct replica *replica;
-    bool cluster; /* else local mode */
-    atomic_bool stopping;
-    struct loopback loopback;
-    struct groups groups;
-    struct corosync_conf *conf;
-    struct status_group *status_group;
-    struct mount *mount;
-    struct socket_service *socket;
-
-    struct mount_metrics mount_metrics;
-    struct socket_metrics socket_metrics;
-    struct activity *activity;
-    struct report report;
-};
 
 /* --- What the parts ask of each other --- */
 
@@ -125,6 +85,11 @@ static void on_unmounted(void *context)
     daemon_request_stop();
 }
 
+static struct buffer *on_metrics(void *context)
+{
+    return metrics_text(context);
+}
+
 static struct guest_snapshot *take_guests(struct guest_source *source)
 {
     struct parts *parts = container_of(source, struct parts, guests);
@@ -138,6 +103,7 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
+    lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
     parts->listener = (struct replica_listener){.publishing = on_publishing,
                                                 .published = on_published,
                                                 .quorum_changed = on_quorum_changed};
@@ -151,14 +117,15 @@ static int find_identity(struct parts *parts)
 {
     const struct options *options = &parts->options;
 
-    int error = node_group(options->group, &parts->group);
+    int error = node_group(options->group, &parts->host.group);
     if (error < 0)
         return error;
-    parts->nodename = options->nodename ? g_strdup(options->nodename) : node_name();
-    if (!parts->nodename)
+    parts->host.nodename = options->nodename ? g_strdup(options->nodename) : node_name();
+    if (!parts->host.nodename)
         return -EINVAL;
-    parts->address = options->address ? g_strdup(options->address) : node_address(parts->nodename);
-    return parts->address ? 0 : -ENOENT;
+    parts->host.address =
+        options->address ? g_strdup(options->address) : node_address(parts->host.nodename);
+    return parts->host.address ? 0 : -ENOENT;
 }
 
 /* The lock comes before all that a second daemon could spoil. */
@@ -169,16 +136,16 @@ static int take_place(struct parts *parts)
     int error = place_make_directory(options->state_dir, 0750);
     if (error < 0)
         return error;
-    parts->lock_fd = place_lock(options->state_dir, options->lockfile_timeout);
-    if (parts->lock_fd < 0)
-        return parts->lock_fd;
-    error = place_make_run_directory(options->run_dir, parts->group);
+    parts->host.lock_fd = place_lock(options->state_dir, options->lockfile_timeout);
+    if (parts->host.lock_fd < 0)
+        return parts->host.lock_fd;
+    error = place_make_run_directory(options->run_dir, parts->host.group);
     if (error < 0)
         return error;
     error = place_write_pid_file(options->pid_file);
     if (error < 0)
         return error;
-    parts->pid_file_written = true;
+    parts->host.pid_file_written = true;
     return place_prepare_mountpoint(options->mountpoint);
 }
 
@@ -198,30 +165,17 @@ static int start_database(struct parts *parts, struct tree **tree)
 
 static int start_status(struct parts *parts)
 {
-    parts->status = status_new(parts->nodename, parts->address, (uint32_t)getpid(), &parts->clock);
+    parts->status =
+        status_new(parts->host.nodename, parts->host.address, (uint32_t)getpid(), &parts->clock);
     int error = rrd_start(parts->options.rrd_dir, parts->options.rrdcached_address, &parts->rrd);
     if (error < 0) {
         log_error("cannot start the thread that writes RRD files: %s", strerror(-error));
         return error;
     }
     status_set_rrd_listener(parts->status, rrd_listener(parts->rrd));
-    return 0;
-}
-
-/* What mount and socket tell of the whole. */
-static void start_report(struct parts *parts)
-{
+    status_set_guest_source(parts->status, &parts->guests);
     parts->activity = activity_new(&parts->clock);
-    report_init(&parts->report, &(struct report_parts){
-                                    .mountpoint = parts->options.mountpoint,
-                                    .clock = &parts->clock,
-                                    .store = parts->store,
-                                    .replica = parts->replica,
-                                    .status = parts->status,
-                                    .corosync = parts->groups.corosync,
-                                    .mount = &parts->mount_metrics,
-                                    .socket = &parts->socket_metrics,
-                                });
+    return 0;
 }
 
 /* A corosync.conf in the tree means a cluster, unless the command line says otherwise. */
@@ -280,14 +234,13 @@ static int start_mount(struct parts *parts)
 {
     const struct mount_options options = {
         .mountpoint = parts->options.mountpoint,
-        .nodename = parts->nodename,
-        .group = parts->group,
+        .nodename = parts->host.nodename,
+        .group = parts->host.group,
         .replica = parts->replica,
         .status = parts->status,
-        .guests = &parts->guests,
-        .overview = &parts->report.overview,
         .activity = parts->activity,
-        .metrics = &parts->mount_metrics,
+        .metrics = &parts->metrics.mount,
+        .metrics_text = on_metrics,
         .unmounted = on_unmounted,
         .context = parts,
     };
@@ -298,7 +251,7 @@ static int start_mount(struct parts *parts)
         log_error("cannot mount at %s: %s", options.mountpoint, problem);
         return -EIO;
     }
-    guard_mounted(parts->guard);
+    guard_mounted(parts->host.guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
         log_error("cannot start the threads of the mount: %s", strerror(-error));
@@ -309,14 +262,15 @@ static int start_socket(struct parts *parts)
 {
     const struct socket_options options = {
         .name = parts->options.socket_name,
-        .group = parts->group,
-        .replica = parts->replica,
-        .status = parts->status,
-        .status_group = parts->status_group,
-        .guests = &parts->guests,
-        .overview = &parts->report.overview,
-        .activity = parts->activity,
-        .metrics = &parts->socket_metrics,
+        .group = parts->host.group,
+        .metrics = &parts->metrics.socket,
+        .sources = {.mountpoint = parts->options.mountpoint,
+                    .store = parts->store,
+                    .replica = parts->replica,
+                    .corosync = parts->groups.corosync,
+                    .status = parts->status,
+                    .status_group = parts->status_group,
+                    .activity = parts->activity},
     };
 
     int error = socket_start(&options, &parts->socket);
@@ -361,14 +315,13 @@ static int start(struct parts *parts)
     error = take_place(parts);
     if (error < 0)
         return error;
-    parts->guard = guard_start(parts->options.mountpoint);
-    if (parts->guard < 0)
+    parts->host.guard = guard_start(parts->options.mountpoint);
+    if (parts->host.guard < 0)
         log_warning("no guard (%s): if this daemon is killed, processes may hang",
-                    strerror((int)-parts->guard));
+                    strerror((int)-parts->host.guard));
     error = start_inside(parts);
     if (error < 0)
         return error;
-    start_report(parts);
     error = start_mount(parts);
     if (error < 0)
         return error;
@@ -414,11 +367,9 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         mount_free(parts->mount);
     parts->mount = NULL;
     if (parts->socket) {
-        place_make_restart_flag(parts->options.run_dir, parts->group);
+        place_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
-    if (parts->activity)
-        report_clear(&parts->report);
     activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);
@@ -433,13 +384,13 @@ static void stop(struct parts *parts, const struct last_resort *resort)
 
 static void leave_place(struct parts *parts)
 {
-    guard_stop(parts->guard);
-    if (parts->pid_file_written)
+    guard_stop(parts->host.guard);
+    if (parts->host.pid_file_written)
         unlink(parts->options.pid_file);
-    if (parts->lock_fd >= 0)
-        close(parts->lock_fd);
-    g_free(parts->nodename);
-    g_free(parts->address);
+    if (parts->host.lock_fd >= 0)
+        close(parts->host.lock_fd);
+    g_free(parts->host.nodename);
+    g_free(parts->host.address);
 }
 
 /* In a cluster, changes whose answer never comes are given up from time to time. */
@@ -461,14 +412,14 @@ static int run(struct parts *parts, int ready_fd)
     umask(022);
     int error = start(parts);
     if (error == 0) {
-        log_info("pmxcfs is ready: node %s, address %s, mounted at %s", parts->nodename,
-                 parts->address, parts->options.mountpoint);
+        log_info("pmxcfs is ready: node %s, address %s, mounted at %s", parts->host.nodename,
+                 parts->host.address, parts->options.mountpoint);
         daemon_ready(ready_fd);
         wait_for_stop(parts);
     }
     const struct last_resort resort = {
         .mountpoint = parts->mount ? parts->options.mountpoint : NULL,
-        .pid_file = parts->pid_file_written ? parts->options.pid_file : NULL,
+        .pid_file = parts->host.pid_file_written ? parts->options.pid_file : NULL,
         .exit_code = error == 0 ? EXIT_SUCCESS : EXIT_FAILURE,
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
@@ -506,7 +457,7 @@ static void set_allocator(void)
 
 int main(int argc, char **argv)
 {
-    struct parts parts = {.lock_fd = -1};
+    struct parts parts = {.host.lock_fd = -1};
     g_autoptr(GError) error = NULL;
     int code = EXIT_SUCCESS;
 

@@ -8,10 +8,9 @@
 #include <sys/types.h>
 
 struct activity;
+struct buffer;
 struct mount;
 struct mount_metrics;
-struct overview;
-struct guest_source;
 struct replica;
 struct status;
 
@@ -21,10 +20,10 @@ struct mount_options {
     gid_t group; /* of everything in the file system */
     struct replica *replica;
     struct status *status;
-    struct guest_source *guests;
-    struct overview *overview;     /* .metrics */
     struct activity *activity;     /* who asks for what, while somebody watches */
     struct mount_metrics *metrics; /* counted here */
+    /* The text of .metrics, one reference. From any thread of the mount's. */
+    struct buffer *(*metrics_text)(void *context);
     /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
      * mount itself. */
     void (*unmounted)(void *context);

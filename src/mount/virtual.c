@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "mount/internal.h"
-#include "status/overview.h"
 #include "status/status.h"
 
 static const char *const names[VIRTUAL_COUNT] = {
@@ -43,13 +42,13 @@ struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
     case VIRTUAL_MEMBERS:
         return status_members_text(status);
     case VIRTUAL_VMLIST:
-        return status_vmlist_text(status, mount->options.guests);
+        return status_vmlist_text(status);
     case VIRTUAL_CLUSTERLOG:
         return status_cluster_log_text(status, 0, NULL);
     case VIRTUAL_RRD:
         return status_rrd_text(status);
     case VIRTUAL_METRICS:
-        return mount->options.overview->metrics(mount->options.overview);
+        return mount->options.metrics_text(mount->options.context);
     default:
         return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }

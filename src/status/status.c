@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/metrics.h"
+#include "base/open_metrics.h"
 #include "status/feed.h"
 #include "status/json_text.h"
 #include "status/key_values.h"
@@ -23,13 +25,24 @@
 struct cached_text {
     struct buffer *text; /* NULL: none yet */
     uint64_t version;
-    struct text_metrics metrics;
+    struct counter made; /* how often, and how often the one that was kept would do */
+    struct counter kept;
+};
+
+enum status_text {
+    TEXT_VERSION,
+    TEXT_MEMBERS,
+    TEXT_VMLIST,
+    TEXT_CLUSTER_LOG,
+    TEXT_RRD,
+    TEXT_COUNT
 };
 
 struct status {
     pthread_mutex_t lock; /* for everything below but what is set once */
     struct clock_source *clock;
     struct rrd_listener *rrd_listener;
+    struct guest_source *guests;
     char *node_name;
     uint32_t start_time;
     uint32_t own_id; /* 0: not known yet */
@@ -100,6 +113,11 @@ void status_set_rrd_listener(struct status *status, struct rrd_listener *listene
     status->rrd_listener = listener;
 }
 
+void status_set_guest_source(struct status *status, struct guest_source *source)
+{
+    status->guests = source;
+}
+
 /* With the lock held. */
 static void raise_clinfo(struct status *status, bool changed)
 {
@@ -114,14 +132,14 @@ static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
 {
     if (!cached->text || cached->version != version)
         return NULL;
-    counter_add(&cached->metrics.kept, 1);
+    counter_add(&cached->kept, 1);
     return buffer_ref(cached->text);
 }
 
 /* With the lock held: keeps `text` (the caller's reference stays the caller's). */
 static void keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
 {
-    counter_add(&cached->metrics.made, 1);
+    counter_add(&cached->made, 1);
     buffer_unref(cached->text);
     cached->text = buffer_ref(text);
     cached->version = version;
@@ -254,9 +272,21 @@ void status_set_quorate(struct status *status, bool quorate)
     pthread_mutex_unlock(&status->lock);
 }
 
-const struct text_metrics *status_text_metrics(const struct status *status, enum status_text text)
+void status_metrics_write(const struct status *status, struct open_metrics *metrics)
 {
-    return &status->texts[text].metrics;
+    static const char *const names[TEXT_COUNT] = {
+        [TEXT_VERSION] = "version",        [TEXT_MEMBERS] = "members", [TEXT_VMLIST] = "vmlist",
+        [TEXT_CLUSTER_LOG] = "clusterlog", [TEXT_RRD] = "rrd",
+    };
+
+    open_metrics_family(metrics, "pmxcfs_texts_made", OPEN_METRICS_COUNTER, NULL,
+                        "How often the text of a status file was made anew.");
+    for (int i = 0; i < TEXT_COUNT; i++)
+        open_metrics_counter(metrics, "text", names[i], counter_get(&status->texts[i].made));
+    open_metrics_family(metrics, "pmxcfs_texts_kept", OPEN_METRICS_COUNTER, NULL,
+                        "How often the text made before would do.");
+    for (int i = 0; i < TEXT_COUNT; i++)
+        open_metrics_counter(metrics, "text", names[i], counter_get(&status->texts[i].kept));
 }
 
 void status_get_counters(struct status *status, struct status_counters *counters)
@@ -560,7 +590,7 @@ struct buffer *status_members_text(struct status *status)
 /* The version is read before the guests are copied: a text may show more than its version stands
  * for, never less. Of two threads that make the same version's text the first one's is kept, so
  * that nobody sees the list go back within a version. */
-struct buffer *status_vmlist_text(struct status *status, struct guest_source *source)
+struct buffer *status_vmlist_text(struct status *status)
 {
     pthread_mutex_lock(&status->lock);
     uint64_t version = status->versions.vmlist;
@@ -569,7 +599,7 @@ struct buffer *status_vmlist_text(struct status *status, struct guest_source *so
     if (text)
         return text;
 
-    struct guest_snapshot *snapshot = source->take(source);
+    struct guest_snapshot *snapshot = status->guests->take(status->guests);
     text = vmlist_text(snapshot, version);
     guest_snapshot_free(snapshot);
 
@@ -619,7 +649,7 @@ static struct buffer *kept_rrd_text(struct status *status, uint64_t now)
         return NULL;
     if (status->texts[TEXT_RRD].version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
         return NULL;
-    counter_add(&status->texts[TEXT_RRD].metrics.kept, 1);
+    counter_add(&status->texts[TEXT_RRD].kept, 1);
     return buffer_ref(text);
 }
 
