@@ -82,7 +82,7 @@ static void on_unmounted(void *context)
     if (atomic_load(&parts->stopping))
         return;
     log_info("the file system was unmounted");
-    daemon_request_stop();
+    process_request_stop();
 }
 
 static struct buffer *on_metrics(void *context)
@@ -129,24 +129,25 @@ static int find_identity(struct parts *parts)
 }
 
 /* The lock comes before all that a second daemon could spoil. */
-static int take_place(struct parts *parts)
+static int take_host(struct parts *parts)
 {
     const struct options *options = &parts->options;
 
-    int error = place_make_directory(options->state_dir, 0750);
+    process_block_signals();
+    int error = paths_make_directory(options->state_dir, 0750);
     if (error < 0)
         return error;
-    parts->host.lock_fd = place_lock(options->state_dir, options->lockfile_timeout);
+    parts->host.lock_fd = paths_lock_state(options->state_dir, options->lockfile_timeout);
     if (parts->host.lock_fd < 0)
         return parts->host.lock_fd;
-    error = place_make_run_directory(options->run_dir, parts->host.group);
+    error = paths_make_run_directory(options->run_dir, parts->host.group);
     if (error < 0)
         return error;
-    error = place_write_pid_file(options->pid_file);
+    error = paths_write_pid_file(options->pid_file);
     if (error < 0)
         return error;
     parts->host.pid_file_written = true;
-    return place_prepare_mountpoint(options->mountpoint);
+    return paths_prepare_mountpoint(options->mountpoint);
 }
 
 static int start_database(struct parts *parts, struct tree **tree)
@@ -220,8 +221,11 @@ static int prepare_cluster(struct parts *parts)
     return 0;
 }
 
+/* Last: what comes from there finds all parts. */
 static int start_cluster(struct parts *parts)
 {
+    if (!parts->cluster)
+        return 0;
     /* Corosync may be waiting for this file. */
     submit_conf(parts, true);
     int error = groups_start(&parts->groups);
@@ -281,7 +285,17 @@ static int start_socket(struct parts *parts)
                       : "");
         return error;
     }
-    place_remove_restart_flag(parts->options.run_dir);
+    paths_remove_restart_flag(parts->options.run_dir);
+    return 0;
+}
+
+/* Before any thread. */
+static int start_guard(struct parts *parts)
+{
+    parts->host.guard = guard_start(parts->options.mountpoint);
+    if (parts->host.guard < 0)
+        log_warning("no guard (%s): if this daemon is killed, processes may hang",
+                    strerror((int)-parts->host.guard));
     return 0;
 }
 
@@ -305,30 +319,20 @@ static int start_inside(struct parts *parts)
     return 0;
 }
 
+/* From the inside out: who asks finds all that is asked. 0 or a negative errno, which is logged;
+ * then stop() takes down what stands. */
 static int start(struct parts *parts)
 {
-    int error = find_identity(parts);
-    if (error < 0)
-        return error;
+    static int (*const steps[])(struct parts * parts) = {
+        find_identity, take_host,    start_guard,   start_inside,
+        start_mount,   start_socket, start_cluster,
+    };
+    int error = 0;
+
     connect_parts(parts);
-    daemon_block_signals();
-    error = take_place(parts);
-    if (error < 0)
-        return error;
-    parts->host.guard = guard_start(parts->options.mountpoint);
-    if (parts->host.guard < 0)
-        log_warning("no guard (%s): if this daemon is killed, processes may hang",
-                    strerror((int)-parts->host.guard));
-    error = start_inside(parts);
-    if (error < 0)
-        return error;
-    error = start_mount(parts);
-    if (error < 0)
-        return error;
-    error = start_socket(parts);
-    if (error < 0)
-        return error;
-    return parts->cluster ? start_cluster(parts) : 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(steps) && !error; i++)
+        error = steps[i](parts);
+    return error;
 }
 
 /* --- Stop --- */
@@ -340,7 +344,7 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         return;
     if (groups_stop(&parts->groups, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
         log_warning("a thread hangs, leaving without it");
-        daemon_leave(resort);
+        process_leave(resort);
     }
     corosync_conf_stop(parts->conf);
     parts->conf = NULL;
@@ -366,8 +370,10 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     if (parts->mount)
         mount_free(parts->mount);
     parts->mount = NULL;
+    buffer_unref(parts->metrics.text);
+    lock_destroy(&parts->metrics.lock);
     if (parts->socket) {
-        place_make_restart_flag(parts->options.run_dir, parts->host.group);
+        paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
     activity_free(parts->activity);
@@ -382,7 +388,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     store_close(parts->store);
 }
 
-static void leave_place(struct parts *parts)
+static void leave_host(struct parts *parts)
 {
     guard_stop(parts->host.guard);
     if (parts->host.pid_file_written)
@@ -399,10 +405,10 @@ static void wait_for_stop(struct parts *parts)
     const uint64_t pause = CLAMP(parts->options.answer_timeout / 10, 10, 1000);
 
     if (!parts->cluster) {
-        daemon_wait_for_stop();
+        process_wait_for_stop();
         return;
     }
-    while (!daemon_wait_for_stop_until(pause))
+    while (!process_wait_for_stop_until(pause))
         replica_expire(parts->replica, parts->options.answer_timeout);
 }
 
@@ -414,7 +420,7 @@ static int run(struct parts *parts, int ready_fd)
     if (error == 0) {
         log_info("pmxcfs is ready: node %s, address %s, mounted at %s", parts->host.nodename,
                  parts->host.address, parts->options.mountpoint);
-        daemon_ready(ready_fd);
+        process_ready(ready_fd);
         wait_for_stop(parts);
     }
     const struct last_resort resort = {
@@ -424,9 +430,9 @@ static int run(struct parts *parts, int ready_fd)
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
     atomic_store(&parts->stopping, true);
-    daemon_begin_stop(&resort);
+    process_begin_stop(&resort);
     stop(parts, &resort);
-    leave_place(parts);
+    leave_host(parts);
     log_info("stopped");
     return resort.exit_code;
 }
@@ -436,13 +442,13 @@ static int run_in_background(struct parts *parts)
     int ready_fd = -1;
 
     if (!parts->options.foreground) {
-        ready_fd = daemon_fork();
+        ready_fd = process_fork();
         if (ready_fd < 0) {
             fprintf(stderr, "error: cannot start a process: %s\n", strerror(-ready_fd));
             return EXIT_FAILURE;
         }
     }
-    log_open("pmxcfs", !daemon_stderr_is_journal(), parts->options.debug);
+    log_open("pmxcfs", !process_stderr_is_journal(), parts->options.debug);
     return run(parts, ready_fd);
 }
 

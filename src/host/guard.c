@@ -15,9 +15,7 @@
 #include <unistd.h>
 
 #define MOUNTED_SIGNAL SIGUSR1
-#define DEATH_SIGNAL                                                                               \
-    SIGUSR2 /* when the thread that started the guard ends, others may be stuck                    \
-             */
+#define DEATH_SIGNAL SIGUSR2 /* when the thread that started the guard ends */
 
 /* The number of the mount that `fd` is on, without asking whoever serves it; 0: not known. */
 static uint64_t mount_number(int fd)

@@ -135,7 +135,7 @@ static bool fail(GError **error, const char *option, const char *value, const ch
     return false;
 }
 
-/* Completes a relative path, since a daemon changes its current directory. */
+/* Completes a relative path, since process_fork() leaves the current directory. */
 static bool take_path(const char *option, const char *value, const char *fallback, char **path,
                       GError **error)
 {

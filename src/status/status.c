@@ -3,9 +3,9 @@
 #include "status/status.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
+#include "base/lock.h"
 #include "base/metrics.h"
 #include "base/open_metrics.h"
 #include "status/feed.h"
@@ -39,7 +39,7 @@ enum status_text {
 };
 
 struct status {
-    pthread_mutex_t lock; /* for everything below but what is set once */
+    struct lock lock; /* for everything below but what is set once */
     struct clock_source *clock;
     struct rrd_listener *rrd_listener;
     struct guest_source *guests;
@@ -73,7 +73,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
 {
     struct status *status = g_new0(struct status, 1);
 
-    pthread_mutex_init(&status->lock, NULL);
+    lock_init(&status->lock, LOCK_RANK_STATUS);
     status->clock = clock;
     status->node_name = g_strdup(node_name);
     status->start_time = clock->seconds(clock);
@@ -103,7 +103,7 @@ void status_free(struct status *status)
     cluster_log_free(status->log);
     for (int i = 0; i < TEXT_COUNT; i++)
         buffer_unref(status->texts[i].text);
-    pthread_mutex_destroy(&status->lock);
+    lock_destroy(&status->lock);
     g_free(status->node_name);
     g_free(status);
 }
@@ -154,46 +154,46 @@ static void tell_feed_listener(const struct status *status)
 
 void status_published(struct status *status, const GPtrArray *effects)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     if (versions_published(&status->versions, effects))
         status->sequence++;
     feed_add(status->feed, effects, false);
     tell_feed_listener(status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_rebuilt(struct status *status, const GPtrArray *effects)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     versions_rebuilt(&status->versions);
     status->sequence++;
     if (effects)
         feed_add(status->feed, effects, true);
     tell_feed_listener(status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_feed_listener(struct status *status, struct feed_listener *listener)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     status->feed_listener = listener;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_start_feed(struct status *status, uint64_t version)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     feed_start(status->feed, version);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     *missed = 0;
     uint64_t position =
         version == UINT64_MAX ? status->feed->next : feed_find(status->feed, version, missed);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return position;
 }
 
@@ -213,7 +213,7 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
     char *text = NULL;
 
     *missed = 0;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     while (!text) {
         uint64_t wanted = *position;
         const struct feed_record *record = feed_get(status->feed, position);
@@ -223,7 +223,7 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
         text = feed_record_text(record, writer_name(status, record->node), all);
         (*position)++;
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
@@ -239,37 +239,37 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status,
                  members_set_nodes(status->members, cluster_name, config_version, nodes, count));
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_own_id(struct status *status, uint32_t id)
 {
     if (id == 0)
         return;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, status->own_id != id);
     status->own_id = id;
     g_hash_table_foreach_remove(status->others, is_unlisted, status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, members_set_online(status->members, ids, count));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_quorate(struct status *status, bool quorate)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, members_set_quorate(status->members, quorate));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_metrics_write(const struct status *status, struct open_metrics *metrics)
@@ -291,10 +291,10 @@ void status_metrics_write(const struct status *status, struct open_metrics *metr
 
 void status_get_counters(struct status *status, struct status_counters *counters)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     *counters = (struct status_counters){.clinfo = status->versions.clinfo,
                                          .vmlist = status->versions.vmlist};
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 uint32_t status_start_time(const struct status *status)
@@ -309,9 +309,9 @@ const char *status_node_name(const struct status *status)
 
 char *status_name_of(struct status *status, uint32_t id)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     char *name = g_strdup(writer_name(status, id));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return name;
 }
 
@@ -352,9 +352,9 @@ int status_set_own(struct status *status, const char *name, const void *value, s
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     error = store(status, status->own, kind, name, value, size);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!error)
         tell_listener(status, kind, name, value);
     return error;
@@ -380,10 +380,10 @@ int status_set_remote(struct status *status, uint32_t node, const char *name, co
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct node_values *values = values_of(status, node);
     error = values ? store(status, values, kind, name, value, size) : -ENOENT;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!error)
         tell_listener(status, kind, name, value);
     return error;
@@ -404,19 +404,19 @@ static struct node_values *values_by_name(struct status *status, const char *nod
 
 struct buffer *status_get(struct status *status, const char *node_name, const char *name)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct node_values *values = values_by_name(status, node_name);
     const struct key_value *value = values ? node_values_get(values, name) : NULL;
     struct buffer *buffer = value ? buffer_ref(value->value) : NULL;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
 GPtrArray *status_own_names(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     GPtrArray *names = node_values_names(status->own);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return names;
 }
 
@@ -424,14 +424,14 @@ struct buffer *status_own_value(struct status *status, const char *name)
 {
     struct buffer *buffer = NULL;
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     const struct key_value *value = node_values_get(status->own, name);
     const char *address = status->own->address;
     if (value)
         buffer = buffer_ref(value->value);
     else if (address && strcmp(name, "nodeip") == 0)
         buffer = buffer_copy(address, (uint32_t)strlen(address) + 1);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
@@ -446,7 +446,7 @@ struct buffer *status_log(struct status *status, uint8_t priority, const char *i
                                 .priority = priority};
     struct log_entry entry;
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct log_stamp stamp = {.time = status->clock->seconds(status->clock),
                               .uid = status->log_uid + 1};
     cluster_log_stamp(status->log, log_digest(status->node_name), &stamp);
@@ -455,7 +455,7 @@ struct buffer *status_log(struct status *status, uint8_t priority, const char *i
     struct buffer *buffer = log_entry_pack(&record);
     if (log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
         cluster_log_insert(status->log, &entry);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
@@ -466,9 +466,9 @@ int status_log_remote(struct status *status, const uint8_t *data, size_t size)
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     cluster_log_insert(status->log, &entry);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return 0;
 }
 
@@ -477,10 +477,10 @@ static struct buffer *copy_log(struct status *status, uint64_t *version)
 {
     struct buffer *buffer = buffer_new(CLUSTER_LOG_SIZE);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     memcpy(buffer->data, status->log->buffer, CLUSTER_LOG_SIZE);
     *version = status->log->version;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
@@ -499,9 +499,9 @@ size_t status_log_merge(struct status *status, const struct log_buffer *buffers,
     size_t malformed = cluster_log_merge(foreign, buffers, count);
     struct log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     cluster_log_merge(status->log, &merged, 1);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     cluster_log_free(foreign);
     return malformed;
 }
@@ -537,7 +537,7 @@ static json_t *kvstore_object(struct status *status)
 
 struct buffer *status_version_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
     if (!text) {
         json_t *object = json_object();
@@ -547,7 +547,7 @@ struct buffer *status_version_text(struct status *status)
         text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_VERSION], status->sequence, text);
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
@@ -570,7 +570,7 @@ static GHashTable *known_addresses(struct status *status)
 
 struct buffer *status_members_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     uint64_t clinfo = status->versions.clinfo;
     struct buffer *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
     if (!text) {
@@ -583,7 +583,7 @@ struct buffer *status_members_text(struct status *status)
         text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_MEMBERS], clinfo, text);
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
@@ -592,10 +592,10 @@ struct buffer *status_members_text(struct status *status)
  * that nobody sees the list go back within a version. */
 struct buffer *status_vmlist_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     uint64_t version = status->versions.vmlist;
     struct buffer *text = kept_text(&status->texts[TEXT_VMLIST], version);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (text)
         return text;
 
@@ -603,11 +603,11 @@ struct buffer *status_vmlist_text(struct status *status)
     text = vmlist_text(snapshot, version);
     guest_snapshot_free(snapshot);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *kept = kept_text(&status->texts[TEXT_VMLIST], version);
     if (!kept && (!status->texts[TEXT_VMLIST].text || status->texts[TEXT_VMLIST].version < version))
         keep_text(&status->texts[TEXT_VMLIST], version, text);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!kept)
         return text;
     buffer_unref(text);
@@ -621,9 +621,9 @@ struct buffer *status_cluster_log_text(struct status *status, uint32_t max, cons
     uint64_t version;
 
     if (common) {
-        pthread_mutex_lock(&status->lock);
+        lock_take(&status->lock);
         text = kept_text(&status->texts[TEXT_CLUSTER_LOG], status->log->version);
-        pthread_mutex_unlock(&status->lock);
+        lock_give(&status->lock);
         if (text)
             return text;
     }
@@ -631,11 +631,11 @@ struct buffer *status_cluster_log_text(struct status *status, uint32_t max, cons
     text = cluster_log_text(buffer->data, max, user);
     buffer_unref(buffer);
     if (common) {
-        pthread_mutex_lock(&status->lock);
+        lock_take(&status->lock);
         if (!status->texts[TEXT_CLUSTER_LOG].text ||
             status->texts[TEXT_CLUSTER_LOG].version < version)
             keep_text(&status->texts[TEXT_CLUSTER_LOG], version, text);
-        pthread_mutex_unlock(&status->lock);
+        lock_give(&status->lock);
     }
     return text;
 }
@@ -657,19 +657,19 @@ struct buffer *status_rrd_text(struct status *status)
 {
     uint64_t now = status->clock->milliseconds(status->clock);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *text = kept_rrd_text(status, now);
     uint64_t sequence = status->rrd_sequence;
     GPtrArray *lines = text ? NULL : rrd_values_lines(status->rrd, now);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (text)
         return text;
 
     text = rrd_lines_text(lines);
     g_ptr_array_unref(lines);
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     keep_text(&status->texts[TEXT_RRD], sequence, text);
     status->rrd_text_at = now;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
