@@ -15,7 +15,7 @@
 #include "mount/operations.h"
 #include "replica/loopback.h"
 #include "replica/replica.h"
-#include "socket/metrics.h"
+#include "socket/sources.h"
 #include "status/status.h"
 #include "status/status_group.h"
 #include "store/store.h"

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "core/draft.h"
 #include "core/state.h"
 #include "mount/mount.h"
 #include "mount/operations.h"

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "store/aside.h"
 #include "store/loader.h"
 #include "store/replay.h"

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "core/state.h"
+#include "core/publish.h"
 #include "store/file.h"
 #include "store/recover.h"
 

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cluster/conf.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "ctl/nodelist.h"
 #include "fuzz.h"
 #include "host/corosync_conf.h"

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "core/publish.h"
 #include "node.h"
 #include "remove_tree.h"
 #include "status/cluster_log.h"

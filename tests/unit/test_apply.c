@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "world.h"
+#include "core/publish.h"
 
 #define GUEST "nodes/n1/qemu-server/100.conf"
 

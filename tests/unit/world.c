@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "world.h"
+#include "core/publish.h"
 
 void world_start(struct world *world)
 {
