@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "world.h"
 #include "core/publish.h"
+#include "world.h"
 
 #define GUEST "nodes/n1/qemu-server/100.conf"
 

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "world.h"
 #include "core/publish.h"
+#include "world.h"
 
 void world_start(struct world *world)
 {
