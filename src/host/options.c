@@ -8,120 +8,108 @@
 
 /* Room that stays for the names that the daemon appends to a path. */
 #define PATH_SIZE_MAX (PATH_MAX - 256)
-#define NODENAME_SIZE_MAX 64u
-#define SOCKET_NAME_SIZE_MAX 64u
-#define GROUP_SIZE_MAX 256u
 #define ADDRESS_SIZE_MAX 1024u
 #define SECONDS_MAX 31536000u
 
-/* The options that have a value, as they were given; NULL: not given. */
-struct raw {
-    char *mountpoint;
-    char *state_dir;
-    char *run_dir;
-    char *rrd_dir;
-    char *rrdcached_address;
-    char *corosync_conf;
-    char *socket_name;
-    char *nodename;
-    char *address;
-    char *group;
-    char *acknowledge;
-    char *durability;
-    char *fold_delay;
-    char *lock_lifetime;
-    char *lockfile_timeout;
-    char *verify_interval;
-    char *answer_timeout;
-    char *rejoin_delay;
+enum kind {
+    SWITCH,
+    PATH,
+    NAME,
+    IP_ADDRESS,
+    ADDRESS,
+    CHOICE,
+    SECONDS,
 };
 
-/* GLib writes switches as gboolean, which is an int. */
-struct switches {
-    gboolean help;
-    gboolean version;
-    gboolean debug;
-    gboolean foreground;
-    gboolean local;
+/* An option, and the member of struct options that it sets: bool, char * or uint64_t. */
+struct form {
+    const char *name;
+    char letter;
+    enum kind kind;
+    size_t member;
+    const char *fallback; /* stands for an option that is not given; NULL: nothing does */
+    const char *value;    /* what --help calls it; CHOICE: the two words */
+    const char *help;
+    size_t size_max;  /* NAME: bytes */
+    const char *also; /* NAME: characters that are allowed besides letters and digits */
+    bool zero;        /* SECONDS: may be 0 */
 };
 
-static void raw_clear(struct raw *raw)
-{
-    g_free(raw->mountpoint);
-    g_free(raw->state_dir);
-    g_free(raw->run_dir);
-    g_free(raw->rrd_dir);
-    g_free(raw->rrdcached_address);
-    g_free(raw->corosync_conf);
-    g_free(raw->socket_name);
-    g_free(raw->nodename);
-    g_free(raw->address);
-    g_free(raw->group);
-    g_free(raw->acknowledge);
-    g_free(raw->durability);
-    g_free(raw->fold_delay);
-    g_free(raw->lock_lifetime);
-    g_free(raw->lockfile_timeout);
-    g_free(raw->verify_interval);
-    g_free(raw->answer_timeout);
-    g_free(raw->rejoin_delay);
-}
+#define MEMBER(name) offsetof(struct options, name)
 
-#define SWITCH(name, letter, field, help)                                                          \
-    {                                                                                              \
-        name, letter, 0, G_OPTION_ARG_NONE, &switches->field, help, NULL                           \
-    }
-#define FILENAME(name, field, help)                                                                \
-    {                                                                                              \
-        name, 0, 0, G_OPTION_ARG_FILENAME, &raw->field, help, "PATH"                               \
-    }
-#define STRING(name, field, help, value)                                                           \
-    {                                                                                              \
-        name, 0, 0, G_OPTION_ARG_STRING, &raw->field, help, value                                  \
-    }
+static const struct form forms[] = {
+    {"help", 'h', SWITCH, MEMBER(help), .help = "Show this help and exit"},
+    {"version", 0, SWITCH, MEMBER(version), .help = "Show the version and exit"},
+    {"debug", 'd', SWITCH, MEMBER(debug), .help = "Log debug messages from the start"},
+    {"foreground", 'f', SWITCH, MEMBER(foreground),
+     .help = "Stay in the foreground, log to stderr"},
+    {"local", 'l', SWITCH, MEMBER(local), .help = "No cluster, even if there is a corosync.conf"},
+    {"mountpoint", 0, PATH, MEMBER(mountpoint), "/etc/pve", "PATH",
+     .help = "Where to mount (/etc/pve)"},
+    {"state-dir", 0, PATH, MEMBER(state_dir), "/var/lib/pve-cluster", "PATH",
+     .help = "Where config.db is (/var/lib/pve-cluster)"},
+    {"run-dir", 0, PATH, MEMBER(run_dir), "/run/pve-cluster", "PATH",
+     .help = "Run directory; PATH.pid is the pid file (/run/pve-cluster)"},
+    {"rrd-dir", 0, PATH, MEMBER(rrd_dir), "/var/lib/rrdcached/db", "PATH",
+     .help = "Where RRD files are (/var/lib/rrdcached/db)"},
+    {"rrdcached-address", 0, ADDRESS, MEMBER(rrdcached_address), "unix:/run/rrdcached.sock",
+     "ADDRESS", .help = "rrdcached (unix:/run/rrdcached.sock)"},
+    {"corosync-conf", 0, PATH, MEMBER(corosync_conf), "/etc/corosync/corosync.conf", "PATH",
+     .help = "The host's corosync.conf (/etc/corosync/corosync.conf)"},
+    {"socket-name", 0, NAME, MEMBER(socket_name), "pve2", "NAME",
+     .help = "Name of the local socket (pve2)", .size_max = 64, .also = "-_."},
+    {"nodename", 0, NAME, MEMBER(nodename), NULL, "NAME",
+     .help = "Name of this node (the host name up to its first dot)", .size_max = 64, .also = "-_"},
+    {"address", 0, IP_ADDRESS, MEMBER(address), NULL, "IP",
+     .help = "Address of this node (looked up from its name)"},
+    {"group", 0, NAME, MEMBER(group), "www-data", "GROUP", .help = "Group of all files (www-data)",
+     .size_max = 256, .also = "-_.$"},
+    {"acknowledge", 0, CHOICE, MEMBER(acknowledge_all), "own", "own|all",
+     .help = "Answer when this node has a change, or all have (own)"},
+    {"durability", 0, CHOICE, MEMBER(durability_full), "normal", "normal|full",
+     .help = "How a commit is synced: as safe as a crash needs, or as a power loss needs (normal)"},
+    {"fold-delay", 0, SECONDS, MEMBER(fold_delay), "30", "SECONDS",
+     .help = "How far config.db may be behind its journal; 0: no journal (30)", .zero = true},
+    {"lock-lifetime", 0, SECONDS, MEMBER(lock_lifetime), "120", "SECONDS",
+     .help = "Life of a lock that is not renewed (120)"},
+    {"lockfile-timeout", 0, SECONDS, MEMBER(lockfile_timeout), "10", "SECONDS",
+     .help = "How long to wait for another daemon to end (10)", .zero = true},
+    {"verify-interval", 0, SECONDS, MEMBER(verify_interval), "3600", "SECONDS",
+     .help = "Time between comparisons of all nodes (3600)"},
+    {"answer-timeout", 0, SECONDS, MEMBER(answer_timeout), "30", "SECONDS",
+     .help = "How long a change may be under way (30)"},
+    {"rejoin-delay", 0, SECONDS, MEMBER(rejoin_delay), "6", "SECONDS",
+     .help = "Pause before a group is joined again (6)"},
+};
 
-/* A context that fills in *switches and *raw; g_option_context_free() it. */
-static GOptionContext *make_context(struct switches *switches, struct raw *raw)
+#define FORMS G_N_ELEMENTS(forms)
+
+/* What was given, by the numbers of the forms. */
+struct given {
+    gboolean switches[FORMS]; /* an int, as GLib writes it */
+    char *values[FORMS];      /* NULL: not given */
+};
+
+/* A context that fills in *given; g_option_context_free() it. */
+static GOptionContext *make_context(struct given *given)
 {
-    const GOptionEntry entries[] = {
-        SWITCH("help", 'h', help, "Show this help and exit"),
-        SWITCH("version", 0, version, "Show the version and exit"),
-        SWITCH("debug", 'd', debug, "Log debug messages from the start"),
-        SWITCH("foreground", 'f', foreground, "Stay in the foreground, log to stderr"),
-        SWITCH("local", 'l', local, "No cluster, even if there is a corosync.conf"),
-        FILENAME("mountpoint", mountpoint, "Where to mount (/etc/pve)"),
-        FILENAME("state-dir", state_dir, "Where config.db is (/var/lib/pve-cluster)"),
-        FILENAME("run-dir", run_dir, "Run directory; PATH.pid is the pid file (/run/pve-cluster)"),
-        FILENAME("rrd-dir", rrd_dir, "Where RRD files are (/var/lib/rrdcached/db)"),
-        STRING("rrdcached-address", rrdcached_address, "rrdcached (unix:/run/rrdcached.sock)",
-               "ADDRESS"),
-        FILENAME("corosync-conf", corosync_conf,
-                 "The host's corosync.conf (/etc/corosync/corosync.conf)"),
-        STRING("socket-name", socket_name, "Name of the local socket (pve2)", "NAME"),
-        STRING("nodename", nodename, "Name of this node (the host name up to its first dot)",
-               "NAME"),
-        STRING("address", address, "Address of this node (looked up from its name)", "IP"),
-        STRING("group", group, "Group of all files (www-data)", "GROUP"),
-        STRING("acknowledge", acknowledge, "Answer when this node has a change, or all have (own)",
-               "own|all"),
-        STRING("durability", durability,
-               "How a commit is synced: as safe as a crash needs, or as a power loss needs "
-               "(normal)",
-               "normal|full"),
-        STRING("fold-delay", fold_delay,
-               "How far config.db may be behind its journal; 0: no journal (30)", "SECONDS"),
-        STRING("lock-lifetime", lock_lifetime, "Life of a lock that is not renewed (120)",
-               "SECONDS"),
-        STRING("lockfile-timeout", lockfile_timeout,
-               "How long to wait for another daemon to end (10)", "SECONDS"),
-        STRING("verify-interval", verify_interval, "Time between comparisons of all nodes (3600)",
-               "SECONDS"),
-        STRING("answer-timeout", answer_timeout, "How long a change may be under way (30)",
-               "SECONDS"),
-        STRING("rejoin-delay", rejoin_delay, "Pause before a group is joined again (6)", "SECONDS"),
-        {0},
-    };
+    GOptionEntry entries[FORMS + 1] = {0};
     GOptionContext *context = g_option_context_new(NULL);
+
+    for (size_t i = 0; i < FORMS; i++) {
+        const struct form *form = &forms[i];
+        entries[i] = (GOptionEntry){
+            .long_name = form->name,
+            .short_name = form->letter,
+            .arg = form->kind == SWITCH ? G_OPTION_ARG_NONE
+                   : form->kind == PATH ? G_OPTION_ARG_FILENAME
+                                        : G_OPTION_ARG_STRING,
+            .arg_data =
+                form->kind == SWITCH ? (gpointer)&given->switches[i] : (gpointer)&given->values[i],
+            .description = form->help,
+            .arg_description = form->value,
+        };
+    }
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_set_summary(context, "A replicated file system for cluster configuration.");
     g_option_context_add_main_entries(context, entries, NULL);
@@ -136,11 +124,8 @@ static bool fail(GError **error, const char *option, const char *value, const ch
 }
 
 /* Completes a relative path, since process_fork() leaves the current directory. */
-static bool take_path(const char *option, const char *value, const char *fallback, char **path,
-                      GError **error)
+static bool take_path(const char *option, const char *value, char **path, GError **error)
 {
-    if (!value)
-        value = fallback;
     if (!*value)
         return fail(error, option, value, "an empty path");
     *path = g_canonicalize_filename(value, NULL);
@@ -151,52 +136,48 @@ static bool take_path(const char *option, const char *value, const char *fallbac
     return true;
 }
 
-/* `also`: characters that are allowed besides letters and digits. */
-static bool take_name(const char *option, const char *value, const char *fallback, size_t size_max,
-                      const char *also, char **name, GError **error)
+static bool take_name(const struct form *form, const char *value, char **name, GError **error)
 {
-    if (!value && !fallback)
-        return true;
-    *name = g_strdup(value ? value : fallback);
-    size_t size = strlen(*name);
-    if (size == 0 || size > size_max)
-        return fail(error, option, *name, "the name is empty or too long");
-    for (const char *c = *name; *c; c++) {
-        if (!g_ascii_isalnum(*c) && !strchr(also, *c))
-            return fail(error, option, *name, "a character that no such name has");
+    size_t size = strlen(value);
+
+    *name = g_strdup(value);
+    if (size == 0 || size > form->size_max)
+        return fail(error, form->name, value, "the name is empty or too long");
+    for (const char *c = value; *c; c++) {
+        if (!g_ascii_isalnum(*c) && !strchr(form->also, *c))
+            return fail(error, form->name, value, "a character that no such name has");
     }
     return true;
 }
 
-static bool take_address(const char *value, char **address, GError **error)
+static bool take_ip_address(const char *option, const char *value, char **address, GError **error)
 {
     struct in6_addr bytes;
-    if (!value)
-        return true;
+
     if (inet_pton(AF_INET, value, &bytes) != 1 && inet_pton(AF_INET6, value, &bytes) != 1)
-        return fail(error, "address", value, "not an IPv4 or IPv6 address");
+        return fail(error, option, value, "not an IPv4 or IPv6 address");
     *address = g_strdup(value);
     return true;
 }
 
-static bool take_rrdcached_address(const char *value, char **address, GError **error)
+static bool take_address(const char *option, const char *value, char **address, GError **error)
 {
-    *address = g_strdup(value ? value : "unix:/run/rrdcached.sock");
-    if (!**address || strlen(*address) > ADDRESS_SIZE_MAX)
-        return fail(error, "rrdcached-address", *address, "the address is empty or too long");
+    *address = g_strdup(value);
+    if (!*value || strlen(value) > ADDRESS_SIZE_MAX)
+        return fail(error, option, value, "the address is empty or too long");
     return true;
 }
 
-/* One of two words; *second tells which. */
-static bool take_choice(const char *option, const char *value, const char *const words[2],
-                        bool *second, GError **error)
+/* One of two words, "FIRST|SECOND"; *second tells which. */
+static bool take_choice(const struct form *form, const char *value, bool *second, GError **error)
 {
-    if (value && strcmp(value, words[0]) != 0 && strcmp(value, words[1]) != 0) {
-        g_autofree char *reason = g_strdup_printf("must be %s or %s", words[0], words[1]);
-        return fail(error, option, value, reason);
-    }
-    *second = value && strcmp(value, words[1]) == 0;
-    return true;
+    g_auto(GStrv) words = g_strsplit(form->value, "|", 2);
+
+    *second = strcmp(value, words[1]) == 0;
+    if (*second || strcmp(value, words[0]) == 0)
+        return true;
+    g_autofree char *reason = g_strdup_printf("must be %s or %s", words[0], words[1]);
+    return fail(error, form->name, value, reason);
 }
 
 /* Seconds with up to three decimals. Digits are read by hand: strtod() would take the locale's
@@ -222,74 +203,62 @@ static bool parse_milliseconds(const char *text, uint64_t *milliseconds)
     return *c == '\0' && *milliseconds <= SECONDS_MAX * 1000ull;
 }
 
-static bool take_seconds(const char *option, const char *value, uint64_t fallback_seconds,
-                         uint64_t minimum, uint64_t *milliseconds, GError **error)
+static bool take_seconds(const struct form *form, const char *value, uint64_t *milliseconds,
+                         GError **error)
 {
-    *milliseconds = fallback_seconds * 1000;
-    if (!value)
-        return true;
     if (!parse_milliseconds(value, milliseconds))
-        return fail(error, option, value,
+        return fail(error, form->name, value,
                     "not a number of seconds, at most a year, with at most three decimals");
-    if (*milliseconds < minimum)
-        return fail(error, option, value, "must be more than 0");
+    if (*milliseconds == 0 && !form->zero)
+        return fail(error, form->name, value, "must be more than 0");
     return true;
 }
 
-static bool take_paths(const struct raw *raw, struct options *options, GError **error)
+static bool take(const struct form *form, const char *value, struct options *options,
+                 GError **error)
 {
-    if (!take_path("mountpoint", raw->mountpoint, "/etc/pve", &options->mountpoint, error) ||
-        !take_path("state-dir", raw->state_dir, "/var/lib/pve-cluster", &options->state_dir,
-                   error) ||
-        !take_path("run-dir", raw->run_dir, "/run/pve-cluster", &options->run_dir, error) ||
-        !take_path("rrd-dir", raw->rrd_dir, "/var/lib/rrdcached/db", &options->rrd_dir, error) ||
-        !take_path("corosync-conf", raw->corosync_conf, "/etc/corosync/corosync.conf",
-                   &options->corosync_conf, error))
-        return false;
+    void *member = (char *)options + form->member;
+
+    switch (form->kind) {
+    case SWITCH:
+        break;
+    case PATH:
+        return take_path(form->name, value, member, error);
+    case NAME:
+        return take_name(form, value, member, error);
+    case IP_ADDRESS:
+        return take_ip_address(form->name, value, member, error);
+    case ADDRESS:
+        return take_address(form->name, value, member, error);
+    case CHOICE:
+        return take_choice(form, value, member, error);
+    case SECONDS:
+        return take_seconds(form, value, member, error);
+    }
+    return true;
+}
+
+static bool take_all(const struct given *given, struct options *options, GError **error)
+{
+    for (size_t i = 0; i < FORMS; i++) {
+        const char *value = given->values[i] ? given->values[i] : forms[i].fallback;
+        if (forms[i].kind == SWITCH)
+            *(bool *)((char *)options + forms[i].member) = given->switches[i];
+        else if (value && !take(&forms[i], value, options, error))
+            return false;
+    }
     options->pid_file = g_strconcat(options->run_dir, ".pid", NULL);
     return true;
-}
-
-static bool take_names(const struct raw *raw, struct options *options, GError **error)
-{
-    static const char *const acknowledge[2] = {"own", "all"};
-    static const char *const durability[2] = {"normal", "full"};
-
-    return take_name("socket-name", raw->socket_name, "pve2", SOCKET_NAME_SIZE_MAX, "-_.",
-                     &options->socket_name, error) &&
-           take_name("nodename", raw->nodename, NULL, NODENAME_SIZE_MAX, "-_", &options->nodename,
-                     error) &&
-           take_name("group", raw->group, "www-data", GROUP_SIZE_MAX, "-_.$", &options->group,
-                     error) &&
-           take_address(raw->address, &options->address, error) &&
-           take_rrdcached_address(raw->rrdcached_address, &options->rrdcached_address, error) &&
-           take_choice("acknowledge", raw->acknowledge, acknowledge, &options->acknowledge_all,
-                       error) &&
-           take_choice("durability", raw->durability, durability, &options->durability_full, error);
-}
-
-static bool take_times(const struct raw *raw, struct options *options, GError **error)
-{
-    return take_seconds("lock-lifetime", raw->lock_lifetime, 120, 1, &options->lock_lifetime,
-                        error) &&
-           take_seconds("fold-delay", raw->fold_delay, 30, 0, &options->fold_delay, error) &&
-           take_seconds("lockfile-timeout", raw->lockfile_timeout, 10, 0,
-                        &options->lockfile_timeout, error) &&
-           take_seconds("verify-interval", raw->verify_interval, 3600, 1, &options->verify_interval,
-                        error) &&
-           take_seconds("answer-timeout", raw->answer_timeout, 30, 1, &options->answer_timeout,
-                        error) &&
-           take_seconds("rejoin-delay", raw->rejoin_delay, 6, 1, &options->rejoin_delay, error);
 }
 
 /* GLib would take --local=no as --local. */
 static bool refuse_value_of_switch(const char *word, GError **error)
 {
-    static const char *const names[] = {
-        "--help=", "--version=", "--debug=", "--foreground=", "--local="};
+    size_t length = strcspn(word, "=");
 
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (g_str_has_prefix(word, names[i])) {
+    for (size_t i = 0; i < FORMS && word[length] == '='; i++) {
+        if (forms[i].kind == SWITCH && strlen(forms[i].name) + 2 == length &&
+            g_str_has_prefix(word, "--") && strncmp(word + 2, forms[i].name, length - 2) == 0) {
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                         "%s: this option has no value", word);
             return false;
@@ -299,10 +268,9 @@ static bool refuse_value_of_switch(const char *word, GError **error)
 }
 
 /* GLib's parser alters its array, so it gets a copy. */
-static bool parse_raw(int argc, const char *const *argv, struct switches *switches, struct raw *raw,
-                      GError **error)
+static bool parse(int argc, const char *const *argv, struct given *given, GError **error)
 {
-    g_autoptr(GOptionContext) context = make_context(switches, raw);
+    g_autoptr(GOptionContext) context = make_context(given);
     g_auto(GStrv) words = g_new0(char *, (size_t)argc + 2);
 
     words[0] = g_strdup("pmxcfs");
@@ -323,45 +291,32 @@ static bool parse_raw(int argc, const char *const *argv, struct switches *switch
 
 bool options_parse(int argc, const char *const *argv, struct options *options, GError **error)
 {
-    struct switches switches = {0};
-    struct raw raw = {0};
+    struct given given = {0};
 
     *options = (struct options){0};
-    bool good = parse_raw(argc, argv, &switches, &raw, error) && take_paths(&raw, options, error) &&
-                take_names(&raw, options, error) && take_times(&raw, options, error);
-    raw_clear(&raw);
-    if (!good) {
+    bool good = parse(argc, argv, &given, error) && take_all(&given, options, error);
+    for (size_t i = 0; i < FORMS; i++)
+        g_free(given.values[i]);
+    if (!good)
         options_clear(options);
-        return false;
-    }
-    options->help = switches.help;
-    options->version = switches.version;
-    options->debug = switches.debug;
-    options->foreground = switches.foreground;
-    options->local = switches.local;
-    return true;
+    return good;
 }
 
 void options_clear(struct options *options)
 {
-    g_free(options->mountpoint);
-    g_free(options->state_dir);
-    g_free(options->run_dir);
+    for (size_t i = 0; i < FORMS; i++) {
+        enum kind kind = forms[i].kind;
+        if (kind == PATH || kind == NAME || kind == IP_ADDRESS || kind == ADDRESS)
+            g_free(*(char **)((char *)options + forms[i].member));
+    }
     g_free(options->pid_file);
-    g_free(options->rrd_dir);
-    g_free(options->rrdcached_address);
-    g_free(options->corosync_conf);
-    g_free(options->socket_name);
-    g_free(options->nodename);
-    g_free(options->address);
-    g_free(options->group);
     *options = (struct options){0};
 }
 
 char *options_help(void)
 {
-    struct switches switches = {0};
-    struct raw raw = {0};
-    g_autoptr(GOptionContext) context = make_context(&switches, &raw);
+    struct given given = {0};
+    g_autoptr(GOptionContext) context = make_context(&given);
+
     return g_option_context_get_help(context, TRUE, NULL);
 }

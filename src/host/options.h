@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All strings are owned by the struct; all paths are absolute. */
+/* A member for each option, however many. All strings are owned by the struct; all paths are
+ * absolute. */
 struct options {
     bool help;
     bool version;
