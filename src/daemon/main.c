@@ -30,49 +30,18 @@
 #define EXIT_USAGE 2
 #define STOP_MILLISECONDS_MAX 5000u
 #define LEAVE_GROUPS_MILLISECONDS_MAX 2000u
+#define FLUSH_LOOKS_MAX 100
+#define FLUSH_PAUSE_MICROSECONDS 5000u
 
 /* --- What the parts ask of each other --- */
 
 /* The mount is there from before the first change until after the last. */
 
-static void on_publishing(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt)
+static void on_told(void *context, GPtrArray *effects, bool rebuilt)
 {
-    struct parts *parts = container_of(listener, struct parts, listener);
+    struct parts *parts = context;
 
-    if (parts->mount)
-        mount_publishing(parts->mount, effects, rebuilt);
-}
-
-/* Hands corosync.conf of the tree to the thread that keeps the host's file like it. `reload`:
- * corosync is to be told. */
-static void submit_conf(struct parts *parts, bool reload)
-{
-    const struct state *state = replica_read_lock(parts->replica);
-
-    corosync_conf_submit(parts->conf, tree_child(state->tree, 0, CONF_PATH), reload);
-    replica_read_unlock(parts->replica);
-}
-
-static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
-{
-    struct parts *parts = container_of(listener, struct parts, listener);
-    bool reload;
-
-    if (parts->conf && corosync_conf_is_written(effects, rebuilt, &reload))
-        submit_conf(parts, reload);
-    if (parts->mount)
-        mount_published(parts->mount, effects, rebuilt);
-    else
-        g_ptr_array_unref(effects);
-}
-
-static void on_quorum_changed(struct replica_listener *listener, bool quorate)
-{
-    struct parts *parts = container_of(listener, struct parts, listener);
-
-    status_set_quorate(parts->status, quorate);
-    if (parts->mount)
-        mount_quorum_changed(parts->mount);
+    publication_told(&parts->publication, effects, rebuilt);
 }
 
 static void on_unmounted(void *context)
@@ -104,9 +73,7 @@ static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
     lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
-    parts->listener = (struct replica_listener){.publishing = on_publishing,
-                                                .published = on_published,
-                                                .quorum_changed = on_quorum_changed};
+    publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
 }
 
@@ -194,11 +161,13 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .lock_lifetime = (uint32_t)parts->options.lock_lifetime,
         .safety_directory = parts->options.state_dir,
         .clock = &parts->clock,
-        .listener = &parts->listener,
+        .listener = &parts->publication.listener,
     };
 
     status_start_feed(parts->status, tree->root.version);
     parts->replica = replica_new(&options, parts->store, tree);
+    parts->publication.replica = parts->replica;
+    parts->publication.status = parts->status;
     status_rebuilt(parts->status, NULL);
 }
 
@@ -216,6 +185,7 @@ static int prepare_cluster(struct parts *parts)
     parts->conf = corosync_conf_start(parts->options.corosync_conf, 0);
     if (!parts->conf)
         return -EAGAIN;
+    parts->publication.conf = parts->conf;
     groups_init(&parts->groups, parts->replica, parts->status, &parts->clock,
                 parts->options.rejoin_delay, parts->options.verify_interval, &parts->status_group);
     return 0;
@@ -227,7 +197,7 @@ static int start_cluster(struct parts *parts)
     if (!parts->cluster)
         return 0;
     /* Corosync may be waiting for this file. */
-    submit_conf(parts, true);
+    publication_submit_conf(&parts->publication, true);
     int error = groups_start(&parts->groups);
     if (error < 0)
         log_error("cannot start the thread that talks to corosync: %s", strerror(-error));
@@ -245,6 +215,7 @@ static int start_mount(struct parts *parts)
         .activity = parts->activity,
         .metrics = &parts->metrics.mount,
         .metrics_text = on_metrics,
+        .told = on_told,
         .unmounted = on_unmounted,
         .context = parts,
     };
@@ -255,6 +226,7 @@ static int start_mount(struct parts *parts)
         log_error("cannot mount at %s: %s", options.mountpoint, problem);
         return -EIO;
     }
+    parts->publication.mount = parts->mount;
     guard_mounted(parts->host.guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
@@ -337,6 +309,21 @@ static int start(struct parts *parts)
 
 /* --- Stop --- */
 
+/* Files that were emptied by an open that no write has followed yet: their truncations are sent
+ * while the group is there. */
+static void flush_mount(struct parts *parts)
+{
+    struct replica_status status;
+
+    mount_flush(parts->mount);
+    for (int i = 0; i < FLUSH_LOOKS_MAX; i++) {
+        replica_get_status(parts->replica, &status);
+        if (status.waiting == 0)
+            break;
+        g_usleep(FLUSH_PAUSE_MICROSECONDS);
+    }
+}
+
 /* The groups are left first: nothing comes from there any more, and nothing goes there. */
 static void stop_cluster(struct parts *parts, const struct last_resort *resort)
 {
@@ -346,6 +333,7 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         log_warning("a thread hangs, leaving without it");
         process_leave(resort);
     }
+    parts->publication.conf = NULL;
     corosync_conf_stop(parts->conf);
     parts->conf = NULL;
 }
@@ -364,12 +352,13 @@ static void stop_status(struct parts *parts)
 /* From the outside in: nobody asks any more, what was asked is answered, then all is put away. */
 static void stop(struct parts *parts, const struct last_resort *resort)
 {
+    if (parts->mount)
+        flush_mount(parts);
     stop_cluster(parts, resort);
     if (parts->replica)
         replica_expire(parts->replica, 0);
-    if (parts->mount)
-        mount_free(parts->mount);
-    parts->mount = NULL;
+    mount_free(parts->mount);
+    parts->publication.mount = parts->mount = NULL;
     buffer_unref(parts->metrics.text);
     lock_destroy(&parts->metrics.lock);
     if (parts->socket) {

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "daemon/publication.h"
 #include "groups.h"
 #include "host/options.h"
 #include "mount/operations.h"
@@ -54,7 +55,7 @@ struct parts {
     atomic_bool stopping;
 
     struct clock_source clock;
-    struct replica_listener listener;
+    struct publication publication;
     struct guest_source guests;
 
     struct status *status;

@@ -3,12 +3,25 @@
  * Attributes). */
 #include <string.h>
 
-#include "mount/internal.h"
+#include "mount/context.h"
 
 #define BLOCK_SIZE 4096
-#define ROOT_NUMBER                                                                                \
-    1 /* no entry ever has this inode number: the first change of all makes number 2 */
+#define ROOT_NUMBER 1
 #define FIRST_VIRTUAL_NUMBER 0x7fffffffffff0000ull
+/* Of the entry whose inode number is the root's: databases made by tools have one. */
+#define DISPLACED_NUMBER (FIRST_VIRTUAL_NUMBER + VIRTUAL_COUNT)
+
+ino_t number_of_inode(uint64_t inode)
+{
+    if (inode == 0)
+        return ROOT_NUMBER;
+    return inode == ROOT_NUMBER ? DISPLACED_NUMBER : inode;
+}
+
+ino_t number_of_virtual(enum virtual_name name)
+{
+    return FIRST_VIRTUAL_NUMBER + (ino_t)name;
+}
 
 static void set_common(const struct mount *mount, struct stat *attributes)
 {
@@ -55,28 +68,7 @@ static mode_t file_mode(bool private, bool quorate)
     return quorate ? 0640 : 0440;
 }
 
-void attributes_of_entry(const struct mount *mount, const struct entry *entry, const char *path,
-                         struct stat *attributes)
-{
-    bool quorate = replica_is_quorate(mount->options.replica);
-    /* What is gone has no path; nobody can reach it but through what was open. */
-    bool private = !path || path_is_private(path);
-
-    set_common(mount, attributes);
-    attributes->st_ino = entry->inode;
-    attributes->st_mtime = attributes->st_ctime = attributes->st_atime = (time_t)entry->mtime;
-    if (entry_is_directory(entry)) {
-        attributes->st_mode = S_IFDIR | directory_mode(private, quorate);
-        attributes->st_nlink = 2;
-        return;
-    }
-    attributes->st_mode = S_IFREG | file_mode(private, quorate);
-    if (is_legacy_script(entry->name))
-        attributes->st_mode |= 0100;
-    set_size(attributes, entry->size);
-}
-
-void attributes_of_root(const struct mount *mount, struct stat *attributes)
+static void attributes_of_root(const struct mount *mount, struct stat *attributes)
 {
     set_common(mount, attributes);
     attributes->st_ino = ROOT_NUMBER;
@@ -84,13 +76,14 @@ void attributes_of_root(const struct mount *mount, struct stat *attributes)
     attributes->st_nlink = 2;
 }
 
-void attributes_of_virtual(const struct mount *mount, const struct node *node,
-                           struct stat *attributes)
+static void attributes_of_virtual(const struct mount *mount, const struct node *node,
+                                  struct stat *attributes)
 {
     set_common(mount, attributes);
-    attributes->st_ino = FIRST_VIRTUAL_NUMBER + (ino_t)node->virtual_name;
+    attributes->st_ino = number_of_virtual(node->virtual_name);
     if (virtual_is_link(node->virtual_name)) {
-        attributes->st_mode = S_IFLNK | (atomic_load(&mount->links_quorate) ? 0755 : 0555);
+        bool quorate = atomic_load(&mount->notifier.links_quorate);
+        attributes->st_mode = S_IFLNK | (quorate ? 0755 : 0555);
         attributes->st_size = (off_t)strlen(mount->link_targets[node->virtual_name]);
         return;
     }
@@ -98,19 +91,55 @@ void attributes_of_virtual(const struct mount *mount, const struct node *node,
     set_size(attributes, node->text->capacity);
 }
 
-void attributes_of_node(struct mount *mount, const struct node *node, struct stat *attributes)
+static void attributes_of_view(const struct mount *mount, const struct view *view, const char *path,
+                               struct stat *attributes)
 {
-    if (node->virtual_name != VIRTUAL_NONE) {
-        attributes_of_virtual(mount, node, attributes);
+    const struct entry *entry = view->layers[0];
+    bool quorate = replica_is_quorate(mount->options.replica);
+    /* What is gone has no path; nobody can reach it but through what was open. */
+    bool private = !path || path_is_private(path);
+
+    set_common(mount, attributes);
+    attributes->st_ino = number_of_inode(entry->inode);
+    attributes->st_mtime = attributes->st_ctime = attributes->st_atime = (time_t)entry->mtime;
+    if (entry_is_directory(entry)) {
+        attributes->st_mode = S_IFDIR | directory_mode(private, quorate);
+        attributes->st_nlink = view->gone ? 0 : 2;
         return;
     }
+    attributes->st_mode = S_IFREG | file_mode(private, quorate);
+    attributes->st_nlink = view->gone ? 0 : 1;
+    if (is_legacy_script(entry->name))
+        attributes->st_mode |= 0100;
+    set_size(attributes, view->emptied ? 0 : entry->size);
+}
+
+bool attributes_of_entry(struct mount *mount, struct node *node, const struct state *state,
+                         const char *path, struct stat *attributes)
+{
+    struct view view;
+
+    node_view(&mount->nodes, node, state->tree, false, &view);
+    attributes_of_view(mount, &view, path, attributes);
+    view_clear(&view);
+    return !view.passing;
+}
+
+bool attributes_of_node(struct mount *mount, struct node *node, struct stat *attributes)
+{
     g_autofree char *path = NULL;
-    struct entry *entry = node_entry(mount, node, &path);
-    if (entry)
-        attributes_of_entry(mount, entry, path, attributes);
-    else
+
+    if (node->virtual_name != VIRTUAL_NONE) {
+        attributes_of_virtual(mount, node, attributes);
+        return true;
+    }
+    if (node->is_root) {
         attributes_of_root(mount, attributes);
-    if (entry && !path)
-        attributes->st_nlink = 0;
-    entry_unref(entry);
+        return true;
+    }
+    const struct state *state = replica_read_lock(mount->options.replica);
+    path = node_path(&mount->nodes, node, state->tree);
+    bool lasts = attributes_of_entry(mount, node, state, path, attributes);
+    replica_read_unlock(mount->options.replica);
+    return lasts;
 }

@@ -9,26 +9,23 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "mount/internal.h"
+#include "mount/handlers.h"
+#include "mount/request.h"
+#include "mount/workers.h"
 
 /* The kernel keeps contents, attributes and names until it is told otherwise, and does not ask to
  * open. */
 static void op_init(void *context, struct fuse_conn_info *connection)
 {
-    const unsigned int wanted = FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA |
-                                FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
-                                FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+    const unsigned int wanted = FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
+                                FUSE_CAP_ASYNC_READ | FUSE_CAP_NO_OPEN_SUPPORT |
+                                FUSE_CAP_NO_OPENDIR_SUPPORT;
 
     (void)context;
-    /* Without FUSE_CAP_ATOMIC_O_TRUNC the kernel sends the truncation of an open by itself. */
+    /* Without FUSE_CAP_ATOMIC_O_TRUNC the kernel sends the truncation of an open by itself. Without
+     * FUSE_CAP_AUTO_INVAL_DATA and FUSE_CAP_EXPLICIT_INVAL_DATA it drops pages by itself when a
+     * size has changed, and only then. */
     connection->want = connection->capable & wanted;
-}
-
-static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
-{
-    (void)ino;
-    (void)file;
-    fuse_reply_err(req, ENOSYS); /* for good: the kernel asks no more */
 }
 
 static const struct fuse_lowlevel_ops operations = {
@@ -39,6 +36,7 @@ static const struct fuse_lowlevel_ops operations = {
     .getattr = op_getattr,
     .setattr = op_setattr,
     .readlink = op_readlink,
+    .create = op_create,
     .mknod = op_mknod,
     .mkdir = op_mkdir,
     .unlink = op_unlink,
@@ -63,10 +61,8 @@ static void make_link_targets(struct mount *mount)
         mount->link_targets[i] = g_strconcat("nodes/", mount->options.nodename, below[i], NULL);
 }
 
-static void free_parts(struct mount *mount)
+static void free_mount(struct mount *mount)
 {
-    watch_destroy(mount);
-    node_table_destroy(&mount->nodes);
     for (int i = 0; i <= VIRTUAL_OPENVZ; i++)
         g_free(mount->link_targets[i]);
     g_free(mount);
@@ -102,10 +98,7 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     int error;
 
     mount->options = *options;
-    node_table_init(&mount->nodes);
-    watch_init(mount);
     make_link_targets(mount);
-    atomic_init(&mount->links_quorate, replica_is_quorate(options->replica));
     fuse_opt_add_arg(&arguments, "pmxcfs");
     mount->session = fuse_session_new(&arguments, &operations, sizeof(operations), mount);
     fuse_opt_free_args(&arguments);
@@ -116,22 +109,38 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
                                    g_strerror(-error));
         fuse_session_destroy(mount->session);
     } else {
+        node_table_init(&mount->nodes, &options->metrics->nodes_made,
+                        &options->metrics->nodes_freed);
+        notifier_init(&mount->notifier, &mount->options, mount->session, &mount->nodes);
+        request_own_timer(mount);
+        timer_init(&mount->timer, &mount->timer_owner, &mount->nodes);
         return mount;
     }
-    free_parts(mount);
+    free_mount(mount);
     return NULL;
 }
 
 int mount_serve(struct mount *mount)
 {
-    int error = invalidation_start(mount);
+    int error = notifier_start(&mount->notifier);
 
     if (!error)
-        error = watch_start(mount);
+        error = timer_start(&mount->timer);
     if (!error)
         error = workers_start(mount);
     mount->serving = !error;
     return error;
+}
+
+/* Workers go on answering until the notifier, which may wait for a request of theirs, has ended;
+ * what they and the timer still tell it is forgotten. False: a thread hangs in the kernel. */
+static bool stop_threads(struct mount *mount)
+{
+    bool ended = notifier_stop(&mount->notifier);
+
+    workers_stop(mount);
+    timer_stop(&mount->timer);
+    return ended;
 }
 
 void mount_free(struct mount *mount)
@@ -142,13 +151,58 @@ void mount_free(struct mount *mount)
     /* Lazily: whoever has a file open or stands inside keeps a mount that is in nobody's way. */
     if (umount2(mount->options.mountpoint, MNT_DETACH) != 0 && errno != EINVAL)
         log_warning("cannot unmount %s: %s", mount->options.mountpoint, g_strerror(errno));
-    if (mount->serving) {
-        /* Workers go on answering until the invalidator, which may wait for a request of theirs,
-         * has ended. */
-        invalidation_stop(mount);
-        workers_stop(mount);
-        watch_stop(mount);
-    }
+    if (mount->serving && !stop_threads(mount))
+        return; /* the process is about to end; the thread may still look at all of this */
+    timer_destroy(&mount->timer);
+    notifier_destroy(&mount->notifier);
+    node_table_destroy(&mount->nodes);
     fuse_session_destroy(mount->session);
-    free_parts(mount);
+    free_mount(mount);
+}
+
+/* --- Publication --- */
+
+/* True if a name leads elsewhere than before. */
+static bool changes_names(const GPtrArray *effects)
+{
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        const struct entry *before = effect->before;
+        const struct entry *after = effect->after;
+        if (!effect->origin && (!before || !after || before->parent != after->parent ||
+                                strcmp(before->name, after->name) != 0))
+            return true;
+    }
+    return false;
+}
+
+void mount_publishing(struct mount *mount, const GPtrArray *effects, bool rebuilt)
+{
+    if (changes_names(effects))
+        atomic_fetch_add(&mount->names_changed, 1);
+    node_table_publishing(&mount->nodes, effects, rebuilt);
+}
+
+void mount_tell_own(struct mount *mount, const GPtrArray *effects)
+{
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        if (effect->operation == CHANGE_RENAME && effect->after)
+            notifier_drop_time(&mount->notifier, effect->after->inode);
+    }
+}
+
+void mount_tell(struct mount *mount, GPtrArray *effects, bool rebuilt)
+{
+    notifier_tell(&mount->notifier, effects, rebuilt);
+}
+
+void mount_quorum_changed(struct mount *mount, bool quorate)
+{
+    notifier_tell_quorum(&mount->notifier, quorate);
+}
+
+void mount_flush(struct mount *mount)
+{
+    timer_flush(&mount->timer);
 }

@@ -24,6 +24,9 @@ struct mount_options {
     struct mount_metrics *metrics; /* counted here */
     /* The text of .metrics, one reference. From any thread of the mount's. */
     struct buffer *(*metrics_text)(void *context);
+    /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
+     * mount's. */
+    void (*told)(void *context, GPtrArray *effects, bool rebuilt);
     /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
      * mount itself. */
     void (*unmounted)(void *context);
@@ -41,11 +44,20 @@ int mount_serve(struct mount *mount);
  * wait must have been answered, or are answered by the connection's end. */
 void mount_free(struct mount *mount);
 
-/* The replica's listener calls these (replica/replica.h). mount_published() takes over `effects`
- * and tells the status, now or, when the kernel has to drop something first, from the invalidation
- * thread. */
+/* What publication asks of the mount (daemon/publication.h). `effects` is being published: the
+ * state's lock is held exclusively. Memory only. */
 void mount_publishing(struct mount *mount, const GPtrArray *effects, bool rebuilt);
-void mount_published(struct mount *mount, GPtrArray *effects, bool rebuilt);
-void mount_quorum_changed(struct mount *mount);
+
+/* What this mount was asked for has been published, and is not yet answered: the kernel is told
+ * what it does not expect. Waits for nothing. */
+void mount_tell_own(struct mount *mount, const GPtrArray *effects);
+
+/* What others changed has been published: the kernel is told, and then told() is called. Takes over
+ * `effects`; waits for nothing. */
+void mount_tell(struct mount *mount, GPtrArray *effects, bool rebuilt);
+void mount_quorum_changed(struct mount *mount, bool quorate);
+
+/* Sends all truncations that wait for a write. Their changes need not be made when it returns. */
+void mount_flush(struct mount *mount);
 
 #endif

@@ -6,7 +6,7 @@
 #include <linux/fuse.h>
 #include <string.h>
 
-#include "mount/internal.h"
+#include "mount/context.h"
 #include "status/activity.h"
 
 static const char *const names[OPERATION_COUNT] = {
@@ -32,6 +32,8 @@ static const struct form {
     [FUSE_GETATTR] = {OPERATION_GETATTR, 0},
     [FUSE_SETATTR] = {OPERATION_SETATTR, 0},
     [FUSE_READLINK] = {OPERATION_READLINK, 0},
+    [FUSE_CREATE] = {OPERATION_CREATE,
+                     sizeof(struct fuse_in_header) + sizeof(struct fuse_create_in)},
     [FUSE_MKNOD] = {OPERATION_CREATE, sizeof(struct fuse_in_header) + sizeof(struct fuse_mknod_in)},
     [FUSE_MKDIR] = {OPERATION_MKDIR, sizeof(struct fuse_in_header) + sizeof(struct fuse_mkdir_in)},
     [FUSE_UNLINK] = {OPERATION_UNLINK, sizeof(struct fuse_in_header)},
@@ -88,12 +90,12 @@ static const char *name_in(const struct fuse_buf *buffer, size_t offset)
 
 static char *path_of(struct mount *mount, uint64_t id, const char *name)
 {
-    const struct node *node = node_of(mount, id);
+    const struct node *node = node_of_id(mount, id);
     g_autofree char *path = NULL;
 
     if (node->virtual_name != VIRTUAL_NONE)
         return g_strdup(virtual_text_name(node->virtual_name));
-    entry_unref(node_entry(mount, node, &path));
+    path = path_of_node(mount, node);
     if (!name)
         return g_strdup(path ? path : "?");
     return g_strconcat(path ? path : "?", path && !*path ? "" : "/", name, NULL);

@@ -52,4 +52,17 @@ struct operation {
     bool handed_on; /* a request goes on with it when the worker has returned */
 };
 
+struct fuse_buf;
+struct mount;
+
+/* Around each request of the kernel, in the worker that has it. */
+void operation_begin(struct mount *mount, const struct fuse_buf *buffer,
+                     struct operation *operation);
+void operation_end(struct mount *mount, const struct operation *operation);
+
+/* The operation that this thread has under way goes on in a request, which tells when it is
+ * answered (0 or a negative errno). None if there is none. */
+struct operation operation_hand_on(void);
+void operation_answered(struct mount *mount, const struct operation *operation, int result);
+
 #endif

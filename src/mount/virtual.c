@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The names in the root that no database holds: links to this node's directories, and status files.
  */
+#include "mount/virtual.h"
+
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "base/util.h"
-#include "mount/internal.h"
+#include "core/buffer.h"
+#include "mount/mount.h"
 #include "status/status.h"
 
 static const char *const names[VIRTUAL_COUNT] = {
@@ -32,9 +34,9 @@ const char *virtual_text_name(enum virtual_name name)
     return names[name];
 }
 
-struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
+struct buffer *virtual_text(const struct mount_options *options, enum virtual_name name)
 {
-    struct status *status = mount->options.status;
+    struct status *status = options->status;
 
     switch (name) {
     case VIRTUAL_VERSION:
@@ -48,7 +50,7 @@ struct buffer *virtual_text(struct mount *mount, enum virtual_name name)
     case VIRTUAL_RRD:
         return status_rrd_text(status);
     case VIRTUAL_METRICS:
-        return mount->options.metrics_text(mount->options.context);
+        return options->metrics_text(options->context);
     default:
         return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }

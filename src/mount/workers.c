@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The threads that serve the kernel's requests. */
+#include "mount/workers.h"
+
 #include <signal.h>
 #include <unistd.h>
-
-#include "mount/internal.h"
 
 #define NO_MEMORY_PAUSE_MICROSECONDS                                                               \
     100000u /* until memory for a request's buffer is asked for again */

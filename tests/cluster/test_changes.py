@@ -184,8 +184,8 @@ def test_guests_of_a_dead_node(cluster, folder):
 
 
 def test_own_write_is_seen_after_a_rewrite_elsewhere(cluster, folder):
-    """Who has a file open reads its old content for a while when another node rewrites it, but not any
-    more once it has changed the file itself: an acknowledged write is seen at once."""
+    """Who has a file open may read its old content for a moment when another node rewrites it, but not
+    any more once it has changed the file itself: an acknowledged write is seen at once."""
     node = cluster[1]
     path = folder + "/file"
     node.write(path, b"o" * 100)

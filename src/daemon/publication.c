@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The order in which a change becomes known on this node. */
+#include "daemon/publication.h"
+
+#include "base/util.h"
+#include "cluster/conf.h"
+#include "host/corosync_conf.h"
+#include "mount/mount.h"
+#include "status/status.h"
+
+static void on_publishing(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt)
+{
+    struct publication *publication = container_of(listener, struct publication, listener);
+
+    if (publication->mount)
+        mount_publishing(publication->mount, effects, rebuilt);
+}
+
+void publication_submit_conf(struct publication *publication, bool reload)
+{
+    const struct state *state = replica_read_lock(publication->replica);
+
+    corosync_conf_submit(publication->conf, tree_child(state->tree, 0, CONF_PATH), reload);
+    replica_read_unlock(publication->replica);
+}
+
+/* Counters and feed. */
+static void tell_status(struct publication *publication, GPtrArray *effects, bool rebuilt)
+{
+    if (rebuilt)
+        status_rebuilt(publication->status, effects);
+    else
+        status_published(publication->status, effects);
+    g_ptr_array_unref(effects);
+}
+
+/* Takes the effects that the kernel has to be told of out of `effects`; NULL: there are none. An
+ * expired lock is deleted by a utimens(), which the kernel does not take for a deletion, but the
+ * answer sees to that. */
+static GPtrArray *take_foreign(GPtrArray *effects)
+{
+    GPtrArray *foreign = NULL;
+    guint kept = 0;
+
+    g_ptr_array_set_free_func(effects, NULL);
+    for (guint i = 0; i < effects->len; i++) {
+        struct effect *effect = effects->pdata[i];
+        if (effect->origin) {
+            effects->pdata[kept++] = effect;
+            continue;
+        }
+        if (!foreign)
+            foreign = draft_effects_new();
+        g_ptr_array_add(foreign, effect);
+    }
+    g_ptr_array_set_size(effects, (gint)kept);
+    draft_effects_own(effects);
+    return foreign;
+}
+
+static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
+{
+    struct publication *publication = container_of(listener, struct publication, listener);
+    bool reload;
+
+    if (publication->conf && corosync_conf_is_written(effects, rebuilt, &reload))
+        publication_submit_conf(publication, reload);
+    if (!publication->mount) {
+        tell_status(publication, effects, rebuilt);
+        return;
+    }
+    GPtrArray *foreign = rebuilt ? g_steal_pointer(&effects) : take_foreign(effects);
+    if (effects && effects->len > 0) {
+        mount_tell_own(publication->mount, effects);
+        tell_status(publication, g_steal_pointer(&effects), false);
+    }
+    if (effects)
+        g_ptr_array_unref(effects);
+    if (foreign)
+        mount_tell(publication->mount, foreign, rebuilt);
+}
+
+void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt)
+{
+    tell_status(publication, effects, rebuilt);
+}
+
+static void on_quorum_changed(struct replica_listener *listener, bool quorate)
+{
+    struct publication *publication = container_of(listener, struct publication, listener);
+
+    status_set_quorate(publication->status, quorate);
+    if (publication->mount)
+        mount_quorum_changed(publication->mount, quorate);
+}
+
+void publication_init(struct publication *publication)
+{
+    publication->listener = (struct replica_listener){.publishing = on_publishing,
+                                                      .published = on_published,
+                                                      .quorum_changed = on_quorum_changed};
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The order in which a change becomes known on this node, stated here and nowhere else:
+ *
+ *   1. it is in the tree: reads that reach the daemon find it (mount_publishing());
+ *   2. the kernel is told to forget what it had of it; of what it asked for itself it knows;
+ *   3. the counters of .version rise, so that nobody finds old content under a new number;
+ *   4. subscribers of the change feed hear of it (status does both, under its lock);
+ *   5. whoever asked for it is answered (by the replica, when published() has returned).
+ *
+ * For changes of others, telling the kernel can take a while, and nobody here waits for that: the
+ * mount calls back when it is done. */
+#ifndef PMXCFS_DAEMON_PUBLICATION_H
+#define PMXCFS_DAEMON_PUBLICATION_H
+
+#include "replica/replica.h"
+
+struct corosync_conf;
+struct mount;
+struct status;
+
+struct publication {
+    struct replica_listener listener; /* what the replica calls */
+    struct replica *replica;
+    struct status *status;
+    struct mount *mount; /* NULL: not mounted yet, or no longer */
+    struct corosync_conf
+        *conf; /* keeps the host's corosync.conf like the tree's. NULL: local mode */
+};
+
+void publication_init(struct publication *publication);
+
+/* mount_options.told(): the kernel knows of `effects`, which are taken over. */
+void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt);
+
+/* Hands corosync.conf of the tree to the thread that keeps the host's file like it. `reload`:
+ * corosync is to be told. */
+void publication_submit_conf(struct publication *publication, bool reload);
+
+#endif

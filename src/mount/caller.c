@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What /proc tells of the threads that wait for an answer. */
+#include "mount/caller.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- Dying --- */
+
+/* Signals that do not end a process that has not said anything about them. */
+static uint64_t harmless_signals(void)
+{
+    static const int numbers[] = {SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP,
+                                  SIGTTIN, SIGTTOU, SIGURG,  SIGWINCH};
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+        mask |= 1ull << (numbers[i] - 1);
+    return mask;
+}
+
+/* The signal masks of a thread. */
+struct signal_masks {
+    uint64_t pending;
+    uint64_t blocked;
+    uint64_t ignored;
+    uint64_t caught;
+};
+
+/* False: the thread is no more. */
+static bool read_signal_masks(pid_t thread, struct signal_masks *masks)
+{
+    char path[64];
+    char line[256];
+    unsigned long long value;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "SigPnd: %llx", &value) == 1 || sscanf(line, "ShdPnd: %llx", &value) == 1)
+            masks->pending |= value;
+        else if (sscanf(line, "SigBlk: %llx", &value) == 1)
+            masks->blocked = value;
+        else if (sscanf(line, "SigIgn: %llx", &value) == 1)
+            masks->ignored = value;
+        else if (sscanf(line, "SigCgt: %llx", &value) == 1)
+            masks->caught = value;
+    }
+    fclose(file);
+    return true;
+}
+
+bool caller_is_dying(pid_t thread)
+{
+    struct signal_masks masks = {0};
+
+    if (!read_signal_masks(thread, &masks))
+        return true;
+    if (masks.pending & (1ull << (SIGKILL - 1)))
+        return true;
+    return masks.pending & ~(masks.blocked | masks.ignored | masks.caught | harmless_signals());
+}
+
+/* --- Truncating --- */
+
+/* truncate() of this architecture, and of the 32-bit programs that it runs (i386 and arm have the
+ * same numbers). None of them is a call of the other kind that sets a size. */
+static const long truncating_calls[] = {SYS_truncate, 92, 193};
+
+/* The number of the system call that the thread is in; -1: it is in none, or cannot be asked. */
+static long system_call(pid_t thread)
+{
+    char path[64];
+    char text[32];
+    char *end;
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return -1;
+    ssize_t size = read(file, text, sizeof(text) - 1);
+    close(file);
+    text[MAX(size, 0)] = 0;
+    long number = strtol(text, &end, 10);
+    return end == text ? -1 : number; /* "running": it has not come to wait yet */
+}
+
+bool caller_truncates(pid_t thread)
+{
+    long number = system_call(thread);
+
+    if (number < 0) {
+        sched_yield(); /* it may share our processor */
+        number = system_call(thread);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(truncating_calls); i++) {
+        if (truncating_calls[i] == number)
+            return true;
+    }
+    return false;
+}
+
+/* --- Holding a directory --- */
+
+static uint64_t inode_of_descriptor(const char *process, const char *descriptor)
+{
+    char path[PATH_MAX];
+    char line[256];
+    unsigned long long number = 0;
+
+    snprintf(path, sizeof(path), "/proc/%s/fdinfo/%s", process, descriptor);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file) && sscanf(line, "ino: %llu", &number) != 1) {
+    }
+    if (file)
+        fclose(file);
+    return number;
+}
+
+/* True if a descriptor of the process leads to that inode below the mount point. */
+static bool has_open(const char *process, const char *mountpoint, uint64_t inode)
+{
+    char path[PATH_MAX];
+    char target[PATH_MAX];
+    const size_t length = strlen(mountpoint);
+    const struct dirent *entry;
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%s/fd", process);
+    DIR *descriptors = opendir(path);
+    while (descriptors && !found && (entry = readdir(descriptors))) {
+        ssize_t size = readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target));
+        found = size >= (ssize_t)length && memcmp(target, mountpoint, length) == 0 &&
+                inode_of_descriptor(process, entry->d_name) == inode;
+    }
+    if (descriptors)
+        closedir(descriptors);
+    return found;
+}
+
+static char *describe(const char *process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/comm", process);
+    g_autofree char *name = NULL;
+
+    if (!g_file_get_contents(path, &name, NULL, NULL))
+        return g_strdup(process);
+    return g_strdup_printf("%s (%s)", process, g_strstrip(name));
+}
+
+char *caller_who_holds(const char *mountpoint, uint64_t inode)
+{
+    g_autofree char *self = g_strdup_printf("%d", (int)getpid());
+    const struct dirent *entry;
+    char *holder = NULL;
+
+    DIR *processes = opendir("/proc");
+    while (processes && !holder && (entry = readdir(processes))) {
+        const char *process = entry->d_name;
+        if (process[0] >= '1' && process[0] <= '9' && strcmp(process, self) != 0 &&
+            has_open(process, mountpoint, inode))
+            holder = describe(process);
+    }
+    if (processes)
+        closedir(processes);
+    return holder ? holder : g_strdup("unknown");
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Requests about contents: reading waits for nobody; writes, truncations and times become changes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "mount/caller.h"
+#include "mount/handlers.h"
+#include "mount/request.h"
+
+/* --- Reading --- */
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
+{
+    (void)ino;
+    (void)file;
+    fuse_reply_err(req, ENOSYS); /* for good: the kernel asks no more */
+}
+
+static void reply_part(fuse_req_t req, const void *data, size_t data_size, size_t size,
+                       off_t offset)
+{
+    if (offset < 0 || (size_t)offset >= data_size)
+        fuse_reply_buf(req, NULL, 0);
+    else
+        fuse_reply_buf(req, (const char *)data + offset, MIN(size, data_size - (size_t)offset));
+}
+
+/* Bytes of a content; those of a hole are zeros that nobody has stored. */
+static void copy_content(const struct entry *entry, size_t from, size_t size, char *to)
+{
+    if (entry->content)
+        memcpy(to, entry->content->data + from, size);
+    else
+        memset(to, 0, size);
+}
+
+/* A page while versions change: what lies beyond the end of one is taken from the next. */
+static void reply_layers(fuse_req_t req, const struct view *view, size_t size, off_t offset)
+{
+    g_autofree char *page = g_malloc(size);
+    size_t used = 0;
+
+    for (int i = 0; i < VIEW_LAYERS && offset >= 0; i++) {
+        const struct entry *layer = view->layers[i];
+        size_t from = (size_t)offset + used;
+        if (!layer || layer->size <= from)
+            continue;
+        size_t part = MIN(size - used, layer->size - from);
+        copy_content(layer, from, part, page + used);
+        used += part;
+    }
+    fuse_reply_buf(req, page, used);
+}
+
+static void reply_entry(fuse_req_t req, const struct view *view, size_t size, off_t offset,
+                        bool direct)
+{
+    const struct entry *entry = view->layers[0];
+    bool single = direct || (!view->layers[1] && !view->layers[2]);
+
+    if (!entry || entry_is_directory(entry))
+        fuse_reply_err(req, EISDIR);
+    else if (direct && view->emptied)
+        fuse_reply_buf(req, NULL, 0);
+    else if (single && entry->content)
+        reply_part(req, entry->content->data, entry->size, size, offset);
+    else
+        reply_layers(req, view, size, offset);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *file)
+{
+    struct mount *mount = mount_of(req);
+    struct node *node = node_of_id(mount, ino);
+    bool direct = file && (file->flags & O_DIRECT);
+    struct view view;
+
+    if (node->text) {
+        /* The node may be forgotten as soon as the kernel has the answer. */
+        struct buffer *text = buffer_ref(node->text);
+        reply_part(req, text->data, text->capacity, size, offset);
+        buffer_unref(text);
+        return;
+    }
+    const struct state *state = replica_read_lock(mount->options.replica);
+    node_view(&mount->nodes, node, state->tree, true, &view);
+    replica_read_unlock(mount->options.replica);
+    reply_entry(req, &view, size, offset, direct);
+    view_clear(&view);
+}
+
+/* --- Writing --- */
+
+/* A request that changes the content of a node, and what is known of it. */
+static struct request *new_request(fuse_req_t req, struct node *node, enum request_kind kind,
+                                   char *path)
+{
+    struct request *request = request_new(mount_of(req), req, kind, path);
+
+    request->node = node;
+    request->caller.origin = node;
+    return request;
+}
+
+static void begin_change(struct request *request)
+{
+    request->changes_content = true;
+    request->truncates = node_begin_change(&request->mount->nodes, request->node);
+}
+
+static void refuse_size(fuse_req_t req, struct node *node)
+{
+    struct mount *mount = mount_of(req);
+    g_autofree char *path = path_of_node(mount, node);
+
+    replica_note_too_large(mount->options.replica, path);
+    fuse_reply_err(req, EFBIG);
+}
+
+/* Makes a write one change with the truncation before it: the new content from its first byte on.
+ * What is returned holds the data. */
+static uint8_t *join_truncation(struct change *change)
+{
+    uint32_t size = change->offset + change->size;
+    uint8_t *padded = NULL;
+
+    if (change->offset > 0) {
+        padded = g_malloc0(size);
+        memcpy(padded + change->offset, change->data, change->size);
+        change->data = padded;
+    }
+    change->offset = 0;
+    change->size = size;
+    change->truncate = true;
+    return padded;
+}
+
+/* Where a write goes: an append to the end of what is there, which the kernel may not have heard
+ * of. Its path too; NULL: it is gone. */
+static char *find_target(struct mount *mount, struct node *node, bool appends, off_t *offset)
+{
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = tree_entry(state->tree, node->inode);
+    char *path = node_path(&mount->nodes, node, state->tree);
+
+    if (appends && entry && path)
+        *offset = entry->size;
+    replica_read_unlock(mount->options.replica);
+    return path;
+}
+
+static void write_entry(fuse_req_t req, struct node *node, const char *data, size_t size,
+                        off_t offset, bool appends)
+{
+    struct mount *mount = mount_of(req);
+    off_t wanted = offset;
+    g_autofree char *path = find_target(mount, node, appends, &offset);
+    g_autofree uint8_t *padded = NULL;
+
+    struct request *request = new_request(req, node, REQUEST_WRITE, g_steal_pointer(&path));
+    begin_change(request);
+    if (request->truncates && appends)
+        offset = 0;
+    if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
+        replica_note_too_large(mount->options.replica, request->path);
+        request_refuse(request, -EFBIG);
+        return;
+    }
+    struct change change = {
+        .operation = CHANGE_WRITE,
+        .offset = (uint32_t)offset,
+        .size = (uint32_t)size,
+        .data = (const uint8_t *)data,
+    };
+    request->size = size;
+    request->moved = offset != wanted;
+    if (request->truncates)
+        padded = join_truncation(&change);
+    request_submit(request, &change);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+              struct fuse_file_info *file)
+{
+    struct node *node = node_of_id(mount_of(req), ino);
+    bool appends = file && (file->flags & O_APPEND);
+
+    if (node->virtual_name == VIRTUAL_NONE) {
+        write_entry(req, node, data, size, offset, appends);
+        return;
+    }
+    int error = virtual_write(node->virtual_name, data, size, offset);
+    if (error)
+        fuse_reply_err(req, -error);
+    else
+        fuse_reply_write(req, size);
+}
+
+/* --- Truncating --- */
+
+/* open() with O_TRUNC: the write that follows makes the truncation. */
+static void truncate_at_open(fuse_req_t req, struct node *node)
+{
+    struct mount *mount = mount_of(req);
+    g_autofree char *path = path_of_node(mount, node);
+    struct stat attributes;
+
+    int error = path ? replica_refusal(mount->options.replica, path) : -ENOENT;
+    if (!error)
+        error = truncation_begin(mount, node);
+    if (error) {
+        fuse_reply_err(req, -error);
+        return;
+    }
+    attributes_of_node(mount, node, &attributes);
+    fuse_reply_attr(req, &attributes, SIZED_MILLISECONDS / 1e3);
+}
+
+static void set_size(fuse_req_t req, struct node *node, off_t size)
+{
+    struct mount *mount = mount_of(req);
+    struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+    g_autofree uint8_t *zeros = NULL;
+
+    if (size < 0 || size > FILE_SIZE_MAX) {
+        refuse_size(req, node);
+        return;
+    }
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = tree_entry(state->tree, node->inode);
+    bool empty = entry && !entry->content;
+    char *path = node_path(&mount->nodes, node, state->tree);
+    replica_read_unlock(mount->options.replica);
+
+    struct request *request = new_request(req, node, REQUEST_SETATTR, path);
+    begin_change(request);
+    change.offset = (uint32_t)size;
+    if ((empty || request->truncates) && size > 0) {
+        /* Other implementations store nothing when an empty file is grown without data. */
+        change.offset = 0;
+        change.size = (uint32_t)size;
+        change.data = zeros = g_malloc0((size_t)size);
+    }
+    request_submit(request, &change);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *file)
+{
+    struct mount *mount = mount_of(req);
+    struct node *node = node_of_id(mount, ino);
+    struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+
+    (void)data_only;
+    (void)file;
+    if (node->virtual_name != VIRTUAL_NONE || node->is_root ||
+        !node_begin_truncation(&mount->nodes, node)) {
+        fuse_reply_err(req, 0); /* what was written was stored before write() came back */
+        return;
+    }
+    struct request *request = new_request(req, node, REQUEST_FSYNC, path_of_node(mount, node));
+    request->changes_content = true;
+    request->truncates = true;
+    request_submit(request, &change);
+}
+
+/* --- Attributes --- */
+
+static void set_mtime(fuse_req_t req, struct node *node, int64_t mtime)
+{
+    struct change change = {.operation = CHANGE_MTIME, .offset = (uint32_t)mtime};
+
+    if (mtime < 0 || mtime > UINT32_MAX) {
+        fuse_reply_err(req, EINVAL);
+        return;
+    }
+    char *path = path_of_node(mount_of(req), node);
+    struct request *request = new_request(req, node, REQUEST_SETATTR, path);
+    if (mtime == 0 && path && path_is_lock(path))
+        request_submit_unlock(request);
+    else
+        request_submit(request, &change);
+}
+
+/* Owner, group and mode cannot be changed; asking for what they are anyway is fine. */
+static bool keeps_owner_and_mode(struct mount *mount, struct node *node, const struct stat *wanted,
+                                 int to_set)
+{
+    mode_t mode = wanted->st_mode & 07777;
+    g_autofree char *path = NULL;
+    struct stat now;
+
+    if ((to_set & FUSE_SET_ATTR_UID) && wanted->st_uid != 0 && wanted->st_uid != (uid_t)-1)
+        return false;
+    if ((to_set & FUSE_SET_ATTR_GID) && wanted->st_gid != mount->options.group &&
+        wanted->st_gid != (gid_t)-1)
+        return false;
+    if (!(to_set & FUSE_SET_ATTR_MODE))
+        return true;
+    path = path_of_node(mount, node);
+    attributes_of_node(mount, node, &now);
+    if (S_ISDIR(now.st_mode) && mode == (now.st_mode & 07777))
+        return true;
+    return mode == (path && path_is_private(path) ? 0600 : 0640);
+}
+
+static void reply_attributes(fuse_req_t req, struct node *node)
+{
+    struct stat attributes;
+
+    attributes_of_node(mount_of(req), node, &attributes);
+    fuse_reply_attr(req, &attributes, 0);
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
+                struct fuse_file_info *file)
+{
+    struct mount *mount = mount_of(req);
+    struct node *node = node_of_id(mount, ino);
+    bool is_entry = node->virtual_name == VIRTUAL_NONE && !node->is_root;
+    bool sets_size = to_set & FUSE_SET_ATTR_SIZE;
+
+    /* The truncation of an open comes without a file and without a time, unlike ftruncate(). */
+    bool opens = is_entry && to_set == FUSE_SET_ATTR_SIZE && !file && wanted->st_size == 0 &&
+                 !caller_truncates(fuse_req_ctx(req)->pid);
+
+    if (!keeps_owner_and_mode(mount, node, wanted, to_set))
+        fuse_reply_err(req, EPERM);
+    else if (opens)
+        truncate_at_open(req, node);
+    else if (sets_size && is_entry)
+        set_size(req, node, wanted->st_size);
+    else if (sets_size && node->virtual_name != VIRTUAL_DEBUG)
+        fuse_reply_err(req, EIO);
+    else if (sets_size || !(to_set & FUSE_SET_ATTR_MTIME))
+        reply_attributes(req, node);
+    else if (!is_entry)
+        fuse_reply_err(req, EACCES);
+    else if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+        set_mtime(req, node, g_get_real_time() / G_USEC_PER_SEC);
+    else
+        set_mtime(req, node, wanted->st_mtime);
+}

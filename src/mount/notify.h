@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Telling the kernel what changed, in order, from a thread of its own: a notification can wait for
+ * pages that a request has locked, so no request may wait for a notification. */
+#ifndef PMXCFS_MOUNT_NOTIFY_H
+#define PMXCFS_MOUNT_NOTIFY_H
+
+#include <glib.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/lock.h"
+#include "mount/mount.h"
+#include "mount/names.h"
+#include "mount/node.h"
+
+/* How long the kernel may keep the attributes that answer an open with O_TRUNC: it takes them even
+ * if it was told of another's change meanwhile. So it must ask again soon; but not for each of many
+ * rewrites in a row. */
+#define SIZED_MILLISECONDS 10u
+
+struct notice;
+
+struct notifier {
+    const struct mount_options *options;
+    struct fuse_session *session;
+    struct node_table *table;
+    struct names names;
+    /* What the links show of quorum: it changes once the kernel has dropped all other modes, as
+     * programs take them for true of everything. */
+    atomic_bool links_quorate;
+    atomic_bool ending; /* the kernel may not know any more what it knew */
+
+    pthread_t thread;
+    struct lock lock; /* guards what follows */
+    pthread_cond_t there;
+    struct notice *first;
+    struct notice **last;
+    bool end;
+};
+
+void notifier_init(struct notifier *notifier, const struct mount_options *options,
+                   struct fuse_session *session, struct node_table *table);
+
+/* 0 or a negative errno. */
+int notifier_start(struct notifier *notifier);
+
+/* Ends the threads; what is told from then on is forgotten. False: one hangs in the kernel, and
+ * nothing may be freed. */
+bool notifier_stop(struct notifier *notifier);
+void notifier_destroy(struct notifier *notifier);
+
+/* All that follow are for any thread and wait for nothing. */
+
+/* What others changed. Takes over `effects`, and hands them to the options' told() when the kernel
+ * knows. */
+void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt);
+
+/* All modes changed with the quorum. */
+void notifier_tell_quorum(struct notifier *notifier, bool quorate);
+
+/* Pages and attributes of a node may be wrong. */
+void notifier_drop_node(struct notifier *notifier, struct node *node);
+
+/* So may what a directory says of a name. `waiter` (NULL allowed) hears when it is dropped. */
+void notifier_drop_name(struct notifier *notifier, struct node *directory, const char *name,
+                        struct name_waiter *waiter);
+
+/* An entry that this mount renamed: its time has changed. At once: attributes lock nothing. */
+void notifier_drop_time(struct notifier *notifier, uint64_t inode);
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A request that waits for its change, and how it is answered. */
+#include "mount/request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+/* How long an answer waits for its name to be dropped. Longer only if somebody who holds the
+ * directory's lock waits for a lock that the kernel holds for this very request. */
+#define NAME_MILLISECONDS 20u
+
+/* A truncation that no write follows is sent after this time: long enough for a writer that has to
+ * wait for a processor between its open and its write on a busy machine, so that other nodes see
+ * one change; short enough that nobody waits for an emptied file to be seen elsewhere. */
+#define TRUNCATE_MILLISECONDS 100u
+
+/* How often a file is made again that others take away in the same moment. */
+#define CREATE_TRIES 100u
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+int truncation_begin(struct mount *mount, struct node *node)
+{
+    uint64_t now = timer_now();
+    bool listed = false;
+
+    int error = node_truncate(&mount->nodes, node, now, now + TRUNCATE_MILLISECONDS, &listed);
+    if (listed)
+        timer_watch_node(&mount->timer, node);
+    return error;
+}
+
+/* --- Answers --- */
+
+/* Looks up what the request made, or found. -ENOENT, or -EEXIST: it is of another kind. */
+static int find_made(struct request *request, struct fuse_entry_param *param)
+{
+    struct mount *mount = request->mount;
+    int error = 0;
+
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = tree_lookup(state->tree, request->path, &error);
+    if (!entry)
+        error = -ENOENT;
+    else if (entry_is_directory(entry) != (request->kind == REQUEST_MKDIR))
+        error = -EEXIST;
+    else
+        fill_entry(mount, state, entry, request->path, param);
+    replica_read_unlock(mount->options.replica);
+    return error;
+}
+
+/* The answer to an open that made the file, or found another's: that one is emptied if it is to be,
+ * and its attributes are not kept, as the kernel takes them whatever it was told meanwhile. */
+static int reply_create(struct request *request, struct fuse_entry_param *param, bool found)
+{
+    struct mount *mount = request->mount;
+    struct fuse_file_info file = {.flags = request->open_flags, .keep_cache = 1};
+
+    if (found)
+        param->attr_timeout = 0;
+    if (found && (request->open_flags & O_TRUNC) &&
+        truncation_begin(mount, node_of_id(mount, param->ino)) == 0)
+        param->attr.st_size = param->attr.st_blocks = 0;
+    return fuse_reply_create(request->req, param, &file);
+}
+
+static int reply_made(struct request *request)
+{
+    struct mount *mount = request->mount;
+    struct fuse_entry_param param;
+
+    int error = find_made(request, &param);
+    if (error)
+        return error;
+    if (fuse_reply_entry(request->req, &param) != 0)
+        node_forget(&mount->nodes, node_of_id(mount, param.ino), 1);
+    return 0;
+}
+
+static void reply_attributes(struct request *request)
+{
+    struct stat attributes;
+
+    attributes_of_node(request->mount, request->node, &attributes);
+    /* The kernel takes these whatever it was told meanwhile of another's change, unlike those of a
+     * look-up: so it must not keep them. */
+    fuse_reply_attr(request->req, &attributes, 0);
+}
+
+/* 0, or the error that has to be answered after all. */
+static int reply_success(struct request *request)
+{
+    switch (request->kind) {
+    case REQUEST_MKNOD:
+    case REQUEST_MKDIR:
+        return reply_made(request);
+    case REQUEST_SETATTR:
+        reply_attributes(request);
+        break;
+    case REQUEST_WRITE:
+        fuse_reply_write(request->req, request->size);
+        break;
+    case REQUEST_REMOVE:
+    case REQUEST_RENAME:
+    case REQUEST_FSYNC:
+        fuse_reply_err(request->req, 0);
+        break;
+    case REQUEST_CREATE: /* answered by answer_open() */
+    case REQUEST_TRUNCATE:
+        break;
+    }
+    return 0;
+}
+
+static void request_free(struct request *request)
+{
+    if (request->kind == REQUEST_TRUNCATE && request->node)
+        node_unpin(&request->mount->nodes, request->node);
+    g_free(request->path);
+    g_free(request->to);
+    g_free(request);
+}
+
+static void answer_now(struct request *request, int result)
+{
+    if (!result)
+        result = reply_success(request);
+    if (result && request->req)
+        fuse_reply_err(request->req, -result);
+    operation_answered(request->mount, &request->operation, result);
+}
+
+/* --- What the kernel cannot know by itself --- */
+
+static void drop_names(const struct request *request)
+{
+    struct notifier *notifier = &request->mount->notifier;
+
+    if (request->directories[0] && request->path)
+        notifier_drop_name(notifier, request->directories[0], name_of(request->path), NULL);
+    if (request->directories[1] && request->to)
+        notifier_drop_name(notifier, request->directories[1], name_of(request->to), NULL);
+}
+
+/* The kernel does by itself what it asked for; but not if the answer is an error while the change
+ * may have been made, and not, rightly, what others changed at the same time. Queued before the
+ * answer, while the kernel still holds what the request is about. */
+static void tell_kernel(struct request *request, int result)
+{
+    struct mount *mount = request->mount;
+    bool doubtful = result == -EINTR || result == -EBUSY || result == -EIO;
+    bool stale = doubtful || request->moved || (result && request->changes_content);
+
+    if (request->changes_content &&
+        node_end_change(&mount->nodes, request->node, result && request->truncates))
+        stale = true;
+    if (request->node && stale)
+        notifier_drop_node(&mount->notifier, request->node);
+    if (doubtful || request->names_changed != atomic_load(&mount->names_changed))
+        drop_names(request);
+}
+
+static void note_failed_truncation(const struct request *request, int result)
+{
+    if (request->kind == REQUEST_TRUNCATE && request->path && result)
+        log_warning("%s: the truncation failed: %s; the old content stays", request->path,
+                    g_strerror(-result));
+}
+
+static void finish(struct request *request, int result)
+{
+    tell_kernel(request, result);
+    note_failed_truncation(request, result);
+    answer_now(request, result);
+    request_free(request);
+}
+
+/* --- An answer that waits for a name --- */
+
+static void answer_waiting(struct request *request)
+{
+    if (!atomic_exchange(&request->answered, true))
+        answer_now(request, 0);
+    if (atomic_fetch_sub(&request->waits, 1) == 1)
+        request_free(request);
+}
+
+static void name_dropped(struct name_waiter *waiter)
+{
+    struct request *request = container_of(waiter, struct request, waiter);
+
+    if (timer_forget(&request->mount->timer, &request->timed))
+        atomic_fetch_sub(&request->waits, 1);
+    answer_waiting(request);
+}
+
+static void name_is_late(struct timed *timed)
+{
+    answer_waiting(container_of(timed, struct request, timed));
+}
+
+/* utimens() has deleted an expired lock, which the kernel does not expect: whoever makes it anew at
+ * once must find it gone. */
+static void answer_after_name(struct request *request)
+{
+    struct mount *mount = request->mount;
+    g_autofree char *directory_path = g_path_get_dirname(request->path);
+    int error;
+
+    const struct state *state = replica_read_lock(mount->options.replica);
+    const struct entry *entry = tree_lookup(state->tree, directory_path, &error);
+    struct node *directory = entry ? node_find(&mount->nodes, entry->inode) : NULL;
+    replica_read_unlock(mount->options.replica);
+    if (!directory) {
+        finish(request, 0);
+        return;
+    }
+    atomic_store(&request->waits, 2);
+    request->waiter.dropped = name_dropped;
+    timer_watch_time(&mount->timer, &request->timed, timer_now() + NAME_MILLISECONDS);
+    notifier_drop_name(&mount->notifier, directory, name_of(request->path), &request->waiter);
+    node_unpin(&mount->nodes, directory);
+}
+
+/* --- The life of a request --- */
+
+static void forget_caller(struct request *request)
+{
+    /* After this call nobody notes a signal for the request. */
+    if (request->req)
+        fuse_req_interrupt_func(request->req, NULL, NULL);
+    timer_forget(&request->mount->timer, &request->timed);
+}
+
+static void answer(struct caller *caller, int result);
+
+/* Answers an open that makes a file with what is there now. Without O_EXCL it succeeds whoever made
+ * it. False: nothing is there. */
+static bool answer_open(struct request *request, bool found)
+{
+    struct mount *mount = request->mount;
+    struct fuse_entry_param param;
+
+    int error = find_made(request, &param);
+    if (error == -ENOENT)
+        return false;
+    tell_kernel(request, 0);
+    if (error)
+        fuse_reply_err(request->req, EISDIR);
+    else if (reply_create(request, &param, found) != 0)
+        node_forget(&mount->nodes, node_of_id(mount, param.ino), 1);
+    operation_answered(mount, &request->operation, error);
+    request_free(request);
+    return true;
+}
+
+/* An open that makes a file: true, and it has been answered, or is asked for again since what was
+ * there a moment ago has gone. */
+static bool answer_create(struct request *request, int result)
+{
+    struct change change = {.operation = CHANGE_CREATE};
+    bool found = result == -EEXIST && !(request->open_flags & O_EXCL);
+
+    if (result && !found)
+        return false;
+    if (answer_open(request, found))
+        return true;
+    if (++request->tries > CREATE_TRIES)
+        return false;
+    request->caller = (struct caller){.answer = answer, .origin = request->mount};
+    request_submit(request, &change);
+    return true;
+}
+
+static void answer(struct caller *caller, int result)
+{
+    struct request *request = container_of(caller, struct request, caller);
+
+    forget_caller(request);
+    if (request->kind == REQUEST_CREATE && answer_create(request, result))
+        return;
+    if (!result && request->kind == REQUEST_SETATTR &&
+        node_is_gone(&request->mount->nodes, request->node))
+        answer_after_name(request);
+    else
+        finish(request, result);
+}
+
+/* libfuse calls this with a lock of the request's held, in a worker. */
+static void note_interrupt(fuse_req_t req, void *context)
+{
+    struct request *request = context;
+
+    (void)req;
+    timer_watch_caller(&request->mount->timer, &request->timed);
+}
+
+static void watch_caller(struct request *request)
+{
+    if (request->req)
+        fuse_req_interrupt_func(request->req, note_interrupt, request);
+}
+
+static bool take_dying(struct timed *timed)
+{
+    struct request *request = container_of(timed, struct request, timed);
+
+    return replica_cancel(request->mount->options.replica, &request->caller);
+}
+
+static void end_dying(struct timed *timed)
+{
+    struct request *request = container_of(timed, struct request, timed);
+
+    forget_caller(request);
+    finish(request, -EINTR);
+}
+
+static void send_truncation(struct timer_owner *owner, struct node *node)
+{
+    request_send_truncation(container_of(owner, struct mount, timer_owner), node);
+}
+
+void request_own_timer(struct mount *mount)
+{
+    mount->timer_owner = (struct timer_owner){
+        .take = take_dying, .end = end_dying, .late = name_is_late, .send = send_truncation};
+}
+
+struct request *request_new(struct mount *mount, fuse_req_t req, enum request_kind kind, char *path)
+{
+    struct request *request = g_new(struct request, 1);
+
+    *request = (struct request){
+        .caller = {.answer = answer, .origin = mount},
+        .timed = {.thread = req ? fuse_req_ctx(req)->pid : 0},
+        .mount = mount,
+        .req = req,
+        .kind = kind,
+        .operation = req ? operation_hand_on() : (struct operation){0},
+        .path = path,
+        .names_changed = atomic_load(&mount->names_changed),
+    };
+    return request;
+}
+
+void request_submit(struct request *request, struct change *change)
+{
+    if (!request->path || (request->kind == REQUEST_RENAME && !request->to)) {
+        finish(request, -ENOENT);
+        return;
+    }
+    watch_caller(request);
+    change->path = request->path;
+    change->to = request->to;
+    replica_change(request->mount->options.replica, change, &request->caller);
+}
+
+void request_submit_unlock(struct request *request)
+{
+    watch_caller(request);
+    replica_request_unlock(request->mount->options.replica, request->path, &request->caller);
+}
+
+void request_refuse(struct request *request, int error)
+{
+    finish(request, error);
+}
+
+bool request_answer_existing(struct request *request)
+{
+    return request->path && answer_open(request, true);
+}
+
+void request_send_truncation(struct mount *mount, struct node *node)
+{
+    struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+    char *path = path_of_node(mount, node);
+    struct request *request = request_new(mount, NULL, REQUEST_TRUNCATE, path);
+
+    node_pin(&mount->nodes, node);
+    request->node = node;
+    request->changes_content = true;
+    request->truncates = true;
+    request->caller.origin = node;
+    if (!path)
+        request_refuse(request, -ENOENT);
+    else
+        request_submit(request, &change);
+}

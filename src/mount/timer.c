@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What has a time: dying callers, late answers, truncations that no write followed. */
+#include "mount/timer.h"
+
+#include <time.h>
+
+#include "base/thread.h"
+#include "mount/caller.h"
+
+#define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
+#define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
+
+uint64_t timer_now(void)
+{
+    return (uint64_t)g_get_monotonic_time() / 1000;
+}
+
+/* With the lock held: the thread looks soon. */
+static void wake(struct timer *timer)
+{
+    if (!timer->looks)
+        pthread_cond_signal(&timer->there);
+}
+
+static void watch(struct timer *timer, struct timed *timed, uint64_t due)
+{
+    lock_take(&timer->lock);
+    if (timed->number == 0) {
+        timed->number = ++timer->numbers;
+        g_ptr_array_add(timer->timed, timed);
+    }
+    timed->due = due;
+    wake(timer);
+    lock_give(&timer->lock);
+}
+
+void timer_watch_caller(struct timer *timer, struct timed *timed)
+{
+    watch(timer, timed, 0);
+}
+
+void timer_watch_time(struct timer *timer, struct timed *timed, uint64_t due)
+{
+    watch(timer, timed, due);
+}
+
+/* With the lock held. */
+static bool forget(struct timer *timer, struct timed *timed)
+{
+    if (timed->number == 0)
+        return false;
+    timed->number = 0;
+    g_ptr_array_remove_fast(timer->timed, timed);
+    return true;
+}
+
+bool timer_forget(struct timer *timer, struct timed *timed)
+{
+    lock_take(&timer->lock);
+    bool had = forget(timer, timed);
+    lock_give(&timer->lock);
+    return had;
+}
+
+void timer_watch_node(struct timer *timer, struct node *node)
+{
+    lock_take(&timer->lock);
+    g_ptr_array_add(timer->nodes, node);
+    wake(timer);
+    lock_give(&timer->lock);
+}
+
+/* --- Callers --- */
+
+/* A request as it was when /proc was to be asked about its caller. */
+struct candidate {
+    struct timed *timed; /* may have ended since */
+    uint64_t number;
+    pid_t thread;
+};
+
+static GArray *list_candidates(struct timer *timer)
+{
+    GArray *candidates = g_array_new(false, false, sizeof(struct candidate));
+
+    lock_take(&timer->lock);
+    for (guint i = 0; i < timer->timed->len; i++) {
+        struct timed *timed = timer->timed->pdata[i];
+        const struct candidate candidate = {timed, timed->number, timed->thread};
+        if (timed->due == 0)
+            g_array_append_val(candidates, candidate);
+    }
+    lock_give(&timer->lock);
+    return candidates;
+}
+
+/* The request is still there, and nobody has answered it: it is ours. */
+static bool take(struct timer *timer, const struct candidate *candidate)
+{
+    bool taken = false;
+
+    lock_take(&timer->lock);
+    for (guint i = 0; i < timer->timed->len && !taken; i++) {
+        struct timed *timed = timer->timed->pdata[i];
+        taken = timed == candidate->timed && timed->number == candidate->number &&
+                timer->owner->take(timed) && forget(timer, timed);
+    }
+    lock_give(&timer->lock);
+    return taken;
+}
+
+static void end_dying(struct timer *timer)
+{
+    g_autoptr(GArray) candidates = list_candidates(timer);
+
+    for (guint i = 0; i < candidates->len; i++) {
+        const struct candidate *candidate = &g_array_index(candidates, struct candidate, i);
+        if (caller_is_dying(candidate->thread) && take(timer, candidate))
+            timer->owner->end(candidate->timed);
+    }
+}
+
+/* --- Late answers --- */
+
+static struct timed *take_late(struct timer *timer, uint64_t now)
+{
+    struct timed *late = NULL;
+
+    lock_take(&timer->lock);
+    for (guint i = 0; i < timer->timed->len && !late; i++) {
+        struct timed *timed = timer->timed->pdata[i];
+        if (timed->due != 0 && timed->due <= now && forget(timer, timed))
+            late = timed;
+    }
+    lock_give(&timer->lock);
+    return late;
+}
+
+static void answer_late(struct timer *timer, uint64_t now)
+{
+    struct timed *late;
+
+    while ((late = take_late(timer, now)))
+        timer->owner->late(late);
+}
+
+/* --- Truncations --- */
+
+/* A node leaves the list only here: one that is truncated anew while it is out stays listed, and is
+ * put back. */
+static void meet_truncations(struct timer *timer, uint64_t now)
+{
+    lock_take(&timer->lock);
+    g_autoptr(GPtrArray) nodes = timer->nodes;
+    timer->nodes = g_ptr_array_new();
+    lock_give(&timer->lock);
+
+    for (guint i = 0; i < nodes->len; i++) {
+        struct node *node = nodes->pdata[i];
+        switch (node_meet(timer->table, node, now)) {
+        case NODE_STAYS:
+            timer_watch_node(timer, node);
+            break;
+        case NODE_SEND:
+            timer->owner->send(timer->owner, node);
+            node_unpin(timer->table, node);
+            break;
+        case NODE_DONE:
+            node_unpin(timer->table, node);
+            break;
+        }
+    }
+}
+
+void timer_flush(struct timer *timer)
+{
+    meet_truncations(timer, UINT64_MAX);
+}
+
+/* --- The thread --- */
+
+/* Sleeps until it is time to look again. False: the end. */
+static bool wait_for_time(struct timer *timer, int *idle)
+{
+    struct timespec until;
+
+    lock_take(&timer->lock);
+    *idle = timer->timed->len + timer->nodes->len > 0 ? 0 : *idle + 1;
+    if (*idle > LOOKS_WHEN_IDLE && !timer->end) {
+        timer->looks = false;
+        lock_wait(&timer->lock, &timer->there);
+    }
+    timer->looks = true;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_INTERVAL_NANOSECONDS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (!timer->end)
+        lock_wait_until(&timer->lock, &timer->there, &until);
+    bool goes_on = !timer->end;
+    lock_give(&timer->lock);
+    return goes_on;
+}
+
+static void *run(void *context)
+{
+    struct timer *timer = context;
+    int idle = 0;
+
+    while (wait_for_time(timer, &idle)) {
+        end_dying(timer);
+        answer_late(timer, timer_now());
+        meet_truncations(timer, timer_now());
+    }
+    return NULL;
+}
+
+void timer_init(struct timer *timer, struct timer_owner *owner, struct node_table *table)
+{
+    *timer = (struct timer){
+        .owner = owner, .table = table, .timed = g_ptr_array_new(), .nodes = g_ptr_array_new()};
+    lock_init(&timer->lock, LOCK_RANK_MOUNT_TIMER);
+    thread_condition_init(&timer->there);
+}
+
+int timer_start(struct timer *timer)
+{
+    return thread_start(&timer->thread, run, timer);
+}
+
+void timer_stop(struct timer *timer)
+{
+    lock_take(&timer->lock);
+    timer->end = true;
+    pthread_cond_signal(&timer->there);
+    lock_give(&timer->lock);
+    pthread_join(timer->thread, NULL);
+    answer_late(timer, UINT64_MAX);
+}
+
+void timer_destroy(struct timer *timer)
+{
+    for (guint i = 0; i < timer->nodes->len; i++)
+        node_unpin(timer->table, timer->nodes->pdata[i]);
+    g_ptr_array_unref(timer->nodes);
+    g_ptr_array_unref(timer->timed);
+    pthread_cond_destroy(&timer->there);
+    lock_destroy(&timer->lock);
+}
