@@ -438,22 +438,22 @@ struct buffer *status_own_value(struct status *status, const char *name)
 struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
                           const char *tag, const char *message, uint32_t pid)
 {
-    struct log_record record = {.node = status->node_name,
-                                .ident = ident,
-                                .tag = tag,
-                                .message = message,
-                                .pid = pid,
-                                .priority = priority};
-    struct log_entry entry;
+    struct cluster_log_record record = {.node = status->node_name,
+                                        .ident = ident,
+                                        .tag = tag,
+                                        .message = message,
+                                        .pid = pid,
+                                        .priority = priority};
+    struct cluster_log_entry entry;
 
     lock_take(&status->lock);
-    struct log_stamp stamp = {.time = status->clock->seconds(status->clock),
-                              .uid = status->log_uid + 1};
-    cluster_log_stamp(status->log, log_digest(status->node_name), &stamp);
+    struct cluster_log_stamp stamp = {.time = status->clock->seconds(status->clock),
+                                      .uid = status->log_uid + 1};
+    cluster_log_next_stamp(status->log, cluster_log_digest(status->node_name), &stamp);
     record.time = stamp.time;
     record.uid = status->log_uid = stamp.uid;
-    struct buffer *buffer = log_entry_pack(&record);
-    if (log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
+    struct buffer *buffer = cluster_log_entry_pack(&record);
+    if (cluster_log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
         cluster_log_insert(status->log, &entry);
     lock_give(&status->lock);
     return buffer;
@@ -461,8 +461,8 @@ struct buffer *status_log(struct status *status, uint8_t priority, const char *i
 
 int status_log_remote(struct status *status, const uint8_t *data, size_t size)
 {
-    struct log_entry entry;
-    int error = log_entry_parse(data, size, &entry);
+    struct cluster_log_entry entry;
+    int error = cluster_log_entry_parse(data, size, &entry);
 
     if (error)
         return error;
@@ -493,11 +493,12 @@ struct buffer *status_log_buffer(struct status *status)
 
 /* The foreign buffers, many and full as they may be, are merged without the lock; under it that
  * result meets the own buffer. */
-size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count)
+size_t status_log_merge(struct status *status, const struct cluster_log_buffer *buffers,
+                        size_t count)
 {
     struct cluster_log *foreign = cluster_log_new();
     size_t malformed = cluster_log_merge(foreign, buffers, count);
-    struct log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
+    struct cluster_log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
 
     lock_take(&status->lock);
     cluster_log_merge(status->log, &merged, 1);

@@ -94,7 +94,8 @@ int status_log_remote(struct status *status, const uint8_t *data, size_t size);
 
 /* A copy of the whole buffer, and the merge of foreign ones; gives how many were malformed. */
 struct buffer *status_log_buffer(struct status *status);
-size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count);
+size_t status_log_merge(struct status *status, const struct cluster_log_buffer *buffers,
+                        size_t count);
 
 /* The texts. */
 struct buffer *status_version_text(struct status *status);

@@ -461,7 +461,7 @@ static void *read_much(void *data)
         buffer_unref(status_get(fixture->status, NULL, "key"));
         buffer_unref(status_vmlist_text(fixture->status));
         struct buffer *buffer = status_log_buffer(fixture->status);
-        struct log_buffer foreign = {buffer->data, buffer->capacity};
+        struct cluster_log_buffer foreign = {buffer->data, buffer->capacity};
         status_log_merge(fixture->status, &foreign, 1);
         buffer_unref(buffer);
     }
