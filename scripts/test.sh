@@ -94,6 +94,11 @@ tidy() {
     return 1
 }
 
+includes_and_tidy() {
+    check scripts/check-includes.py
+    check tidy
+}
+
 # meson_tests DIRECTORY OPTION...: the C programs, counted by their single tests.
 meson_tests() {
     rm -f "$1/meson-logs/testlog.json"
@@ -172,7 +177,7 @@ stage man check manual_pages
 stage gcc check configure_and_build build-gcc gcc -Dwerror=true
 # shellcheck disable=SC2086 # a list of words
 stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
-stage tidy check tidy
+stage tidy includes_and_tidy
 stage unit meson_tests build-gcc --no-suite sim
 stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
 stage sim meson_tests build-gcc --suite sim

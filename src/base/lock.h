@@ -11,11 +11,16 @@
  * those further down. So no two threads can wait for each other. DESIGN.md (Threads and locks) says
  * what each guards. */
 enum lock_rank {
+    LOCK_RANK_METRICS,
     LOCK_RANK_MOUNT_TIMER,
     LOCK_RANK_STATE,
     LOCK_RANK_MOUNT_NOTIFIER,
     LOCK_RANK_MOUNT_NAMES,
     LOCK_RANK_MOUNT_NODES,
+    LOCK_RANK_STATUS,
+    LOCK_RANK_ACTIVITY,
+    LOCK_RANK_RRD,
+    LOCK_RANK_COROSYNC_CONF,
     LOCK_RANK_STORE,
     LOCK_RANK_JOURNAL,
     LOCK_RANK_FLUSHER,

@@ -3,7 +3,7 @@
 #ifndef PMXCFS_CORE_DIGEST_H
 #define PMXCFS_CORE_DIGEST_H
 
-#include "core/draft.h"
+#include "core/tree.h"
 
 /* The entry digest, computed when first asked for and kept in the entry. Writer only. */
 const uint8_t *entry_digest(struct entry *entry);

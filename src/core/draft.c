@@ -354,3 +354,78 @@ void draft_unregister_guest(struct draft *draft, uint32_t id)
 {
     g_hash_table_insert(draft->guests, INODE_KEY(id), NULL);
 }
+
+/* What is wrong with an entry by itself and in its directory; NULL: nothing. */
+static const char *entry_problem(const struct draft *draft, const struct entry *entry)
+{
+    if (entry->name_length == 0 || strlen(entry->name) != entry->name_length ||
+        strchr(entry->name, '/') || strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+        return "has a name that no file can have";
+    if (entry_is_directory(entry) && entry->content)
+        return "is a directory with data";
+    if (draft_child(draft, entry->parent, entry->name) != entry)
+        return "has the name of another entry in its directory";
+    if (entry->parent != 0) {
+        const struct entry *parent = draft_entry(draft, entry->parent);
+        if (!parent || !entry_is_directory(parent))
+            return "has a parent that is missing or no directory";
+    }
+    return NULL;
+}
+
+int draft_check(const struct draft *draft, char **problem)
+{
+    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
+
+    for (guint i = 0; i < sorted->len; i++) {
+        const struct entry *entry = sorted->pdata[i];
+        const char *what = entry_problem(draft, entry);
+        if (!what && entry_is_directory(entry)) {
+            g_autofree char *path = draft_path(draft, entry);
+            what = path ? NULL : "does not lead to the root";
+        }
+        if (what) {
+            *problem = g_strdup_printf("inode %" G_GUINT64_FORMAT " (%s) %s", entry->inode,
+                                       entry->name, what);
+            return -EBADMSG;
+        }
+    }
+    return 0;
+}
+
+/* Only nodes/NODE/TYPE/ID.conf can be a guest: three levels up is the directory "nodes" in the
+ * root. */
+static char *guest_path_of(const struct draft *draft, const struct entry *entry,
+                           struct guest_path *guest)
+{
+    if (entry->type != ENTRY_FILE || !g_str_has_suffix(entry->name, ".conf"))
+        return NULL;
+    char *path = draft_path(draft, entry);
+    if (path && path_parse_guest(path, guest))
+        return path;
+    g_free(path);
+    return NULL;
+}
+
+bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
+                                char **second)
+{
+    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
+
+    for (guint i = 0; i < sorted->len; i++) {
+        struct guest_path guest;
+        char *path = guest_path_of(draft, sorted->pdata[i], &guest);
+        if (!path)
+            continue;
+        const char *other = g_hash_table_lookup(seen, INODE_KEY(guest.id));
+        if (other) {
+            *id = guest.id;
+            *first = g_strdup(other);
+            *second = path;
+            return true;
+        }
+        g_hash_table_insert(seen, INODE_KEY(guest.id), path);
+    }
+    return false;
+}

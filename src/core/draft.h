@@ -95,4 +95,14 @@ void draft_remove(struct draft *draft, uint64_t inode);
 void draft_register_guest(struct draft *draft, const struct guest_path *path);
 void draft_unregister_guest(struct draft *draft, uint32_t id);
 
+/* 0 if the draft's result is a proper tree (every parent a directory that leads to the root, every
+ * name valid and once in its directory, no data in directories), else -EBADMSG with *problem
+ * (g_free()). For synchronisations, whose entries come from outside. */
+int draft_check(const struct draft *draft, char **problem);
+
+/* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
+ * if there is one. Used before a synchronisation is committed, and at load with an empty draft. */
+bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
+                                char **second);
+
 #endif

@@ -8,46 +8,6 @@
 #include "core/digest.h"
 #include "core/key.h"
 
-/* With more changes than that the order of all entries is made anew. */
-#define ORDER_KEPT_MAX 256u
-
-/* Only nodes/NODE/TYPE/ID.conf can be a guest: three levels up is the directory "nodes" in the
- * root. */
-static char *guest_path_of(const struct draft *draft, const struct entry *entry,
-                           struct guest_path *guest)
-{
-    if (entry->type != ENTRY_FILE || !g_str_has_suffix(entry->name, ".conf"))
-        return NULL;
-    char *path = draft_path(draft, entry);
-    if (path && path_parse_guest(path, guest))
-        return path;
-    g_free(path);
-    return NULL;
-}
-
-bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
-                                char **second)
-{
-    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
-
-    for (guint i = 0; i < sorted->len; i++) {
-        struct guest_path guest;
-        char *path = guest_path_of(draft, sorted->pdata[i], &guest);
-        if (!path)
-            continue;
-        const char *other = g_hash_table_lookup(seen, INODE_KEY(guest.id));
-        if (other) {
-            *id = guest.id;
-            *first = g_strdup(other);
-            *second = path;
-            return true;
-        }
-        g_hash_table_insert(seen, INODE_KEY(guest.id), path);
-    }
-    return false;
-}
-
 /* Gives a guest a new version, at its place; those of old are used again, since freeing and making
  * thousands of them would hold up readers. */
 static void register_guest(struct guest_list *guests, const struct guest_path *path)
@@ -152,15 +112,14 @@ static bool is_below_lock(const struct tree *tree, const struct entry *entry)
     return entry && third && strcmp(entry->name, "priv") == 0 && strcmp(second->name, "lock") == 0;
 }
 
-/* The lock table's part of one change. */
-static void update_lock(struct state *state, const struct draft_change *change, uint64_t now)
+void state_update_lock(struct state *state, uint64_t inode, struct entry *entry, uint64_t now)
 {
-    if (change->entry && !entry_is_directory(change->entry))
+    if (entry && !entry_is_directory(entry))
         return; /* numbers are not given twice but by a commit */
-    if (change->entry && is_below_lock(state->tree, change->entry))
-        note_lock(state, change->entry, now);
+    if (entry && is_below_lock(state->tree, entry))
+        note_lock(state, entry, now);
     else
-        g_hash_table_remove(state->locks, INODE_KEY(change->inode));
+        g_hash_table_remove(state->locks, INODE_KEY(inode));
 }
 
 /* Notes all directories below one, however deep a foreign database has them, and adds them to
@@ -204,6 +163,12 @@ static void rebuild_locks(struct state *state, uint64_t now)
     g_hash_table_foreach_remove(state->locks, is_not_seen, seen);
 }
 
+void state_rebuild(struct state *state, uint64_t now)
+{
+    rebuild_guests(state);
+    rebuild_locks(state, now);
+}
+
 struct state *state_new(struct tree *tree, uint64_t now)
 {
     struct state *state = g_new0(struct state, 1);
@@ -211,8 +176,7 @@ struct state *state_new(struct tree *tree, uint64_t now)
     state->tree = tree;
     state->guests.by_id = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
     state->locks = g_hash_table_new_full(g_direct_hash, NULL, NULL, lock_free);
-    rebuild_guests(state);
-    rebuild_locks(state, now);
+    state_rebuild(state, now);
     return state;
 }
 
@@ -232,58 +196,6 @@ void state_free(struct state *state)
     g_hash_table_unref(state->guests.by_id);
     tree_free(state->tree);
     g_free(state);
-}
-
-/* Moves the draft's entries into the tree. */
-static void publish_entries(struct tree *tree, struct draft *draft, const GArray *changes)
-{
-    if (changes->len > ORDER_KEPT_MAX)
-        tree_forget_order(tree);
-    /* In ascending order: directories' lists grow at their end then. */
-    for (guint i = 0; i < changes->len; i++) {
-        const struct draft_change *change = &g_array_index(changes, struct draft_change, i);
-        if (change->entry)
-            tree_put(tree, change->entry);
-        else
-            tree_remove(tree, change->inode);
-    }
-    g_hash_table_steal_all(draft->entries);
-    tree->root = draft->root;
-}
-
-static void publish_guests(struct guest_list *guests, struct draft *draft)
-{
-    GHashTableIter iter;
-    gpointer id;
-    gpointer guest;
-
-    if (g_hash_table_size(draft->guests) == 0)
-        return;
-    g_hash_table_iter_init(&iter, draft->guests);
-    while (g_hash_table_iter_next(&iter, &id, &guest)) {
-        g_hash_table_iter_steal(&iter);
-        if (guest)
-            g_hash_table_insert(guests->by_id, id, guest);
-        else
-            g_hash_table_remove(guests->by_id, id);
-    }
-    guests->last_version = draft->guest_version;
-}
-
-void state_publish(struct state *state, struct draft *draft, uint64_t now)
-{
-    const GArray *changes = draft_changes(draft);
-
-    publish_entries(state->tree, draft, changes);
-    publish_guests(&state->guests, draft);
-    if (draft->rebuild) {
-        rebuild_guests(state);
-        rebuild_locks(state, now);
-    } else {
-        for (guint i = 0; i < changes->len; i++)
-            update_lock(state, &g_array_index(changes, struct draft_change, i), now);
-    }
-    draft_restart(draft);
 }
 
 const struct lock_age *state_lock(const struct state *state, uint64_t inode)
@@ -309,42 +221,4 @@ int64_t state_lock_age(const struct state *state, const char *path, const uint8_
             return -ENOENT;
     }
     return now > lock->since ? (int64_t)(now - lock->since) : 0;
-}
-
-/* What is wrong with an entry by itself and in its directory; NULL: nothing. */
-static const char *entry_problem(const struct draft *draft, const struct entry *entry)
-{
-    if (entry->name_length == 0 || strlen(entry->name) != entry->name_length ||
-        strchr(entry->name, '/') || strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
-        return "has a name that no file can have";
-    if (entry_is_directory(entry) && entry->content)
-        return "is a directory with data";
-    if (draft_child(draft, entry->parent, entry->name) != entry)
-        return "has the name of another entry in its directory";
-    if (entry->parent != 0) {
-        const struct entry *parent = draft_entry(draft, entry->parent);
-        if (!parent || !entry_is_directory(parent))
-            return "has a parent that is missing or no directory";
-    }
-    return NULL;
-}
-
-int draft_check(const struct draft *draft, char **problem)
-{
-    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
-
-    for (guint i = 0; i < sorted->len; i++) {
-        const struct entry *entry = sorted->pdata[i];
-        const char *what = entry_problem(draft, entry);
-        if (!what && entry_is_directory(entry)) {
-            g_autofree char *path = draft_path(draft, entry);
-            what = path ? NULL : "does not lead to the root";
-        }
-        if (what) {
-            *problem = g_strdup_printf("inode %" G_GUINT64_FORMAT " (%s) %s", entry->inode,
-                                       entry->name, what);
-            return -EBADMSG;
-        }
-    }
-    return 0;
 }

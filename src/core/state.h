@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <stdint.h>
 
-#include "core/draft.h"
 #include "core/guests.h"
 #include "core/tree.h"
 
@@ -30,9 +29,11 @@ void state_free(struct state *state);
 /* Frees all but the tree, which is the caller's. */
 struct tree *state_give_tree(struct state *state);
 
-/* Installs `draft`, which stays the caller's (its effects are still needed) but has no changes
- * left. The caller is the writer and holds the lock that readers take. Memory only, no failure. */
-void state_publish(struct state *state, struct draft *draft, uint64_t now);
+/* Guest list and locks anew from the tree; locks that are as they were keep their age. */
+void state_rebuild(struct state *state, uint64_t now);
+
+/* The lock table's part of one change: `entry` has that inode now; NULL: it is gone. */
+void state_update_lock(struct state *state, uint64_t inode, struct entry *entry, uint64_t now);
 
 /* The lock that directory `inode` is; NULL: it is none. */
 const struct lock_age *state_lock(const struct state *state, uint64_t inode);
@@ -41,15 +42,5 @@ const struct lock_age *state_lock(const struct state *state, uint64_t inode);
  * any), else -ENOENT. */
 int64_t state_lock_age(const struct state *state, const char *path, const uint8_t *digest,
                        uint64_t now);
-
-/* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
- * if there is one. Used before a synchronisation is committed, and at load with an empty draft. */
-/* 0 if the draft's result is a proper tree (every parent a directory that leads to the root, every
- * name valid and once in its directory, no data in directories), else -EBADMSG with *problem
- * (g_free()). For synchronisations, whose entries come from outside. */
-int draft_check(const struct draft *draft, char **problem);
-
-bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
-                                char **second);
 
 #endif

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "place.h"
+#include "host/paths.h"
 #include "store/text.h"
 #include "tools/check.h"
 
@@ -202,7 +202,7 @@ int db_rename(const char *from, const char *to)
 
 int db_lock(const char *state_dir, bool make)
 {
-    g_autofree char *path = g_build_filename(state_dir, PLACE_LOCK_FILE, NULL);
+    g_autofree char *path = g_build_filename(state_dir, STATE_LOCK_FILE, NULL);
     int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT : 0), 0600);
 
     if (file < 0)

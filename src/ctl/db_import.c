@@ -14,6 +14,7 @@
 #include "core/apply.h"
 #include "core/limits.h"
 #include "core/path.h"
+#include "core/publish.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
 #include "store/text.h"

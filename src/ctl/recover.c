@@ -15,7 +15,7 @@
 #include "ctl/db.h"
 #include "ctl/nodelist.h"
 #include "ctl/restore.h"
-#include "node.h"
+#include "host/node.h"
 #include "store/text.h"
 #include "tools/check.h"
 

@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "core/path.h"
+#include "core/publish.h"
 #include "core/state.h"
 
 /* Whole records are looked for behind a damaged one; so many are enough to know. */

@@ -8,10 +8,9 @@
 #include <sys/types.h>
 
 struct activity;
+struct buffer;
 struct mount;
 struct mount_metrics;
-struct overview;
-struct guest_source;
 struct replica;
 struct status;
 
@@ -21,10 +20,10 @@ struct mount_options {
     gid_t group; /* of everything in the file system */
     struct replica *replica;
     struct status *status;
-    struct guest_source *guests;
-    struct overview *overview;     /* .metrics */
     struct activity *activity;     /* who asks for what, while somebody watches */
     struct mount_metrics *metrics; /* counted here */
+    /* The text of .metrics, one reference. From any thread of the mount's. */
+    struct buffer *(*metrics_text)(void *context);
     /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
      * mount's. */
     void (*told)(void *context, GPtrArray *effects, bool rebuilt);
@@ -45,8 +44,8 @@ int mount_serve(struct mount *mount);
  * wait must have been answered, or are answered by the connection's end. */
 void mount_free(struct mount *mount);
 
-/* What publication asks of the mount (see publication.h). `effects` is being published: the state's
- * lock is held exclusively. Memory only. */
+/* What publication asks of the mount (daemon/publication.h). `effects` is being published: the
+ * state's lock is held exclusively. Memory only. */
 void mount_publishing(struct mount *mount, const GPtrArray *effects, bool rebuilt);
 
 /* What this mount was asked for has been published, and is not yet answered: the kernel is told

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "core/buffer.h"
 #include "mount/mount.h"
-#include "status/overview.h"
 #include "status/status.h"
 
 static const char *const names[VIRTUAL_COUNT] = {
@@ -45,13 +44,13 @@ struct buffer *virtual_text(const struct mount_options *options, enum virtual_na
     case VIRTUAL_MEMBERS:
         return status_members_text(status);
     case VIRTUAL_VMLIST:
-        return status_vmlist_text(status, options->guests);
+        return status_vmlist_text(status);
     case VIRTUAL_CLUSTERLOG:
         return status_cluster_log_text(status, 0, NULL);
     case VIRTUAL_RRD:
         return status_rrd_text(status);
     case VIRTUAL_METRICS:
-        return options->overview->metrics(options->overview);
+        return options->metrics_text(options->context);
     default:
         return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }

@@ -10,6 +10,7 @@
 #include "core/apply.h"
 #include "core/digest.h"
 #include "core/index.h"
+#include "core/publish.h"
 #include "replica/internal.h"
 #include "store/store.h"
 

@@ -14,6 +14,7 @@
 #include "cluster/transport.h"
 #include "core/admit.h"
 #include "core/change.h"
+#include "core/draft.h"
 #include "core/state.h"
 #include "replica/refusals.h"
 

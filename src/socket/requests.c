@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "cluster/corosync.h"
 #include "core/path.h"
 #include "core/state.h"
+#include "socket/overview.h"
+#include "socket/properties.h"
 #include "socket/subscription.h"
 #include "status/json_text.h"
 
@@ -20,7 +23,7 @@
 #define ANY_SIZE SIZE_MAX
 
 typedef struct reply (*request_handler)(const struct request_sources *sources,
-                                        const struct request *request);
+                                        const struct socket_request *request);
 
 static struct reply failure(int error)
 {
@@ -52,26 +55,28 @@ static const char *padded_name(struct reader *reader)
 /* Status */
 
 static struct reply get_version(const struct request_sources *sources,
-                                const struct request *request)
+                                const struct socket_request *request)
 {
     (void)request;
     return whole_buffer(status_version_text(sources->status));
 }
 
 static struct reply get_members(const struct request_sources *sources,
-                                const struct request *request)
+                                const struct socket_request *request)
 {
     (void)request;
     return whole_buffer(status_members_text(sources->status));
 }
 
-static struct reply get_guests(const struct request_sources *sources, const struct request *request)
+static struct reply get_guests(const struct request_sources *sources,
+                               const struct socket_request *request)
 {
     (void)request;
-    return whole_buffer(status_vmlist_text(sources->status, sources->guests));
+    return whole_buffer(status_vmlist_text(sources->status));
 }
 
-static struct reply set_status(const struct request_sources *sources, const struct request *request)
+static struct reply set_status(const struct request_sources *sources,
+                               const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *name = padded_name(&reader);
@@ -81,7 +86,8 @@ static struct reply set_status(const struct request_sources *sources, const stru
     return failure(status_group_set(sources->status_group, name, reader.data, reader.left));
 }
 
-static struct reply get_status(const struct request_sources *sources, const struct request *request)
+static struct reply get_status(const struct request_sources *sources,
+                               const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *name = padded_name(&reader);
@@ -94,7 +100,8 @@ static struct reply get_status(const struct request_sources *sources, const stru
 }
 
 /* `.rrd` has one NUL at its end here. */
-static struct reply get_rrd(const struct request_sources *sources, const struct request *request)
+static struct reply get_rrd(const struct request_sources *sources,
+                            const struct socket_request *request)
 {
     struct buffer *text = status_rrd_text(sources->status);
     struct buffer *answer = buffer_new(text->capacity + 1);
@@ -108,7 +115,8 @@ static struct reply get_rrd(const struct request_sources *sources, const struct 
 
 /* Cluster log */
 
-static struct reply add_log(const struct request_sources *sources, const struct request *request)
+static struct reply add_log(const struct request_sources *sources,
+                            const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint8_t priority = reader_u8(&reader);
@@ -125,7 +133,8 @@ static struct reply add_log(const struct request_sources *sources, const struct 
     return failure(0);
 }
 
-static struct reply get_log(const struct request_sources *sources, const struct request *request)
+static struct reply get_log(const struct request_sources *sources,
+                            const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t maximum = reader_u32(&reader);
@@ -161,7 +170,8 @@ static int take_content(struct replica *replica, const char *path, struct reply 
     return error;
 }
 
-static struct reply get_config(const struct request_sources *sources, const struct request *request)
+static struct reply get_config(const struct request_sources *sources,
+                               const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *asked = rest_string(&reader);
@@ -201,7 +211,7 @@ static bool has_line(const char *text, size_t size, const char *line)
 }
 
 static struct reply verify_token(const struct request_sources *sources,
-                                 const struct request *request)
+                                 const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *token = rest_string(&reader);
@@ -230,7 +240,7 @@ static struct reply properties_reply(const struct request_sources *sources, uint
 }
 
 static struct reply get_property(const struct request_sources *sources,
-                                 const struct request *request)
+                                 const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t id = reader_u32(&reader);
@@ -250,7 +260,7 @@ static const char *next_string(struct reader *reader)
 }
 
 static struct reply get_properties(const struct request_sources *sources,
-                                   const struct request *request)
+                                   const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t id = reader_u32(&reader);
@@ -270,10 +280,10 @@ static struct reply get_properties(const struct request_sources *sources,
 /* The daemon itself */
 
 static struct reply get_overview(const struct request_sources *sources,
-                                 const struct request *request)
+                                 const struct socket_request *request)
 {
     (void)request;
-    return whole_buffer(sources->overview->status(sources->overview));
+    return whole_buffer(overview_text(sources));
 }
 
 static json_t *lock_object(const struct request_sources *sources, const struct replica_lock *lock)
@@ -288,7 +298,8 @@ static json_t *lock_object(const struct request_sources *sources, const struct r
     return object;
 }
 
-static struct reply get_locks(const struct request_sources *sources, const struct request *request)
+static struct reply get_locks(const struct request_sources *sources,
+                              const struct socket_request *request)
 {
     g_autoptr(GPtrArray) locks = replica_locks(sources->replica);
     json_t *list = json_array();
@@ -299,14 +310,25 @@ static struct reply get_locks(const struct request_sources *sources, const struc
     return whole_buffer(json_text_buffer(list, JSON_COMPACT));
 }
 
-static struct reply verify(const struct request_sources *sources, const struct request *request)
+static struct reply verify(const struct request_sources *sources,
+                           const struct socket_request *request)
 {
+    struct replica_status status;
+
     (void)request;
-    return failure(sources->overview->verify(sources->overview));
+    if (!sources->corosync)
+        return failure(-EOPNOTSUPP);
+    replica_get_status(sources->replica, &status);
+    if (status.mode != MODE_SYNCED)
+        return failure(-EAGAIN);
+    if (!status.lowest)
+        return failure(-EPERM);
+    corosync_verify(sources->corosync);
+    return failure(0);
 }
 
 static struct reply get_activity(const struct request_sources *sources,
-                                 const struct request *request)
+                                 const struct socket_request *request)
 {
     (void)request;
     return whole_buffer(activity_take(sources->activity));
@@ -345,7 +367,8 @@ const char *request_name(int32_t id)
     return id >= 0 && id <= REQUEST_ID_MAX ? requests[id].name : NULL;
 }
 
-struct reply request_answer(const struct request_sources *sources, const struct request *request)
+struct reply request_answer(const struct request_sources *sources,
+                            const struct socket_request *request)
 {
     int32_t id = request->id;
 

@@ -8,28 +8,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/metrics.h"
 #include "core/buffer.h"
-#include "replica/replica.h"
-#include "socket/properties.h"
-#include "status/activity.h"
-#include "status/overview.h"
-#include "status/status.h"
-#include "status/status_group.h"
-
-/* What answers are made of. */
-struct request_sources {
-    struct replica *replica;
-    struct status *status;
-    struct status_group *status_group;
-    struct guest_source *guests;
-    struct properties *properties;
-    struct overview *overview;
-    struct activity *activity;
-};
+#include "socket/sources.h"
 
 /* A request that arrived whole, without libqb's header. */
-struct request {
+struct socket_request {
     int32_t id;
     bool may_write; /* the client has all rights */
     pid_t client;
@@ -46,21 +29,10 @@ struct reply {
 
 /* Answers a request; every one has exactly one answer. Touches memory only. Called by the socket's
  * thread alone. */
-struct reply request_answer(const struct request_sources *sources, const struct request *request);
+struct reply request_answer(const struct request_sources *sources,
+                            const struct socket_request *request);
 
 #define REQUEST_CONFIG 6
-
-/* What was counted of requests. Owned by whoever makes the service. */
-#define REQUEST_ID_MAX 104
-struct socket_metrics {
-    struct counter requests[REQUEST_ID_MAX + 1]; /* by id; 0: those that there are not */
-    struct counter refused;                      /* answered with an error */
-    struct histogram answers;                    /* duration until the answer was made */
-    struct counter clients_come;                 /* connections accepted ... */
-    struct counter clients_gone;                 /* ... and ended */
-    struct counter subscribers_come;
-    struct counter subscribers_gone;
-};
 
 /* The label of a request; NULL: there is none of that id. */
 const char *request_name(int32_t id);

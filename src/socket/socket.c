@@ -22,6 +22,7 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "socket/leftovers.h"
+#include "socket/properties.h"
 #include "socket/requests.h"
 #include "socket/subscription.h"
 
@@ -223,9 +224,10 @@ static size_t take_request(struct connection *connection, const void *data, int3
     return (size_t)header.size;
 }
 
-static struct reply subscribe(struct connection *connection, const struct request *request);
+static struct reply subscribe(struct connection *connection, const struct socket_request *request);
 
-static void tell_activity(const struct socket_service *service, const struct request *request)
+static void tell_activity(const struct socket_service *service,
+                          const struct socket_request *request)
 {
     const char *name = request_name(request->id);
     struct activity *activity = service->sources.activity;
@@ -237,7 +239,7 @@ static void tell_activity(const struct socket_service *service, const struct req
 }
 
 /* What a request that arrived whole is answered. */
-static struct reply answer_of(struct connection *connection, const struct request *request)
+static struct reply answer_of(struct connection *connection, const struct socket_request *request)
 {
     const struct socket_service *service = connection->service;
     struct socket_metrics *metrics = service->metrics;
@@ -265,7 +267,7 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
 
     (void)claimed_size;
     if (size > 0) {
-        struct request request = {
+        struct socket_request request = {
             .id = id,
             .may_write = connection->may_write,
             .client = connection->client,
@@ -349,7 +351,7 @@ static void add_subscriber(struct socket_service *service, struct connection *co
     counter_add(&service->metrics->subscribers_come, 1);
 }
 
-static struct reply subscribe(struct connection *connection, const struct request *request)
+static struct reply subscribe(struct connection *connection, const struct socket_request *request)
 {
     struct socket_service *service = connection->service;
     bool first = !connection->subscription.active;
@@ -624,14 +626,10 @@ int socket_start(const struct socket_options *options, struct socket_service **s
 
     service->name = g_strdup(options->name);
     service->group = options->group;
-    service->sources.replica = options->replica;
-    service->sources.status = options->status;
-    service->sources.status_group = options->status_group;
-    service->sources.guests = options->guests;
-    service->sources.overview = options->overview;
-    service->sources.activity = options->activity;
     service->metrics = options->metrics;
-    service->sources.properties = properties_new(options->replica);
+    service->sources = options->sources;
+    service->sources.metrics = options->metrics;
+    service->sources.properties = properties_new(options->sources.replica);
     service->blocked = g_ptr_array_new();
     service->subscribers = g_ptr_array_new();
     service->listener.added = tell_feed;
@@ -649,7 +647,7 @@ int socket_start(const struct socket_options *options, struct socket_service **s
         service_free(service);
         return error;
     }
-    status_set_feed_listener(options->status, &service->listener);
+    status_set_feed_listener(options->sources.status, &service->listener);
     *service_out = service;
     return 0;
 }

@@ -5,10 +5,7 @@
 
 #include <sys/types.h>
 
-#include "replica/replica.h"
-#include "socket/requests.h"
-#include "status/status.h"
-#include "status/status_group.h"
+#include "socket/sources.h"
 
 struct socket_service;
 
@@ -16,14 +13,10 @@ struct socket_options {
     const char *name; /* of the service: pve2 */
     gid_t group;      /* whose processes may connect, read-only */
 
-    /* What answers are made of; all must outlive the service. */
-    struct replica *replica;
-    struct status *status;
-    struct status_group *status_group;
-    struct guest_source *guests;
-    struct overview *overview;
-    struct activity *activity;
     struct socket_metrics *metrics; /* counted here */
+
+    /* What answers are made of, but for the service's own; all must outlive the service. */
+    struct request_sources sources;
 };
 
 /* Starts the service (doc/ipc.md) in a thread of its own, after removing what a killed daemon left

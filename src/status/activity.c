@@ -5,11 +5,11 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/lock.h"
 #include "status/json_text.h"
 
 #define WATCH_MILLISECONDS 10000u
@@ -30,7 +30,7 @@ struct activity_row {
 struct activity {
     struct clock_source *clock;
     atomic_uint_fast64_t until; /* milliseconds; 0: nobody watches */
-    pthread_mutex_t lock;       /* for what follows */
+    struct lock lock;           /* for what follows */
     GHashTable *rows;           /* set of struct activity_row, owned */
     uint64_t more;
     uint64_t since; /* milliseconds */
@@ -65,7 +65,7 @@ struct activity *activity_new(struct clock_source *clock)
 
     activity->clock = clock;
     activity->rows = g_hash_table_new_full(hash_row, same_row, free_row, NULL);
-    pthread_mutex_init(&activity->lock, NULL);
+    lock_init(&activity->lock, LOCK_RANK_ACTIVITY);
     return activity;
 }
 
@@ -74,7 +74,7 @@ void activity_free(struct activity *activity)
     if (!activity)
         return;
     g_hash_table_unref(activity->rows);
-    pthread_mutex_destroy(&activity->lock);
+    lock_destroy(&activity->lock);
     g_free(activity);
 }
 
@@ -93,10 +93,10 @@ bool activity_is_watched(struct activity *activity)
         return false;
     if (activity->clock->milliseconds(activity->clock) < until)
         return true;
-    pthread_mutex_lock(&activity->lock);
+    lock_take(&activity->lock);
     if (atomic_compare_exchange_strong(&activity->until, &until, 0))
         forget(activity);
-    pthread_mutex_unlock(&activity->lock);
+    lock_give(&activity->lock);
     return false;
 }
 
@@ -129,7 +129,7 @@ void activity_note(struct activity *activity, const char *operation, const char 
     *row = (struct activity_row){
         .operation = operation, .caller = caller, .path = g_strndup(path, PATH_KEPT), .count = 1};
     replace_controls(row->path);
-    pthread_mutex_lock(&activity->lock);
+    lock_take(&activity->lock);
     struct activity_row *known = g_hash_table_lookup(activity->rows, row);
     if (known) {
         known->count++;
@@ -139,7 +139,7 @@ void activity_note(struct activity *activity, const char *operation, const char 
     } else {
         activity->more++;
     }
-    pthread_mutex_unlock(&activity->lock);
+    lock_give(&activity->lock);
     if (row)
         free_row(row);
 }
@@ -164,7 +164,7 @@ struct buffer *activity_take(struct activity *activity)
     GHashTableIter iter;
     gpointer row;
 
-    pthread_mutex_lock(&activity->lock);
+    lock_take(&activity->lock);
     bool watched = atomic_exchange(&activity->until, now + WATCH_MILLISECONDS) > now;
     if (!watched)
         forget(activity);
@@ -176,7 +176,7 @@ struct buffer *activity_take(struct activity *activity)
     json_text_set(object, "more", json_integer((json_int_t)activity->more));
     forget(activity);
     activity->since = now;
-    pthread_mutex_unlock(&activity->lock);
+    lock_give(&activity->lock);
     json_text_set(object, "rows", rows);
     return json_text_buffer(object, JSON_COMPACT);
 }

@@ -23,7 +23,7 @@ static uint32_t round_up(uint32_t size)
     return (size + 7u) & ~7u;
 }
 
-uint64_t log_digest(const char *string)
+uint64_t cluster_log_digest(const char *string)
 {
     uint64_t digest = 14695981039346656037ull;
 
@@ -101,7 +101,7 @@ static uint8_t *put_name(uint8_t *to, const char *name, size_t size)
     return to + size;
 }
 
-struct buffer *log_entry_pack(const struct log_record *record)
+struct buffer *cluster_log_entry_pack(const struct cluster_log_record *record)
 {
     uint8_t node_size = name_bytes(record->node);
     uint8_t ident_size = name_bytes(record->ident);
@@ -125,14 +125,14 @@ struct buffer *log_entry_pack(const struct log_record *record)
     uint8_t *ident = put_name(node, record->node, node_size);
     uint8_t *tag = put_name(ident, record->ident, ident_size);
     memcpy(put_name(tag, record->tag, tag_size), message->str, message_size);
-    put_le64(data + 16, log_digest((const char *)node));
-    put_le64(data + 24, log_digest((const char *)ident));
+    put_le64(data + 16, cluster_log_digest((const char *)node));
+    put_le64(data + 24, cluster_log_digest((const char *)ident));
     g_string_free(message, TRUE);
     return buffer;
 }
 
 /* Reads the entry at `data`, which may be followed by other bytes up to `room`. */
-static int parse_entry(const uint8_t *data, size_t room, struct log_entry *entry)
+static int parse_entry(const uint8_t *data, size_t room, struct cluster_log_entry *entry)
 {
     struct reader reader = {.data = data, .left = room};
 
@@ -164,7 +164,7 @@ static int parse_entry(const uint8_t *data, size_t room, struct log_entry *entry
     return reader.bad || entry->size > CLUSTER_LOG_ENTRY_MAX ? -EBADMSG : 0;
 }
 
-int log_entry_parse(const uint8_t *data, size_t size, struct log_entry *entry)
+int cluster_log_entry_parse(const uint8_t *data, size_t size, struct cluster_log_entry *entry)
 {
     int error = parse_entry(data, size, entry);
 
@@ -173,9 +173,9 @@ int log_entry_parse(const uint8_t *data, size_t size, struct log_entry *entry)
     return entry->size == size ? 0 : -EBADMSG;
 }
 
-int log_walk_start(struct log_walk *walk, const uint8_t *buffer, size_t size)
+int cluster_log_walk_start(struct cluster_log_walk *walk, const uint8_t *buffer, size_t size)
 {
-    *walk = (struct log_walk){.buffer = buffer, .limit = CLUSTER_LOG_SIZE};
+    *walk = (struct cluster_log_walk){.buffer = buffer, .limit = CLUSTER_LOG_SIZE};
     if (size != CLUSTER_LOG_SIZE || get_le32(buffer) != CLUSTER_LOG_SIZE)
         return -EBADMSG;
     walk->newest = get_le32(buffer + 4);
@@ -189,7 +189,7 @@ int log_walk_start(struct log_walk *walk, const uint8_t *buffer, size_t size)
 /* Where the walk goes from the entry at `offset` whose prev is `prev`: offsets fall from the newest
  * entry, may jump to the end of the buffer once, and fall again until the newest entry's reach. So
  * every walk ends, whatever the offsets are. */
-static uint32_t step_back(const struct log_walk *walk, uint32_t offset, uint32_t prev)
+static uint32_t step_back(const struct cluster_log_walk *walk, uint32_t offset, uint32_t prev)
 {
     if (prev % 8 || prev < BUFFER_HEADER || prev >= CLUSTER_LOG_SIZE)
         return 0;
@@ -201,7 +201,7 @@ static uint32_t step_back(const struct log_walk *walk, uint32_t offset, uint32_t
     return !jumped || prev < offset ? prev : 0;
 }
 
-bool log_walk_next(struct log_walk *walk, struct log_entry *entry)
+bool cluster_log_walk_next(struct cluster_log_walk *walk, struct cluster_log_entry *entry)
 {
     uint32_t offset = walk->offset;
 
@@ -241,18 +241,18 @@ void cluster_log_free(struct cluster_log *log)
     g_free(log);
 }
 
-static bool is_newer(const struct log_stamp *last, uint32_t time, uint32_t uid)
+static bool is_newer(const struct cluster_log_stamp *last, uint32_t time, uint32_t uid)
 {
     return !last || time > last->time || (time == last->time && uid > last->uid);
 }
 
 /* Keeps the newest stamp of the entry's node. */
-static void remember(struct cluster_log *log, const struct log_entry *entry)
+static void remember(struct cluster_log *log, const struct cluster_log_entry *entry)
 {
-    struct log_stamp *last = g_hash_table_lookup(log->newest, &entry->node_digest);
+    struct cluster_log_stamp *last = g_hash_table_lookup(log->newest, &entry->node_digest);
 
     if (!last) {
-        last = g_new0(struct log_stamp, 1);
+        last = g_new0(struct cluster_log_stamp, 1);
         g_hash_table_insert(log->newest, g_memdup2(&entry->node_digest, sizeof(uint64_t)), last);
     } else if (!is_newer(last, entry->time, entry->uid)) {
         return;
@@ -264,17 +264,17 @@ static void remember(struct cluster_log *log, const struct log_entry *entry)
 /* Forgets the nodes that have no entry in the buffer. */
 static void forget_nodes(struct cluster_log *log)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
     g_hash_table_remove_all(log->newest);
-    if (log_walk_start(&walk, log->buffer, CLUSTER_LOG_SIZE) == 0)
-        while (log_walk_next(&walk, &entry))
+    if (cluster_log_walk_start(&walk, log->buffer, CLUSTER_LOG_SIZE) == 0)
+        while (cluster_log_walk_next(&walk, &entry))
             remember(log, &entry);
 }
 
 /* Puts a copy of the entry into the ring, as its newest. */
-static void append_entry(struct cluster_log *log, const struct log_entry *entry)
+static void append_entry(struct cluster_log *log, const struct cluster_log_entry *entry)
 {
     uint8_t *buffer = log->buffer;
     uint32_t newest = get_le32(buffer + 4);
@@ -291,9 +291,9 @@ static void append_entry(struct cluster_log *log, const struct log_entry *entry)
     log->version++;
 }
 
-bool cluster_log_insert(struct cluster_log *log, const struct log_entry *entry)
+bool cluster_log_insert(struct cluster_log *log, const struct cluster_log_entry *entry)
 {
-    const struct log_stamp *last = g_hash_table_lookup(log->newest, &entry->node_digest);
+    const struct cluster_log_stamp *last = g_hash_table_lookup(log->newest, &entry->node_digest);
 
     if (!is_newer(last, entry->time, entry->uid))
         return false;
@@ -304,9 +304,10 @@ bool cluster_log_insert(struct cluster_log *log, const struct log_entry *entry)
     return true;
 }
 
-void cluster_log_stamp(const struct cluster_log *log, uint64_t node_digest, struct log_stamp *stamp)
+void cluster_log_next_stamp(const struct cluster_log *log, uint64_t node_digest,
+                            struct cluster_log_stamp *stamp)
 {
-    const struct log_stamp *last = g_hash_table_lookup(log->newest, &node_digest);
+    const struct cluster_log_stamp *last = g_hash_table_lookup(log->newest, &node_digest);
 
     if (is_newer(last, stamp->time, stamp->uid))
         return;
@@ -318,7 +319,7 @@ void cluster_log_stamp(const struct cluster_log *log, uint64_t node_digest, stru
 /* Newest first; entries of one sort place are the same entry in several buffers. */
 static int compare_entries(const void *left, const void *right)
 {
-    const struct log_entry *a = left, *b = right;
+    const struct cluster_log_entry *a = left, *b = right;
 
     if (a->time != b->time)
         return a->time > b->time ? -1 : 1;
@@ -327,14 +328,14 @@ static int compare_entries(const void *left, const void *right)
     return a->uid > b->uid ? -1 : a->uid < b->uid;
 }
 
-static bool collect(GArray *entries, const struct log_buffer *buffer)
+static bool collect(GArray *entries, const struct cluster_log_buffer *buffer)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
-    if (log_walk_start(&walk, buffer->data, buffer->size) < 0)
+    if (cluster_log_walk_start(&walk, buffer->data, buffer->size) < 0)
         return false;
-    while (log_walk_next(&walk, &entry))
+    while (cluster_log_walk_next(&walk, &entry))
         g_array_append_val(entries, entry);
     return true;
 }
@@ -347,20 +348,22 @@ static void keep_newest(GArray *entries)
 
     g_array_sort(entries, compare_entries);
     for (guint i = 0; i < entries->len && bytes < MERGE_FILL; i++) {
-        const struct log_entry *entry = &g_array_index(entries, struct log_entry, i);
+        const struct cluster_log_entry *entry =
+            &g_array_index(entries, struct cluster_log_entry, i);
         if (kept && compare_entries(entry, entry - (i - kept + 1)) == 0)
             continue;
         bytes += round_up(entry->size);
-        g_array_index(entries, struct log_entry, kept++) = *entry;
+        g_array_index(entries, struct cluster_log_entry, kept++) = *entry;
     }
     g_array_set_size(entries, kept);
 }
 
-size_t cluster_log_merge(struct cluster_log *log, const struct log_buffer *buffers, size_t count)
+size_t cluster_log_merge(struct cluster_log *log, const struct cluster_log_buffer *buffers,
+                         size_t count)
 {
-    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(struct log_entry));
+    g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(struct cluster_log_entry));
     g_autofree uint8_t *old = g_memdup2(log->buffer, CLUSTER_LOG_SIZE);
-    struct log_buffer own = {.data = old, .size = CLUSTER_LOG_SIZE};
+    struct cluster_log_buffer own = {.data = old, .size = CLUSTER_LOG_SIZE};
     size_t malformed = 0;
 
     collect(entries, &own);
@@ -369,7 +372,8 @@ size_t cluster_log_merge(struct cluster_log *log, const struct log_buffer *buffe
     keep_newest(entries);
     reset_buffer(log);
     for (guint i = entries->len; i-- > 0;) {
-        const struct log_entry *entry = &g_array_index(entries, struct log_entry, i);
+        const struct cluster_log_entry *entry =
+            &g_array_index(entries, struct cluster_log_entry, i);
         append_entry(log, entry);
         remember(log, entry);
     }

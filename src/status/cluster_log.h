@@ -12,7 +12,8 @@
 
 /* Bytes and rules: doc/status.md, "Cluster log". Nothing here knows a clock or a lock; the owner
  * (struct status) serialises. Buffers and messages from other members are foreign bytes: they go
- * through log_walk_start()/log_walk_next() and log_entry_parse(), the only doors. */
+ * through cluster_log_walk_start()/cluster_log_walk_next() and cluster_log_entry_parse(), the only
+ * doors. */
 
 #define CLUSTER_LOG_SIZE 131072u    /* bytes of the buffer, header included */
 #define CLUSTER_LOG_ENTRY_MAX 4096u /* bytes of an entry */
@@ -20,7 +21,7 @@
 
 /* One checked entry. Strings are NUL-ended, lengths in bytes without the NUL; all borrow from the
  * bytes that were parsed. */
-struct log_entry {
+struct cluster_log_entry {
     uint32_t uid;          /* counter of the process that packed it */
     uint32_t time;         /* seconds, that process's clock */
     uint64_t node_digest;  /* FNV-1a of node with its NUL */
@@ -40,7 +41,7 @@ struct log_entry {
 };
 
 /* What an entry to be packed holds. Strings of any bytes; too long ones are cut. */
-struct log_record {
+struct cluster_log_record {
     const char *node;
     const char *ident;
     const char *tag;
@@ -51,28 +52,29 @@ struct log_record {
     uint8_t priority;
 };
 
-struct log_stamp {
+struct cluster_log_stamp {
     uint32_t time;
     uint32_t uid;
 };
 
 struct cluster_log {
-    uint8_t *buffer;    /* CLUSTER_LOG_SIZE bytes: what STATE messages carry */
-    GHashTable *newest; /* node digest → struct log_stamp of the last entry taken of that node */
-    uint64_t version;   /* one more whenever the buffer changes */
+    uint8_t *buffer; /* CLUSTER_LOG_SIZE bytes: what STATE messages carry */
+    GHashTable
+        *newest; /* node digest → struct cluster_log_stamp of the last entry taken of that node */
+    uint64_t version; /* one more whenever the buffer changes */
 };
 
 /* 64-bit FNV-1a of a string with its NUL. */
-uint64_t log_digest(const char *string);
+uint64_t cluster_log_digest(const char *string);
 
 /* The bytes of an entry, prev and next 0: as multicast. Never fails: strings are cut. */
-struct buffer *log_entry_pack(const struct log_record *record);
+struct buffer *cluster_log_entry_pack(const struct cluster_log_record *record);
 
 /* Checks exactly `size` bytes as one entry. 0, or -EBADMSG. */
-int log_entry_parse(const uint8_t *data, size_t size, struct log_entry *entry);
+int cluster_log_entry_parse(const uint8_t *data, size_t size, struct cluster_log_entry *entry);
 
 /* A way through a buffer from its newest entry backwards. */
-struct log_walk {
+struct cluster_log_walk {
     const uint8_t *buffer;
     uint32_t newest; /* offset of the newest entry */
     uint32_t offset; /* of the entry that comes next, 0: the end */
@@ -80,29 +82,30 @@ struct log_walk {
 };
 
 /* 0, or -EBADMSG if `size` or the header is wrong. */
-int log_walk_start(struct log_walk *walk, const uint8_t *buffer, size_t size);
+int cluster_log_walk_start(struct cluster_log_walk *walk, const uint8_t *buffer, size_t size);
 
 /* The next older entry, or false at the end or at the first thing that is wrong. */
-bool log_walk_next(struct log_walk *walk, struct log_entry *entry);
+bool cluster_log_walk_next(struct cluster_log_walk *walk, struct cluster_log_entry *entry);
 
 struct cluster_log *cluster_log_new(void);
 void cluster_log_free(struct cluster_log *log);
 
 /* Stores a copy of the entry if it is newer than the last one taken of its node; tells whether. */
-bool cluster_log_insert(struct cluster_log *log, const struct log_entry *entry);
+bool cluster_log_insert(struct cluster_log *log, const struct cluster_log_entry *entry);
 
 /* Raises *stamp, if need be, above the last one taken of that node: an entry that this node makes
  * with it is taken everywhere, also when its clock was set back or it restarted within a second. */
-void cluster_log_stamp(const struct cluster_log *log, uint64_t node_digest,
-                       struct log_stamp *stamp);
+void cluster_log_next_stamp(const struct cluster_log *log, uint64_t node_digest,
+                            struct cluster_log_stamp *stamp);
 
 /* Replaces the buffer by the newest entries of its own and of `buffers` (foreign, each should be
  * CLUSTER_LOG_SIZE bytes). Gives the number of buffers that were left out as malformed. */
-struct log_buffer {
+struct cluster_log_buffer {
     const uint8_t *data;
     size_t size;
 };
-size_t cluster_log_merge(struct cluster_log *log, const struct log_buffer *buffers, size_t count);
+size_t cluster_log_merge(struct cluster_log *log, const struct cluster_log_buffer *buffers,
+                         size_t count);
 
 /* .clusterlog of a buffer: JSON, the newest `max` entries (0: CLUSTER_LOG_SHOWN) of user `user`
  * (NULL or "": all). One reference. */

@@ -65,7 +65,7 @@ static json_t *stored_string(const char *stored, size_t length, bool quotes)
     return json_text_string(text->str, text->len);
 }
 
-static json_t *entry_object(const struct log_entry *entry)
+static json_t *entry_object(const struct cluster_log_entry *entry)
 {
     json_t *object = json_object();
 
@@ -82,16 +82,16 @@ static json_t *entry_object(const struct log_entry *entry)
 
 struct buffer *cluster_log_text(const uint8_t *buffer, uint32_t max, const char *user)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
     json_t *text = json_object();
     json_t *data = json_array();
 
     json_object_set_new(text, "data", data);
     if (max == 0)
         max = CLUSTER_LOG_SHOWN;
-    if (log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) == 0)
-        while (max > 0 && log_walk_next(&walk, &entry)) {
+    if (cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) == 0)
+        while (max > 0 && cluster_log_walk_next(&walk, &entry)) {
             if (user && *user && strcmp(user, entry.ident) != 0)
                 continue;
             json_array_append_new(data, entry_object(&entry));

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/rate.h"
 #include "base/thread.h"
@@ -37,7 +38,7 @@ struct submission {
 struct rrd {
     struct rrd_listener listener;
 
-    pthread_mutex_t mutex; /* guards what follows, up to the thread's own */
+    struct lock lock; /* guards what follows, up to the thread's own */
     pthread_cond_t wake;
     struct submission *first;
     struct submission **last_next; /* where the next one is linked in */
@@ -73,7 +74,7 @@ static void free_all(struct rrd *rrd)
     free_queue(rrd->first);
     rrdcached_clear(&rrd->rrdcached);
     pthread_cond_destroy(&rrd->wake);
-    pthread_mutex_destroy(&rrd->mutex);
+    lock_destroy(&rrd->lock);
     g_free(rrd->directory);
     g_free(rrd);
 }
@@ -93,7 +94,7 @@ static struct submission *submission_new(const char *key, const void *value, siz
     return submission;
 }
 
-/* Takes the first one out of the queue; the mutex is held. */
+/* Takes the first one out of the queue; the lock is held. */
 static struct submission *queue_take(struct rrd *rrd)
 {
     struct submission *submission = rrd->first;
@@ -108,7 +109,7 @@ static struct submission *queue_take(struct rrd *rrd)
     return submission;
 }
 
-/* Appends one and gives those that had to go for it; the mutex is held. */
+/* Appends one and gives those that had to go for it; the lock is held. */
 static struct submission *queue_append(struct rrd *rrd, struct submission *submission)
 {
     struct submission *dropped = NULL;
@@ -131,10 +132,10 @@ void rrd_submit(struct rrd *rrd, const char *key, const void *value, size_t size
 {
     struct submission *submission = submission_new(key, value, MIN(size, RRD_VALUE_MAX));
 
-    pthread_mutex_lock(&rrd->mutex);
+    lock_take(&rrd->lock);
     struct submission *dropped = queue_append(rrd, submission);
     pthread_cond_signal(&rrd->wake);
-    pthread_mutex_unlock(&rrd->mutex);
+    lock_give(&rrd->lock);
     free_queue(dropped);
 }
 
@@ -150,9 +151,9 @@ struct rrd_listener *rrd_listener(struct rrd *rrd)
 
 struct rrd_statistics rrd_statistics(struct rrd *rrd)
 {
-    pthread_mutex_lock(&rrd->mutex);
+    lock_take(&rrd->lock);
     struct rrd_statistics statistics = rrd->statistics;
-    pthread_mutex_unlock(&rrd->mutex);
+    lock_give(&rrd->lock);
     return statistics;
 }
 
@@ -338,25 +339,25 @@ static void *run(void *argument)
 {
     struct rrd *rrd = argument;
 
-    pthread_mutex_lock(&rrd->mutex);
+    lock_take(&rrd->lock);
     while (!rrd->abandoned) {
         struct submission *submission = queue_take(rrd);
         if (!submission && rrd->stopping)
             break;
         if (!submission) {
-            pthread_cond_wait(&rrd->wake, &rrd->mutex);
+            lock_wait(&rrd->lock, &rrd->wake);
             continue;
         }
-        pthread_mutex_unlock(&rrd->mutex);
+        lock_give(&rrd->lock);
         bool written = process(rrd, submission);
         g_free(submission);
-        pthread_mutex_lock(&rrd->mutex);
+        lock_take(&rrd->lock);
         (*(written ? &rrd->statistics.written : &rrd->statistics.failed))++;
     }
     rrd->ended = true;
     bool abandoned = rrd->abandoned;
     pthread_cond_broadcast(&rrd->wake);
-    pthread_mutex_unlock(&rrd->mutex);
+    lock_give(&rrd->lock);
     if (abandoned)
         free_all(rrd);
     return NULL;
@@ -366,7 +367,7 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
 {
     struct rrd *rrd = g_new0(struct rrd, 1);
 
-    pthread_mutex_init(&rrd->mutex, NULL);
+    lock_init(&rrd->lock, LOCK_RANK_RRD);
     thread_condition_init(&rrd->wake);
     rrd->listener.value = hear_value;
     rrd->last_next = &rrd->first;
@@ -382,7 +383,7 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
     return error;
 }
 
-/* Waits for the thread's end, a second at most; the mutex is held. True if it came. */
+/* Waits for the thread's end, a second at most; the lock is held. True if it came. */
 static bool wait_end(struct rrd *rrd)
 {
     struct timespec deadline;
@@ -391,7 +392,7 @@ static bool wait_end(struct rrd *rrd)
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += STOP_PATIENCE_SECONDS;
     while (!rrd->ended && error == 0)
-        error = pthread_cond_timedwait(&rrd->wake, &rrd->mutex, &deadline);
+        error = lock_wait_until(&rrd->lock, &rrd->wake, &deadline);
     return rrd->ended;
 }
 
@@ -399,7 +400,7 @@ void rrd_stop(struct rrd *rrd)
 {
     if (!rrd)
         return;
-    pthread_mutex_lock(&rrd->mutex);
+    lock_take(&rrd->lock);
     rrd->stopping = true;
     pthread_cond_broadcast(&rrd->wake);
     bool ended = wait_end(rrd);
@@ -409,7 +410,7 @@ void rrd_stop(struct rrd *rrd)
     pthread_t thread = rrd->thread;
     if (!ended)
         pthread_detach(thread);
-    pthread_mutex_unlock(&rrd->mutex);
+    lock_give(&rrd->lock);
     if (!ended) {
         log_warning("writing RRD files is stuck, %u values are lost", waiting);
         return;

@@ -3,9 +3,11 @@
 #include "status/status.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
 
+#include "base/lock.h"
+#include "base/metrics.h"
+#include "base/open_metrics.h"
 #include "status/feed.h"
 #include "status/json_text.h"
 #include "status/key_values.h"
@@ -23,13 +25,24 @@
 struct cached_text {
     struct buffer *text; /* NULL: none yet */
     uint64_t version;
-    struct text_metrics metrics;
+    struct counter made; /* how often, and how often the one that was kept would do */
+    struct counter kept;
+};
+
+enum status_text {
+    TEXT_VERSION,
+    TEXT_MEMBERS,
+    TEXT_VMLIST,
+    TEXT_CLUSTER_LOG,
+    TEXT_RRD,
+    TEXT_COUNT
 };
 
 struct status {
-    pthread_mutex_t lock; /* for everything below but what is set once */
+    struct lock lock; /* for everything below but what is set once */
     struct clock_source *clock;
     struct rrd_listener *rrd_listener;
+    struct guest_source *guests;
     char *node_name;
     uint32_t start_time;
     uint32_t own_id; /* 0: not known yet */
@@ -60,7 +73,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
 {
     struct status *status = g_new0(struct status, 1);
 
-    pthread_mutex_init(&status->lock, NULL);
+    lock_init(&status->lock, LOCK_RANK_STATUS);
     status->clock = clock;
     status->node_name = g_strdup(node_name);
     status->start_time = clock->seconds(clock);
@@ -90,7 +103,7 @@ void status_free(struct status *status)
     cluster_log_free(status->log);
     for (int i = 0; i < TEXT_COUNT; i++)
         buffer_unref(status->texts[i].text);
-    pthread_mutex_destroy(&status->lock);
+    lock_destroy(&status->lock);
     g_free(status->node_name);
     g_free(status);
 }
@@ -98,6 +111,11 @@ void status_free(struct status *status)
 void status_set_rrd_listener(struct status *status, struct rrd_listener *listener)
 {
     status->rrd_listener = listener;
+}
+
+void status_set_guest_source(struct status *status, struct guest_source *source)
+{
+    status->guests = source;
 }
 
 /* With the lock held. */
@@ -114,14 +132,14 @@ static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
 {
     if (!cached->text || cached->version != version)
         return NULL;
-    counter_add(&cached->metrics.kept, 1);
+    counter_add(&cached->kept, 1);
     return buffer_ref(cached->text);
 }
 
 /* With the lock held: keeps `text` (the caller's reference stays the caller's). */
 static void keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
 {
-    counter_add(&cached->metrics.made, 1);
+    counter_add(&cached->made, 1);
     buffer_unref(cached->text);
     cached->text = buffer_ref(text);
     cached->version = version;
@@ -136,46 +154,46 @@ static void tell_feed_listener(const struct status *status)
 
 void status_published(struct status *status, const GPtrArray *effects)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     if (versions_published(&status->versions, effects))
         status->sequence++;
     feed_add(status->feed, effects, false);
     tell_feed_listener(status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_rebuilt(struct status *status, const GPtrArray *effects)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     versions_rebuilt(&status->versions);
     status->sequence++;
     if (effects)
         feed_add(status->feed, effects, true);
     tell_feed_listener(status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_feed_listener(struct status *status, struct feed_listener *listener)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     status->feed_listener = listener;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_start_feed(struct status *status, uint64_t version)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     feed_start(status->feed, version);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     *missed = 0;
     uint64_t position =
         version == UINT64_MAX ? status->feed->next : feed_find(status->feed, version, missed);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return position;
 }
 
@@ -195,7 +213,7 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
     char *text = NULL;
 
     *missed = 0;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     while (!text) {
         uint64_t wanted = *position;
         const struct feed_record *record = feed_get(status->feed, position);
@@ -205,7 +223,7 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
         text = feed_record_text(record, writer_name(status, record->node), all);
         (*position)++;
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
@@ -221,50 +239,62 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status,
                  members_set_nodes(status->members, cluster_name, config_version, nodes, count));
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_own_id(struct status *status, uint32_t id)
 {
     if (id == 0)
         return;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, status->own_id != id);
     status->own_id = id;
     g_hash_table_foreach_remove(status->others, is_unlisted, status);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, members_set_online(status->members, ids, count));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 void status_set_quorate(struct status *status, bool quorate)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     raise_clinfo(status, members_set_quorate(status->members, quorate));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
-const struct text_metrics *status_text_metrics(const struct status *status, enum status_text text)
+void status_metrics_write(const struct status *status, struct open_metrics *metrics)
 {
-    return &status->texts[text].metrics;
+    static const char *const names[TEXT_COUNT] = {
+        [TEXT_VERSION] = "version",        [TEXT_MEMBERS] = "members", [TEXT_VMLIST] = "vmlist",
+        [TEXT_CLUSTER_LOG] = "clusterlog", [TEXT_RRD] = "rrd",
+    };
+
+    open_metrics_family(metrics, "pmxcfs_texts_made", OPEN_METRICS_COUNTER, NULL,
+                        "How often the text of a status file was made anew.");
+    for (int i = 0; i < TEXT_COUNT; i++)
+        open_metrics_counter(metrics, "text", names[i], counter_get(&status->texts[i].made));
+    open_metrics_family(metrics, "pmxcfs_texts_kept", OPEN_METRICS_COUNTER, NULL,
+                        "How often the text made before would do.");
+    for (int i = 0; i < TEXT_COUNT; i++)
+        open_metrics_counter(metrics, "text", names[i], counter_get(&status->texts[i].kept));
 }
 
 void status_get_counters(struct status *status, struct status_counters *counters)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     *counters = (struct status_counters){.clinfo = status->versions.clinfo,
                                          .vmlist = status->versions.vmlist};
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
 }
 
 uint32_t status_start_time(const struct status *status)
@@ -279,9 +309,9 @@ const char *status_node_name(const struct status *status)
 
 char *status_name_of(struct status *status, uint32_t id)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     char *name = g_strdup(writer_name(status, id));
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return name;
 }
 
@@ -322,9 +352,9 @@ int status_set_own(struct status *status, const char *name, const void *value, s
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     error = store(status, status->own, kind, name, value, size);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!error)
         tell_listener(status, kind, name, value);
     return error;
@@ -350,10 +380,10 @@ int status_set_remote(struct status *status, uint32_t node, const char *name, co
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct node_values *values = values_of(status, node);
     error = values ? store(status, values, kind, name, value, size) : -ENOENT;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!error)
         tell_listener(status, kind, name, value);
     return error;
@@ -374,19 +404,19 @@ static struct node_values *values_by_name(struct status *status, const char *nod
 
 struct buffer *status_get(struct status *status, const char *node_name, const char *name)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct node_values *values = values_by_name(status, node_name);
     const struct key_value *value = values ? node_values_get(values, name) : NULL;
     struct buffer *buffer = value ? buffer_ref(value->value) : NULL;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
 GPtrArray *status_own_names(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     GPtrArray *names = node_values_names(status->own);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return names;
 }
 
@@ -394,51 +424,51 @@ struct buffer *status_own_value(struct status *status, const char *name)
 {
     struct buffer *buffer = NULL;
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     const struct key_value *value = node_values_get(status->own, name);
     const char *address = status->own->address;
     if (value)
         buffer = buffer_ref(value->value);
     else if (address && strcmp(name, "nodeip") == 0)
         buffer = buffer_copy(address, (uint32_t)strlen(address) + 1);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
 struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
                           const char *tag, const char *message, uint32_t pid)
 {
-    struct log_record record = {.node = status->node_name,
-                                .ident = ident,
-                                .tag = tag,
-                                .message = message,
-                                .pid = pid,
-                                .priority = priority};
-    struct log_entry entry;
+    struct cluster_log_record record = {.node = status->node_name,
+                                        .ident = ident,
+                                        .tag = tag,
+                                        .message = message,
+                                        .pid = pid,
+                                        .priority = priority};
+    struct cluster_log_entry entry;
 
-    pthread_mutex_lock(&status->lock);
-    struct log_stamp stamp = {.time = status->clock->seconds(status->clock),
-                              .uid = status->log_uid + 1};
-    cluster_log_stamp(status->log, log_digest(status->node_name), &stamp);
+    lock_take(&status->lock);
+    struct cluster_log_stamp stamp = {.time = status->clock->seconds(status->clock),
+                                      .uid = status->log_uid + 1};
+    cluster_log_next_stamp(status->log, cluster_log_digest(status->node_name), &stamp);
     record.time = stamp.time;
     record.uid = status->log_uid = stamp.uid;
-    struct buffer *buffer = log_entry_pack(&record);
-    if (log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
+    struct buffer *buffer = cluster_log_entry_pack(&record);
+    if (cluster_log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
         cluster_log_insert(status->log, &entry);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
 int status_log_remote(struct status *status, const uint8_t *data, size_t size)
 {
-    struct log_entry entry;
-    int error = log_entry_parse(data, size, &entry);
+    struct cluster_log_entry entry;
+    int error = cluster_log_entry_parse(data, size, &entry);
 
     if (error)
         return error;
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     cluster_log_insert(status->log, &entry);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return 0;
 }
 
@@ -447,10 +477,10 @@ static struct buffer *copy_log(struct status *status, uint64_t *version)
 {
     struct buffer *buffer = buffer_new(CLUSTER_LOG_SIZE);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     memcpy(buffer->data, status->log->buffer, CLUSTER_LOG_SIZE);
     *version = status->log->version;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return buffer;
 }
 
@@ -463,15 +493,16 @@ struct buffer *status_log_buffer(struct status *status)
 
 /* The foreign buffers, many and full as they may be, are merged without the lock; under it that
  * result meets the own buffer. */
-size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count)
+size_t status_log_merge(struct status *status, const struct cluster_log_buffer *buffers,
+                        size_t count)
 {
     struct cluster_log *foreign = cluster_log_new();
     size_t malformed = cluster_log_merge(foreign, buffers, count);
-    struct log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
+    struct cluster_log_buffer merged = {.data = foreign->buffer, .size = CLUSTER_LOG_SIZE};
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     cluster_log_merge(status->log, &merged, 1);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     cluster_log_free(foreign);
     return malformed;
 }
@@ -507,7 +538,7 @@ static json_t *kvstore_object(struct status *status)
 
 struct buffer *status_version_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
     if (!text) {
         json_t *object = json_object();
@@ -517,7 +548,7 @@ struct buffer *status_version_text(struct status *status)
         text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_VERSION], status->sequence, text);
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
@@ -540,7 +571,7 @@ static GHashTable *known_addresses(struct status *status)
 
 struct buffer *status_members_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     uint64_t clinfo = status->versions.clinfo;
     struct buffer *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
     if (!text) {
@@ -553,31 +584,31 @@ struct buffer *status_members_text(struct status *status)
         text = json_text_buffer(object, PRETTY);
         keep_text(&status->texts[TEXT_MEMBERS], clinfo, text);
     }
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }
 
 /* The version is read before the guests are copied: a text may show more than its version stands
  * for, never less. Of two threads that make the same version's text the first one's is kept, so
  * that nobody sees the list go back within a version. */
-struct buffer *status_vmlist_text(struct status *status, struct guest_source *source)
+struct buffer *status_vmlist_text(struct status *status)
 {
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     uint64_t version = status->versions.vmlist;
     struct buffer *text = kept_text(&status->texts[TEXT_VMLIST], version);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (text)
         return text;
 
-    struct guest_snapshot *snapshot = source->take(source);
+    struct guest_snapshot *snapshot = status->guests->take(status->guests);
     text = vmlist_text(snapshot, version);
     guest_snapshot_free(snapshot);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *kept = kept_text(&status->texts[TEXT_VMLIST], version);
     if (!kept && (!status->texts[TEXT_VMLIST].text || status->texts[TEXT_VMLIST].version < version))
         keep_text(&status->texts[TEXT_VMLIST], version, text);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (!kept)
         return text;
     buffer_unref(text);
@@ -591,9 +622,9 @@ struct buffer *status_cluster_log_text(struct status *status, uint32_t max, cons
     uint64_t version;
 
     if (common) {
-        pthread_mutex_lock(&status->lock);
+        lock_take(&status->lock);
         text = kept_text(&status->texts[TEXT_CLUSTER_LOG], status->log->version);
-        pthread_mutex_unlock(&status->lock);
+        lock_give(&status->lock);
         if (text)
             return text;
     }
@@ -601,11 +632,11 @@ struct buffer *status_cluster_log_text(struct status *status, uint32_t max, cons
     text = cluster_log_text(buffer->data, max, user);
     buffer_unref(buffer);
     if (common) {
-        pthread_mutex_lock(&status->lock);
+        lock_take(&status->lock);
         if (!status->texts[TEXT_CLUSTER_LOG].text ||
             status->texts[TEXT_CLUSTER_LOG].version < version)
             keep_text(&status->texts[TEXT_CLUSTER_LOG], version, text);
-        pthread_mutex_unlock(&status->lock);
+        lock_give(&status->lock);
     }
     return text;
 }
@@ -619,7 +650,7 @@ static struct buffer *kept_rrd_text(struct status *status, uint64_t now)
         return NULL;
     if (status->texts[TEXT_RRD].version != status->rrd_sequence && text->capacity < RRD_TEXT_LARGE)
         return NULL;
-    counter_add(&status->texts[TEXT_RRD].metrics.kept, 1);
+    counter_add(&status->texts[TEXT_RRD].kept, 1);
     return buffer_ref(text);
 }
 
@@ -627,19 +658,19 @@ struct buffer *status_rrd_text(struct status *status)
 {
     uint64_t now = status->clock->milliseconds(status->clock);
 
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     struct buffer *text = kept_rrd_text(status, now);
     uint64_t sequence = status->rrd_sequence;
     GPtrArray *lines = text ? NULL : rrd_values_lines(status->rrd, now);
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     if (text)
         return text;
 
     text = rrd_lines_text(lines);
     g_ptr_array_unref(lines);
-    pthread_mutex_lock(&status->lock);
+    lock_take(&status->lock);
     keep_text(&status->texts[TEXT_RRD], sequence, text);
     status->rrd_text_at = now;
-    pthread_mutex_unlock(&status->lock);
+    lock_give(&status->lock);
     return text;
 }

@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "base/metrics.h"
 #include "core/buffer.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
@@ -19,6 +18,7 @@
  * memory only, and no other is taken while it is held. Texts are immutable buffers with a reference
  * for the caller, made once per version and kept: polling costs a lock and a reference. */
 struct status;
+struct open_metrics;
 
 /* Hears of every RRD value, of this node and of others, on the thread that set or delivered it and
  * without a lock of status held. Must not block. `value`: text, NUL-ended, under 4096 bytes. */
@@ -35,6 +35,9 @@ void status_free(struct status *status);
 
 /* Before the first value is set; NULL: nobody hears. */
 void status_set_rrd_listener(struct status *status, struct rrd_listener *listener);
+
+/* Who is asked for the guests when .vmlist is to be made anew; before that is asked for. */
+void status_set_guest_source(struct status *status, struct guest_source *source);
 
 /* What raises counters. The writer calls these after the content is there for every reader: a
  * counter must never be visible before what raised it. */
@@ -91,29 +94,17 @@ int status_log_remote(struct status *status, const uint8_t *data, size_t size);
 
 /* A copy of the whole buffer, and the merge of foreign ones; gives how many were malformed. */
 struct buffer *status_log_buffer(struct status *status);
-size_t status_log_merge(struct status *status, const struct log_buffer *buffers, size_t count);
+size_t status_log_merge(struct status *status, const struct cluster_log_buffer *buffers,
+                        size_t count);
 
 /* The texts. */
 struct buffer *status_version_text(struct status *status);
 struct buffer *status_members_text(struct status *status);
 
-/* Asks `source` for the guests only when the text of this version was not made yet. */
-struct buffer *status_vmlist_text(struct status *status, struct guest_source *source);
+struct buffer *status_vmlist_text(struct status *status);
 
-/* How often each text was made, and how often one that was kept would do. */
-enum status_text {
-    TEXT_VERSION,
-    TEXT_MEMBERS,
-    TEXT_VMLIST,
-    TEXT_CLUSTER_LOG,
-    TEXT_RRD,
-    TEXT_COUNT
-};
-struct text_metrics {
-    struct counter made;
-    struct counter kept;
-};
-const struct text_metrics *status_text_metrics(const struct status *status, enum status_text text);
+/* The status' part of .metrics: how often each text was made, and one that was kept would do. */
+void status_metrics_write(const struct status *status, struct open_metrics *metrics);
 
 /* What .version says of members and guests. */
 struct status_counters {

@@ -188,18 +188,18 @@ static void apply_message(struct status_group *group, const struct action *actio
 
 static void merge(struct status_group *group, const struct action *action)
 {
-    g_autoptr(GArray) buffers = g_array_new(FALSE, FALSE, sizeof(struct log_buffer));
+    g_autoptr(GArray) buffers = g_array_new(FALSE, FALSE, sizeof(struct cluster_log_buffer));
 
     for (guint i = 0; i < action->states->len; i++) {
         const struct buffer *state = g_ptr_array_index(action->states, i);
         if (message_size(state) < SYNC_HEADER_SIZE)
             continue;
-        struct log_buffer buffer = {.data = state->data + SYNC_HEADER_SIZE,
-                                    .size = message_size(state) - SYNC_HEADER_SIZE};
+        struct cluster_log_buffer buffer = {.data = state->data + SYNC_HEADER_SIZE,
+                                            .size = message_size(state) - SYNC_HEADER_SIZE};
         g_array_append_val(buffers, buffer);
     }
-    size_t malformed =
-        status_log_merge(group->status, (const struct log_buffer *)buffers->data, buffers->len);
+    size_t malformed = status_log_merge(
+        group->status, (const struct cluster_log_buffer *)buffers->data, buffers->len);
     if (malformed > 0)
         log_error("%zu malformed cluster log%s left out", malformed, malformed == 1 ? "" : "s");
 }

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "journal/quarantine.h"
 #include "journal/read.h"
 #include "store/text.h"

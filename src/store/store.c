@@ -337,6 +337,11 @@ const char *store_error(const struct store *store)
     return store->transaction.error;
 }
 
+const char *store_path(const struct store *store)
+{
+    return store->path;
+}
+
 void store_get_metrics(struct store *store, struct store_metrics *metrics)
 {
     *metrics = (struct store_metrics){.transactions = &store->transactions};

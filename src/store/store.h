@@ -72,6 +72,9 @@ void store_set_listener(struct store *store, struct store_listener *listener);
 /* What SQLite said at the last failed commit, "" if there was none; the writer's. */
 const char *store_error(const struct store *store);
 
+/* Where the database is; without symbolic links. */
+const char *store_path(const struct store *store);
+
 /* What was counted since the database was opened. Any thread; waits for nothing. */
 struct store_metrics {
     uint64_t journal_records;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "core/publish.h"
 #include "journal/read.h"
 #include "journal/replay.h"
 #include "store/file.h"

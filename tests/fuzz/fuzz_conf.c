@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include "cluster/conf.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "ctl/nodelist.h"
 #include "fuzz.h"
+#include "host/corosync_conf.h"
 
 /* What is imported is there byte for byte, alone, and gives the same version. */
 static void check_import(const char *path, const uint8_t *data, size_t size, uint64_t version)
@@ -16,7 +17,7 @@ static void check_import(const char *path, const uint8_t *data, size_t size, uin
     struct draft *draft = draft_new(state);
     int error;
 
-    MUST(conf_import(path, draft, 1) == 0);
+    MUST(corosync_conf_import(path, draft, 1) == 0);
     const struct entry *entry = draft_lookup(draft, CONF_PATH, &error);
     MUST((entry != NULL) == (size > 0));
     if (entry) {

@@ -9,7 +9,7 @@
 
 #include "core/apply.h"
 #include "core/index.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "fuzz.h"
 #include "journal/replay.h"
 

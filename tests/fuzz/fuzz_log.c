@@ -24,16 +24,16 @@ static uint8_t *take_buffer(struct reader *input, bool sized)
 
 static size_t check_walk(const uint8_t *buffer)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
     size_t count = 0;
 
-    if (log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) != 0)
+    if (cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) != 0)
         return 0;
-    while (log_walk_next(&walk, &entry)) {
-        struct log_entry again;
+    while (cluster_log_walk_next(&walk, &entry)) {
+        struct cluster_log_entry again;
         MUST(entry.bytes >= buffer && entry.bytes + entry.size <= buffer + CLUSTER_LOG_SIZE);
-        MUST(log_entry_parse(entry.bytes, entry.size, &again) == 0);
+        MUST(cluster_log_entry_parse(entry.bytes, entry.size, &again) == 0);
         MUST(strlen(entry.message) == entry.message_length);
         MUST(++count <= CLUSTER_LOG_SIZE / 48);
     }
@@ -56,9 +56,9 @@ static void insert_entry(struct cluster_log *log, struct reader *input)
 {
     size_t size;
     uint8_t *piece = take_piece(input, &size);
-    struct log_entry entry;
+    struct cluster_log_entry entry;
 
-    if (log_entry_parse(piece, size, &entry) == 0) {
+    if (cluster_log_entry_parse(piece, size, &entry) == 0) {
         MUST(entry.size == size);
         if (cluster_log_insert(log, &entry))
             MUST(!cluster_log_insert(log, &entry)); /* the same is never taken twice */
@@ -72,11 +72,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t flags = reader_u8(&input);
     struct cluster_log *log = cluster_log_new();
     uint8_t *buffers[2];
-    struct log_buffer list[2];
+    struct cluster_log_buffer list[2];
 
     for (size_t i = 0; i < 2; i++) {
         buffers[i] = take_buffer(&input, !(flags & 1u << i));
-        list[i] = (struct log_buffer){buffers[i], CLUSTER_LOG_SIZE};
+        list[i] = (struct cluster_log_buffer){buffers[i], CLUSTER_LOG_SIZE};
         check_walk(buffers[i]);
         check_text(buffers[i], flags >> 4, flags & 4 ? "root@pam" : NULL);
     }
@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_text(log->buffer, 0, NULL);
     /* To merge the same again changes nothing. */
     g_autofree uint8_t *before = g_memdup2(log->buffer, CLUSTER_LOG_SIZE);
-    list[0] = (struct log_buffer){before, CLUSTER_LOG_SIZE};
+    list[0] = (struct cluster_log_buffer){before, CLUSTER_LOG_SIZE};
     cluster_log_merge(log, list, 1);
     MUST(check_walk(log->buffer) == count);
     while (input.left > 0 && !input.bad)

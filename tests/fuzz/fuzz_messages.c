@@ -8,7 +8,7 @@
 #include "cluster/wire.h"
 #include "core/apply.h"
 #include "core/index.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "fuzz.h"
 #include "status/status_group.h"
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "options.h"
+#include "host/options.h"
 
 static void check(const struct options *options)
 {

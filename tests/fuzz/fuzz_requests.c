@@ -8,6 +8,7 @@
 
 #include "fuzz.h"
 #include "replica/loopback.h"
+#include "socket/properties.h"
 #include "socket/requests.h"
 #include "store/store.h"
 
@@ -21,7 +22,6 @@ static struct {
     struct replica_listener listener;
     struct clock_source clock;
     struct guest_source guests;
-    struct overview overview;
 } node;
 
 static uint32_t seconds(struct clock_source *clock)
@@ -64,19 +64,6 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
     (void)source;
     replica_read_unlock(node.replica);
     return snapshot;
-}
-
-/* The real one needs a whole daemon, and takes no bytes from the request. */
-static struct buffer *get_overview(struct overview *overview)
-{
-    (void)overview;
-    return buffer_copy("{}\n", 3);
-}
-
-static int verify(struct overview *overview)
-{
-    (void)overview;
-    return -EOPNOTSUPP;
 }
 
 static void answer(struct caller *caller, int result)
@@ -140,7 +127,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     node.clock = (struct clock_source){seconds, milliseconds};
     node.listener = (struct replica_listener){publishing, published, quorum_changed};
     node.guests = (struct guest_source){take_guests};
-    node.overview = (struct overview){get_overview, get_overview, verify};
     struct member self = {0, 1};
     struct replica_options options = {.self = self,
                                       .local = true,
@@ -178,7 +164,7 @@ static void check_reply(const struct reply *reply, int32_t id)
 
 static void ask(const struct request_sources *sources, struct reader *input)
 {
-    struct request request = {.id = (int8_t)reader_u8(input), .client = 1};
+    struct socket_request request = {.id = (int8_t)reader_u8(input), .client = 1};
     uint8_t *data;
 
     request.may_write = reader_u8(input) & 1;
@@ -193,14 +179,18 @@ static void ask(const struct request_sources *sources, struct reader *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader input = {.data = data, .left = size};
-    struct request_sources sources = {.replica = node.replica, .guests = &node.guests};
+    static const struct socket_metrics metrics;
+    struct request_sources sources = {.mountpoint = "/etc/pve",
+                                      .store = node.store,
+                                      .replica = node.replica,
+                                      .metrics = &metrics};
 
     sources.status = status_new("n1", "192.0.2.1", 1, &node.clock);
+    status_set_guest_source(sources.status, &node.guests);
     sources.status_group =
         status_group_new(sources.status, NULL, &node.clock, (struct member){0, 0});
     sources.properties = properties_new(node.replica);
     sources.activity = activity_new(&node.clock);
-    sources.overview = &node.overview;
     while (input.left > 0 && !input.bad)
         ask(&sources, &input);
     properties_free(sources.properties);

@@ -5,7 +5,7 @@
 
 #include "cluster/wire.h"
 #include "core/index.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "fuzz.h"
 
 /* An entry goes out as it came in. */

@@ -117,6 +117,23 @@ def test_the_daemon_is_detached(make_daemon):
     assert daemon.os.readlink("/proc/%d/cwd" % daemon.pid) == "/"
 
 
+def test_it_leaves_the_directory_that_it_was_started_in(make_daemon):
+    daemon = make_daemon()
+    relative = ["--mountpoint", "mountpoint", "--state-dir", "./state", "--run-dir", "../node1/run",
+                "--rrd-dir", "rrd", "--corosync-conf", "corosync.conf"]
+    started_in = "/mnt/node1"
+    daemon.os.mkdir(started_in)
+    done = daemon.run(["sh", "-c", 'cd "$0" && exec "$@"', started_in, *daemon.command(*relative)],
+                      env=daemon.environment())
+    assert done.returncode == 0, done.stderr
+    daemon.pid = int(daemon.os.read_file(started_in + "/run.pid"))
+    assert daemon.os.readlink("/proc/%d/cwd" % daemon.pid) == "/"
+    assert daemon.os.exists(started_in + "/state/config.db")
+    daemon.os.mkdir(started_in + "/mountpoint/made")
+    assert daemon.os.exists(started_in + "/run")
+    daemon.stop()
+
+
 def test_the_parent_returns_the_failure_and_its_reason(make_daemon):
     daemon = make_daemon()
     os.makedirs(daemon.state_dir)

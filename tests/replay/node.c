@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "core/publish.h"
 #include "node.h"
 #include "remove_tree.h"
 #include "status/cluster_log.h"
@@ -216,14 +217,14 @@ static char *find_address(const struct node *node, size_t from)
 static uint32_t find_start_time(const struct node *node, size_t from, uint32_t pid)
 {
     const struct trace_event *event = find_send(node, from, TRACE_STATUS, MESSAGE_STATE);
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
     assert_non_null(event);
-    assert_int_equal(log_walk_start(&walk, event->message->data + SYNC_HEADER_SIZE,
-                                    event->message->capacity - SYNC_HEADER_SIZE),
+    assert_int_equal(cluster_log_walk_start(&walk, event->message->data + SYNC_HEADER_SIZE,
+                                            event->message->capacity - SYNC_HEADER_SIZE),
                      0);
-    while (log_walk_next(&walk, &entry)) {
+    while (cluster_log_walk_next(&walk, &entry)) {
         if (entry.pid == pid && strcmp(entry.message, "starting cluster log") == 0)
             return entry.time;
     }
@@ -384,9 +385,9 @@ static void ask_status(struct node *node, const struct header *header)
                          0);
         return;
     }
-    struct log_entry entry;
+    struct cluster_log_entry entry;
     assert_int_equal(header->subtype, 3);
-    assert_int_equal(log_entry_parse(header->body, header->body_size, &entry), 0);
+    assert_int_equal(cluster_log_entry_parse(header->body, header->body_size, &entry), 0);
     g_autofree char *message = unescape(entry.message);
     node->seconds = entry.time;
     status_group_log(node->status_group, entry.priority, entry.ident, entry.tag, message,
@@ -396,7 +397,7 @@ static void ask_status(struct node *node, const struct header *header)
 /* --- Comparing what was sent --- */
 
 /* An entry of the cluster log without what may differ: uid, and the bytes behind its strings. */
-static void describe_entry(GString *text, const struct log_entry *entry)
+static void describe_entry(GString *text, const struct cluster_log_entry *entry)
 {
     g_string_append_printf(text, "[%u %u %u %s %s %s %s]", entry->time, entry->pid, entry->priority,
                            entry->node, entry->ident, entry->tag, entry->message);
@@ -411,11 +412,11 @@ static void describe_bytes(GString *text, const uint8_t *data, size_t size)
 
 static void describe_log(GString *text, const uint8_t *data, size_t size)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
-    assert_int_equal(log_walk_start(&walk, data, size), 0);
-    while (log_walk_next(&walk, &entry))
+    assert_int_equal(cluster_log_walk_start(&walk, data, size), 0);
+    while (cluster_log_walk_next(&walk, &entry))
         describe_entry(text, &entry);
 }
 
@@ -451,8 +452,8 @@ static char *describe(enum trace_group group, const struct buffer *message)
     if (group == TRACE_CONFIGURATION && header.subtype < 7)
         g_string_append_printf(text, "time %u ", header.time);
     if (group == TRACE_STATUS && header.subtype == 3) {
-        struct log_entry entry;
-        assert_int_equal(log_entry_parse(header.body, header.body_size, &entry), 0);
+        struct cluster_log_entry entry;
+        assert_int_equal(cluster_log_entry_parse(header.body, header.body_size, &entry), 0);
         describe_entry(text, &entry);
     } else if (group == TRACE_STATUS) {
         g_string_append_printf(text, "key %s ", (const char *)header.body);

@@ -143,13 +143,13 @@ void status_note_unheard(struct sim *sim, const struct outgoing *outgoing)
 static uint64_t log_sum(const struct node *node)
 {
     struct buffer *buffer = status_log_buffer(node->status);
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
     uint64_t sum = 0;
 
-    if (log_walk_start(&walk, buffer->data, buffer->capacity))
+    if (cluster_log_walk_start(&walk, buffer->data, buffer->capacity))
         sim_fail(node->sim, "node %u has a broken log", node->id);
-    while (log_walk_next(&walk, &entry)) {
+    while (cluster_log_walk_next(&walk, &entry)) {
         uint64_t hash = entry.node_digest;
         for (uint32_t i = 8; i < entry.size; i++) /* without prev and next */
             hash = (hash ^ entry.bytes[i]) * 1099511628211u;
@@ -180,11 +180,11 @@ static void check_values(const struct node *node, const struct node *other)
 static void trace_log(const struct node *node)
 {
     struct buffer *buffer = status_log_buffer(node->status);
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
-    log_walk_start(&walk, buffer->data, buffer->capacity);
-    while (log_walk_next(&walk, &entry))
+    cluster_log_walk_start(&walk, buffer->data, buffer->capacity);
+    while (cluster_log_walk_next(&walk, &entry))
         sim_trace(node->sim, "%u has: %s, %u/%u: %s", node->id, entry.node, entry.time, entry.uid,
                   entry.message);
     buffer_unref(buffer);
@@ -215,11 +215,11 @@ void status_check_kept(const struct node *node)
 {
     g_autoptr(GHashTable) found = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     struct buffer *buffer = status_log_buffer(node->status);
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
 
-    log_walk_start(&walk, buffer->data, buffer->capacity);
-    while (log_walk_next(&walk, &entry)) {
+    cluster_log_walk_start(&walk, buffer->data, buffer->capacity);
+    while (cluster_log_walk_next(&walk, &entry)) {
         char *message = g_strdup(entry.message);
         if (!g_hash_table_add(found, message) && g_str_has_prefix(entry.message, "message "))
             sim_fail(node->sim, "node %u has '%s' twice in its log", node->id, entry.message);

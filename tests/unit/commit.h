@@ -4,7 +4,7 @@
 #define PMXCFS_TESTS_COMMIT_H
 
 #include "core/draft.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "store/store.h"
 
 /* A draft that is stored is published, any other dropped. 0 or what store_commit() gave. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/publish.h"
 #include "world.h"
 
 #define GUEST "nodes/n1/qemu-server/100.conf"

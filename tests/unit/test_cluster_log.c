@@ -16,25 +16,25 @@
 
 static struct buffer *pack(const char *node, uint32_t time, uint32_t uid, const char *message)
 {
-    struct log_record record = {.node = node,
-                                .ident = "root@pam",
-                                .tag = "test",
-                                .message = message,
-                                .uid = uid,
-                                .time = time,
-                                .pid = 77,
-                                .priority = 6};
+    struct cluster_log_record record = {.node = node,
+                                        .ident = "root@pam",
+                                        .tag = "test",
+                                        .message = message,
+                                        .uid = uid,
+                                        .time = time,
+                                        .pid = 77,
+                                        .priority = 6};
 
-    return log_entry_pack(&record);
+    return cluster_log_entry_pack(&record);
 }
 
 static bool insert(struct cluster_log *log, const char *node, uint32_t time, uint32_t uid,
                    const char *message)
 {
     struct buffer *buffer = pack(node, time, uid, message);
-    struct log_entry entry;
+    struct cluster_log_entry entry;
 
-    assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
+    assert_int_equal(cluster_log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
     bool taken = cluster_log_insert(log, &entry);
     buffer_unref(buffer);
     return taken;
@@ -62,7 +62,7 @@ static json_t *log_json(const uint8_t *buffer, uint32_t max, const char *user)
 /* The buffers that a round of STATE messages at or after event `from` carried, one of each member;
  * *end: the event behind the last. */
 static size_t collect_states(const GPtrArray *trace, size_t from, size_t count,
-                             struct log_buffer *buffers, size_t *end)
+                             struct cluster_log_buffer *buffers, size_t *end)
 {
     size_t found = 0, i = from;
 
@@ -75,7 +75,7 @@ static size_t collect_states(const GPtrArray *trace, size_t from, size_t count,
                          0);
         if (header.type != MESSAGE_STATE)
             continue;
-        buffers[found++] = (struct log_buffer){header.body, header.body_size};
+        buffers[found++] = (struct cluster_log_buffer){header.body, header.body_size};
     }
     *end = i;
     return found;
@@ -99,8 +99,8 @@ static void expect_recorded_log(const uint8_t *buffer, const char *directory, co
 static void test_digests(void **state)
 {
     (void)state;
-    assert_true(log_digest("node1") == 0xe6f5e3c220c8fefcull);
-    assert_true(log_digest("root") == 0x4dd1e2461dbc53bfull);
+    assert_true(cluster_log_digest("node1") == 0xe6f5e3c220c8fefcull);
+    assert_true(cluster_log_digest("root") == 0x4dd1e2461dbc53bfull);
 }
 
 /* The two entries that real nodes multicast are what we make of the same words. */
@@ -117,23 +117,23 @@ static void test_packs_what_real_nodes_sent(void **state)
     for (size_t i = 0; i < trace->len; i++) {
         const struct trace_event *event = trace_at(trace, i);
         struct header header;
-        struct log_entry entry;
+        struct cluster_log_entry entry;
         if (event->type != TRACE_DELIVER || event->group != TRACE_STATUS)
             continue;
         wire_parse_header(event->message->data, event->message->capacity, &header);
         if (header.type != MESSAGE_NORMAL || header.subtype != 3)
             continue;
         assert_true(found < G_N_ELEMENTS(logged));
-        assert_int_equal(log_entry_parse(header.body, header.body_size, &entry), 0);
-        struct log_record record = {.node = logged[found].node,
-                                    .ident = logged[found].ident,
-                                    .tag = logged[found].tag,
-                                    .message = logged[found].message,
-                                    .uid = entry.uid,
-                                    .time = entry.time,
-                                    .pid = entry.pid,
-                                    .priority = entry.priority};
-        struct buffer *buffer = log_entry_pack(&record);
+        assert_int_equal(cluster_log_entry_parse(header.body, header.body_size, &entry), 0);
+        struct cluster_log_record record = {.node = logged[found].node,
+                                            .ident = logged[found].ident,
+                                            .tag = logged[found].tag,
+                                            .message = logged[found].message,
+                                            .uid = entry.uid,
+                                            .time = entry.time,
+                                            .pid = entry.pid,
+                                            .priority = entry.priority};
+        struct buffer *buffer = cluster_log_entry_pack(&record);
         assert_int_equal(buffer->capacity, header.body_size);
         assert_memory_equal(buffer->data, header.body, header.body_size);
         buffer_unref(buffer);
@@ -148,7 +148,7 @@ static void test_packs_what_real_nodes_sent(void **state)
 static void test_recorded_states(void **state)
 {
     GPtrArray *trace = trace_load("three-nodes", 1);
-    struct log_buffer buffers[3];
+    struct cluster_log_buffer buffers[3];
     size_t end;
 
     (void)state;
@@ -198,8 +198,8 @@ static void test_text_rules(void **state)
     (void)state;
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         struct buffer *buffer = pack("n", 1, 1, cases[i].message);
-        struct log_entry entry;
-        assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
+        struct cluster_log_entry entry;
+        assert_int_equal(cluster_log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
         assert_string_equal(entry.message, cases[i].stored);
         assert_int_equal(buffer->capacity, 48 + sizeof("n") + sizeof("root@pam") + sizeof("test") +
                                                strlen(cases[i].stored) + 1);
@@ -216,11 +216,11 @@ static void test_long_strings_are_cut(void **state)
 
     (void)state;
     for (size_t i = 0; i < G_N_ELEMENTS(messages); i++) {
-        struct log_record record = {
+        struct cluster_log_record record = {
             .node = name, .ident = name, .tag = name, .message = messages[i]};
-        struct buffer *buffer = log_entry_pack(&record);
-        struct log_entry entry;
-        assert_int_equal(log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
+        struct buffer *buffer = cluster_log_entry_pack(&record);
+        struct cluster_log_entry entry;
+        assert_int_equal(cluster_log_entry_parse(buffer->data, buffer->capacity, &entry), 0);
         assert_int_equal(entry.node_length, 254);
         assert_int_equal(entry.ident_length, 254);
         assert_int_equal(entry.tag_length, 254);
@@ -236,27 +236,27 @@ static void test_malformed_entries(void **state)
     struct buffer *buffer = pack("node", 5, 6, "message");
     g_autofree uint8_t *bytes = g_memdup2(buffer->data, buffer->capacity);
     size_t size = buffer->capacity;
-    struct log_entry entry;
+    struct cluster_log_entry entry;
 
     (void)state;
-    assert_int_equal(log_entry_parse(bytes, size, &entry), 0);
+    assert_int_equal(cluster_log_entry_parse(bytes, size, &entry), 0);
     for (size_t i = 0; i < size; i++) {
         g_autofree uint8_t *part = g_memdup2(bytes, i);
-        assert_int_equal(log_entry_parse(part, i, &entry), -EBADMSG);
+        assert_int_equal(cluster_log_entry_parse(part, i, &entry), -EBADMSG);
     }
     g_autofree uint8_t *longer = g_malloc0(size + 1);
     memcpy(longer, bytes, size);
-    assert_int_equal(log_entry_parse(longer, size + 1, &entry), -EBADMSG);
+    assert_int_equal(cluster_log_entry_parse(longer, size + 1, &entry), -EBADMSG);
     for (size_t field = 37; field <= 40; field++) {
         uint8_t old = bytes[field];
         bytes[field] = 0;
-        assert_int_equal(log_entry_parse(bytes, size, &entry), -EBADMSG);
+        assert_int_equal(cluster_log_entry_parse(bytes, size, &entry), -EBADMSG);
         bytes[field] = (uint8_t)(old - 1);
-        assert_int_equal(log_entry_parse(bytes, size, &entry), -EBADMSG);
+        assert_int_equal(cluster_log_entry_parse(bytes, size, &entry), -EBADMSG);
         bytes[field] = old;
     }
     put_le32(bytes + 40, UINT32_MAX);
-    assert_int_equal(log_entry_parse(bytes, size, &entry), -EBADMSG);
+    assert_int_equal(cluster_log_entry_parse(bytes, size, &entry), -EBADMSG);
     buffer_unref(buffer);
 }
 
@@ -273,16 +273,16 @@ static void test_duplicates(void **state)
     assert_true(insert(log, "b", 50, 1, "x"));
     assert_true(insert(log, "a", 101, 1, "x"));
 
-    struct log_stamp stamp = {.time = 101, .uid = 1};
-    cluster_log_stamp(log, log_digest("a"), &stamp);
+    struct cluster_log_stamp stamp = {.time = 101, .uid = 1};
+    cluster_log_next_stamp(log, cluster_log_digest("a"), &stamp);
     assert_int_equal(stamp.time, 101);
     assert_int_equal(stamp.uid, 2);
-    stamp = (struct log_stamp){.time = 90, .uid = 7};
-    cluster_log_stamp(log, log_digest("a"), &stamp);
+    stamp = (struct cluster_log_stamp){.time = 90, .uid = 7};
+    cluster_log_next_stamp(log, cluster_log_digest("a"), &stamp);
     assert_int_equal(stamp.time, 101);
     assert_int_equal(stamp.uid, 2);
-    stamp = (struct log_stamp){.time = 102, .uid = 1};
-    cluster_log_stamp(log, log_digest("a"), &stamp);
+    stamp = (struct cluster_log_stamp){.time = 102, .uid = 1};
+    cluster_log_next_stamp(log, cluster_log_digest("a"), &stamp);
     assert_int_equal(stamp.time, 102);
     assert_int_equal(stamp.uid, 1);
     cluster_log_free(log);
@@ -328,11 +328,11 @@ static void test_ring(void **state)
         expected += rounded;
 
         /* the walk gives the newest entries without a gap, and no ruins */
-        struct log_walk walk;
-        struct log_entry entry;
+        struct cluster_log_walk walk;
+        struct cluster_log_entry entry;
         uint32_t next = uid, bytes = 0;
-        assert_int_equal(log_walk_start(&walk, log->buffer, CLUSTER_LOG_SIZE), 0);
-        while (log_walk_next(&walk, &entry)) {
+        assert_int_equal(cluster_log_walk_start(&walk, log->buffer, CLUSTER_LOG_SIZE), 0);
+        while (cluster_log_walk_next(&walk, &entry)) {
             assert_int_equal(entry.uid, next--);
             bytes += (entry.size + 7) / 8 * 8;
             for (uint32_t i = 0; i < entry.message_length; i++)
@@ -350,13 +350,13 @@ static void test_ring(void **state)
 
 static size_t count_entries(const uint8_t *buffer)
 {
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
     size_t count = 0;
 
-    if (log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) < 0)
+    if (cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE) < 0)
         return SIZE_MAX;
-    while (log_walk_next(&walk, &entry)) {
+    while (cluster_log_walk_next(&walk, &entry)) {
         assert_true(entry.bytes >= buffer + 8);
         assert_true(entry.bytes + entry.size <= buffer + CLUSTER_LOG_SIZE);
         count++;
@@ -368,24 +368,24 @@ static void test_foreign_headers(void **state)
 {
     struct cluster_log *log = cluster_log_new();
     uint8_t *buffer = log->buffer;
-    struct log_walk walk;
+    struct cluster_log_walk walk;
 
     (void)state;
     assert_int_equal(count_entries(buffer), 0);
     insert(log, "n", 1, 1, "x");
     assert_int_equal(count_entries(buffer), 1);
-    assert_int_equal(log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE - 1), -EBADMSG);
-    assert_int_equal(log_walk_start(&walk, buffer, 0), -EBADMSG);
+    assert_int_equal(cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE - 1), -EBADMSG);
+    assert_int_equal(cluster_log_walk_start(&walk, buffer, 0), -EBADMSG);
     static const uint32_t bad[] = {1, 4, 7, 12, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE + 8, 0xfffffff8};
     for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
         put_le32(buffer + 4, bad[i]);
-        assert_int_equal(log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE), -EBADMSG);
+        assert_int_equal(cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE), -EBADMSG);
     }
     put_le32(buffer + 4, CLUSTER_LOG_SIZE - 8);
     assert_int_equal(count_entries(buffer), 0);
     put_le32(buffer + 4, 8);
     put_le32(buffer, 8);
-    assert_int_equal(log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE), -EBADMSG);
+    assert_int_equal(cluster_log_walk_start(&walk, buffer, CLUSTER_LOG_SIZE), -EBADMSG);
     cluster_log_free(log);
 }
 
@@ -448,7 +448,7 @@ static void test_random_damage(void **state)
             damaged[g_rand_int_range(random, 8, CLUSTER_LOG_SIZE)] = (uint8_t)g_rand_int(random);
         assert_true(count_entries(damaged) <= all + 1);
         struct cluster_log *log = cluster_log_new();
-        struct log_buffer buffers[] = {
+        struct cluster_log_buffer buffers[] = {
             {damaged, CLUSTER_LOG_SIZE}, {full->buffer, CLUSTER_LOG_SIZE}, {damaged, 100}};
         assert_int_equal(cluster_log_merge(log, buffers, 3), 1);
         assert_true(count_entries(log->buffer) > 1000);
@@ -471,14 +471,15 @@ static void test_merge(void **state)
         insert(b, time % 2 ? "beta" : "gamma", time, uid, "of b and c");
         insert(c, time % 2 ? "beta" : "gamma", time, uid, "of b and c");
     }
-    struct log_buffer buffers[] = {{b->buffer, CLUSTER_LOG_SIZE}, {c->buffer, CLUSTER_LOG_SIZE}};
+    struct cluster_log_buffer buffers[] = {{b->buffer, CLUSTER_LOG_SIZE},
+                                           {c->buffer, CLUSTER_LOG_SIZE}};
     assert_int_equal(cluster_log_merge(a, buffers, 2), 0);
 
-    struct log_walk walk;
-    struct log_entry entry;
+    struct cluster_log_walk walk;
+    struct cluster_log_entry entry;
     uint32_t bytes = 0, expected = 2999, of_second = 0;
-    log_walk_start(&walk, a->buffer, CLUSTER_LOG_SIZE);
-    while (log_walk_next(&walk, &entry)) {
+    cluster_log_walk_start(&walk, a->buffer, CLUSTER_LOG_SIZE);
+    while (cluster_log_walk_next(&walk, &entry)) {
         /* each second has one entry of alpha and one of beta or gamma, newest first */
         if (entry.time != expected) {
             assert_int_equal(of_second, 2);
@@ -498,7 +499,7 @@ static void test_merge(void **state)
     insert(fresh, "alpha", 1, 1, "one");
     insert(fresh, "beta", 2, 1, "two");
     memcpy(before, fresh->buffer, CLUSTER_LOG_SIZE);
-    struct log_buffer same = {before, CLUSTER_LOG_SIZE};
+    struct cluster_log_buffer same = {before, CLUSTER_LOG_SIZE};
     assert_int_equal(cluster_log_merge(fresh, &same, 1), 0);
     assert_memory_equal(fresh->buffer, before, CLUSTER_LOG_SIZE);
     cluster_log_free(fresh);
@@ -512,7 +513,7 @@ static void insert_raw(struct cluster_log *log, uint32_t uid, const char *raw)
 {
     GByteArray *bytes = g_byte_array_new();
     size_t size = strlen(raw) + 1;
-    struct log_entry entry;
+    struct cluster_log_entry entry;
 
     g_byte_array_set_size(bytes, 44);
     memset(bytes->data, 0, 44);
@@ -522,7 +523,7 @@ static void insert_raw(struct cluster_log *log, uint32_t uid, const char *raw)
     for (int i = 0; i < 4; i++)
         g_byte_array_append(bytes, (const guint8 *)raw, (guint)size);
     g_byte_array_append(bytes, (const guint8 *)"\xff\xff\xff", 4);
-    assert_int_equal(log_entry_parse(bytes->data, bytes->len, &entry), 0);
+    assert_int_equal(cluster_log_entry_parse(bytes->data, bytes->len, &entry), 0);
     assert_true(cluster_log_insert(log, &entry));
     g_byte_array_unref(bytes);
 }
@@ -600,19 +601,19 @@ static void expect_uids(const struct cluster_log *log, uint32_t max, const char 
 static void test_selection(void **state)
 {
     struct cluster_log *log = cluster_log_new();
-    struct log_entry entry;
+    struct cluster_log_entry entry;
 
     (void)state;
     expect_uids(log, 0, NULL, 0, 0);
     for (uint32_t uid = 1; uid <= 100; uid++) {
-        struct log_record record = {.node = "n",
-                                    .ident = uid % 10 ? "root@pam" : "other",
-                                    .tag = "t",
-                                    .message = "m",
-                                    .uid = uid,
-                                    .time = 9};
-        struct buffer *buffer = log_entry_pack(&record);
-        log_entry_parse(buffer->data, buffer->capacity, &entry);
+        struct cluster_log_record record = {.node = "n",
+                                            .ident = uid % 10 ? "root@pam" : "other",
+                                            .tag = "t",
+                                            .message = "m",
+                                            .uid = uid,
+                                            .time = 9};
+        struct buffer *buffer = cluster_log_entry_pack(&record);
+        cluster_log_entry_parse(buffer->data, buffer->capacity, &entry);
         assert_true(cluster_log_insert(log, &entry));
         buffer_unref(buffer);
     }

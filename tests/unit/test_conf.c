@@ -18,6 +18,7 @@
 
 #include "cluster/conf.h"
 #include "core/state.h"
+#include "host/corosync_conf.h"
 
 #define PATIENCE 30000 /* milliseconds; never part of what is promised */
 
@@ -28,7 +29,7 @@ struct host {
     char *file;
     char *called;
     char *path; /* PATH as it was */
-    struct conf *conf;
+    struct corosync_conf *conf;
 };
 
 static int set_up(void **state)
@@ -46,7 +47,7 @@ static int set_up(void **state)
     host->path = g_strdup(getenv("PATH"));
     g_autofree char *path = g_strdup_printf("%s:%s", host->directory, host->path);
     setenv("PATH", path, 1);
-    host->conf = conf_new(&(struct conf_options){.host_path = host->file, .reload_delay = 10});
+    host->conf = corosync_conf_start(host->file, 10);
     assert_non_null(host->conf);
     *state = host;
     return 0;
@@ -58,7 +59,7 @@ static int tear_down(void **state)
     g_autoptr(GDir) directory = g_dir_open(host->directory, 0, NULL);
     const char *name;
 
-    conf_free(host->conf);
+    corosync_conf_stop(host->conf);
     setenv("PATH", host->path, 1);
     while ((name = g_dir_read_name(directory))) {
         g_autofree char *path = g_build_filename(host->directory, name, NULL);
@@ -81,8 +82,11 @@ static void write_host(const struct host *host, const char *text)
 static void submit(const struct host *host, const char *text, bool reload)
 {
     struct buffer *content = buffer_copy(text, (uint32_t)strlen(text));
+    struct entry *entry =
+        entry_new(2, 0, ENTRY_FILE, CONF_PATH, strlen(CONF_PATH), content, (uint32_t)strlen(text));
 
-    conf_submit(host->conf, content, (uint32_t)strlen(text), reload);
+    corosync_conf_submit(host->conf, entry, reload);
+    entry_unref(entry);
     buffer_unref(content);
 }
 
@@ -101,8 +105,8 @@ static void wait_for_text(const char *path, const char *text)
 /* Lets the thread finish with all that was submitted so far: it ends, and a new one begins. */
 static void finish(struct host *host)
 {
-    conf_free(host->conf);
-    host->conf = conf_new(&(struct conf_options){.host_path = host->file, .reload_delay = 10});
+    corosync_conf_stop(host->conf);
+    host->conf = corosync_conf_start(host->file, 10);
 }
 
 static void assert_host(const struct host *host, const char *text)
@@ -164,7 +168,7 @@ static void test_import(void **state)
     empty->tree->root.version = 1;
     draft_restart(draft);
     write_host(host, "config_version: 1");
-    assert_int_equal(conf_import(host->file, draft, 1234), 0);
+    assert_int_equal(corosync_conf_import(host->file, draft, 1234), 0);
     const struct entry *entry = draft_lookup(draft, CONF_PATH, &error);
     assert_non_null(entry);
     assert_int_equal(entry->inode, 2);
@@ -184,10 +188,10 @@ static void test_import_of_nothing(void **state)
     struct state *empty = state_new(tree_new(), 0);
     struct draft *draft = draft_new(empty);
 
-    assert_int_equal(conf_import(host->file, draft, 1), 0);
+    assert_int_equal(corosync_conf_import(host->file, draft, 1), 0);
     assert_true(draft_is_empty(draft));
     assert_int_equal(g_mkdir(host->file, 0755), 0);
-    assert_true(conf_import(host->file, draft, 1) < 0);
+    assert_true(corosync_conf_import(host->file, draft, 1) < 0);
     assert_true(draft_is_empty(draft));
     g_rmdir(host->file);
     draft_free(draft);

@@ -385,7 +385,8 @@ static void test_vmlist(void **state)
         .list.by_id = g_hash_table_new_full(NULL, NULL, NULL, g_free),
     };
 
-    expect_json(status_vmlist_text(status, &guests.source), "{\"version\":0}");
+    status_set_guest_source(status, &guests.source);
+    expect_json(status_vmlist_text(status), "{\"version\":0}");
     status_rebuilt(status, NULL);
     add_guest(&guests, 4000000000, GUEST_QEMU, "alpha");
     add_guest(&guests, 100, GUEST_LXC, "be\xff\"ta");
@@ -395,19 +396,19 @@ static void test_vmlist(void **state)
         "\"100\":{\"node\":\"be\xef\xbf\xbd\\\"ta\",\"type\":\"lxc\",\"version\":2},"
         "\"101\":{\"node\":\"alpha\",\"type\":\"openvz\",\"version\":3},"
         "\"4000000000\":{\"node\":\"alpha\",\"type\":\"qemu\",\"version\":1}}}";
-    expect_json(status_vmlist_text(status, &guests.source), expected);
+    expect_json(status_vmlist_text(status), expected);
     assert_int_equal(guests.taken, 2);
-    expect_json(status_vmlist_text(status, &guests.source), expected);
+    expect_json(status_vmlist_text(status), expected);
     assert_int_equal(guests.taken, 2);
 
     /* a counter that rises between the copy and the text is not shown with that copy */
     status_rebuilt(status, NULL);
     guests.raise = status;
-    json_t *json = json_of_text(status_vmlist_text(status, &guests.source));
+    json_t *json = json_of_text(status_vmlist_text(status));
     assert_int_equal(json_integer_value(json_object_get(json, "version")), 2);
     json_decref(json);
     guests.raise = NULL;
-    json = json_of_text(status_vmlist_text(status, &guests.source));
+    json = json_of_text(status_vmlist_text(status));
     assert_int_equal(json_integer_value(json_object_get(json, "version")), 3);
     json_decref(json);
     g_hash_table_destroy(guests.list.by_id);
@@ -423,7 +424,8 @@ static void test_vmlist_of_many(void **state)
 
     for (uint32_t id = 100; id < 20100; id++)
         add_guest(&guests, id, GUEST_QEMU, id % 2 ? "node1" : "node2");
-    struct buffer *text = status_vmlist_text(fixture->status, &guests.source);
+    status_set_guest_source(fixture->status, &guests.source);
+    struct buffer *text = status_vmlist_text(fixture->status);
     assert_true(text->capacity < 1300000);
     json_t *json = json_of_text(text);
     assert_int_equal(json_object_size(json_object_get(json, "ids")), 20000);
@@ -450,10 +452,6 @@ static void *write_much(void *data)
 static void *read_much(void *data)
 {
     struct fixture *fixture = data;
-    struct fake_guests guests = {
-        .source.take = take_guests,
-        .list.by_id = g_hash_table_new_full(NULL, NULL, NULL, g_free),
-    };
 
     for (int i = 0; i < 300; i++) {
         buffer_unref(status_version_text(fixture->status));
@@ -461,22 +459,32 @@ static void *read_much(void *data)
         buffer_unref(status_cluster_log_text(fixture->status, i % 60u, NULL));
         buffer_unref(status_rrd_text(fixture->status));
         buffer_unref(status_get(fixture->status, NULL, "key"));
-        buffer_unref(status_vmlist_text(fixture->status, &guests.source));
+        buffer_unref(status_vmlist_text(fixture->status));
         struct buffer *buffer = status_log_buffer(fixture->status);
-        struct log_buffer foreign = {buffer->data, buffer->capacity};
+        struct cluster_log_buffer foreign = {buffer->data, buffer->capacity};
         status_log_merge(fixture->status, &foreign, 1);
         buffer_unref(buffer);
     }
-    g_hash_table_destroy(guests.list.by_id);
     return NULL;
+}
+
+static struct guest_snapshot *take_nothing(struct guest_source *source)
+{
+    g_autoptr(GHashTable) nobody = g_hash_table_new(NULL, NULL);
+    const struct guest_list list = {.by_id = nobody};
+
+    (void)source;
+    return guest_snapshot_new(&list);
 }
 
 /* For ThreadSanitizer; and what was logged is there in the end. */
 static void test_threads(void **state)
 {
     struct fixture *fixture = *state;
+    struct guest_source guests = {.take = take_nothing};
     pthread_t threads[4];
 
+    status_set_guest_source(fixture->status, &guests);
     status_set_nodes(fixture->status, "lab", 1, nodes, 3);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, i % 2 ? write_much : read_much, fixture),

@@ -10,10 +10,10 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/open_metrics.h"
 #include "base/util.h"
 #include "json_text.h"
 #include "status/activity.h"
-#include "status/open_metrics.h"
 
 static uint64_t bucket(const struct histogram *histogram, size_t number)
 {

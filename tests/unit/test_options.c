@@ -9,7 +9,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "options.h"
+#include "host/options.h"
 
 /* Parses words that are given with spaces between them. */
 static bool parse(const char *words, struct options *options, GError **error)

@@ -623,14 +623,14 @@ static uint32_t start_time(const struct replay *replay, struct member self)
     for (size_t i = replay->at + 1; i < replay->trace->len; i++) {
         const struct trace_event *event = trace_at(replay->trace, i);
         struct header header;
-        struct log_walk walk;
-        struct log_entry entry;
+        struct cluster_log_walk walk;
+        struct cluster_log_entry entry;
         if (event->type != TRACE_SEND || event->group != TRACE_STATUS ||
             wire_parse_header(event->message->data, event->message->capacity, &header) < 0 ||
             header.type != MESSAGE_STATE ||
-            log_walk_start(&walk, header.body, header.body_size) < 0)
+            cluster_log_walk_start(&walk, header.body, header.body_size) < 0)
             continue;
-        while (log_walk_next(&walk, &entry))
+        while (cluster_log_walk_next(&walk, &entry))
             if (entry.pid == self.pid && strcmp(entry.message, "starting cluster log") == 0)
                 return entry.time;
     }
@@ -656,7 +656,7 @@ static void start_process(struct replay *replay, struct member self)
 /* A message that the recording has and we have not sent was asked for by a client. */
 static void ask_for(struct replay *replay, const struct header *header)
 {
-    struct log_entry entry;
+    struct cluster_log_entry entry;
     const char *message;
 
     if (header->subtype == 1) {
@@ -665,7 +665,7 @@ static void ask_for(struct replay *replay, const struct header *header)
                          0);
         return;
     }
-    assert_int_equal(log_entry_parse(header->body, header->body_size, &entry), 0);
+    assert_int_equal(cluster_log_entry_parse(header->body, header->body_size, &entry), 0);
     message = entry.message;
     if (strncmp(message, "hello", 5) == 0) /* stored as ASCII; this was logged */
         message = "hello \"log\" k\xc3\xa4se";

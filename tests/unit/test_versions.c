@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "core/apply.h"
-#include "core/state.h"
+#include "core/publish.h"
 #include "status/versions.h"
 
 struct fixture {

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "core/publish.h"
 #include "world.h"
 
 void world_start(struct world *world)

@@ -9,12 +9,12 @@
  *
  * For changes of others, telling the kernel can take a while, and nobody here waits for that: the
  * mount calls back when it is done. */
-#ifndef PMXCFS_PUBLICATION_H
-#define PMXCFS_PUBLICATION_H
+#ifndef PMXCFS_DAEMON_PUBLICATION_H
+#define PMXCFS_DAEMON_PUBLICATION_H
 
 #include "replica/replica.h"
 
-struct conf;
+struct corosync_conf;
 struct mount;
 struct status;
 
@@ -23,7 +23,8 @@ struct publication {
     struct replica *replica;
     struct status *status;
     struct mount *mount; /* NULL: not mounted yet, or no longer */
-    struct conf *conf;   /* keeps the host's corosync.conf like the tree's. NULL: local mode */
+    struct corosync_conf
+        *conf; /* keeps the host's corosync.conf like the tree's. NULL: local mode */
 };
 
 void publication_init(struct publication *publication);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Opens the database at the start, and gives a new one the host's corosync.conf. */
-#ifndef PMXCFS_DATABASE_H
-#define PMXCFS_DATABASE_H
+#ifndef PMXCFS_DAEMON_DATABASE_H
+#define PMXCFS_DAEMON_DATABASE_H
 
-#include "options.h"
+#include "host/options.h"
 #include "store/store.h"
 
 /* Opens STATE_DIR/config.db, or makes it. A database in which nothing ever was gets the host's

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The command line: what an administrator, a test, or a container can choose. */
-#ifndef PMXCFS_OPTIONS_H
-#define PMXCFS_OPTIONS_H
+#ifndef PMXCFS_HOST_OPTIONS_H
+#define PMXCFS_HOST_OPTIONS_H
 
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All strings are owned by the struct; all paths are absolute. */
+/* A member for each option, however many. All strings are owned by the struct; all paths are
+ * absolute. */
 struct options {
     bool help;
     bool version;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Opens the database at the start, and gives a new one the host's corosync.conf. */
-#include "database.h"
+#include "daemon/database.h"
 
 #include <glib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/log.h"
-#include "cluster/conf.h"
 #include "core/draft.h"
 #include "core/state.h"
+#include "host/corosync_conf.h"
 
 static int open_store(const struct options *options, struct store **store, struct tree **tree)
 {
@@ -33,7 +33,7 @@ static int import(const struct options *options, struct store *store, struct tre
     struct state *state = state_new(tree, 0);
     struct draft *draft = draft_new(state);
 
-    int error = conf_import(options->corosync_conf, draft, (uint32_t)time(NULL));
+    int error = corosync_conf_import(options->corosync_conf, draft, (uint32_t)time(NULL));
     if (error == 0 && !draft_is_empty(draft)) {
         error = store_commit(store, draft);
         if (error < 0)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The order in which a change becomes known on this node. */
-#include "publication.h"
-
-#include <string.h>
+#include "daemon/publication.h"
 
 #include "base/util.h"
 #include "cluster/conf.h"
+#include "host/corosync_conf.h"
 #include "mount/mount.h"
 #include "status/status.h"
 
@@ -20,44 +19,9 @@ static void on_publishing(struct replica_listener *listener, const GPtrArray *ef
 void publication_submit_conf(struct publication *publication, bool reload)
 {
     const struct state *state = replica_read_lock(publication->replica);
-    const struct entry *entry = tree_child(state->tree, 0, CONF_PATH);
-    struct buffer *content = entry && entry->content ? buffer_ref(entry->content) : NULL;
-    uint32_t size = entry ? entry->size : 0;
 
+    corosync_conf_submit(publication->conf, tree_child(state->tree, 0, CONF_PATH), reload);
     replica_read_unlock(publication->replica);
-    if (content)
-        conf_submit(publication->conf, content, size, reload);
-    buffer_unref(content);
-}
-
-static bool writes_conf(const struct effect *effect)
-{
-    switch (effect->operation) {
-    case CHANGE_WRITE:
-    case CHANGE_CREATE:
-        return strcmp(effect->path, CONF_PATH) == 0;
-    case CHANGE_RENAME:
-        return strcmp(effect->to, CONF_PATH) == 0;
-    default:
-        return false;
-    }
-}
-
-static void submit_changed_conf(struct publication *publication, const GPtrArray *effects,
-                                bool rebuilt)
-{
-    bool changed = rebuilt;
-    bool reload = false;
-
-    for (guint i = 0; i < effects->len && !rebuilt; i++) {
-        const struct effect *effect = effects->pdata[i];
-        if (writes_conf(effect)) {
-            changed = true;
-            reload = reload || effect->origin; /* this node asked for it */
-        }
-    }
-    if (changed)
-        publication_submit_conf(publication, reload);
 }
 
 /* Counters and feed. */
@@ -96,9 +60,10 @@ static GPtrArray *take_foreign(GPtrArray *effects)
 static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
 {
     struct publication *publication = container_of(listener, struct publication, listener);
+    bool reload;
 
-    if (publication->conf)
-        submit_changed_conf(publication, effects, rebuilt);
+    if (publication->conf && corosync_conf_is_written(effects, rebuilt, &reload))
+        publication_submit_conf(publication, reload);
     if (!publication->mount) {
         tell_status(publication, effects, rebuilt);
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The OpenMetrics text format: families of samples, appended to a text. */
-#ifndef PMXCFS_STATUS_OPEN_METRICS_H
-#define PMXCFS_STATUS_OPEN_METRICS_H
+#ifndef PMXCFS_BASE_OPEN_METRICS_H
+#define PMXCFS_BASE_OPEN_METRICS_H
 
 #include <glib.h>
 #include <stdint.h>
@@ -36,6 +36,15 @@ void open_metrics_gauge(struct open_metrics *metrics, const char *label, const c
 void open_metrics_histogram(struct open_metrics *metrics, const char *label, const char *value,
                             const struct histogram *histogram, const struct histogram_form *form);
 void open_metrics_info(struct open_metrics *metrics, const char *label, const char *value);
+
+/* A family of one sample without a label. */
+void open_metrics_single_counter(struct open_metrics *metrics, const char *name, const char *unit,
+                                 const char *help, uint64_t count);
+void open_metrics_single_gauge(struct open_metrics *metrics, const char *name, const char *unit,
+                               const char *help, uint64_t number);
+void open_metrics_single_histogram(struct open_metrics *metrics, const char *name, const char *unit,
+                                   const char *help, const struct histogram *histogram,
+                                   const struct histogram_form *form);
 
 /* The last line. */
 void open_metrics_end(struct open_metrics *metrics);

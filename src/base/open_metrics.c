@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The OpenMetrics text format: families of samples, appended to a text. */
-#include "status/open_metrics.h"
+#include "base/open_metrics.h"
 
 #include <inttypes.h>
 
@@ -121,6 +121,28 @@ void open_metrics_info(struct open_metrics *metrics, const char *label, const ch
 {
     begin_sample(metrics, "_info", label, value);
     g_string_append(metrics->text, "1\n");
+}
+
+void open_metrics_single_counter(struct open_metrics *metrics, const char *name, const char *unit,
+                                 const char *help, uint64_t count)
+{
+    open_metrics_family(metrics, name, OPEN_METRICS_COUNTER, unit, help);
+    open_metrics_counter(metrics, NULL, NULL, count);
+}
+
+void open_metrics_single_gauge(struct open_metrics *metrics, const char *name, const char *unit,
+                               const char *help, uint64_t number)
+{
+    open_metrics_family(metrics, name, OPEN_METRICS_GAUGE, unit, help);
+    open_metrics_gauge(metrics, NULL, NULL, number);
+}
+
+void open_metrics_single_histogram(struct open_metrics *metrics, const char *name, const char *unit,
+                                   const char *help, const struct histogram *histogram,
+                                   const struct histogram_form *form)
+{
+    open_metrics_family(metrics, name, OPEN_METRICS_HISTOGRAM, unit, help);
+    open_metrics_histogram(metrics, NULL, NULL, histogram, form);
 }
 
 void open_metrics_end(struct open_metrics *metrics)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Who this node is: its name, its address, and the group that owns the files. */
-#ifndef PMXCFS_NODE_H
-#define PMXCFS_NODE_H
+#ifndef PMXCFS_HOST_NODE_H
+#define PMXCFS_HOST_NODE_H
 
 #include <sys/types.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Who this node is: its name, its address, and the group that owns the files. */
-#include "node.h"
+#include "host/node.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A process beside the daemon that frees those who wait for it, should it be killed. */
-#ifndef PMXCFS_GUARD_H
-#define PMXCFS_GUARD_H
+#ifndef PMXCFS_HOST_GUARD_H
+#define PMXCFS_HOST_GUARD_H
 
 #include <sys/types.h>
 

@@ -13,65 +13,25 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
-#include "daemon.h"
-#include "database.h"
-#include "groups.h"
-#include "guard.h"
+#include "daemon/database.h"
+#include "daemon/metrics.h"
+#include "daemon/parts.h"
+#include "host/corosync_conf.h"
+#include "host/guard.h"
+#include "host/node.h"
+#include "host/paths.h"
+#include "host/process.h"
 #include "mount/mount.h"
-#include "node.h"
-#include "options.h"
-#include "place.h"
-#include "publication.h"
-#include "replica/loopback.h"
-#include "replica/replica.h"
-#include "report.h"
 #include "socket/socket.h"
+#include "status/activity.h"
 #include "status/rrd.h"
-#include "status/status.h"
-#include "status/status_group.h"
 #include "store/flusher.h"
-#include "store/store.h"
 
 #define EXIT_USAGE 2
 #define STOP_MILLISECONDS_MAX 5000u
 #define LEAVE_GROUPS_MILLISECONDS_MAX 2000u
 #define FLUSH_LOOKS_MAX 100
 #define FLUSH_PAUSE_MICROSECONDS 5000u
-
-/* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
- * embedded here are how lower parts call upper ones. */
-struct parts {
-    struct options options;
-    char *nodename;
-    char *address;
-    gid_t group;
-    int lock_fd;
-    bool pid_file_written;
-    pid_t guard; /* 0: not started */
-
-    struct clock_source clock;
-    struct publication publication;
-    struct guest_source guests;
-
-    struct status *status;
-    struct rrd *rrd;
-    struct store *store;
-    struct flusher *flusher;
-    struct replica *replica;
-    bool cluster; /* else local mode */
-    atomic_bool stopping;
-    struct loopback loopback;
-    struct groups groups;
-    struct conf *conf;
-    struct status_group *status_group;
-    struct mount *mount;
-    struct socket_service *socket;
-
-    struct mount_metrics mount_metrics;
-    struct socket_metrics socket_metrics;
-    struct activity *activity;
-    struct report report;
-};
 
 /* --- What the parts ask of each other --- */
 
@@ -91,7 +51,12 @@ static void on_unmounted(void *context)
     if (atomic_load(&parts->stopping))
         return;
     log_info("the file system was unmounted");
-    daemon_request_stop();
+    process_request_stop();
+}
+
+static struct buffer *on_metrics(void *context)
+{
+    return metrics_text(context);
 }
 
 static struct guest_snapshot *take_guests(struct guest_source *source)
@@ -107,6 +72,7 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
+    lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
     publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
 }
@@ -118,35 +84,37 @@ static int find_identity(struct parts *parts)
 {
     const struct options *options = &parts->options;
 
-    int error = node_group(options->group, &parts->group);
+    int error = node_group(options->group, &parts->host.group);
     if (error < 0)
         return error;
-    parts->nodename = options->nodename ? g_strdup(options->nodename) : node_name();
-    if (!parts->nodename)
+    parts->host.nodename = options->nodename ? g_strdup(options->nodename) : node_name();
+    if (!parts->host.nodename)
         return -EINVAL;
-    parts->address = options->address ? g_strdup(options->address) : node_address(parts->nodename);
-    return parts->address ? 0 : -ENOENT;
+    parts->host.address =
+        options->address ? g_strdup(options->address) : node_address(parts->host.nodename);
+    return parts->host.address ? 0 : -ENOENT;
 }
 
 /* The lock comes before all that a second daemon could spoil. */
-static int take_place(struct parts *parts)
+static int take_host(struct parts *parts)
 {
     const struct options *options = &parts->options;
 
-    int error = place_make_directory(options->state_dir, 0750);
+    process_block_signals();
+    int error = paths_make_directory(options->state_dir, 0750);
     if (error < 0)
         return error;
-    parts->lock_fd = place_lock(options->state_dir, options->lockfile_timeout);
-    if (parts->lock_fd < 0)
-        return parts->lock_fd;
-    error = place_make_run_directory(options->run_dir, parts->group);
+    parts->host.lock_fd = paths_lock_state(options->state_dir, options->lockfile_timeout);
+    if (parts->host.lock_fd < 0)
+        return parts->host.lock_fd;
+    error = paths_make_run_directory(options->run_dir, parts->host.group);
     if (error < 0)
         return error;
-    error = place_write_pid_file(options->pid_file);
+    error = paths_write_pid_file(options->pid_file);
     if (error < 0)
         return error;
-    parts->pid_file_written = true;
-    return place_prepare_mountpoint(options->mountpoint);
+    parts->host.pid_file_written = true;
+    return paths_prepare_mountpoint(options->mountpoint);
 }
 
 static int start_database(struct parts *parts, struct tree **tree)
@@ -165,30 +133,17 @@ static int start_database(struct parts *parts, struct tree **tree)
 
 static int start_status(struct parts *parts)
 {
-    parts->status = status_new(parts->nodename, parts->address, (uint32_t)getpid(), &parts->clock);
+    parts->status =
+        status_new(parts->host.nodename, parts->host.address, (uint32_t)getpid(), &parts->clock);
     int error = rrd_start(parts->options.rrd_dir, parts->options.rrdcached_address, &parts->rrd);
     if (error < 0) {
         log_error("cannot start the thread that writes RRD files: %s", strerror(-error));
         return error;
     }
     status_set_rrd_listener(parts->status, rrd_listener(parts->rrd));
-    return 0;
-}
-
-/* What mount and socket tell of the whole. */
-static void start_report(struct parts *parts)
-{
+    status_set_guest_source(parts->status, &parts->guests);
     parts->activity = activity_new(&parts->clock);
-    report_init(&parts->report, &(struct report_parts){
-                                    .mountpoint = parts->options.mountpoint,
-                                    .clock = &parts->clock,
-                                    .store = parts->store,
-                                    .replica = parts->replica,
-                                    .status = parts->status,
-                                    .corosync = parts->groups.corosync,
-                                    .mount = &parts->mount_metrics,
-                                    .socket = &parts->socket_metrics,
-                                });
+    return 0;
 }
 
 /* A corosync.conf in the tree means a cluster, unless the command line says otherwise. */
@@ -227,9 +182,7 @@ static void start_local(struct parts *parts)
 /* Cluster mode: all is made, but corosync is talked to only when the rest stands. */
 static int prepare_cluster(struct parts *parts)
 {
-    const struct conf_options options = {.host_path = parts->options.corosync_conf};
-
-    parts->conf = conf_new(&options);
+    parts->conf = corosync_conf_start(parts->options.corosync_conf, 0);
     if (!parts->conf)
         return -EAGAIN;
     parts->publication.conf = parts->conf;
@@ -238,8 +191,11 @@ static int prepare_cluster(struct parts *parts)
     return 0;
 }
 
+/* Last: what comes from there finds all parts. */
 static int start_cluster(struct parts *parts)
 {
+    if (!parts->cluster)
+        return 0;
     /* Corosync may be waiting for this file. */
     publication_submit_conf(&parts->publication, true);
     int error = groups_start(&parts->groups);
@@ -252,14 +208,13 @@ static int start_mount(struct parts *parts)
 {
     const struct mount_options options = {
         .mountpoint = parts->options.mountpoint,
-        .nodename = parts->nodename,
-        .group = parts->group,
+        .nodename = parts->host.nodename,
+        .group = parts->host.group,
         .replica = parts->replica,
         .status = parts->status,
-        .guests = &parts->guests,
-        .overview = &parts->report.overview,
         .activity = parts->activity,
-        .metrics = &parts->mount_metrics,
+        .metrics = &parts->metrics.mount,
+        .metrics_text = on_metrics,
         .told = on_told,
         .unmounted = on_unmounted,
         .context = parts,
@@ -272,7 +227,7 @@ static int start_mount(struct parts *parts)
         return -EIO;
     }
     parts->publication.mount = parts->mount;
-    guard_mounted(parts->guard);
+    guard_mounted(parts->host.guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
         log_error("cannot start the threads of the mount: %s", strerror(-error));
@@ -283,14 +238,15 @@ static int start_socket(struct parts *parts)
 {
     const struct socket_options options = {
         .name = parts->options.socket_name,
-        .group = parts->group,
-        .replica = parts->replica,
-        .status = parts->status,
-        .status_group = parts->status_group,
-        .guests = &parts->guests,
-        .overview = &parts->report.overview,
-        .activity = parts->activity,
-        .metrics = &parts->socket_metrics,
+        .group = parts->host.group,
+        .metrics = &parts->metrics.socket,
+        .sources = {.mountpoint = parts->options.mountpoint,
+                    .store = parts->store,
+                    .replica = parts->replica,
+                    .corosync = parts->groups.corosync,
+                    .status = parts->status,
+                    .status_group = parts->status_group,
+                    .activity = parts->activity},
     };
 
     int error = socket_start(&options, &parts->socket);
@@ -301,7 +257,17 @@ static int start_socket(struct parts *parts)
                       : "");
         return error;
     }
-    place_remove_restart_flag(parts->options.run_dir);
+    paths_remove_restart_flag(parts->options.run_dir);
+    return 0;
+}
+
+/* Before any thread. */
+static int start_guard(struct parts *parts)
+{
+    parts->host.guard = guard_start(parts->options.mountpoint);
+    if (parts->host.guard < 0)
+        log_warning("no guard (%s): if this daemon is killed, processes may hang",
+                    strerror((int)-parts->host.guard));
     return 0;
 }
 
@@ -325,31 +291,20 @@ static int start_inside(struct parts *parts)
     return 0;
 }
 
+/* From the inside out: who asks finds all that is asked. 0 or a negative errno, which is logged;
+ * then stop() takes down what stands. */
 static int start(struct parts *parts)
 {
-    int error = find_identity(parts);
-    if (error < 0)
-        return error;
+    static int (*const steps[])(struct parts * parts) = {
+        find_identity, take_host,    start_guard,   start_inside,
+        start_mount,   start_socket, start_cluster,
+    };
+    int error = 0;
+
     connect_parts(parts);
-    daemon_block_signals();
-    error = take_place(parts);
-    if (error < 0)
-        return error;
-    parts->guard = guard_start(parts->options.mountpoint);
-    if (parts->guard < 0)
-        log_warning("no guard (%s): if this daemon is killed, processes may hang",
-                    strerror((int)-parts->guard));
-    error = start_inside(parts);
-    if (error < 0)
-        return error;
-    start_report(parts);
-    error = start_mount(parts);
-    if (error < 0)
-        return error;
-    error = start_socket(parts);
-    if (error < 0)
-        return error;
-    return parts->cluster ? start_cluster(parts) : 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(steps) && !error; i++)
+        error = steps[i](parts);
+    return error;
 }
 
 /* --- Stop --- */
@@ -376,10 +331,10 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         return;
     if (groups_stop(&parts->groups, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
         log_warning("a thread hangs, leaving without it");
-        daemon_leave(resort);
+        process_leave(resort);
     }
     parts->publication.conf = NULL;
-    conf_free(parts->conf);
+    corosync_conf_stop(parts->conf);
     parts->conf = NULL;
 }
 
@@ -404,12 +359,12 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_expire(parts->replica, 0);
     mount_free(parts->mount);
     parts->publication.mount = parts->mount = NULL;
+    buffer_unref(parts->metrics.text);
+    lock_destroy(&parts->metrics.lock);
     if (parts->socket) {
-        place_make_restart_flag(parts->options.run_dir, parts->group);
+        paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
-    if (parts->activity)
-        report_clear(&parts->report);
     activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);
@@ -422,15 +377,15 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     store_close(parts->store);
 }
 
-static void leave_place(struct parts *parts)
+static void leave_host(struct parts *parts)
 {
-    guard_stop(parts->guard);
-    if (parts->pid_file_written)
+    guard_stop(parts->host.guard);
+    if (parts->host.pid_file_written)
         unlink(parts->options.pid_file);
-    if (parts->lock_fd >= 0)
-        close(parts->lock_fd);
-    g_free(parts->nodename);
-    g_free(parts->address);
+    if (parts->host.lock_fd >= 0)
+        close(parts->host.lock_fd);
+    g_free(parts->host.nodename);
+    g_free(parts->host.address);
 }
 
 /* In a cluster, changes whose answer never comes are given up from time to time. */
@@ -439,10 +394,10 @@ static void wait_for_stop(struct parts *parts)
     const uint64_t pause = CLAMP(parts->options.answer_timeout / 10, 10, 1000);
 
     if (!parts->cluster) {
-        daemon_wait_for_stop();
+        process_wait_for_stop();
         return;
     }
-    while (!daemon_wait_for_stop_until(pause))
+    while (!process_wait_for_stop_until(pause))
         replica_expire(parts->replica, parts->options.answer_timeout);
 }
 
@@ -452,21 +407,21 @@ static int run(struct parts *parts, int ready_fd)
     umask(022);
     int error = start(parts);
     if (error == 0) {
-        log_info("pmxcfs is ready: node %s, address %s, mounted at %s", parts->nodename,
-                 parts->address, parts->options.mountpoint);
-        daemon_ready(ready_fd);
+        log_info("pmxcfs is ready: node %s, address %s, mounted at %s", parts->host.nodename,
+                 parts->host.address, parts->options.mountpoint);
+        process_ready(ready_fd);
         wait_for_stop(parts);
     }
     const struct last_resort resort = {
         .mountpoint = parts->mount ? parts->options.mountpoint : NULL,
-        .pid_file = parts->pid_file_written ? parts->options.pid_file : NULL,
+        .pid_file = parts->host.pid_file_written ? parts->options.pid_file : NULL,
         .exit_code = error == 0 ? EXIT_SUCCESS : EXIT_FAILURE,
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
     atomic_store(&parts->stopping, true);
-    daemon_begin_stop(&resort);
+    process_begin_stop(&resort);
     stop(parts, &resort);
-    leave_place(parts);
+    leave_host(parts);
     log_info("stopped");
     return resort.exit_code;
 }
@@ -476,13 +431,13 @@ static int run_in_background(struct parts *parts)
     int ready_fd = -1;
 
     if (!parts->options.foreground) {
-        ready_fd = daemon_fork();
+        ready_fd = process_fork();
         if (ready_fd < 0) {
             fprintf(stderr, "error: cannot start a process: %s\n", strerror(-ready_fd));
             return EXIT_FAILURE;
         }
     }
-    log_open("pmxcfs", !daemon_stderr_is_journal(), parts->options.debug);
+    log_open("pmxcfs", !process_stderr_is_journal(), parts->options.debug);
     return run(parts, ready_fd);
 }
 
@@ -497,7 +452,7 @@ static void set_allocator(void)
 
 int main(int argc, char **argv)
 {
-    struct parts parts = {.lock_fd = -1};
+    struct parts parts = {.host.lock_fd = -1};
     g_autoptr(GError) error = NULL;
     int code = EXIT_SUCCESS;
 

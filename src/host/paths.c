@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The daemon's place in the host's file system: directories, lock file, flags, mount point. */
-#include "place.h"
+/* What the daemon needs of the host's file system: directories, lock and pid file, restart flag,
+ * mount point. */
+#include "host/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon.h"
+#include "host/process.h"
 
 #define RESTART_FLAG "cfs-restart-flag"
 #define LOCK_RETRY_MILLISECONDS 50u
@@ -28,7 +29,7 @@ static int report(const char *what, const char *path)
     return -error;
 }
 
-int place_make_directory(const char *path, mode_t mode)
+int paths_make_directory(const char *path, mode_t mode)
 {
     g_autofree char *parent = g_path_get_dirname(path);
 
@@ -45,9 +46,9 @@ int place_make_directory(const char *path, mode_t mode)
     return 0;
 }
 
-int place_make_run_directory(const char *path, gid_t group)
+int paths_make_run_directory(const char *path, gid_t group)
 {
-    int error = place_make_directory(path, 0750);
+    int error = paths_make_directory(path, 0750);
 
     if (error < 0)
         return error;
@@ -73,15 +74,15 @@ static int lock_within(int fd, const char *path, uint64_t milliseconds)
         if (!told)
             log_info("another daemon holds %s, waiting for its end", path);
         told = true;
-        if (daemon_wait_for_stop_until(LOCK_RETRY_MILLISECONDS))
+        if (process_wait_for_stop_until(LOCK_RETRY_MILLISECONDS))
             return -EINTR;
     }
     return 0;
 }
 
-int place_lock(const char *state_dir, uint64_t milliseconds)
+int paths_lock_state(const char *state_dir, uint64_t milliseconds)
 {
-    g_autofree char *path = g_build_filename(state_dir, PLACE_LOCK_FILE, NULL);
+    g_autofree char *path = g_build_filename(state_dir, STATE_LOCK_FILE, NULL);
 
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -94,7 +95,7 @@ int place_lock(const char *state_dir, uint64_t milliseconds)
     return fd;
 }
 
-int place_write_pid_file(const char *path)
+int paths_write_pid_file(const char *path)
 {
     g_autofree char *text = g_strdup_printf("%ld\n", (long)getpid());
     g_autoptr(GError) error = NULL;
@@ -106,7 +107,7 @@ int place_write_pid_file(const char *path)
     return chmod(path, 0644) == 0 ? 0 : report("cannot set the mode of", path);
 }
 
-int place_make_restart_flag(const char *run_dir, gid_t group)
+int paths_make_restart_flag(const char *run_dir, gid_t group)
 {
     g_autofree char *path = g_build_filename(run_dir, RESTART_FLAG, NULL);
     int result = 0;
@@ -121,7 +122,7 @@ int place_make_restart_flag(const char *run_dir, gid_t group)
     return result;
 }
 
-void place_remove_restart_flag(const char *run_dir)
+void paths_remove_restart_flag(const char *run_dir)
 {
     g_autofree char *path = g_build_filename(run_dir, RESTART_FLAG, NULL);
 
@@ -177,7 +178,7 @@ static int test_fuse(void)
     return 0;
 }
 
-int place_prepare_mountpoint(const char *path)
+int paths_prepare_mountpoint(const char *path)
 {
     struct stat status;
 
@@ -188,7 +189,7 @@ int place_prepare_mountpoint(const char *path)
         log_error("the mount point %s is not a directory", path);
         return -ENOTDIR;
     }
-    error = place_make_directory(path, 0755);
+    error = paths_make_directory(path, 0755);
     if (error < 0)
         return error;
     error = test_empty(path);

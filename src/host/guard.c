@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A process beside the daemon that frees those who wait for it, should it be killed. */
-#include "guard.h"
+#include "host/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,9 +15,7 @@
 #include <unistd.h>
 
 #define MOUNTED_SIGNAL SIGUSR1
-#define DEATH_SIGNAL                                                                               \
-    SIGUSR2 /* when the thread that started the guard ends, others may be stuck                    \
-             */
+#define DEATH_SIGNAL SIGUSR2 /* when the thread that started the guard ends */
 
 /* The number of the mount that `fd` is on, without asking whoever serves it; 0: not known. */
 static uint64_t mount_number(int fd)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The life of the process: background, readiness, signals, and an end that nothing holds up. */
-#include "daemon.h"
+#include "host/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +60,7 @@ static void replace_descriptor(int fd, int flags)
     close(null);
 }
 
-int daemon_fork(void)
+int process_fork(void)
 {
     int fds[2];
 
@@ -79,12 +79,17 @@ int daemon_fork(void)
         _exit(wait_for_child(child, fds[0]));
     }
     close(fds[0]);
+    if (chdir("/") < 0) { /* the file system of the present one could not be unmounted */
+        int error = -errno;
+        close(fds[1]);
+        return error;
+    }
     setsid();
     replace_descriptor(STDIN_FILENO, O_RDONLY);
     return fds[1];
 }
 
-bool daemon_stderr_is_journal(void)
+bool process_stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
     unsigned long long device, inode;
@@ -94,7 +99,7 @@ bool daemon_stderr_is_journal(void)
            fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
 }
 
-void daemon_ready(int ready_fd)
+void process_ready(int ready_fd)
 {
     notify("READY=1");
     if (ready_fd < 0)
@@ -116,7 +121,7 @@ static void stop_signals(sigset_t *set)
     sigaddset(set, SIGHUP);
 }
 
-void daemon_block_signals(void)
+void process_block_signals(void)
 {
     sigset_t set;
     stop_signals(&set);
@@ -132,7 +137,7 @@ static void log_stop(const siginfo_t *info)
         log_info("stopping");
 }
 
-void daemon_wait_for_stop(void)
+void process_wait_for_stop(void)
 {
     sigset_t set;
     siginfo_t info;
@@ -149,7 +154,7 @@ static struct timespec timespec_of(uint64_t milliseconds)
                              .tv_nsec = (long)(milliseconds % 1000) * 1000000};
 }
 
-bool daemon_wait_for_stop_until(uint64_t milliseconds)
+bool process_wait_for_stop_until(uint64_t milliseconds)
 {
     struct timespec limit = timespec_of(milliseconds);
     sigset_t set;
@@ -162,12 +167,12 @@ bool daemon_wait_for_stop_until(uint64_t milliseconds)
     return true;
 }
 
-void daemon_request_stop(void)
+void process_request_stop(void)
 {
     kill(getpid(), SIGTERM);
 }
 
-void daemon_leave(const struct last_resort *resort)
+void process_leave(const struct last_resort *resort)
 {
     /* By force first: it breaks the connection, or whoever waits for us could keep us. */
     if (resort->mountpoint && umount2(resort->mountpoint, MNT_FORCE) < 0)
@@ -185,10 +190,10 @@ static void *watch_stop(void *data)
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;
     log_warning("the stop takes too long, leaving without the rest");
-    daemon_leave(resort);
+    process_leave(resort);
 }
 
-void daemon_begin_stop(const struct last_resort *resort)
+void process_begin_stop(const struct last_resort *resort)
 {
     static struct last_resort plan; /* outlives the caller: the thread ends with the process */
     pthread_t thread;

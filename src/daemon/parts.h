@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* All that the daemon is made of. */
+#ifndef PMXCFS_DAEMON_PARTS_H
+#define PMXCFS_DAEMON_PARTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "daemon/publication.h"
+#include "groups.h"
+#include "host/options.h"
+#include "mount/operations.h"
+#include "replica/loopback.h"
+#include "replica/replica.h"
+#include "socket/sources.h"
+#include "status/status.h"
+#include "status/status_group.h"
+#include "store/store.h"
+
+struct activity;
+struct corosync_conf;
+struct flusher;
+struct mount;
+struct rrd;
+struct socket_service;
+
+/* Who this node is, and what it holds of the host. */
+struct host {
+    char *nodename;
+    char *address;
+    gid_t group; /* of all files */
+    int lock_fd;
+    bool pid_file_written;
+    pid_t guard; /* 0: not started */
+};
+
+struct metrics {
+    struct mount_metrics mount;
+    struct socket_metrics socket;
+
+    struct lock lock;    /* for what follows */
+    struct buffer *text; /* of .metrics, and when it was made (milliseconds) */
+    uint64_t made;
+};
+
+/* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
+ * embedded here are how lower parts call upper ones. */
+struct parts {
+    struct options options;
+    struct host host;
+    atomic_bool stopping;
+
+    struct clock_source clock;
+    struct publication publication;
+    struct guest_source guests;
+
+    struct status *status;
+    struct rrd *rrd;
+    struct activity *activity;
+    struct store *store;
+    struct flusher *flusher;
+    struct replica *replica;
+    bool cluster; /* else local mode */
+    struct loopback loopback;
+    struct groups groups;
+    struct corosync_conf *conf;
+    struct status_group *status_group;
+    struct mount *mount;
+    struct socket_service *socket;
+
+    struct metrics metrics;
+};
+
+#endif

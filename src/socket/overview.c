@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* How the whole daemon fares: the answer of request 101 (doc/ipc.md). */
+#include "socket/overview.h"
+
+#include <glib.h>
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cluster/corosync.h"
+#include "core/limits.h"
+#include "replica/metrics.h"
+#include "status/json_text.h"
+#include "store/metrics.h"
+
+static json_t *number(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+static json_t *text(const char *value)
+{
+    return json_text_string(value, strlen(value));
+}
+
+static const char *mode_text(const struct replica_status *status)
+{
+    switch (status->mode) {
+    case MODE_START:
+        return status->joined ? "joining" : "not joined";
+    case MODE_START_SYNC:
+        return "comparing";
+    case MODE_SYNCED:
+        return "in sync";
+    case MODE_UPDATE:
+        return "taking over";
+    case MODE_LEAVE:
+        return "leaving";
+    case MODE_VERSION_ERROR:
+        return "outdated";
+    case MODE_ERROR:
+        return "error";
+    }
+    return "unknown";
+}
+
+static void add_member(const struct request_sources *sources, json_t *list,
+                       const struct replica_member *known)
+{
+    json_t *object = json_object();
+    g_autofree char *name = status_name_of(sources->status, known->member.node);
+
+    json_text_set(object, "name", name ? text(name) : json_null());
+    json_text_set(object, "id", number(known->member.node));
+    json_text_set(object, "pid", number(known->member.pid));
+    json_text_set(object, "in_sync", json_boolean(known->synced));
+    json_text_set(object, "since", number(known->since));
+    json_array_append_new(list, object);
+}
+
+/* The group, which is not the node list: a node can be online and not be in it yet. */
+static json_t *group_array(const struct request_sources *sources)
+{
+    g_autoptr(GArray) members = replica_members(sources->replica);
+    json_t *list = json_array();
+
+    for (guint i = 0; i < members->len; i++)
+        add_member(sources, list, &g_array_index(members, struct replica_member, i));
+    return list;
+}
+
+static json_t *limit_object(uint64_t used, uint64_t limit)
+{
+    json_t *object = json_object();
+
+    json_text_set(object, "used", number(used));
+    json_text_set(object, "limit", number(limit));
+    return object;
+}
+
+static json_t *sizes_object(const struct request_sources *sources,
+                            const struct replica_sizes *sizes)
+{
+    json_t *object = json_object();
+    json_t *database = json_object();
+    struct store_file files[STORE_FILES_MAX];
+    size_t count = store_files(sources->store, files);
+
+    for (size_t i = 0; i < count; i++)
+        json_text_set(database, files[i].name, number(files[i].bytes));
+    json_text_set(object, "content", limit_object(sizes->bytes, CONTENT_MAX));
+    json_text_set(object, "entries", limit_object(sizes->entries, INODES_MAX));
+    json_text_set(object, "database", database);
+    return object;
+}
+
+/* Messages that wait for corosync. */
+static json_t *outbox(struct corosync *corosync, enum machine_group group)
+{
+    return number(corosync ? corosync_outbox(corosync, group) : 0);
+}
+
+static json_t *queues_object(const struct request_sources *sources,
+                             const struct replica_status *status)
+{
+    json_t *object = json_object();
+
+    json_text_set(object, "callers", number(status->waiting));
+    json_text_set(object, "held", number(status->held));
+    json_text_set(object, "synchronisation", number(status->queued));
+    json_text_set(object, "configuration_group", outbox(sources->corosync, GROUP_CONFIGURATION));
+    json_text_set(object, "status_group", outbox(sources->corosync, GROUP_STATUS));
+    return object;
+}
+
+static json_t *verification_object(struct replica *replica, const struct replica_status *status)
+{
+    struct replica_checksum checksum;
+    json_t *object = json_object();
+    char hex[2 * DIGEST_SIZE + 1] = "";
+
+    replica_get_checksum(replica, &checksum);
+    for (size_t i = 0; i < DIGEST_SIZE && checksum.time; i++)
+        g_snprintf(hex + 2 * i, 3, "%02x", checksum.digest[i]);
+    json_text_set(object, "equal", number(status->verifications.equal));
+    json_text_set(object, "different", number(status->verifications.different));
+    json_text_set(object, "may_ask", json_boolean(status->lowest));
+    json_text_set(object, "checksum", checksum.time ? text(hex) : json_null());
+    json_text_set(object, "version", checksum.time ? number(checksum.version) : json_null());
+    json_text_set(object, "time", checksum.time ? number(checksum.time) : json_null());
+    return object;
+}
+
+static json_t *clients_object(const struct socket_metrics *metrics)
+{
+    json_t *object = json_object();
+
+    json_text_set(
+        object, "connections",
+        number(counter_get(&metrics->clients_come) - counter_get(&metrics->clients_gone)));
+    json_text_set(
+        object, "subscribers",
+        number(counter_get(&metrics->subscribers_come) - counter_get(&metrics->subscribers_gone)));
+    return object;
+}
+
+static json_t *versions_object(struct status *status, uint64_t tree_version)
+{
+    json_t *object = json_object();
+    struct status_counters counters;
+
+    status_get_counters(status, &counters);
+    json_text_set(object, "tree", number(tree_version));
+    json_text_set(object, "clinfo", number(counters.clinfo));
+    json_text_set(object, "vmlist", number(counters.vmlist));
+    return object;
+}
+
+struct buffer *overview_text(const struct request_sources *sources)
+{
+    struct replica_status replica;
+    struct replica_sizes sizes;
+    json_t *object = json_object();
+
+    replica_get_status(sources->replica, &replica);
+    replica_get_sizes(sources->replica, &sizes);
+    json_text_set(object, "node", text(status_node_name(sources->status)));
+    json_text_set(object, "release", text(PMXCFS_VERSION));
+    json_text_set(object, "pid", number((uint64_t)getpid()));
+    json_text_set(object, "started", number(status_start_time(sources->status)));
+    json_text_set(object, "mountpoint", text(sources->mountpoint));
+    json_text_set(object, "local", json_boolean(!sources->corosync));
+    json_text_set(object, "quorate", json_boolean(replica.quorate));
+    json_text_set(object, "quorate_since", number(replica.quorum_since));
+    json_text_set(object, "joined", json_boolean(replica.joined));
+    json_text_set(object, "state", text(mode_text(&replica)));
+    json_text_set(object, "state_since", number(replica.mode_since));
+    json_text_set(object, "database_ok", json_boolean(!replica.broken));
+    json_text_set(object, "versions", versions_object(sources->status, sizes.version));
+    json_text_set(object, "group", group_array(sources));
+    json_text_set(object, "sizes", sizes_object(sources, &sizes));
+    json_text_set(object, "guests", number(sizes.guests));
+    json_text_set(object, "locks", number(sizes.locks));
+    json_text_set(object, "queues", queues_object(sources, &replica));
+    json_text_set(object, "clients", clients_object(sources->metrics));
+    json_text_set(object, "verification", verification_object(sources->replica, &replica));
+    return json_text_buffer(object, JSON_COMPACT);
+}

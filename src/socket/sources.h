@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What answers to requests are made of, and what is counted of them. */
+#ifndef PMXCFS_SOCKET_SOURCES_H
+#define PMXCFS_SOCKET_SOURCES_H
+
+#include "base/metrics.h"
+#include "replica/replica.h"
+#include "status/activity.h"
+#include "status/status.h"
+#include "status/status_group.h"
+
+struct corosync;
+struct properties;
+struct store;
+
+#define REQUEST_ID_MAX 104
+
+/* What was counted of requests and connections. Owned by whoever makes the service. */
+struct socket_metrics {
+    struct counter requests[REQUEST_ID_MAX + 1]; /* by id; 0: those that there are not */
+    struct counter refused;                      /* answered with an error */
+    struct histogram answers;                    /* duration until the answer was made */
+    struct counter clients_come;                 /* connections accepted ... */
+    struct counter clients_gone;                 /* ... and ended */
+    struct counter subscribers_come;
+    struct counter subscribers_gone;
+};
+
+struct request_sources {
+    const char *mountpoint;
+    struct store *store;
+    struct replica *replica;
+    struct corosync *corosync; /* NULL: local mode */
+    struct status *status;
+    struct status_group *status_group;
+    struct activity *activity;
+
+    /* The service's own. */
+    struct properties *properties;
+    const struct socket_metrics *metrics;
+};
+
+#endif
