@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
+#include "cluster/corosync.h"
 #include "daemon.h"
 #include "database.h"
-#include "groups.h"
 #include "guard.h"
 #include "mount/mount.h"
 #include "node.h"
@@ -58,7 +58,7 @@ struct parts {
     bool cluster; /* else local mode */
     atomic_bool stopping;
     struct loopback loopback;
-    struct groups groups;
+    struct corosync *corosync;
     struct conf *conf;
     struct status_group *status_group;
     struct mount *mount;
@@ -250,7 +250,7 @@ static void start_report(struct parts *parts)
                                     .store = parts->store,
                                     .replica = parts->replica,
                                     .status = parts->status,
-                                    .corosync = parts->groups.corosync,
+                                    .corosync = parts->corosync,
                                     .mount = &parts->mount_metrics,
                                     .socket = &parts->socket_metrics,
                                 });
@@ -295,8 +295,14 @@ static int prepare_cluster(struct parts *parts)
     parts->conf = conf_new(&options);
     if (!parts->conf)
         return -EAGAIN;
-    groups_init(&parts->groups, parts->replica, parts->status, &parts->clock,
-                parts->options.rejoin_delay, parts->options.verify_interval, &parts->status_group);
+    parts->corosync = corosync_new(&(struct corosync_options){
+        .rejoin_delay = parts->options.rejoin_delay,
+        .verify_interval = parts->options.verify_interval,
+    });
+    parts->status_group =
+        status_group_new(parts->status, corosync_transport(parts->corosync, GROUP_STATUS),
+                         &parts->clock, (struct member){0});
+    replica_set_transport(parts->replica, corosync_transport(parts->corosync, GROUP_CONFIGURATION));
     return 0;
 }
 
@@ -304,7 +310,9 @@ static int start_cluster(struct parts *parts)
 {
     /* Corosync may be waiting for this file. */
     submit_conf(parts, true);
-    int error = groups_start(&parts->groups);
+    int error = corosync_start(parts->corosync, replica_consumer(parts->replica),
+                               status_group_consumer(parts->status_group),
+                               status_group_node_listener(parts->status_group));
     if (error < 0)
         log_error("cannot start the thread that talks to corosync: %s", strerror(-error));
     return error;
@@ -417,9 +425,9 @@ static int start(struct parts *parts)
 /* The groups are left first: nothing comes from there any more, and nothing goes there. */
 static void stop_cluster(struct parts *parts, const struct last_resort *resort)
 {
-    if (!parts->groups.corosync)
+    if (!parts->corosync)
         return;
-    if (groups_stop(&parts->groups, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
+    if (corosync_stop(parts->corosync, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
         log_warning("a thread hangs, leaving without it");
         daemon_leave(resort);
     }
@@ -459,8 +467,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_free(parts->replica);
     }
     stop_status(parts);
-    if (parts->groups.corosync)
-        groups_free(&parts->groups);
+    corosync_free(parts->corosync); /* it holds the transports */
     keeper_stop(parts->keeper);
     store_close(parts->store);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "cluster/feet.h"
+#include "cluster/corosync_client.h"
 
 #define NODES_PREFIX "nodelist.node."
 #define VERSION_KEY "totem.config_version"
@@ -121,7 +121,7 @@ static char *read_string(struct corosync *corosync, unsigned int position, const
 static void read_node(struct corosync *corosync, unsigned int position, GArray *nodes)
 {
     char *name = read_string(corosync, position, "name");
-    struct corosync_node node = {
+    struct cluster_node node = {
         .id = read_number(corosync, position, "nodeid", 0),
         .votes = read_number(corosync, position, "quorum_votes", 1),
     };
@@ -140,30 +140,30 @@ static void read_node(struct corosync *corosync, unsigned int position, GArray *
 
 static void node_clear(gpointer data)
 {
-    struct corosync_node *node = data;
+    struct cluster_node *node = data;
 
     free((char *)node->name);
 }
 
 static void tell_nodes(struct corosync *corosync, const char *cluster_name, const GArray *nodes)
 {
-    struct corosync_listener *listener = corosync->options.listener;
+    struct node_listener *listener = corosync->node_listener;
     uint64_t version = 0;
 
     if (cmap_get_uint64(corosync->cmap, VERSION_KEY, &version) != CS_OK)
         version = 0;
-    if (!feet_enter(corosync))
+    if (!corosync_begin_calls(corosync))
         return;
     listener->nodes(listener, corosync->groups[GROUP_CONFIGURATION].self.node, cluster_name,
-                    version, (const struct corosync_node *)(const void *)nodes->data, nodes->len);
-    feet_leave(corosync);
+                    version, (const struct cluster_node *)(const void *)nodes->data, nodes->len);
+    corosync_end_calls(corosync);
 }
 
 int nodes_tell(struct corosync *corosync)
 {
     char *cluster_name = NULL;
     g_autoptr(GArray) positions = g_array_new(FALSE, FALSE, sizeof(unsigned int));
-    g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(struct corosync_node));
+    g_autoptr(GArray) nodes = g_array_new(FALSE, FALSE, sizeof(struct cluster_node));
 
     corosync->nodes_changed = false;
     g_array_set_clear_func(nodes, node_clear);

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "cluster/feet.h"
+#include "cluster/corosync_client.h"
 
 static void quorum_notified(quorum_handle_t handle, uint32_t quorate, uint64_t ring,
                             uint32_t node_count, uint32_t *nodes)

@@ -1565,37 +1565,6 @@ static void status_newer_protocol(void **state)
     CHECK(&fixture, "alone! error out");
 }
 
-/* Numbering */
-
-static void numbering(void **state)
-{
-    FIXTURE(configuration, GROUP_CONFIGURATION, B);
-    FIXTURE(status, GROUP_STATUS, B);
-    struct header header;
-
-    (void)state;
-    for (uint64_t expected = 1; expected <= 4; expected++) {
-        struct buffer *message =
-            wire_build_normal(3, CONFIGURATION_PROTOCOL, 0, 0, (const uint8_t *)"body", 4);
-        assert_true(machine_number(configuration.machine, message, NOW) == expected);
-        assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
-        assert_int_equal(header.type, MESSAGE_NORMAL);
-        assert_int_equal(header.subtype, 3);
-        assert_int_equal(header.protocol, CONFIGURATION_PROTOCOL);
-        assert_int_equal(header.time, NOW);
-        assert_true(header.count == expected);
-        assert_int_equal(header.body_size, 4);
-        assert_memory_equal(header.body, "body", 4);
-        buffer_unref(message);
-        if (expected == 2)
-            machine_restart(configuration.machine, C);
-    }
-    struct buffer *message = wire_build_normal(1, STATUS_PROTOCOL, 0, 0, NULL, 0);
-    assert_true(machine_number(status.machine, message, NOW) == 1);
-    assert_int_equal(get_le32(message->data + 4), STATUS_PROTOCOL);
-    buffer_unref(message);
-}
-
 /* Anything at all */
 
 static struct buffer *random_message(GRand *random, uint32_t protocol)
@@ -1744,7 +1713,6 @@ int main(void)
         cmocka_unit_test(status_resends),
         cmocka_unit_test(status_knows_no_verification),
         cmocka_unit_test(status_newer_protocol),
-        cmocka_unit_test(numbering),
         cmocka_unit_test(anything),
     };
 

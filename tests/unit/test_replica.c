@@ -42,7 +42,7 @@ static void test_local(void **unused)
     assert_int_equal(node_write(&node, "d/f", "text"), 0);
     assert_int_equal(node_create(&node, "d/f"), -EEXIST);
     assert_int_equal(node_version(&node), 4);
-    const struct entry *entry = tree_entry(node.replica->state->tree, 3);
+    const struct entry *entry = tree_entry(node.replica->committer.state->tree, 3);
     assert_int_equal(entry->writer, 0);
     assert_int_equal(entry->mtime, 1700000000);
     node_assert_stored(&node);
@@ -239,8 +239,8 @@ static void test_reserve(void **unused)
     assert_int_equal(node_write(&node, "f", "text"), 0);
     assert_int_equal(node_create(&node, "f"), -EEXIST);
     assert_int_equal(node_write(&node, "x/f", "text"), -ENOENT);
-    assert_int_equal(node.replica->under_way.bytes, 0);
-    assert_int_equal(node.replica->under_way.entries, 0);
+    assert_int_equal(node.replica->waiters.under_way.bytes, 0);
+    assert_int_equal(node.replica->waiters.under_way.entries, 0);
     node_free(&node);
 }
 
@@ -266,7 +266,7 @@ static void test_group(void **unused)
         node_assert_content(&group.nodes[i], "f", "two");
         assert_int_equal(group.nodes[i].left, 0);
     }
-    const struct entry *entry = tree_entry(group.nodes[0].replica->state->tree, 2);
+    const struct entry *entry = tree_entry(group.nodes[0].replica->committer.state->tree, 2);
     assert_int_equal(entry->writer, 2);
     /* An effect's origin is known where it was asked for, and nowhere else: see on_published(). */
     group_stop(&group);
@@ -285,7 +285,7 @@ static void test_waiting(void **unused)
     node_ask(&group.nodes[0], &other, change_create("g"));
     assert_int_equal(asker.answers, 0);
     assert_int_equal(node_status(&group.nodes[0]).waiting, 2);
-    assert_int_equal(group.nodes[0].replica->under_way.entries, 2);
+    assert_int_equal(group.nodes[0].replica->waiters.under_way.entries, 2);
     assert_false(node_has(&group.nodes[0], "f"));
     assert_true(group_step(&group));
     assert_int_equal(asker.answers, 1);
@@ -298,7 +298,7 @@ static void test_waiting(void **unused)
     group_settle(&group);
     assert_int_equal(other.answers, 0);
     assert_true(node_has(&group.nodes[1], "g"));
-    assert_int_equal(group.nodes[0].replica->under_way.entries, 0);
+    assert_int_equal(group.nodes[0].replica->waiters.under_way.entries, 0);
     group_assert_same(&group);
     group_stop(&group);
 }
@@ -489,7 +489,8 @@ static void test_lost_update(void **unused)
         if (next && get_le16(next->message->data) == MESSAGE_UPDATE && lost == 0) {
             lost++;
             g_queue_pop_head(&group.queue);
-            replica_post_send_failed(group.nodes[0].replica, SEND_UPDATE, next->message->capacity);
+            replica_post(group.nodes[0].replica,
+                         event_send_failed(SEND_UPDATE, next->message->capacity));
             replica_run(group.nodes[0].replica);
             buffer_unref(next->message);
             g_free(next);
@@ -519,7 +520,7 @@ static struct epoch follow(struct group *group, struct node *node, const struct 
     struct buffer *state =
         wire_build_sync(MESSAGE_STATE, 1, &epoch, 5, index->data, index->capacity);
 
-    replica_post_configuration(node->replica, members, 2, &stranger, 1);
+    replica_post(node->replica, event_configuration(members, 2, &stranger, 1));
     replica_run(node->replica);
     group_settle(group); /* its own SYNC_START is answered by its own STATE */
     group_inject(group, stranger, start);
@@ -781,7 +782,7 @@ static void test_no_path(void **unused)
 
 static void set_quorum(struct node *node, bool quorate)
 {
-    replica_post_quorum(node->replica, quorate);
+    replica_post(node->replica, event_quorum(quorate));
     replica_run(node->replica);
 }
 
@@ -851,8 +852,8 @@ static void test_quorum_in_a_batch(void **unused)
     node->keep_story = true;
     node_ask(node, &asker, change_create("f"));
     struct delivery *delivery = g_queue_pop_head(&group.queue);
-    replica_post_message(node->replica, delivery->sender, delivery->message);
-    replica_post_quorum(node->replica, false);
+    replica_post(node->replica, event_message(delivery->sender, delivery->message));
+    replica_post(node->replica, event_quorum(false));
     replica_run(node->replica);
     assert_int_equal(asker.result, 0);
     assert_int_equal(node->left, 0);
@@ -874,7 +875,7 @@ static void test_disconnected(void **unused)
     for (size_t i = 0; i < 3; i++)
         node_ask(node, &askers[i], change_create(i == 0 ? "f" : "g"));
     node->member = false; /* corosync dies with messages under way */
-    replica_post_disconnected(node->replica);
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(askers[i].answers, 1);
@@ -892,7 +893,7 @@ static void test_disconnected(void **unused)
     assert_true(node_has(node, "f"));
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(askers[i].answers, 1);
-    assert_int_equal(node->replica->under_way.entries, 0);
+    assert_int_equal(node->replica->waiters.under_way.entries, 0);
     group_stop(&group);
 }
 
@@ -910,27 +911,27 @@ static void test_send_fails(void **unused)
     assert_int_equal(asker.answers, 1);
     assert_int_equal(asker.result, -ENOBUFS);
     node->refuse = 0;
-    assert_int_equal(node->replica->under_way.entries, 0);
+    assert_int_equal(node->replica->waiters.under_way.entries, 0);
     asker = (struct asker){0};
     node_ask(node, &asker, change_create("f"));
     g_autofree struct delivery *lost = g_queue_pop_tail(&group.queue);
     buffer_unref(lost->message);
-    replica_post_send_failed(node->replica, SEND_NORMAL, asker.caller.count);
-    replica_post_send_failed(node->replica, SEND_NORMAL, 4711); /* nobody's */
+    replica_post(node->replica, event_send_failed(SEND_NORMAL, asker.caller.count));
+    replica_post(node->replica, event_send_failed(SEND_NORMAL, 4711)); /* nobody's */
     replica_run(node->replica);
     assert_int_equal(asker.result, -EBUSY);
     assert_int_equal(asker.answers, 1);
     /* What keeps the group in step must go out, or the node leaves; a request for a verification
      * need not. */
     node->refuse = -EBUSY;
-    replica_post_verify(node->replica);
+    replica_post(node->replica, event_new(EVENT_VERIFY));
     replica_run(node->replica);
     assert_false(node->leaving);
-    replica_post_send_failed(node->replica, SEND_UPDATE, 0);
+    replica_post(node->replica, event_send_failed(SEND_UPDATE, 0));
     replica_run(node->replica);
     assert_false(node->leaving);
     node->refuse = 0;
-    replica_post_send_failed(node->replica, SEND_SYNC, 0);
+    replica_post(node->replica, event_send_failed(SEND_SYNC, 0));
     replica_run(node->replica);
     assert_true(node->leaving);
     group_settle(&group);
@@ -983,15 +984,16 @@ static void test_broken(void **unused)
     assert_int_equal(refused.result, -EIO);
     /* As long as the disk is full it better stays out, and does not get in. */
     disk_full(node, 0);
-    assert_false(replica_is_ready(node->replica));
+    assert_false(replica_consumer(node->replica)->ready(replica_consumer(node->replica)));
     disk_free();
-    assert_true(replica_is_ready(group.nodes[0].replica));
+    struct group_consumer *consumer = replica_consumer(group.nodes[0].replica);
+    assert_true(consumer->ready(consumer));
     group_join(&group, 1);
     group_settle(&group);
     assert_int_equal(node->left, 2);
     assert_true(node_status(node).broken);
     node->fail_commits = 0;
-    assert_true(replica_is_ready(node->replica));
+    assert_true(replica_consumer(node->replica)->ready(replica_consumer(node->replica)));
     assert_true(node_status(node).broken); /* until it is in sync */
     group_join(&group, 1);
     group_settle(&group);
@@ -1016,11 +1018,11 @@ static void test_broken_in_a_batch(void **unused)
     node_ask(node, &askers[2], change_create("a"));
     struct delivery *delivery;
     while ((delivery = g_queue_pop_head(&group.queue))) {
-        replica_post_message(node->replica, delivery->sender, delivery->message);
+        replica_post(node->replica, event_message(delivery->sender, delivery->message));
         buffer_unref(delivery->message);
         g_free(delivery);
     }
-    replica_post_verify(node->replica); /* asks for a checksum of it all */
+    replica_post(node->replica, event_new(EVENT_VERIFY)); /* asks for a checksum of it all */
     disk_full(node, 0);
     replica_run(node->replica);
     disk_free();
@@ -1031,8 +1033,8 @@ static void test_broken_in_a_batch(void **unused)
     assert_int_equal(askers[2].result, -EEXIST);
     assert_true(node->leaving);
     assert_int_equal(node_version(node), 1);
-    assert_int_equal(node->replica->outcomes->len, 0);
-    assert_true(draft_is_empty(node->replica->draft));
+    assert_int_equal(node->replica->committer.outcomes->len, 0);
+    assert_true(draft_is_empty(node->replica->committer.draft));
     node_assert_stored(node);
     group_stop(&group);
 }
@@ -1048,7 +1050,7 @@ static void test_acknowledge_all(void **unused)
 
     (void)unused;
     group_start(&group, 2);
-    group.nodes[0].replica->options.acknowledge_all = true;
+    group.nodes[0].replica->committer.parts.acknowledge_all = true;
     group_join(&group, 0);
     group_join(&group, 1);
     group_settle(&group);
@@ -1078,10 +1080,10 @@ static void test_acknowledge_all(void **unused)
     node_ask(node, &second, change_create("h"));
     assert_true(group_step(&group));
     node->member = false;
-    replica_post_disconnected(node->replica);
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     assert_int_equal(second.result, -EBUSY);
-    assert_int_equal(g_hash_table_size(node->replica->rounds), 0);
+    assert_int_equal(g_hash_table_size(node->replica->waiters.rounds), 0);
     group_join(&group, 0);
     group_settle(&group);
     assert_int_equal(second.answers, 1);
@@ -1101,7 +1103,7 @@ static void test_verification(void **unused)
     fill(&group, 0, "f", 2);
     for (int round = 0; round < 2; round++) {
         for (size_t i = 0; i < 3; i++) { /* only the lowest asks */
-            replica_post_verify(group.nodes[i].replica);
+            replica_post(group.nodes[i].replica, event_new(EVENT_VERIFY));
             replica_run(group.nodes[i].replica);
         }
         assert_int_equal(g_queue_get_length(&group.queue), 1);
@@ -1110,8 +1112,8 @@ static void test_verification(void **unused)
     }
     /* A byte in one node's memory. */
     struct node *node = &group.nodes[2];
-    tree_entry(node->replica->state->tree, 2)->content->data[0] ^= 1;
-    replica_post_verify(group.nodes[0].replica);
+    tree_entry(node->replica->committer.state->tree, 2)->content->data[0] ^= 1;
+    replica_post(group.nodes[0].replica, event_new(EVENT_VERIFY));
     replica_run(group.nodes[0].replica);
     group_settle(&group);
     assert_int_equal(node->left, 1);
@@ -1129,12 +1131,12 @@ static void test_verification_in_a_batch(void **unused)
     (void)unused;
     group_start_joined(&group, 2);
     node_ask(&group.nodes[0], &asker, change_create("f"));
-    replica_post_verify(group.nodes[0].replica);
+    replica_post(group.nodes[0].replica, event_new(EVENT_VERIFY));
     replica_run(group.nodes[0].replica);
     assert_int_equal(g_queue_get_length(&group.queue), 2);
     while ((delivery = g_queue_pop_head(&group.queue))) {
-        replica_post_message(group.nodes[0].replica, delivery->sender, delivery->message);
-        replica_post_message(group.nodes[1].replica, delivery->sender, delivery->message);
+        replica_post(group.nodes[0].replica, event_message(delivery->sender, delivery->message));
+        replica_post(group.nodes[1].replica, event_message(delivery->sender, delivery->message));
         replica_run(group.nodes[1].replica); /* one by one */
         buffer_unref(delivery->message);
         g_free(delivery);
@@ -1235,14 +1237,14 @@ static void test_changes_in_between(void **unused)
     assert_true(node_status(&group.nodes[1]).queued >= 3);
     /* Now one more, without waiting for the end. */
     struct node *fourth = &group.nodes[3];
-    replica_post_connected(fourth->replica, fourth->self);
-    replica_post_quorum(fourth->replica, true);
+    replica_post(fourth->replica, event_connected(fourth->self));
+    replica_post(fourth->replica, event_quorum(true));
     fourth->member = true;
     struct member members[4];
     for (size_t i = 0; i < 4; i++)
         members[i] = group.nodes[i].self;
     for (size_t i = 0; i < 4; i++) {
-        replica_post_configuration(group.nodes[i].replica, members, 4, &fourth->self, 1);
+        replica_post(group.nodes[i].replica, event_configuration(members, 4, &fourth->self, 1));
         replica_run(group.nodes[i].replica);
     }
     group_settle(&group);
@@ -1292,7 +1294,7 @@ static void test_held(void **unused)
     group_join(&group, 1);
     node_ask(node, &gone, change_create("gone"));
     node->member = false;
-    replica_post_disconnected(node->replica);
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     assert_int_equal(gone.result, -EBUSY);
     group_join(&group, 1);
@@ -1439,7 +1441,7 @@ static void test_group_threads(void **unused)
         assert_int_equal(workers[i].succeeded + workers[i].cancelled, 150);
     assert_int_equal(node_version(&group.nodes[0]), 1 + WORKERS * 150);
     assert_int_equal(node_status(&group.nodes[0]).waiting, 0);
-    assert_int_equal(group.nodes[0].replica->under_way.entries, 0);
+    assert_int_equal(group.nodes[0].replica->waiters.under_way.entries, 0);
     group_assert_same(&group);
     group_stop(&group);
 }
