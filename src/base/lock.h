@@ -22,6 +22,7 @@ enum lock_rank {
     LOCK_RANK_EVENTS,
     LOCK_RANK_VIEW,
     LOCK_RANK_GROUP,
+    LOCK_RANK_CONF,
     LOCK_RANK_REFUSALS,
     LOCK_RANK_COUNT,
 };

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/write.h"
 #include "core/apply.h"
@@ -33,7 +34,7 @@ struct conf {
     pthread_t thread;
     int wake; /* eventfd: something was submitted, or it is time to stop */
 
-    pthread_mutex_t lock;
+    struct lock lock;
     struct buffer *content; /* submitted and not looked at yet, or NULL */
     uint32_t size;
     bool reload; /* one of those submitted since the last look allows it */
@@ -261,9 +262,9 @@ static int start_cfgtool(pid_t *pid)
 
 static bool is_stopping(struct conf *conf)
 {
-    pthread_mutex_lock(&conf->lock);
+    lock_take(&conf->lock);
     bool stop = conf->stop;
-    pthread_mutex_unlock(&conf->lock);
+    lock_give(&conf->lock);
     return stop;
 }
 
@@ -311,14 +312,14 @@ static void reload_corosync(struct conf *conf)
 /* The newest content (one reference, the caller's), or NULL. */
 static struct buffer *take_content(struct conf *conf, uint32_t *size, bool *reload, bool *stop)
 {
-    pthread_mutex_lock(&conf->lock);
+    lock_take(&conf->lock);
     struct buffer *content = conf->content;
     *size = conf->size;
     *reload = conf->reload;
     *stop = conf->stop;
     conf->content = NULL;
     conf->reload = false;
-    pthread_mutex_unlock(&conf->lock);
+    lock_give(&conf->lock);
     return content;
 }
 
@@ -367,7 +368,7 @@ static void destroy(struct conf *conf)
     buffer_unref(conf->content);
     if (conf->wake >= 0)
         close(conf->wake);
-    pthread_mutex_destroy(&conf->lock);
+    lock_destroy(&conf->lock);
     g_free(conf->host_path);
     g_free(conf);
 }
@@ -378,7 +379,7 @@ struct conf *conf_new(const struct conf_options *options)
 
     conf->host_path = g_strdup(options->host_path);
     conf->reload_delay = options->reload_delay ? options->reload_delay : RELOAD_DELAY;
-    pthread_mutex_init(&conf->lock, NULL);
+    lock_init(&conf->lock, LOCK_RANK_CONF);
     conf->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int error = conf->wake < 0 ? errno : pthread_create(&conf->thread, NULL, conf_thread, conf);
     if (error) {
@@ -391,12 +392,12 @@ struct conf *conf_new(const struct conf_options *options)
 
 void conf_submit(struct conf *conf, struct buffer *content, uint32_t size, bool reload)
 {
-    pthread_mutex_lock(&conf->lock);
+    lock_take(&conf->lock);
     buffer_unref(conf->content);
     conf->content = buffer_ref(content);
     conf->size = content ? size : 0;
     conf->reload = conf->reload || reload;
-    pthread_mutex_unlock(&conf->lock);
+    lock_give(&conf->lock);
     wake_thread(conf);
 }
 
@@ -404,9 +405,9 @@ void conf_free(struct conf *conf)
 {
     if (!conf)
         return;
-    pthread_mutex_lock(&conf->lock);
+    lock_take(&conf->lock);
     conf->stop = true;
-    pthread_mutex_unlock(&conf->lock);
+    lock_give(&conf->lock);
     wake_thread(conf);
     pthread_join(conf->thread, NULL);
     destroy(conf);

@@ -137,7 +137,7 @@ static bool is_readable(const struct pollfd *fd)
 
 static int look_at_quorum(struct corosync *corosync)
 {
-    struct pollfd fd = {.fd = corosync->quorum_fd, .events = POLLIN};
+    struct pollfd fd = {.fd = corosync->quorum.fd, .events = POLLIN};
 
     return poll(&fd, 1, 0) > 0 ? quorum_poll(corosync) : 0;
 }
@@ -176,7 +176,7 @@ static int serve(struct corosync *corosync, const struct pollfd *fds)
 
     if (!error && is_readable(&fds[FD_CMAP]))
         error = nodes_poll(corosync);
-    if (!error && corosync->nodes_changed)
+    if (!error && corosync->cmap.changed)
         error = nodes_tell(corosync);
     if (!error && is_readable(&fds[FD_STATUS]))
         error = serve_status(corosync);
@@ -205,7 +205,7 @@ static int find_timeout(struct corosync *corosync)
         return milliseconds_until(MIN(at, corosync->connect_at));
     for (int i = 0; i < GROUP_COUNT; i++)
         at = MIN(at, group_deadline(&corosync->groups[i]));
-    return corosync->nodes_changed ? 0 : milliseconds_until(at);
+    return corosync->cmap.changed ? 0 : milliseconds_until(at);
 }
 
 static void wait_for_events(struct corosync *corosync, struct pollfd fds[FD_COUNT])
@@ -213,10 +213,10 @@ static void wait_for_events(struct corosync *corosync, struct pollfd fds[FD_COUN
     bool connected = corosync->connected;
     const int numbers[FD_COUNT] = {
         [FD_WAKE] = corosync->wake,
-        [FD_QUORUM] = connected ? corosync->quorum_fd : -1,
-        [FD_CMAP] = connected ? corosync->cmap_fd : -1,
-        [FD_CONFIGURATION] = connected ? corosync->groups[GROUP_CONFIGURATION].fd : -1,
-        [FD_STATUS] = connected ? corosync->groups[GROUP_STATUS].fd : -1,
+        [FD_QUORUM] = connected ? corosync->quorum.fd : -1,
+        [FD_CMAP] = connected ? corosync->cmap.fd : -1,
+        [FD_CONFIGURATION] = connected ? corosync->groups[GROUP_CONFIGURATION].cpg.fd : -1,
+        [FD_STATUS] = connected ? corosync->groups[GROUP_STATUS].cpg.fd : -1,
     };
     uint64_t drained;
 
@@ -288,7 +288,7 @@ size_t corosync_outbox(struct corosync *corosync, enum machine_group which)
     struct group *group = &corosync->groups[which];
 
     lock_take(&group->lock);
-    size_t length = group->outbox.length;
+    size_t length = group->outbox.queue.length;
     lock_give(&group->lock);
     return length;
 }

@@ -30,6 +30,25 @@ struct outgoing {
     uint64_t since; /* milliseconds */
 };
 
+/* A connection to libcpg. */
+struct group_handle {
+    bool open;
+    bool spent; /* it was used to leave: it is of no use for another join */
+    cpg_handle_t handle;
+    int fd;                   /* -1: not open */
+    int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
+    uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+};
+
+/* What waits until corosync takes it. */
+struct group_outbox {
+    GQueue queue; /* struct outgoing */
+    size_t bytes;
+    uint64_t progress; /* when a message was last sent */
+    uint64_t send_at;  /* when to try again */
+    uint64_t pause;    /* milliseconds between tries */
+};
+
 struct group {
     struct transport transport;
     struct corosync *corosync;
@@ -38,10 +57,7 @@ struct group {
     uint32_t name_size; /* with the NUL */
 
     /* The cluster thread's own. */
-    bool open;
-    bool spent; /* the handle was used to leave: it is of no use for another join */
-    cpg_handle_t handle;
-    int fd; /* -1: no handle */
+    struct group_handle cpg;
     struct member self;
     bool announced;     /* connected() was called for the join to come, or made */
     uint64_t joined_at; /* milliseconds; the last join */
@@ -55,19 +71,28 @@ struct group {
     struct lock lock;
     enum membership membership;
     bool stay_out;
-    bool stopped;  /* nothing is sent any more */
-    GQueue outbox; /* struct outgoing */
-    size_t outbox_bytes;
-    uint64_t progress;        /* when a message was last sent */
-    uint64_t send_at;         /* when to try again */
-    uint64_t pause;           /* milliseconds between tries */
-    int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
-    uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+    bool stopped; /* nothing is sent any more */
+    struct group_outbox outbox;
 
     struct group_metrics metrics;
 };
 
 enum { GROUP_COUNT = 2 };
+
+struct quorum_connection {
+    bool open;
+    quorum_handle_t handle;
+    int fd;
+    bool quorate;
+    bool changed; /* `quorate` is news */
+};
+
+struct cmap_connection {
+    bool open;
+    cmap_handle_t handle;
+    int fd;
+    bool changed; /* the node list is to be read */
+};
 
 struct corosync {
     struct corosync_options options;
@@ -89,15 +114,8 @@ struct corosync {
     bool absence_logged;
     uint64_t connect_at;
     uint64_t verify_at;
-    bool quorum_open;
-    quorum_handle_t quorum;
-    int quorum_fd;
-    bool quorum_changed; /* `quorate` is news */
-    bool quorate;
-    bool cmap_open;
-    cmap_handle_t cmap;
-    int cmap_fd;
-    bool nodes_changed;
+    struct quorum_connection quorum;
+    struct cmap_connection cmap;
 };
 
 void corosync_wake(struct corosync *corosync);

@@ -44,10 +44,10 @@ static void outgoing_free(struct outgoing *outgoing)
 
 static struct outgoing *pop_outgoing(struct group *group)
 {
-    struct outgoing *outgoing = g_queue_pop_head(&group->outbox);
+    struct outgoing *outgoing = g_queue_pop_head(&group->outbox.queue);
 
     if (outgoing)
-        group->outbox_bytes -= message_size(outgoing->message);
+        group->outbox.bytes -= message_size(outgoing->message);
     return outgoing;
 }
 
@@ -68,8 +68,8 @@ static cs_error_t send_message(struct group *group, struct buffer *message)
     int used = 0;
     cs_error_t result = CS_ERR_TRY_AGAIN;
 
-    if (ioctl(group->fd, SIOCOUTQ, &used) != 0 || used <= group->socket_room)
-        result = cpg_mcast_joined(group->handle, CPG_TYPE_AGREED, &iov, 1);
+    if (ioctl(group->cpg.fd, SIOCOUTQ, &used) != 0 || used <= group->cpg.socket_room)
+        result = cpg_mcast_joined(group->cpg.handle, CPG_TYPE_AGREED, &iov, 1);
     if (result == CS_OK) {
         counter_add(&group->metrics.sent, 1);
         counter_add(&group->metrics.sent_bytes, iov.iov_len);
@@ -82,18 +82,18 @@ static cs_error_t send_message(struct group *group, struct buffer *message)
 static int queue_message(struct group *group, struct buffer *message, enum send_kind kind,
                          uint64_t count)
 {
-    if (group->outbox.length >= OUTBOX_MESSAGES ||
-        group->outbox_bytes + message_size(message) > OUTBOX_BYTES)
+    if (group->outbox.queue.length >= OUTBOX_MESSAGES ||
+        group->outbox.bytes + message_size(message) > OUTBOX_BYTES)
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
     uint64_t now = clock_milliseconds();
     *outgoing = (struct outgoing){buffer_ref(message), kind, count, now};
-    if (group->outbox.length == 0) {
-        group->progress = now;
-        group->send_at = now;
+    if (group->outbox.queue.length == 0) {
+        group->outbox.progress = now;
+        group->outbox.send_at = now;
     }
-    g_queue_push_tail(&group->outbox, outgoing);
-    group->outbox_bytes += message_size(message);
+    g_queue_push_tail(&group->outbox.queue, outgoing);
+    group->outbox.bytes += message_size(message);
     return 0;
 }
 
@@ -107,10 +107,11 @@ static int group_multicast(struct transport *transport, struct buffer *message, 
     lock_take(&group->lock);
     if (group->membership != MEMBERSHIP_MEMBER || group->stopped) {
         error = -EBUSY;
-    } else if (group->outbox.length > 0 || message_size(message) > group->size_atomic_max ||
+    } else if (group->outbox.queue.length > 0 ||
+               message_size(message) > group->cpg.size_atomic_max ||
                send_message(group, message) != CS_OK) {
         /* Whatever the reason is, the cluster thread will deal with it. */
-        wake = group->outbox.length == 0;
+        wake = group->outbox.queue.length == 0;
         error = queue_message(group, message, kind, count);
     }
     lock_give(&group->lock);
@@ -137,9 +138,9 @@ static void group_leave(struct transport *transport, int stay_out)
  * without the lock then. It stays the first meanwhile, so that nothing overtakes it. */
 static cs_error_t send_first(struct group *group)
 {
-    struct outgoing *first = g_queue_peek_head(&group->outbox);
+    struct outgoing *first = g_queue_peek_head(&group->outbox.queue);
 
-    if (message_size(first->message) <= group->size_atomic_max)
+    if (message_size(first->message) <= group->cpg.size_atomic_max)
         return send_message(group, first->message);
     struct buffer *message = buffer_ref(first->message);
     lock_give(&group->lock);
@@ -154,20 +155,20 @@ static cs_error_t send_first(struct group *group)
 static int note_sent(struct group *group, const struct outgoing *first, cs_error_t result,
                      GQueue *failed)
 {
-    bool still_there = g_queue_peek_head(&group->outbox) == first;
+    bool still_there = g_queue_peek_head(&group->outbox.queue) == first;
 
     switch (result) {
     case CS_OK:
-        group->progress = clock_milliseconds();
-        group->pause = PAUSE_MIN;
+        group->outbox.progress = clock_milliseconds();
+        group->outbox.pause = PAUSE_MIN;
         if (still_there)
             outgoing_free(pop_outgoing(group));
         return 0;
     case CS_ERR_TRY_AGAIN:
     case CS_ERR_NO_RESOURCES:
     case CS_ERR_NO_MEMORY:
-        group->send_at = clock_milliseconds() + group->pause;
-        group->pause = MIN(group->pause * 2, PAUSE_MAX);
+        group->outbox.send_at = clock_milliseconds() + group->outbox.pause;
+        group->outbox.pause = MIN(group->outbox.pause * 2, PAUSE_MAX);
         return -EAGAIN;
     case CS_ERR_TOO_BIG:
     case CS_ERR_NAME_TOO_LONG:
@@ -186,8 +187,8 @@ static void take_overdue(struct group *group, GQueue *failed)
     uint64_t now = clock_milliseconds();
     struct outgoing *first;
 
-    while ((first = g_queue_peek_head(&group->outbox)) &&
-           now - MAX(first->since, group->progress) >= SEND_PATIENCE)
+    while ((first = g_queue_peek_head(&group->outbox.queue)) &&
+           now - MAX(first->since, group->outbox.progress) >= SEND_PATIENCE)
         g_queue_push_tail(failed, pop_outgoing(group));
 }
 
@@ -248,7 +249,7 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *na
 int group_gather(struct group *group, int limit)
 {
     for (int i = 0; i < limit && group->batch_bytes < BATCH_BYTES; i++) {
-        cs_error_t result = cpg_dispatch(group->handle, CS_DISPATCH_ONE_NONBLOCKING);
+        cs_error_t result = cpg_dispatch(group->cpg.handle, CS_DISPATCH_ONE_NONBLOCKING);
         if (result == CS_ERR_TRY_AGAIN)
             return 0;
         if (result != CS_OK) {
@@ -268,11 +269,11 @@ static void note_configuration(struct group *group, const struct event *event)
     lock_take(&group->lock);
     if (inside && group->membership == MEMBERSHIP_JOINED) {
         group->membership = MEMBERSHIP_MEMBER;
-        group->pause = PAUSE_MIN;
+        group->outbox.pause = PAUSE_MIN;
     } else if (!inside && group->membership == MEMBERSHIP_LEAVING) {
         group->membership = MEMBERSHIP_OUT;
         group->announced = false;
-        group->spent = true;
+        group->cpg.spent = true;
     }
     lock_give(&group->lock);
 }
@@ -291,15 +292,15 @@ static void add_quorum(struct group *group)
     struct corosync *corosync = group->corosync;
     struct event *next = NULL;
 
-    for (GList *at = group->batch.tail; at && !corosync->quorate && !next; at = at->prev) {
+    for (GList *at = group->batch.tail; at && !corosync->quorum.quorate && !next; at = at->prev) {
         struct event *event = at->data;
         if (event->type == EVENT_CONFIGURATION)
             next = event;
     }
     if (!next && group->batch.head)
         next = group->batch.head->data;
-    event_push_before(&group->batch, next, event_quorum(corosync->quorate));
-    corosync->quorum_changed = false;
+    event_push_before(&group->batch, next, event_quorum(corosync->quorum.quorate));
+    corosync->quorum.changed = false;
 }
 
 /* Gives the consumer events, which are gone then, if it may still be called. */
@@ -331,14 +332,14 @@ void group_hand_on(struct group *group)
         if (event->type == EVENT_CONFIGURATION)
             note_configuration(group, event);
     }
-    if (group == &corosync->groups[GROUP_CONFIGURATION] && corosync->quorum_changed)
+    if (group == &corosync->groups[GROUP_CONFIGURATION] && corosync->quorum.changed)
         add_quorum(group);
     group->batch_bytes = 0;
     if (group->batch.length == 0 || !hand_over(group, &group->batch))
         return;
     /* Corosync is alive: what it did not take before it may take now. */
     lock_take(&group->lock);
-    group->send_at = 0;
+    group->outbox.send_at = 0;
     lock_give(&group->lock);
 }
 
@@ -371,10 +372,10 @@ int group_flush(struct group *group)
     int error = 0;
 
     lock_take(&group->lock);
-    if (clock_milliseconds() < group->send_at)
+    if (clock_milliseconds() < group->outbox.send_at)
         error = -EAGAIN;
     for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
-        struct outgoing *first = g_queue_peek_head(&group->outbox);
+        struct outgoing *first = g_queue_peek_head(&group->outbox.queue);
         if (group->membership != MEMBERSHIP_MEMBER || !first)
             break;
         error = note_sent(group, first, send_first(group), &failed);
@@ -400,10 +401,10 @@ static int find_socket_room(int fd)
 
 static void close_handle(struct group *group)
 {
-    if (group->open)
-        cpg_finalize(group->handle);
-    group->open = false;
-    group->fd = -1;
+    if (group->cpg.open)
+        cpg_finalize(group->cpg.handle);
+    group->cpg.open = false;
+    group->cpg.fd = -1;
 }
 
 static cs_error_t open_handle(struct group *group)
@@ -414,20 +415,20 @@ static cs_error_t open_handle(struct group *group)
         .cpg_confchg_fn = configuration_changed,
     };
     cs_error_t result =
-        cpg_model_initialize(&group->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
+        cpg_model_initialize(&group->cpg.handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
 
     if (result != CS_OK)
         return result;
-    group->open = true;
-    group->spent = false;
+    group->cpg.open = true;
+    group->cpg.spent = false;
     group->self.pid = (uint32_t)getpid();
-    result = cpg_local_get(group->handle, &group->self.node);
+    result = cpg_local_get(group->cpg.handle, &group->self.node);
     if (result == CS_OK)
-        result = cpg_fd_get(group->handle, &group->fd);
+        result = cpg_fd_get(group->cpg.handle, &group->cpg.fd);
     if (result == CS_OK)
-        result = cpg_max_atomic_msgsize_get(group->handle, &group->size_atomic_max);
+        result = cpg_max_atomic_msgsize_get(group->cpg.handle, &group->cpg.size_atomic_max);
     if (result == CS_OK)
-        group->socket_room = find_socket_room(group->fd);
+        group->cpg.socket_room = find_socket_room(group->cpg.fd);
     else
         close_handle(group);
     return result;
@@ -457,12 +458,12 @@ static bool announce(struct group *group)
 static int join(struct group *group)
 {
     struct cpg_name name;
-    cs_error_t result = group->open ? CS_OK : open_handle(group);
+    cs_error_t result = group->cpg.open ? CS_OK : open_handle(group);
 
     if (result == CS_OK && !announce(group))
         return 0;
     if (result == CS_OK)
-        result = cpg_join(group->handle, group_cpg_name(group, &name));
+        result = cpg_join(group->cpg.handle, group_cpg_name(group, &name));
     if (result == CS_ERR_TRY_AGAIN) {
         group->act_at = clock_milliseconds() + RETRY_PAUSE;
         return 0;
@@ -482,7 +483,7 @@ static int join(struct group *group)
 static int leave(struct group *group)
 {
     struct cpg_name name;
-    cs_error_t result = cpg_leave(group->handle, group_cpg_name(group, &name));
+    cs_error_t result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name));
 
     /* BUSY: the join before is not confirmed yet. */
     if (result == CS_ERR_TRY_AGAIN || result == CS_ERR_BUSY) {
@@ -499,7 +500,7 @@ static int leave(struct group *group)
     lock_give(&group->lock);
     if (result != CS_OK) {
         group->announced = false;
-        group->spent = true;
+        group->cpg.spent = true;
     }
     return 0;
 }
@@ -529,7 +530,7 @@ int group_manage(struct group *group)
     get_membership(group, &membership, &stay_out);
     /* Corosync (3.1) has its handle leaving for ever after cpg_leave(): it refuses another join
      * with EXIST, and goes on to deliver. A new one is as good as new. */
-    if (membership == MEMBERSHIP_OUT && group->spent)
+    if (membership == MEMBERSHIP_OUT && group->cpg.spent)
         close_handle(group);
     if (membership == MEMBERSHIP_OUT && !stay_out && now >= join_at(group))
         return join(group);
@@ -560,8 +561,8 @@ uint64_t group_deadline(struct group *group)
         return UINT64_MAX;
     case MEMBERSHIP_MEMBER:
         lock_take(&group->lock);
-        if (group->outbox.length > 0)
-            at = group->send_at;
+        if (group->outbox.queue.length > 0)
+            at = group->outbox.send_at;
         lock_give(&group->lock);
         return at;
     }
@@ -613,13 +614,14 @@ static bool is_out(struct group *group)
 void group_leave_for_good(struct group *group)
 {
     uint64_t end = clock_milliseconds() + LEAVE_PATIENCE;
-    struct pollfd fd = {.fd = group->fd, .events = POLLIN};
+    struct pollfd fd = {.fd = group->cpg.fd, .events = POLLIN};
     struct cpg_name name;
     cs_error_t result;
 
-    if (!group->open)
+    if (!group->cpg.open)
         return;
-    while ((result = cpg_leave(group->handle, group_cpg_name(group, &name))) == CS_ERR_TRY_AGAIN &&
+    while ((result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name))) ==
+               CS_ERR_TRY_AGAIN &&
            clock_milliseconds() < end)
         poll(NULL, 0, (int)PAUSE_MIN * 10);
     while (result == CS_OK && clock_milliseconds() < end && !is_out(group)) {
@@ -636,10 +638,10 @@ void group_init(struct group *group, struct corosync *corosync, enum machine_gro
     group->name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
     group->name_size = (uint32_t)strlen(group->name) + 1;
     group->membership = MEMBERSHIP_OUT;
-    group->fd = -1;
+    group->cpg.fd = -1;
     g_queue_init(&group->batch);
-    group->pause = PAUSE_MIN;
-    g_queue_init(&group->outbox);
+    group->outbox.pause = PAUSE_MIN;
+    g_queue_init(&group->outbox.queue);
     lock_init(&group->lock, LOCK_RANK_GROUP);
 }
 

@@ -10,8 +10,8 @@
  * leave is better than to take the host's memory. */
 #define KEPT_BYTES_MAX (512ull * 1024 * 1024)
 
-/* doc/cluster.md, "Modes": which mode may follow which. Besides, machine_restart() leads from each
- * to START. */
+/* doc/cluster.md, "Modes": which mode may follow which. Besides, each may be followed by LEAVE and
+ * beyond if it is lower, and by START (machine_restart()). */
 static const struct {
     enum machine_mode from, to;
 } transitions[] = {
@@ -24,14 +24,6 @@ static const struct {
     {MODE_SYNCED, MODE_SYNCED},         /* alone again */
     {MODE_UPDATE, MODE_START_SYNC},     /* the members changed */
     {MODE_UPDATE, MODE_SYNCED},         /* committed; or alone, with the old state */
-    {MODE_START, MODE_LEAVE},           {MODE_START_SYNC, MODE_LEAVE},
-    {MODE_SYNCED, MODE_LEAVE},          {MODE_UPDATE, MODE_LEAVE},
-    {MODE_START, MODE_VERSION_ERROR},   {MODE_START_SYNC, MODE_VERSION_ERROR},
-    {MODE_SYNCED, MODE_VERSION_ERROR},  {MODE_UPDATE, MODE_VERSION_ERROR},
-    {MODE_LEAVE, MODE_VERSION_ERROR},   {MODE_START, MODE_ERROR},
-    {MODE_START_SYNC, MODE_ERROR},      {MODE_SYNCED, MODE_ERROR},
-    {MODE_UPDATE, MODE_ERROR},          {MODE_LEAVE, MODE_ERROR},
-    {MODE_VERSION_ERROR, MODE_ERROR},
 };
 
 static bool may_follow(enum machine_mode from, enum machine_mode to)
@@ -40,7 +32,7 @@ static bool may_follow(enum machine_mode from, enum machine_mode to)
         if (transitions[i].from == from && transitions[i].to == to)
             return true;
     }
-    return to == MODE_START;
+    return to == MODE_START || (to >= MODE_LEAVE && to > from);
 }
 
 void machine_set_mode(struct machine *machine, enum machine_mode mode)

@@ -5,30 +5,17 @@
 
 #include <assert.h>
 
-#define NOT_SENT 0u /* the round whose marker has no count yet */
-
-static void round_destroy(gpointer round)
-{
-    g_ptr_array_unref(round);
-}
-
-static gpointer count_key(uint64_t count)
-{
-    return (gpointer)(uintptr_t)count;
-}
+#define NOT_SENT UINT64_MAX /* instead of a marker's count */
 
 void waiters_init(struct waiters *waiters)
 {
-    *waiters = (struct waiters){
-        .rounds = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, round_destroy)};
+    *waiters = (struct waiters){0};
     lock_init(&waiters->lock, LOCK_RANK_WAITERS);
-    g_queue_init(&waiters->callers);
 }
 
 void waiters_destroy(struct waiters *waiters)
 {
-    assert(waiters->callers.length == 0);
-    g_hash_table_unref(waiters->rounds);
+    assert(waiters->callers.length == 0 && waiters->stored.length == 0);
     lock_destroy(&waiters->lock);
 }
 
@@ -45,52 +32,43 @@ static struct caller *find(const struct waiters *waiters, uint64_t count)
     return NULL;
 }
 
-static void forget(struct waiters *waiters, struct caller *caller)
+static void unlink_caller(struct waiters *waiters, struct caller *caller)
 {
+    struct admit_reserve *under_way = &waiters->under_way;
+
+    assert(under_way->bytes >= caller->reserve.bytes);
+    assert(under_way->entries >= caller->reserve.entries);
+    under_way->bytes -= caller->reserve.bytes;
+    under_way->entries -= caller->reserve.entries;
     g_queue_unlink(&waiters->callers, &caller->link);
-    assert(waiters->under_way.bytes >= caller->reserve.bytes &&
-           waiters->under_way.entries >= caller->reserve.entries);
-    waiters->under_way.bytes -= caller->reserve.bytes;
-    waiters->under_way.entries -= caller->reserve.entries;
-    assert(waiters->callers.length > 0 || waiters->under_way.bytes == 0);
+    assert(waiters->callers.length > 0 || under_way->bytes + under_way->entries == 0);
 }
 
-static struct caller *take(struct waiters *waiters, uint64_t count)
+/* Moves those who wait for the marker of that count. */
+static void take_round(struct waiters *waiters, uint64_t count, GQueue *taken)
 {
-    struct caller *caller = find(waiters, count);
-
-    if (caller)
-        forget(waiters, caller);
-    return caller;
-}
-
-static GPtrArray *take_round(struct waiters *waiters, uint64_t count)
-{
-    gpointer round = NULL;
-
-    g_hash_table_steal_extended(waiters->rounds, count_key(count), NULL, &round);
-    return round;
-}
-
-/* Moves those who have waited long enough; `round` may be empty then. */
-static void take_old(GPtrArray *round, uint64_t limit, GPtrArray *taken)
-{
-    for (guint i = round->len; i-- > 0;) {
-        if (((struct caller *)round->pdata[i])->since <= limit)
-            g_ptr_array_add(taken, g_ptr_array_remove_index(round, i));
+    for (GList *at = waiters->stored.head, *next; at; at = next) {
+        next = at->next;
+        if (((const struct caller *)at->data)->count != count)
+            continue;
+        g_queue_unlink(&waiters->stored, at);
+        g_queue_push_tail_link(taken, at);
     }
 }
 
-static void take_old_rounds(struct waiters *waiters, uint64_t limit, GPtrArray *taken)
+/* Moves those who have waited since `limit` or longer. */
+static void take_old(struct waiters *waiters, GQueue *queue, uint64_t limit, GQueue *taken)
 {
-    GHashTableIter iter;
-    gpointer round;
-
-    g_hash_table_iter_init(&iter, waiters->rounds);
-    while (g_hash_table_iter_next(&iter, NULL, &round)) {
-        take_old(round, limit, taken);
-        if (((GPtrArray *)round)->len == 0) /* its marker may never come back */
-            g_hash_table_iter_remove(&iter);
+    for (GList *at = queue->head, *next; at; at = next) {
+        struct caller *caller = at->data;
+        next = at->next;
+        if (caller->since > limit)
+            continue;
+        if (queue == &waiters->callers)
+            unlink_caller(waiters, caller);
+        else
+            g_queue_unlink(queue, at);
+        g_queue_push_tail_link(taken, at);
     }
 }
 
@@ -110,26 +88,23 @@ void waiters_add(struct waiters *waiters, struct caller *caller, uint64_t count,
     lock_give(&waiters->lock);
 }
 
-bool waiters_begin_round(struct waiters *waiters, uint64_t count)
+void waiters_begin_round(struct waiters *waiters, uint64_t count)
 {
     lock_take(&waiters->lock);
-    struct caller *caller = take(waiters, count);
+    struct caller *caller = find(waiters, count);
     if (caller) {
-        GPtrArray *round = g_hash_table_lookup(waiters->rounds, count_key(NOT_SENT));
-        if (!round) {
-            round = g_ptr_array_new();
-            g_hash_table_insert(waiters->rounds, count_key(NOT_SENT), round);
-        }
-        g_ptr_array_add(round, caller);
+        unlink_caller(waiters, caller);
+        caller->count = NOT_SENT;
+        g_queue_push_tail_link(&waiters->stored, &caller->link);
     }
     lock_give(&waiters->lock);
-    return caller != NULL;
 }
 
 bool waiters_want_marker(struct waiters *waiters)
 {
     lock_take(&waiters->lock);
-    bool wanted = g_hash_table_contains(waiters->rounds, count_key(NOT_SENT));
+    const GList *last = waiters->stored.tail;
+    bool wanted = last && ((const struct caller *)last->data)->count == NOT_SENT;
     lock_give(&waiters->lock);
     return wanted;
 }
@@ -137,92 +112,88 @@ bool waiters_want_marker(struct waiters *waiters)
 void waiters_start_round(struct waiters *waiters, uint64_t count)
 {
     lock_take(&waiters->lock);
-    assert(count != NOT_SENT && !g_hash_table_contains(waiters->rounds, count_key(count)));
-    GPtrArray *round = take_round(waiters, NOT_SENT);
-    if (round) /* they may have been cancelled */
-        g_hash_table_insert(waiters->rounds, count_key(count), round);
+    for (const GList *at = waiters->stored.tail; at; at = at->prev) {
+        struct caller *caller = at->data;
+        if (caller->count != NOT_SENT)
+            break;
+        caller->count = count;
+    }
     lock_give(&waiters->lock);
 }
 
 /* --- Answering --- */
 
-static void answer_all(GPtrArray *callers, int result)
+static void answer_all(GQueue *taken, int result)
 {
-    for (guint i = 0; i < callers->len; i++) {
-        struct caller *caller = callers->pdata[i];
+    const GList *link;
+
+    while ((link = g_queue_pop_head_link(taken))) {
+        struct caller *caller = link->data;
         caller->answer(caller, result);
     }
-}
-
-static void answer_round(GPtrArray *round, int result)
-{
-    if (!round)
-        return;
-    answer_all(round, result);
-    g_ptr_array_unref(round);
 }
 
 void waiters_answer(struct waiters *waiters, uint64_t count, int result)
 {
+    GQueue taken = G_QUEUE_INIT;
+
     lock_take(&waiters->lock);
-    struct caller *caller = take(waiters, count);
-    GPtrArray *round = caller ? NULL : take_round(waiters, count);
+    struct caller *caller = find(waiters, count);
+    if (caller) {
+        unlink_caller(waiters, caller);
+        g_queue_push_tail_link(&taken, &caller->link);
+    } else {
+        take_round(waiters, count, &taken);
+    }
     lock_give(&waiters->lock);
-    if (caller)
-        caller->answer(caller, result);
-    answer_round(round, result);
+    answer_all(&taken, result);
 }
 
 bool waiters_end_round(struct waiters *waiters, uint64_t count)
 {
+    GQueue taken = G_QUEUE_INIT;
+
     lock_take(&waiters->lock);
-    GPtrArray *round = take_round(waiters, count);
+    take_round(waiters, count, &taken);
     lock_give(&waiters->lock);
-    answer_round(round, 0);
-    return round != NULL;
+    bool any = taken.length > 0;
+    answer_all(&taken, 0);
+    return any;
 }
 
 void waiters_fail_rounds(struct waiters *waiters, int error)
 {
-    g_autoptr(GPtrArray) callers = g_ptr_array_new();
+    GQueue taken = G_QUEUE_INIT;
 
     lock_take(&waiters->lock);
-    take_old_rounds(waiters, UINT64_MAX, callers);
+    take_old(waiters, &waiters->stored, UINT64_MAX, &taken);
     lock_give(&waiters->lock);
-    answer_all(callers, error);
+    answer_all(&taken, error);
 }
 
 unsigned waiters_fail(struct waiters *waiters, uint64_t limit, int error)
 {
-    g_autoptr(GPtrArray) callers = g_ptr_array_new();
+    GQueue taken = G_QUEUE_INIT;
 
     lock_take(&waiters->lock);
-    for (const GList *at = waiters->callers.head; at;) {
-        struct caller *caller = at->data;
-        at = at->next;
-        if (caller->since > limit)
-            continue;
-        forget(waiters, caller);
-        g_ptr_array_add(callers, caller);
-    }
-    take_old_rounds(waiters, limit, callers);
+    take_old(waiters, &waiters->callers, limit, &taken);
+    take_old(waiters, &waiters->stored, limit, &taken);
     lock_give(&waiters->lock);
-    answer_all(callers, error);
-    return callers->len;
+    unsigned count = taken.length;
+    answer_all(&taken, error);
+    return count;
 }
 
 bool waiters_cancel(struct waiters *waiters, struct caller *caller)
 {
-    GHashTableIter iter;
-    gpointer round;
-
     lock_take(&waiters->lock);
     bool found = find(waiters, caller->count) == caller;
-    if (found)
-        forget(waiters, caller);
-    g_hash_table_iter_init(&iter, waiters->rounds);
-    while (!found && g_hash_table_iter_next(&iter, NULL, &round))
-        found = g_ptr_array_remove(round, caller);
+    if (found) {
+        unlink_caller(waiters, caller);
+    } else if (g_queue_link_index(&waiters->stored, &caller->link) >= 0) {
+        g_queue_unlink(&waiters->stored, &caller->link);
+        found = true;
+    }
     lock_give(&waiters->lock);
     return found;
 }

@@ -16,9 +16,9 @@
  * asker; it is in here from waiters_add() until it is answered or taken out. */
 struct waiters {
     struct lock lock;
-    GQueue callers;     /* struct caller, by their own links, in ascending order of counts */
-    GHashTable *rounds; /* count of a marker → GPtrArray of struct caller; 0: those whose marker was
-                           not sent yet */
+    GQueue callers; /* struct caller, by their own links, in ascending order of counts */
+    GQueue stored;  /* the same, of changes that are stored here, by the counts of the markers
+                       after which they are safe with all; at its end those not marked yet */
     struct admit_reserve under_way; /* of `callers` */
 };
 
@@ -32,9 +32,9 @@ void waiters_add(struct waiters *waiters, struct caller *caller, uint64_t count,
  * errno. */
 void waiters_answer(struct waiters *waiters, uint64_t count, int result);
 
-/* The change of that count was stored here: its caller has to wait until it is safe with all.
- * False: nobody waits for it as a change (it may be a marker's count). */
-bool waiters_begin_round(struct waiters *waiters, uint64_t count);
+/* The change of that count was stored here: who waits for it has to wait until it is safe with all.
+ */
+void waiters_begin_round(struct waiters *waiters, uint64_t count);
 
 /* Whether somebody waits for a marker that was not sent yet; and all of them wait for that of
  * `count` from now on, which is no other's. */

@@ -565,3 +565,34 @@ void group_assert_same(struct group *group)
     assert_non_null(first);
     buffer_unref(first);
 }
+
+unsigned node_count_copies(const struct node *node)
+{
+    GDir *directory = g_dir_open(node->directory, 0, NULL);
+    unsigned copies = 0;
+    const char *name;
+
+    while ((name = g_dir_read_name(directory)))
+        copies += strstr(name, ".kept-") != NULL;
+    g_dir_close(directory);
+    return copies;
+}
+
+struct change change_mkdir(const char *path)
+{
+    return (struct change){.operation = CHANGE_MKDIR, .path = path};
+}
+
+void group_fill(struct group *group, unsigned index, const char *prefix, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        g_autofree char *path = g_strdup_printf("%s%u", prefix, i);
+        assert_int_equal(group_do(group, index, change_create(path)), 0);
+        assert_int_equal(group_do(group, index, change_text(path, prefix)), 0);
+    }
+}
+
+struct buffer *message_normal(uint16_t subtype, const void *body, size_t size)
+{
+    return wire_build_normal(subtype, 1, 1, 5, body, size);
+}
