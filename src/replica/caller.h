@@ -19,9 +19,10 @@ struct caller {
                            nobody's */
 
     /* The replica's own; zero at first. */
-    GList link; /* among those without an answer */
-    uint64_t count;
-    uint64_t since; /* milliseconds */
+    GList link;      /* among those without an answer */
+    uint64_t count;  /* of the change */
+    uint64_t marker; /* of the message after which it is safe with all */
+    uint64_t since;  /* milliseconds */
     struct admit_reserve reserve;
 };
 

@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#define NOT_SENT UINT64_MAX /* instead of a marker's count */
+#define NOT_SENT 0u /* instead of a marker's count */
 
 void waiters_init(struct waiters *waiters)
 {
@@ -45,11 +45,11 @@ static void unlink_caller(struct waiters *waiters, struct caller *caller)
 }
 
 /* Moves those who wait for the marker of that count. */
-static void take_round(struct waiters *waiters, uint64_t count, GQueue *taken)
+static void take_round(struct waiters *waiters, uint64_t marker, GQueue *taken)
 {
     for (GList *at = waiters->stored.head, *next; at; at = next) {
         next = at->next;
-        if (((const struct caller *)at->data)->count != count)
+        if (((const struct caller *)at->data)->marker != marker)
             continue;
         g_queue_unlink(&waiters->stored, at);
         g_queue_push_tail_link(taken, at);
@@ -94,7 +94,7 @@ void waiters_begin_round(struct waiters *waiters, uint64_t count)
     struct caller *caller = find(waiters, count);
     if (caller) {
         unlink_caller(waiters, caller);
-        caller->count = NOT_SENT;
+        caller->marker = NOT_SENT;
         g_queue_push_tail_link(&waiters->stored, &caller->link);
     }
     lock_give(&waiters->lock);
@@ -104,19 +104,19 @@ bool waiters_want_marker(struct waiters *waiters)
 {
     lock_take(&waiters->lock);
     const GList *last = waiters->stored.tail;
-    bool wanted = last && ((const struct caller *)last->data)->count == NOT_SENT;
+    bool wanted = last && ((const struct caller *)last->data)->marker == NOT_SENT;
     lock_give(&waiters->lock);
     return wanted;
 }
 
-void waiters_start_round(struct waiters *waiters, uint64_t count)
+void waiters_start_round(struct waiters *waiters, uint64_t marker)
 {
     lock_take(&waiters->lock);
     for (const GList *at = waiters->stored.tail; at; at = at->prev) {
         struct caller *caller = at->data;
-        if (caller->count != NOT_SENT)
+        if (caller->marker != NOT_SENT)
             break;
-        caller->count = count;
+        caller->marker = marker;
     }
     lock_give(&waiters->lock);
 }

@@ -37,9 +37,9 @@ void waiters_answer(struct waiters *waiters, uint64_t count, int result);
 void waiters_begin_round(struct waiters *waiters, uint64_t count);
 
 /* Whether somebody waits for a marker that was not sent yet; and all of them wait for that of
- * `count` from now on, which is no other's. */
+ * `marker` from now on, which is no other's. */
 bool waiters_want_marker(struct waiters *waiters);
-void waiters_start_round(struct waiters *waiters, uint64_t count);
+void waiters_start_round(struct waiters *waiters, uint64_t marker);
 
 /* The marker of that count came back: what its round waits for is safe with all. False: it is no
  * marker's count. */
