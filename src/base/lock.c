@@ -63,6 +63,15 @@ void lock_take(struct lock *lock)
     pthread_mutex_lock(&lock->mutex);
 }
 
+int lock_take_until(struct lock *lock, const struct timespec *until)
+{
+    check_order(lock->rank);
+    int error = pthread_mutex_timedlock(&lock->mutex, until);
+    if (error)
+        forget(lock->rank);
+    return -error;
+}
+
 void lock_give(struct lock *lock)
 {
     forget(lock->rank); /* first: whoever waits for the lock may free it */
@@ -81,7 +90,12 @@ int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct t
 
 void shared_lock_init(struct shared_lock *lock, enum lock_rank rank)
 {
-    pthread_rwlock_init(&lock->rwlock, NULL);
+    pthread_rwlockattr_t attributes;
+
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&lock->rwlock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
     lock->rank = rank;
 }
 

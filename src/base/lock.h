@@ -12,18 +12,26 @@
  * what each guards. */
 enum lock_rank {
     LOCK_RANK_METRICS,
+    LOCK_RANK_COROSYNC_CALLS,
     LOCK_RANK_MOUNT_TIMER,
     LOCK_RANK_STATE,
     LOCK_RANK_MOUNT_NOTIFIER,
     LOCK_RANK_MOUNT_NAMES,
     LOCK_RANK_MOUNT_NODES,
+    LOCK_RANK_STATUS_SEND,
     LOCK_RANK_STATUS,
     LOCK_RANK_ACTIVITY,
     LOCK_RANK_RRD,
     LOCK_RANK_COROSYNC_CONF,
+    LOCK_RANK_OUTBOX,
+    LOCK_RANK_WAITERS,
+    LOCK_RANK_EVENTS,
+    LOCK_RANK_VIEW,
+    LOCK_RANK_GROUP,
     LOCK_RANK_STORE,
     LOCK_RANK_JOURNAL,
     LOCK_RANK_FLUSHER,
+    LOCK_RANK_REFUSALS,
     LOCK_RANK_COUNT,
 };
 
@@ -32,7 +40,8 @@ struct lock {
     enum lock_rank rank;
 };
 
-/* Taken by one for writing or by many for reading. */
+/* Taken by one for writing or by many for reading; whoever waits to write goes before new readers.
+ */
 struct shared_lock {
     pthread_rwlock_t rwlock;
     enum lock_rank rank;
@@ -44,6 +53,9 @@ void lock_init(struct lock *lock, enum lock_rank rank);
 void lock_destroy(struct lock *lock);
 void lock_take(struct lock *lock);
 void lock_give(struct lock *lock);
+
+/* `until`: by CLOCK_REALTIME. 0, or -ETIMEDOUT: it was not taken. */
+int lock_take_until(struct lock *lock, const struct timespec *until);
 
 /* Gives the lock back, waits for the condition, and takes the lock again. `until`: by the
  * condition's clock (thread_condition_init()); 0 or -ETIMEDOUT. */

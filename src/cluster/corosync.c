@@ -16,18 +16,18 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cluster/feet.h"
+#include "cluster/corosync_client.h"
 
 #define CONNECT_PAUSE 1000u /* milliseconds between tries to find corosync */
 
 /* Messages of a group at a time. Those of the configuration group form batches; the status group
  * must not hold them up. */
-#define CONFIGURATION_BUNCH 256
-#define STATUS_BUNCH 32
+#define CONFIGURATION_BATCH 256
+#define STATUS_BATCH 32
 
 enum { FD_WAKE, FD_QUORUM, FD_CMAP, FD_CONFIGURATION, FD_STATUS, FD_COUNT };
 
-void feet_wake(struct corosync *corosync)
+void corosync_wake(struct corosync *corosync)
 {
     uint64_t one = 1;
     ssize_t written = write(corosync->wake, &one, sizeof(one));
@@ -35,18 +35,18 @@ void feet_wake(struct corosync *corosync)
     (void)written; /* it can only be full, and then the thread wakes up as well */
 }
 
-bool feet_enter(struct corosync *corosync)
+bool corosync_begin_calls(struct corosync *corosync)
 {
-    pthread_mutex_lock(&corosync->calls);
+    lock_take(&corosync->calls);
     if (!corosync->abandoned)
         return true;
-    pthread_mutex_unlock(&corosync->calls);
+    lock_give(&corosync->calls);
     return false;
 }
 
-void feet_leave(struct corosync *corosync)
+void corosync_end_calls(struct corosync *corosync)
 {
-    pthread_mutex_unlock(&corosync->calls);
+    lock_give(&corosync->calls);
 }
 
 /* --- Connecting --- */
@@ -97,7 +97,7 @@ static void disconnect(struct corosync *corosync)
         group_close(&corosync->groups[i]);
     nodes_close(corosync);
     corosync->connected = false;
-    /* The consumer knows that quorum went with the connection; the listener does not. */
+    /* Quorum went with the connection. */
     group_hand_on(&corosync->groups[GROUP_CONFIGURATION]);
     corosync->connect_at = clock_milliseconds() + CONNECT_PAUSE;
 }
@@ -137,17 +137,17 @@ static bool is_readable(const struct pollfd *fd)
 
 static int look_at_quorum(struct corosync *corosync)
 {
-    struct pollfd fd = {.fd = corosync->quorum_fd, .events = POLLIN};
+    struct pollfd fd = {.fd = corosync->quorum.fd, .events = POLLIN};
 
     return poll(&fd, 1, 0) > 0 ? quorum_poll(corosync) : 0;
 }
 
-/* The bunch of the configuration group is handed on after another look at quorum: what decides over
+/* The batch of the configuration group is handed on after another look at quorum: what decides over
  * a message was told before it. */
 static int serve_configuration(struct corosync *corosync, bool readable)
 {
     struct group *group = &corosync->groups[GROUP_CONFIGURATION];
-    int error = readable ? group_gather(group, CONFIGURATION_BUNCH) : 0;
+    int error = readable ? group_gather(group, CONFIGURATION_BATCH) : 0;
     int quorum_error = look_at_quorum(corosync);
 
     group_hand_on(group);
@@ -157,7 +157,7 @@ static int serve_configuration(struct corosync *corosync, bool readable)
 static int serve_status(struct corosync *corosync)
 {
     struct group *group = &corosync->groups[GROUP_STATUS];
-    int error = group_gather(group, STATUS_BUNCH);
+    int error = group_gather(group, STATUS_BATCH);
 
     group_hand_on(group);
     return error;
@@ -165,15 +165,8 @@ static int serve_status(struct corosync *corosync)
 
 static void verify(struct corosync *corosync)
 {
-    struct group_consumer *consumer = corosync->options.configuration;
-
     corosync->verify_at = clock_milliseconds() + corosync->options.verify_interval;
-    if (!consumer->verify || !feet_enter(corosync))
-        return;
-    consumer->verify(consumer);
-    if (consumer->run)
-        consumer->run(consumer);
-    feet_leave(corosync);
+    group_verify(&corosync->groups[GROUP_CONFIGURATION]);
 }
 
 /* One round, in the order of importance. */
@@ -183,7 +176,7 @@ static int serve(struct corosync *corosync, const struct pollfd *fds)
 
     if (!error && is_readable(&fds[FD_CMAP]))
         error = nodes_poll(corosync);
-    if (!error && corosync->nodes_changed)
+    if (!error && corosync->cmap.changed)
         error = nodes_tell(corosync);
     if (!error && is_readable(&fds[FD_STATUS]))
         error = serve_status(corosync);
@@ -212,7 +205,7 @@ static int find_timeout(struct corosync *corosync)
         return milliseconds_until(MIN(at, corosync->connect_at));
     for (int i = 0; i < GROUP_COUNT; i++)
         at = MIN(at, group_deadline(&corosync->groups[i]));
-    return corosync->nodes_changed ? 0 : milliseconds_until(at);
+    return corosync->cmap.changed ? 0 : milliseconds_until(at);
 }
 
 static void wait_for_events(struct corosync *corosync, struct pollfd fds[FD_COUNT])
@@ -220,10 +213,10 @@ static void wait_for_events(struct corosync *corosync, struct pollfd fds[FD_COUN
     bool connected = corosync->connected;
     const int numbers[FD_COUNT] = {
         [FD_WAKE] = corosync->wake,
-        [FD_QUORUM] = connected ? corosync->quorum_fd : -1,
-        [FD_CMAP] = connected ? corosync->cmap_fd : -1,
-        [FD_CONFIGURATION] = connected ? corosync->groups[GROUP_CONFIGURATION].fd : -1,
-        [FD_STATUS] = connected ? corosync->groups[GROUP_STATUS].fd : -1,
+        [FD_QUORUM] = connected ? corosync->quorum.fd : -1,
+        [FD_CMAP] = connected ? corosync->cmap.fd : -1,
+        [FD_CONFIGURATION] = connected ? corosync->groups[GROUP_CONFIGURATION].cpg.fd : -1,
+        [FD_STATUS] = connected ? corosync->groups[GROUP_STATUS].cpg.fd : -1,
     };
     uint64_t drained;
 
@@ -258,7 +251,7 @@ static void *cluster_thread(void *data)
     while (!atomic_load(&corosync->stopping))
         work(corosync);
     for (int i = 0; i < GROUP_COUNT; i++)
-        group_say_farewell(&corosync->groups[i]);
+        group_leave_for_good(&corosync->groups[i]);
     disconnect(corosync);
     remove_leftovers();
     return NULL;
@@ -273,10 +266,9 @@ struct corosync *corosync_new(const struct corosync_options *options)
     corosync->options = *options;
     corosync->wake = -1;
     atomic_init(&corosync->stopping, false);
-    pthread_mutex_init(&corosync->calls, NULL);
-    group_init(&corosync->groups[GROUP_CONFIGURATION], corosync, GROUP_CONFIGURATION,
-               options->configuration);
-    group_init(&corosync->groups[GROUP_STATUS], corosync, GROUP_STATUS, options->status);
+    lock_init(&corosync->calls, LOCK_RANK_COROSYNC_CALLS);
+    group_init(&corosync->groups[GROUP_CONFIGURATION], corosync, GROUP_CONFIGURATION);
+    group_init(&corosync->groups[GROUP_STATUS], corosync, GROUP_STATUS);
     return corosync;
 }
 
@@ -295,20 +287,24 @@ size_t corosync_outbox(struct corosync *corosync, enum machine_group which)
 {
     struct group *group = &corosync->groups[which];
 
-    pthread_mutex_lock(&group->lock);
-    size_t length = group->outbox.length;
-    pthread_mutex_unlock(&group->lock);
+    lock_take(&group->lock);
+    size_t length = group->outbox.queue.length;
+    lock_give(&group->lock);
     return length;
 }
 
 void corosync_verify(struct corosync *corosync)
 {
     atomic_store(&corosync->verify_wanted, true);
-    feet_wake(corosync);
+    corosync_wake(corosync);
 }
 
-int corosync_start(struct corosync *corosync)
+int corosync_start(struct corosync *corosync, struct group_consumer *configuration,
+                   struct group_consumer *status, struct node_listener *nodes)
 {
+    corosync->groups[GROUP_CONFIGURATION].consumer = configuration;
+    corosync->groups[GROUP_STATUS].consumer = status;
+    corosync->node_listener = nodes;
     corosync->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (corosync->wake < 0)
         return -errno;
@@ -332,18 +328,19 @@ static struct timespec time_after(clockid_t clock, uint64_t milliseconds)
     return at;
 }
 
-/* Takes away the right to call anybody from a thread that does not end. */
+/* Takes away the right to call anybody from a thread that does not end, which keeps what it may
+ * still look at. */
 static int abandon(struct corosync *corosync)
 {
     struct timespec soon = time_after(CLOCK_REALTIME, 100);
 
-    if (pthread_mutex_timedlock(&corosync->calls, &soon))
+    if (lock_take_until(&corosync->calls, &soon))
         return -EBUSY;
     corosync->abandoned = true;
-    pthread_mutex_unlock(&corosync->calls);
+    lock_give(&corosync->calls);
     pthread_detach(corosync->thread);
     log_warning("corosync hangs: the connection to it is abandoned");
-    return -ETIMEDOUT;
+    return 0;
 }
 
 int corosync_stop(struct corosync *corosync, uint64_t milliseconds)
@@ -355,7 +352,7 @@ int corosync_stop(struct corosync *corosync, uint64_t milliseconds)
     if (!corosync->started)
         return 0;
     atomic_store(&corosync->stopping, true);
-    feet_wake(corosync);
+    corosync_wake(corosync);
     if (pthread_timedjoin_np(corosync->thread, NULL, &limit))
         return abandon(corosync);
     corosync->started = false;
@@ -370,6 +367,6 @@ void corosync_free(struct corosync *corosync)
         group_clear(&corosync->groups[i]);
     if (corosync->wake >= 0)
         close(corosync->wake);
-    pthread_mutex_destroy(&corosync->calls);
+    lock_destroy(&corosync->calls);
     g_free(corosync);
 }

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "cluster/feet.h"
+#include "cluster/corosync_client.h"
 
 /* A message that could not be sent for so long, while none could, is given up. */
 #define SEND_PATIENCE 10000u
@@ -19,9 +19,9 @@
 #define PAUSE_MAX 100u
 #define RETRY_PAUSE 50u          /* between tries to join or leave */
 #define CONFIRM_PATIENCE 30000u  /* for a leave to be confirmed */
-#define FAREWELL_PATIENCE 500u   /* the same, at the end */
+#define LEAVE_PATIENCE 500u      /* the same, at the end */
 #define FLUSH_MESSAGES 64u       /* at a time, then deliveries have their turn */
-#define BUNCH_BYTES (4u << 20)   /* of deliveries */
+#define BATCH_BYTES (4u << 20)   /* of deliveries */
 #define OUTBOX_BYTES (64u << 20) /* a large tree's STATE is 10 MiB */
 #define OUTBOX_MESSAGES 16384u
 
@@ -44,10 +44,10 @@ static void outgoing_free(struct outgoing *outgoing)
 
 static struct outgoing *pop_outgoing(struct group *group)
 {
-    struct outgoing *outgoing = g_queue_pop_head(&group->outbox);
+    struct outgoing *outgoing = g_queue_pop_head(&group->outbox.queue);
 
     if (outgoing)
-        group->outbox_bytes -= message_size(outgoing->message);
+        group->outbox.bytes -= message_size(outgoing->message);
     return outgoing;
 }
 
@@ -68,8 +68,8 @@ static cs_error_t send_message(struct group *group, struct buffer *message)
     int used = 0;
     cs_error_t result = CS_ERR_TRY_AGAIN;
 
-    if (ioctl(group->fd, SIOCOUTQ, &used) != 0 || used <= group->socket_room)
-        result = cpg_mcast_joined(group->handle, CPG_TYPE_AGREED, &iov, 1);
+    if (ioctl(group->cpg.fd, SIOCOUTQ, &used) != 0 || used <= group->cpg.socket_room)
+        result = cpg_mcast_joined(group->cpg.handle, CPG_TYPE_AGREED, &iov, 1);
     if (result == CS_OK) {
         counter_add(&group->metrics.sent, 1);
         counter_add(&group->metrics.sent_bytes, iov.iov_len);
@@ -82,18 +82,18 @@ static cs_error_t send_message(struct group *group, struct buffer *message)
 static int queue_message(struct group *group, struct buffer *message, enum send_kind kind,
                          uint64_t count)
 {
-    if (group->outbox.length >= OUTBOX_MESSAGES ||
-        group->outbox_bytes + message_size(message) > OUTBOX_BYTES)
+    if (group->outbox.queue.length >= OUTBOX_MESSAGES ||
+        group->outbox.bytes + message_size(message) > OUTBOX_BYTES)
         return -ENOBUFS;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
     uint64_t now = clock_milliseconds();
     *outgoing = (struct outgoing){buffer_ref(message), kind, count, now};
-    if (group->outbox.length == 0) {
-        group->progress = now;
-        group->send_at = now;
+    if (group->outbox.queue.length == 0) {
+        group->outbox.progress = now;
+        group->outbox.send_at = now;
     }
-    g_queue_push_tail(&group->outbox, outgoing);
-    group->outbox_bytes += message_size(message);
+    g_queue_push_tail(&group->outbox.queue, outgoing);
+    group->outbox.bytes += message_size(message);
     return 0;
 }
 
@@ -104,18 +104,19 @@ static int group_multicast(struct transport *transport, struct buffer *message, 
     bool wake = false;
     int error = 0;
 
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     if (group->membership != MEMBERSHIP_MEMBER || group->stopped) {
         error = -EBUSY;
-    } else if (group->outbox.length > 0 || message_size(message) > group->size_atomic_max ||
+    } else if (group->outbox.queue.length > 0 ||
+               message_size(message) > group->cpg.size_atomic_max ||
                send_message(group, message) != CS_OK) {
         /* Whatever the reason is, the cluster thread will deal with it. */
-        wake = group->outbox.length == 0;
+        wake = group->outbox.queue.length == 0;
         error = queue_message(group, message, kind, count);
     }
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
     if (wake)
-        feet_wake(group->corosync);
+        corosync_wake(group->corosync);
     return error;
 }
 
@@ -123,28 +124,28 @@ static void group_leave(struct transport *transport, int stay_out)
 {
     struct group *group = container_of(transport, struct group, transport);
 
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     if (stay_out)
         group->stay_out = true;
     if (group->membership == MEMBERSHIP_JOINED || group->membership == MEMBERSHIP_MEMBER)
         group->membership = MEMBERSHIP_LEAVE;
     drop_outbox(group);
-    pthread_mutex_unlock(&group->lock);
-    feet_wake(group->corosync);
+    lock_give(&group->lock);
+    corosync_wake(group->corosync);
 }
 
 /* Sends the first of the outbox. A long message goes in pieces, each of which waits for corosync:
  * without the lock then. It stays the first meanwhile, so that nothing overtakes it. */
 static cs_error_t send_first(struct group *group)
 {
-    struct outgoing *first = g_queue_peek_head(&group->outbox);
+    struct outgoing *first = g_queue_peek_head(&group->outbox.queue);
 
-    if (message_size(first->message) <= group->size_atomic_max)
+    if (message_size(first->message) <= group->cpg.size_atomic_max)
         return send_message(group, first->message);
     struct buffer *message = buffer_ref(first->message);
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
     cs_error_t result = send_message(group, message);
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     buffer_unref(message);
     return result;
 }
@@ -154,20 +155,20 @@ static cs_error_t send_first(struct group *group)
 static int note_sent(struct group *group, const struct outgoing *first, cs_error_t result,
                      GQueue *failed)
 {
-    bool still_there = g_queue_peek_head(&group->outbox) == first;
+    bool still_there = g_queue_peek_head(&group->outbox.queue) == first;
 
     switch (result) {
     case CS_OK:
-        group->progress = clock_milliseconds();
-        group->pause = PAUSE_MIN;
+        group->outbox.progress = clock_milliseconds();
+        group->outbox.pause = PAUSE_MIN;
         if (still_there)
             outgoing_free(pop_outgoing(group));
         return 0;
     case CS_ERR_TRY_AGAIN:
     case CS_ERR_NO_RESOURCES:
     case CS_ERR_NO_MEMORY:
-        group->send_at = clock_milliseconds() + group->pause;
-        group->pause = MIN(group->pause * 2, PAUSE_MAX);
+        group->outbox.send_at = clock_milliseconds() + group->outbox.pause;
+        group->outbox.pause = MIN(group->outbox.pause * 2, PAUSE_MAX);
         return -EAGAIN;
     case CS_ERR_TOO_BIG:
     case CS_ERR_NAME_TOO_LONG:
@@ -186,68 +187,20 @@ static void take_overdue(struct group *group, GQueue *failed)
     uint64_t now = clock_milliseconds();
     struct outgoing *first;
 
-    while ((first = g_queue_peek_head(&group->outbox)) &&
-           now - MAX(first->since, group->progress) >= SEND_PATIENCE)
+    while ((first = g_queue_peek_head(&group->outbox.queue)) &&
+           now - MAX(first->since, group->outbox.progress) >= SEND_PATIENCE)
         g_queue_push_tail(failed, pop_outgoing(group));
-}
-
-static void report_failed(struct group *group, GQueue *failed)
-{
-    struct outgoing *outgoing;
-    bool any = failed->length > 0;
-
-    counter_add(&group->metrics.given_up, failed->length);
-    if (any)
-        log_warning("corosync takes no messages of group %s: %u given up", group->name,
-                    failed->length);
-    bool allowed = any && feet_enter(group->corosync);
-    while ((outgoing = g_queue_pop_head(failed))) {
-        if (allowed)
-            group->consumer->send_failed(group->consumer, outgoing->kind, outgoing->count);
-        outgoing_free(outgoing);
-    }
-    if (!allowed)
-        return;
-    if (group->consumer->run)
-        group->consumer->run(group->consumer);
-    feet_leave(group->corosync);
-}
-
-int group_flush(struct group *group)
-{
-    GQueue failed = G_QUEUE_INIT;
-    int error = 0;
-
-    pthread_mutex_lock(&group->lock);
-    if (clock_milliseconds() < group->send_at)
-        error = -EAGAIN;
-    for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
-        struct outgoing *first = g_queue_peek_head(&group->outbox);
-        if (group->membership != MEMBERSHIP_MEMBER || !first)
-            break;
-        error = note_sent(group, first, send_first(group), &failed);
-    }
-    take_overdue(group, &failed);
-    pthread_mutex_unlock(&group->lock);
-    report_failed(group, &failed);
-    return error == -EAGAIN ? 0 : error;
 }
 
 void group_stop_sending(struct group *group)
 {
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     group->stopped = true;
     drop_outbox(group);
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
 }
 
 /* --- What cpg tells --- */
-
-static void add_delivery(struct group *group, struct delivery delivery, size_t bytes)
-{
-    g_array_append_val(group->deliveries, delivery);
-    group->delivery_bytes += bytes;
-}
 
 static struct group *group_of(cpg_handle_t handle)
 {
@@ -269,8 +222,10 @@ static void delivered(cpg_handle_t handle, const struct cpg_name *name, uint32_t
     }
     counter_add(&group->metrics.received, 1);
     counter_add(&group->metrics.received_bytes, size);
-    add_delivery(
-        group, (struct delivery){{node, pid}, .message = buffer_copy(data, (uint32_t)size)}, size);
+    struct buffer *message = buffer_copy(data, (uint32_t)size);
+    event_push(&group->batch, event_message((struct member){node, pid}, message));
+    group->batch_bytes += size;
+    buffer_unref(message);
 }
 
 static void configuration_changed(cpg_handle_t handle, const struct cpg_name *name,
@@ -278,24 +233,23 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *na
                                   const struct cpg_address *left, size_t left_count,
                                   const struct cpg_address *joined, size_t joined_count)
 {
-    struct group *group = group_of(handle);
-    struct delivery delivery = {.member_count = member_count, .joined_count = joined_count};
+    g_autofree struct member *all = g_new(struct member, member_count + joined_count);
 
     (void)name;
     (void)left;
     (void)left_count;
-    delivery.members = g_new(struct member, member_count + joined_count);
     for (size_t i = 0; i < member_count; i++)
-        delivery.members[i] = (struct member){members[i].nodeid, members[i].pid};
+        all[i] = (struct member){members[i].nodeid, members[i].pid};
     for (size_t i = 0; i < joined_count; i++)
-        delivery.members[member_count + i] = (struct member){joined[i].nodeid, joined[i].pid};
-    add_delivery(group, delivery, 0);
+        all[member_count + i] = (struct member){joined[i].nodeid, joined[i].pid};
+    event_push(&group_of(handle)->batch,
+               event_configuration(all, member_count, all + member_count, joined_count));
 }
 
 int group_gather(struct group *group, int limit)
 {
-    for (int i = 0; i < limit && group->delivery_bytes < BUNCH_BYTES; i++) {
-        cs_error_t result = cpg_dispatch(group->handle, CS_DISPATCH_ONE_NONBLOCKING);
+    for (int i = 0; i < limit && group->batch_bytes < BATCH_BYTES; i++) {
+        cs_error_t result = cpg_dispatch(group->cpg.handle, CS_DISPATCH_ONE_NONBLOCKING);
         if (result == CS_ERR_TRY_AGAIN)
             return 0;
         if (result != CS_OK) {
@@ -307,109 +261,129 @@ int group_gather(struct group *group, int limit)
     return 0;
 }
 
-static bool is_configuration(const struct delivery *delivery)
-{
-    return delivery->message == NULL;
-}
-
-static bool has_member(const struct delivery *delivery, struct member member)
-{
-    for (size_t i = 0; i < delivery->member_count; i++) {
-        if (delivery->members[i].node == member.node && delivery->members[i].pid == member.pid)
-            return true;
-    }
-    return false;
-}
-
 /* A join or a leave of this node is confirmed by a configuration with or without it. */
-static void note_configuration(struct group *group, const struct delivery *delivery)
+static void note_configuration(struct group *group, const struct event *event)
 {
-    bool inside = has_member(delivery, group->self);
+    bool inside = event_has_member(event, group->self);
 
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     if (inside && group->membership == MEMBERSHIP_JOINED) {
         group->membership = MEMBERSHIP_MEMBER;
-        group->pause = PAUSE_MIN;
+        group->outbox.pause = PAUSE_MIN;
     } else if (!inside && group->membership == MEMBERSHIP_LEAVING) {
         group->membership = MEMBERSHIP_OUT;
         group->announced = false;
-        group->spent = true;
+        group->cpg.spent = true;
     }
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
 }
 
-static void hand_on_one(struct group *group, const struct delivery *delivery)
+static void clear_batch(struct group *group)
 {
-    struct group_consumer *consumer = group->consumer;
-
-    if (is_configuration(delivery)) {
-        const struct member *members = delivery->members; /* NULL: nobody is left */
-        note_configuration(group, delivery);
-        consumer->configuration(consumer, members, delivery->member_count,
-                                members ? members + delivery->member_count : NULL,
-                                delivery->joined_count);
-    } else {
-        consumer->message(consumer, delivery->sender, delivery->message);
-    }
+    event_clear(&group->batch);
+    group->batch_bytes = 0;
 }
 
-static void clear_bunch(struct group *group)
-{
-    for (guint i = 0; i < group->deliveries->len; i++) {
-        struct delivery *delivery = &g_array_index(group->deliveries, struct delivery, i);
-        buffer_unref(delivery->message);
-        g_free(delivery->members);
-    }
-    g_array_set_size(group->deliveries, 0);
-    group->delivery_bytes = 0;
-}
-
-/* Before which of the bunch a change of quorum belongs. What is delivered needs the quorum that is
+/* Before which of the batch a change of quorum belongs. What is delivered needs the quorum that is
  * won, so that comes first. Quorum is lost with a configuration change, and what was delivered
  * before it was agreed upon with quorum. */
-static guint quorum_position(const struct group *group)
+static void add_quorum(struct group *group)
 {
-    if (group->corosync->quorate)
-        return 0;
-    for (guint i = group->deliveries->len; i > 0; i--) {
-        if (is_configuration(&g_array_index(group->deliveries, struct delivery, i - 1)))
-            return i - 1;
+    struct corosync *corosync = group->corosync;
+    struct event *next = NULL;
+
+    for (GList *at = group->batch.tail; at && !corosync->quorum.quorate && !next; at = at->prev) {
+        struct event *event = at->data;
+        if (event->type == EVENT_CONFIGURATION)
+            next = event;
     }
-    return 0;
+    if (!next && group->batch.head)
+        next = group->batch.head->data;
+    event_push_before(&group->batch, next, event_quorum(corosync->quorum.quorate));
+    corosync->quorum.changed = false;
 }
 
-static void tell_quorum(struct corosync *corosync)
+/* Gives the consumer events, which are gone then, if it may still be called. */
+static bool hand_over(struct group *group, GQueue *events)
 {
-    struct corosync_listener *listener = corosync->options.listener;
+    if (!corosync_begin_calls(group->corosync)) {
+        event_clear(events);
+        return false;
+    }
+    group->consumer->take(group->consumer, events);
+    corosync_end_calls(group->corosync);
+    return true;
+}
 
-    listener->quorum(listener, corosync->quorate);
-    corosync->quorum_changed = false;
+static void hand_over_one(struct group *group, struct event *event)
+{
+    GQueue events = G_QUEUE_INIT;
+
+    event_push(&events, event);
+    hand_over(group, &events);
 }
 
 void group_hand_on(struct group *group)
 {
     struct corosync *corosync = group->corosync;
-    bool quorum = group == &corosync->groups[GROUP_CONFIGURATION] && corosync->quorum_changed;
-    guint count = group->deliveries->len;
 
-    if ((count > 0 || quorum) && feet_enter(corosync)) {
-        guint position = quorum ? quorum_position(group) : G_MAXUINT;
-        for (guint i = 0; i < count; i++) {
-            if (i == position)
-                tell_quorum(corosync);
-            hand_on_one(group, &g_array_index(group->deliveries, struct delivery, i));
-        }
-        if (quorum && count == 0)
-            tell_quorum(corosync);
-        if (group->consumer->run)
-            group->consumer->run(group->consumer);
-        feet_leave(corosync);
-        /* Corosync is alive: what it did not take before it may take now. */
-        pthread_mutex_lock(&group->lock);
-        group->send_at = 0;
-        pthread_mutex_unlock(&group->lock);
+    for (GList *at = group->batch.head; at; at = at->next) {
+        struct event *event = at->data;
+        if (event->type == EVENT_CONFIGURATION)
+            note_configuration(group, event);
     }
-    clear_bunch(group);
+    if (group == &corosync->groups[GROUP_CONFIGURATION] && corosync->quorum.changed)
+        add_quorum(group);
+    group->batch_bytes = 0;
+    if (group->batch.length == 0 || !hand_over(group, &group->batch))
+        return;
+    /* Corosync is alive: what it did not take before it may take now. */
+    lock_take(&group->lock);
+    group->outbox.send_at = 0;
+    lock_give(&group->lock);
+}
+
+void group_verify(struct group *group)
+{
+    hand_over_one(group, event_new(EVENT_VERIFY));
+}
+
+/* --- Sending what waits --- */
+
+static void report_failed(struct group *group, GQueue *failed)
+{
+    GQueue events = G_QUEUE_INIT;
+    struct outgoing *outgoing;
+
+    if (failed->length == 0)
+        return;
+    counter_add(&group->metrics.given_up, failed->length);
+    log_warning("corosync takes no messages of group %s: %u given up", group->name, failed->length);
+    while ((outgoing = g_queue_pop_head(failed))) {
+        event_push(&events, event_send_failed(outgoing->kind, outgoing->count));
+        outgoing_free(outgoing);
+    }
+    hand_over(group, &events);
+}
+
+int group_flush(struct group *group)
+{
+    GQueue failed = G_QUEUE_INIT;
+    int error = 0;
+
+    lock_take(&group->lock);
+    if (clock_milliseconds() < group->outbox.send_at)
+        error = -EAGAIN;
+    for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
+        struct outgoing *first = g_queue_peek_head(&group->outbox.queue);
+        if (group->membership != MEMBERSHIP_MEMBER || !first)
+            break;
+        error = note_sent(group, first, send_first(group), &failed);
+    }
+    take_overdue(group, &failed);
+    lock_give(&group->lock);
+    report_failed(group, &failed);
+    return error == -EAGAIN ? 0 : error;
 }
 
 /* --- The handle --- */
@@ -427,10 +401,10 @@ static int find_socket_room(int fd)
 
 static void close_handle(struct group *group)
 {
-    if (group->open)
-        cpg_finalize(group->handle);
-    group->open = false;
-    group->fd = -1;
+    if (group->cpg.open)
+        cpg_finalize(group->cpg.handle);
+    group->cpg.open = false;
+    group->cpg.fd = -1;
 }
 
 static cs_error_t open_handle(struct group *group)
@@ -441,20 +415,20 @@ static cs_error_t open_handle(struct group *group)
         .cpg_confchg_fn = configuration_changed,
     };
     cs_error_t result =
-        cpg_model_initialize(&group->handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
+        cpg_model_initialize(&group->cpg.handle, CPG_MODEL_V1, (cpg_model_data_t *)&model, group);
 
     if (result != CS_OK)
         return result;
-    group->open = true;
-    group->spent = false;
+    group->cpg.open = true;
+    group->cpg.spent = false;
     group->self.pid = (uint32_t)getpid();
-    result = cpg_local_get(group->handle, &group->self.node);
+    result = cpg_local_get(group->cpg.handle, &group->self.node);
     if (result == CS_OK)
-        result = cpg_fd_get(group->handle, &group->fd);
+        result = cpg_fd_get(group->cpg.handle, &group->cpg.fd);
     if (result == CS_OK)
-        result = cpg_max_atomic_msgsize_get(group->handle, &group->size_atomic_max);
+        result = cpg_max_atomic_msgsize_get(group->cpg.handle, &group->cpg.size_atomic_max);
     if (result == CS_OK)
-        group->socket_room = find_socket_room(group->fd);
+        group->cpg.socket_room = find_socket_room(group->cpg.fd);
     else
         close_handle(group);
     return result;
@@ -469,17 +443,14 @@ static bool announce(struct group *group)
 
     if (group->announced)
         return true;
-    if (!feet_enter(group->corosync))
+    if (!corosync_begin_calls(group->corosync))
         return false;
     bool ready = !consumer->ready || consumer->ready(consumer);
-    if (ready) {
-        consumer->connected(consumer, group->self);
-        if (consumer->run)
-            consumer->run(consumer);
-    } else {
+    corosync_end_calls(group->corosync);
+    if (ready)
+        hand_over_one(group, event_connected(group->self));
+    else
         group->act_at = clock_milliseconds() + group->corosync->options.rejoin_delay;
-    }
-    feet_leave(group->corosync);
     group->announced = ready;
     return ready;
 }
@@ -487,12 +458,12 @@ static bool announce(struct group *group)
 static int join(struct group *group)
 {
     struct cpg_name name;
-    cs_error_t result = group->open ? CS_OK : open_handle(group);
+    cs_error_t result = group->cpg.open ? CS_OK : open_handle(group);
 
     if (result == CS_OK && !announce(group))
         return 0;
     if (result == CS_OK)
-        result = cpg_join(group->handle, group_cpg_name(group, &name));
+        result = cpg_join(group->cpg.handle, group_cpg_name(group, &name));
     if (result == CS_ERR_TRY_AGAIN) {
         group->act_at = clock_milliseconds() + RETRY_PAUSE;
         return 0;
@@ -503,16 +474,16 @@ static int join(struct group *group)
     }
     counter_add(&group->metrics.joins, 1);
     group->joined_at = clock_milliseconds();
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     group->membership = MEMBERSHIP_JOINED;
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
     return 0;
 }
 
 static int leave(struct group *group)
 {
     struct cpg_name name;
-    cs_error_t result = cpg_leave(group->handle, group_cpg_name(group, &name));
+    cs_error_t result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name));
 
     /* BUSY: the join before is not confirmed yet. */
     if (result == CS_ERR_TRY_AGAIN || result == CS_ERR_BUSY) {
@@ -524,12 +495,12 @@ static int leave(struct group *group)
         return -ENOTCONN;
     }
     group->left_at = clock_milliseconds();
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     group->membership = result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT;
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
     if (result != CS_OK) {
         group->announced = false;
-        group->spent = true;
+        group->cpg.spent = true;
     }
     return 0;
 }
@@ -544,10 +515,10 @@ static uint64_t join_at(const struct group *group)
 
 static void get_membership(struct group *group, enum membership *membership, bool *stay_out)
 {
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     *membership = group->membership;
     *stay_out = group->stay_out;
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
 }
 
 int group_manage(struct group *group)
@@ -559,7 +530,7 @@ int group_manage(struct group *group)
     get_membership(group, &membership, &stay_out);
     /* Corosync (3.1) has its handle leaving for ever after cpg_leave(): it refuses another join
      * with EXIST, and goes on to deliver. A new one is as good as new. */
-    if (membership == MEMBERSHIP_OUT && group->spent)
+    if (membership == MEMBERSHIP_OUT && group->cpg.spent)
         close_handle(group);
     if (membership == MEMBERSHIP_OUT && !stay_out && now >= join_at(group))
         return join(group);
@@ -589,10 +560,10 @@ uint64_t group_deadline(struct group *group)
     case MEMBERSHIP_JOINED:
         return UINT64_MAX;
     case MEMBERSHIP_MEMBER:
-        pthread_mutex_lock(&group->lock);
-        if (group->outbox.length > 0)
-            at = group->send_at;
-        pthread_mutex_unlock(&group->lock);
+        lock_take(&group->lock);
+        if (group->outbox.queue.length > 0)
+            at = group->outbox.send_at;
+        lock_give(&group->lock);
         return at;
     }
     return at;
@@ -604,10 +575,10 @@ int group_open(struct group *group)
 {
     if (open_handle(group) != CS_OK)
         return -ENOTCONN;
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     group->membership = MEMBERSHIP_OUT;
     group->stay_out = false;
-    pthread_mutex_unlock(&group->lock);
+    lock_give(&group->lock);
     group->announced = false;
     group->act_at = 0;
     return 0;
@@ -615,19 +586,15 @@ int group_open(struct group *group)
 
 void group_close(struct group *group)
 {
-    pthread_mutex_lock(&group->lock);
+    lock_take(&group->lock);
     bool was_announced = group->announced;
     group->membership = MEMBERSHIP_OUT;
     drop_outbox(group);
-    pthread_mutex_unlock(&group->lock);
-    clear_bunch(group);
+    lock_give(&group->lock);
+    clear_batch(group);
     group->announced = false;
-    if (was_announced && feet_enter(group->corosync)) {
-        group->consumer->disconnected(group->consumer);
-        if (group->consumer->run)
-            group->consumer->run(group->consumer);
-        feet_leave(group->corosync);
-    }
+    if (was_announced)
+        hand_over_one(group, event_new(EVENT_DISCONNECTED));
     close_handle(group);
 }
 
@@ -636,24 +603,25 @@ static bool is_out(struct group *group)
 {
     bool out = false;
 
-    for (guint i = 0; i < group->deliveries->len && !out; i++) {
-        const struct delivery *delivery = &g_array_index(group->deliveries, struct delivery, i);
-        out = is_configuration(delivery) && !has_member(delivery, group->self);
+    for (const GList *at = group->batch.head; at && !out; at = at->next) {
+        const struct event *event = at->data;
+        out = event->type == EVENT_CONFIGURATION && !event_has_member(event, group->self);
     }
-    clear_bunch(group);
+    clear_batch(group);
     return out;
 }
 
-void group_say_farewell(struct group *group)
+void group_leave_for_good(struct group *group)
 {
-    uint64_t end = clock_milliseconds() + FAREWELL_PATIENCE;
-    struct pollfd fd = {.fd = group->fd, .events = POLLIN};
+    uint64_t end = clock_milliseconds() + LEAVE_PATIENCE;
+    struct pollfd fd = {.fd = group->cpg.fd, .events = POLLIN};
     struct cpg_name name;
     cs_error_t result;
 
-    if (!group->open)
+    if (!group->cpg.open)
         return;
-    while ((result = cpg_leave(group->handle, group_cpg_name(group, &name))) == CS_ERR_TRY_AGAIN &&
+    while ((result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name))) ==
+               CS_ERR_TRY_AGAIN &&
            clock_milliseconds() < end)
         poll(NULL, 0, (int)PAUSE_MIN * 10);
     while (result == CS_OK && clock_milliseconds() < end && !is_out(group)) {
@@ -663,26 +631,23 @@ void group_say_farewell(struct group *group)
     }
 }
 
-void group_init(struct group *group, struct corosync *corosync, enum machine_group which,
-                struct group_consumer *consumer)
+void group_init(struct group *group, struct corosync *corosync, enum machine_group which)
 {
     group->transport = (struct transport){.multicast = group_multicast, .leave = group_leave};
     group->corosync = corosync;
-    group->consumer = consumer;
     group->name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
     group->name_size = (uint32_t)strlen(group->name) + 1;
     group->membership = MEMBERSHIP_OUT;
-    group->fd = -1;
-    group->deliveries = g_array_new(FALSE, FALSE, sizeof(struct delivery));
-    group->pause = PAUSE_MIN;
-    g_queue_init(&group->outbox);
-    pthread_mutex_init(&group->lock, NULL);
+    group->cpg.fd = -1;
+    g_queue_init(&group->batch);
+    group->outbox.pause = PAUSE_MIN;
+    g_queue_init(&group->outbox.queue);
+    lock_init(&group->lock, LOCK_RANK_GROUP);
 }
 
 void group_clear(struct group *group)
 {
     drop_outbox(group);
-    clear_bunch(group);
-    g_array_unref(group->deliveries);
-    pthread_mutex_destroy(&group->lock);
+    clear_batch(group);
+    lock_destroy(&group->lock);
 }

@@ -28,11 +28,6 @@ enum machine_mode {
     MODE_ERROR = 255,
 };
 
-struct member {
-    uint32_t node;
-    uint32_t pid;
-};
-
 struct epoch {
     uint32_t counter;
     uint32_t time;
@@ -88,7 +83,7 @@ void machine_free(struct machine *machine);
 /* Events. `time`: seconds of the wall clock, goes into headers and epochs only. After each event
  * the executor calls machine_next() until it is empty, carrying out each action before it asks for
  * the next. The machine is not locked: its owner (a group's executor) calls from one thread at a
- * time; machine_number() alone is different, see there. */
+ * time. */
 
 /* A configuration change from libcpg. */
 void machine_configuration(struct machine *machine, const struct member *members,
@@ -113,8 +108,8 @@ void machine_fail(struct machine *machine, const char *reason);
 void machine_abandon(struct machine *machine, const char *reason);
 
 /* A connection to the group was (re)made, or the group was left and is joined again, possibly with
- * another node id or pid: mode START, all forgotten but epoch counter, verification ids and message
- * count. The only way out of LEAVE, VERSION_ERROR and ERROR. */
+ * another node id or pid: mode START, all forgotten but epoch counter and verification ids. The
+ * only way out of LEAVE, VERSION_ERROR and ERROR. */
 void machine_restart(struct machine *machine, struct member self);
 
 /* Once an hour, or when an administrator wants it: the lowest node id, if SYNCED, asks for a
@@ -123,12 +118,6 @@ void machine_verify(struct machine *machine, uint32_t time);
 
 /* The next action, or false. */
 bool machine_next(struct machine *machine, struct action *action);
-
-/* Puts the next count, which it gives, and the time into a NORMAL message that was built for a
- * caller of this node. The count is used up whether or not it is sent. Any thread, also while
- * another gives events: it touches the count alone. But calls of it, each with its multicast, are
- * made one after the other (a lock of the caller's), so that counts arrive in order. */
-uint64_t machine_number(struct machine *machine, struct buffer *message, uint32_t time);
 
 enum machine_mode machine_mode(const struct machine *machine);
 const struct member *machine_members(const struct machine *machine, size_t *count);

@@ -4,9 +4,21 @@
 #ifndef PMXCFS_CLUSTER_TRANSPORT_H
 #define PMXCFS_CLUSTER_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/buffer.h"
+
+/* A process in a group. Its pid tells a restart from the process before. */
+struct member {
+    uint32_t node;
+    uint32_t pid;
+};
+
+static inline bool same_member(const struct member *a, const struct member *b)
+{
+    return a->node == b->node && a->pid == b->pid;
+}
 
 /* A message is a buffer of exactly its bytes, whole, with its header. */
 static inline uint32_t message_size(const struct buffer *message)

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
+#include "cluster/corosync.h"
 #include "daemon/database.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
@@ -186,8 +187,14 @@ static int prepare_cluster(struct parts *parts)
     if (!parts->conf)
         return -EAGAIN;
     parts->publication.conf = parts->conf;
-    groups_init(&parts->groups, parts->replica, parts->status, &parts->clock,
-                parts->options.rejoin_delay, parts->options.verify_interval, &parts->status_group);
+    parts->corosync = corosync_new(&(struct corosync_options){
+        .rejoin_delay = parts->options.rejoin_delay,
+        .verify_interval = parts->options.verify_interval,
+    });
+    parts->status_group =
+        status_group_new(parts->status, corosync_transport(parts->corosync, GROUP_STATUS),
+                         &parts->clock, (struct member){0});
+    replica_set_transport(parts->replica, corosync_transport(parts->corosync, GROUP_CONFIGURATION));
     return 0;
 }
 
@@ -198,7 +205,9 @@ static int start_cluster(struct parts *parts)
         return 0;
     /* Corosync may be waiting for this file. */
     publication_submit_conf(&parts->publication, true);
-    int error = groups_start(&parts->groups);
+    int error = corosync_start(parts->corosync, replica_consumer(parts->replica),
+                               status_group_consumer(parts->status_group),
+                               status_group_node_listener(parts->status_group));
     if (error < 0)
         log_error("cannot start the thread that talks to corosync: %s", strerror(-error));
     return error;
@@ -243,7 +252,7 @@ static int start_socket(struct parts *parts)
         .sources = {.mountpoint = parts->options.mountpoint,
                     .store = parts->store,
                     .replica = parts->replica,
-                    .corosync = parts->groups.corosync,
+                    .corosync = parts->corosync,
                     .status = parts->status,
                     .status_group = parts->status_group,
                     .activity = parts->activity},
@@ -327,9 +336,9 @@ static void flush_mount(struct parts *parts)
 /* The groups are left first: nothing comes from there any more, and nothing goes there. */
 static void stop_cluster(struct parts *parts, const struct last_resort *resort)
 {
-    if (!parts->groups.corosync)
+    if (!parts->corosync)
         return;
-    if (groups_stop(&parts->groups, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
+    if (corosync_stop(parts->corosync, LEAVE_GROUPS_MILLISECONDS_MAX) < 0) {
         log_warning("a thread hangs, leaving without it");
         process_leave(resort);
     }
@@ -371,8 +380,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_free(parts->replica);
     }
     stop_status(parts);
-    if (parts->groups.corosync)
-        groups_free(&parts->groups);
+    corosync_free(parts->corosync); /* it holds the transports */
     flusher_stop(parts->flusher);
     store_close(parts->store);
 }

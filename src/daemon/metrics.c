@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/open_metrics.h"
+#include "cluster/corosync.h"
 #include "cluster/metrics.h"
 #include "daemon/parts.h"
 #include "mount/metrics.h"
@@ -81,7 +82,7 @@ static void add_versions(const struct parts *parts, struct open_metrics *metrics
 
 static void add_queues(const struct parts *parts, struct open_metrics *metrics)
 {
-    struct corosync *corosync = parts->groups.corosync;
+    struct corosync *corosync = parts->corosync;
     struct replica_status status;
 
     replica_get_status(parts->replica, &status);
@@ -113,7 +114,7 @@ static struct buffer *make_text(const struct parts *parts)
     store_metrics_write(parts->store, &metrics);
     add_versions(parts, &metrics);
     add_queues(parts, &metrics);
-    corosync_metrics_write(parts->groups.corosync, &metrics);
+    corosync_metrics_write(parts->corosync, &metrics);
     open_metrics_end(&metrics);
     return buffer_copy(text->str, (uint32_t)text->len);
 }

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "daemon/publication.h"
-#include "groups.h"
 #include "host/options.h"
 #include "mount/operations.h"
 #include "replica/loopback.h"
@@ -22,6 +21,7 @@
 #include "store/store.h"
 
 struct activity;
+struct corosync;
 struct corosync_conf;
 struct flusher;
 struct mount;
@@ -66,7 +66,7 @@ struct parts {
     struct replica *replica;
     bool cluster; /* else local mode */
     struct loopback loopback;
-    struct groups groups;
+    struct corosync *corosync; /* NULL: local mode */
     struct corosync_conf *conf;
     struct status_group *status_group;
     struct mount *mount;

@@ -91,8 +91,8 @@ static void attributes_of_virtual(const struct mount *mount, const struct node *
     set_size(attributes, node->text->capacity);
 }
 
-static void attributes_of_view(const struct mount *mount, const struct view *view, const char *path,
-                               struct stat *attributes)
+static void attributes_of_view(const struct mount *mount, const struct node_view *view,
+                               const char *path, struct stat *attributes)
 {
     const struct entry *entry = view->entry;
     bool quorate = replica_is_quorate(mount->options.replica);
@@ -117,7 +117,7 @@ static void attributes_of_view(const struct mount *mount, const struct view *vie
 bool attributes_of_entry(struct mount *mount, struct node *node, const struct state *state,
                          const char *path, struct stat *attributes)
 {
-    struct view view;
+    struct node_view view;
 
     node_view(&mount->nodes, node, state->tree, timer_now(), &view);
     attributes_of_view(mount, &view, path, attributes);

@@ -208,14 +208,14 @@ static struct entry *current_of(const struct node *node, const struct tree *tree
 }
 
 void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
-               struct view *view)
+               struct node_view *view)
 {
     lock_take(&table->lock);
     node->asked = now;
     node->asks++;
     if (node->may_turn)
         node->shows_older = node->may_turn = false;
-    *view = (struct view){
+    *view = (struct node_view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
         .emptied = node->truncation != TRUNCATION_NONE,

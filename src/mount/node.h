@@ -107,7 +107,7 @@ bool node_is_known(struct node_table *table, const struct node *node); /* to the
 
 /* --- What a node shows --- */
 
-struct view {
+struct node_view {
     struct entry *entry; /* owned; NULL: the root */
     bool gone;
     bool emptied; /* by an open with O_TRUNC: the size is 0 */
@@ -117,7 +117,7 @@ struct view {
 /* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller
  * holds. */
 void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
-               struct view *view);
+               struct node_view *view);
 
 /* What reads get while nothing changes: one reference; else NULL. The same lock. */
 struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree,

@@ -1,156 +1,30 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The writer's work: events go to the machine, its actions are carried out, a batch is stored,
- * published, answered. */
+/* What the writer does: events go to the configuration group's machine, and its actions are carried
+ * out. */
 #include <errno.h>
 #include <sys/statvfs.h>
-#include <syslog.h>
 
 #include "base/log.h"
+#include "base/util.h"
 #include "cluster/wire.h"
-#include "core/apply.h"
-#include "core/digest.h"
 #include "core/index.h"
 #include "core/publish.h"
 #include "replica/internal.h"
-#include "store/store.h"
 
 /* A file of 1 MiB and what SQLite writes around it. */
 #define PROBE_ROOM (2u << 20)
 
-/* --- Storing, publishing, answering --- */
-
-static void answer_outcome(struct replica *replica, const struct outcome *outcome)
+static struct replica *replica_of(struct executor *executor)
 {
-    if (!outcome->own)
-        return;
-    if (replica->options.acknowledge_all && replica_end_round(replica, outcome->count, 0))
-        return;
-    struct caller *caller = replica_take_caller(replica, outcome->count);
-    if (!caller)
-        return;
-    if (outcome->result || !replica->options.acknowledge_all) {
-        caller->answer(caller, outcome->result);
-        return;
-    }
-    replica_begin_round(replica, caller);
+    return container_of(executor, struct replica, executor);
 }
 
-/* Answers the callers of all outcomes; `error` replaces success. */
-static void answer_outcomes(struct replica *replica, int error)
+/* False: the database failed, and the group is being left. */
+static bool flush(struct replica *replica)
 {
-    for (guint i = 0; i < replica->outcomes->len; i++) {
-        struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
-        if (!outcome->result)
-            outcome->result = error;
-        answer_outcome(replica, outcome);
-        buffer_unref(outcome->message);
-    }
-    g_array_set_size(replica->outcomes, 0);
-}
-
-void replica_publish(struct replica *replica, bool rebuilt)
-{
-    struct replica_listener *listener = replica->options.listener;
-    struct draft *draft = replica->draft;
-    GPtrArray *effects = draft_take_effects(draft);
-    uint64_t now = now_milliseconds(replica);
-
-    pthread_rwlock_wrlock(&replica->state_lock);
-    listener->publishing(listener, effects, rebuilt);
-    state_publish(replica->state, draft, now);
-    pthread_rwlock_unlock(&replica->state_lock);
-    tree_keep_order(replica->state->tree); /* of the writer alone: readers need not wait for it */
-    listener->published(listener, effects, rebuilt);
-}
-
-static void drop_draft(struct replica *replica)
-{
-    g_ptr_array_unref(draft_take_effects(replica->draft));
-    draft_restart(replica->draft);
-}
-
-static int apply_outcome(struct replica *replica, const struct outcome *outcome);
-
-/* Stores the draft, and counts what that takes. */
-static int commit(struct replica *replica, uint64_t changes)
-{
-    struct replica_metrics *metrics = &replica->metrics;
-    uint64_t begun = metrics_now();
-    int error = store_commit(replica->store, replica->draft);
-
-    histogram_note_since(&metrics->commits, begun);
-    histogram_note(&metrics->batches, &histogram_sizes, changes);
-    if (error)
-        counter_add(&metrics->commit_failures, 1);
-    return error;
-}
-
-/* A batch that the disk did not take is tried again change by change, so that one large change does
- * not take the small ones down with it. Local mode only: in a cluster the others have them all. */
-static void store_one_by_one(struct replica *replica)
-{
-    for (guint i = 0; i < replica->outcomes->len; i++) {
-        struct outcome *outcome = &g_array_index(replica->outcomes, struct outcome, i);
-        outcome->result = apply_outcome(replica, outcome);
-        if (draft_is_empty(replica->draft))
-            continue;
-        int error = commit(replica, 1);
-        if (error) {
-            outcome->result = error;
-            drop_draft(replica);
-        } else {
-            replica_publish(replica, false);
-        }
-    }
-    answer_outcomes(replica, 0);
-}
-
-/* Local mode: a change, or a batch that begins with it, was not stored. */
-static void note_undone(struct replica *replica, int error)
-{
-    g_autofree char *detail =
-        g_strdup_printf("the database did not take it (%s)", g_strerror(-error));
-    const char *path = replica->outcomes->len > 0
-                           ? g_array_index(replica->outcomes, struct outcome, 0).change.path
-                           : NULL;
-
-    refusals_note(&replica->refusals, REFUSAL_DATABASE, path, detail, now_milliseconds(replica));
-}
-
-void replica_set_broken(struct replica *replica)
-{
-    atomic_store(&replica->writable, false);
-    atomic_store(&replica->broken, true);
-}
-
-bool replica_flush(struct replica *replica)
-{
-    if (draft_is_empty(replica->draft)) {
-        answer_outcomes(replica, 0);
+    if (commit_flush(&replica->committer) == 0)
         return true;
-    }
-    int error = commit(replica, replica->outcomes->len);
-    if (!error) {
-        replica_publish(replica, false);
-        answer_outcomes(replica, 0);
-        return true;
-    }
-    drop_draft(replica);
-    if (replica->options.local) {
-        note_undone(replica, error);
-        if (replica->outcomes->len > 1)
-            store_one_by_one(replica);
-        else
-            answer_outcomes(replica, error);
-        return true;
-    }
-    log_error("the database did not take a change (%s): this node refuses changes, reads go on, "
-              "and it comes "
-              "back by a full synchronisation when the database takes writes again",
-              g_strerror(-error));
-    replica_set_broken(replica);
-    answer_outcomes(replica, error);
-    machine_fail(replica->machine, "database error");
+    executor_fail(&replica->executor, "database error");
     return false;
 }
 
@@ -170,52 +44,25 @@ static int parse_outcome(struct outcome *outcome)
     return error;
 }
 
-static int apply_outcome(struct replica *replica, const struct outcome *outcome)
-{
-    const void *origin = outcome->own ? replica_caller_origin(replica, outcome->count) : NULL;
-
-    return apply(replica->draft, &outcome->change, origin);
-}
-
 /* The member with the lowest node id decides by its own clock whether a lock has expired. */
 static void judge_unlock(struct replica *replica, struct change change)
 {
-    if (!machine_is_lowest(replica->machine) || !change.path)
+    struct clock_source *clock = replica->options.clock;
+
+    if (!machine_is_lowest(replica->executor.machine) || !change.path)
         return;
-    int64_t age =
-        state_lock_age(replica->state, change.path, change.digest, now_milliseconds(replica));
+    int64_t age = state_lock_age(replica->committer.state, change.path, change.digest,
+                                 clock->milliseconds(clock));
     if (age <= (int64_t)replica->options.lock_lifetime)
         return;
     change.operation = CHANGE_UNLOCK;
-    replica_send(replica, &change, NULL);
+    outbox_send(&replica->outbox, &change, NULL);
 }
 
-/* Tells whose id it is that a change of this node's was refused for. */
-static void note_taken_guest(struct replica *replica, const struct change *change)
+/* doc/cluster.md, "Application in the configuration group" */
+static void apply_message(struct executor *executor, const struct action *action)
 {
-    const char *path = change->operation == CHANGE_RENAME ? change->to : change->path;
-    struct guest_path wanted;
-
-    if (!path || !path_parse_guest(path, &wanted))
-        return;
-    const struct guest *guest = draft_guest(replica->draft, wanted.id);
-    if (!guest || guest_is_at(guest, &wanted))
-        return;
-    g_autofree char *detail = g_strdup_printf("guest id %u is taken by the %s guest of node %s",
-                                              guest->id, guest_type_name(guest->type), guest->node);
-    refusals_note(&replica->refusals, REFUSAL_GUEST, path, detail, now_milliseconds(replica));
-}
-
-static void count_change(struct replica_metrics *metrics, const struct outcome *outcome)
-{
-    counter_add(&metrics->changes[outcome->change.operation], 1);
-    counter_add(&metrics->change_bytes, message_size(outcome->message));
-    if (outcome->own)
-        counter_add(&metrics->own_changes, 1);
-}
-
-static void execute_apply(struct replica *replica, const struct action *action)
-{
+    struct replica *replica = replica_of(executor);
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;
@@ -224,238 +71,173 @@ static void execute_apply(struct replica *replica, const struct action *action)
         problem =
             g_strdup_printf("malformed message (subtype %u) from node %u, pid %u",
                             outcome.change.operation, outcome.sender.node, outcome.sender.pid);
-    else if (!atomic_load(&replica->quorate))
+    else if (!atomic_load(&replica->view.quorate))
         problem = g_strdup_printf("a change of node %u was delivered without quorum",
                                   outcome.sender.node);
     if (problem) {
-        replica_flush(replica);
-        machine_fail(replica->machine, problem);
-        return;
-    }
-    if (outcome.change.operation == CHANGE_UNLOCK_REQUEST) {
-        if (replica_flush(replica))
+        flush(replica);
+        executor_fail(executor, problem);
+    } else if (outcome.change.operation == CHANGE_UNLOCK_REQUEST) {
+        if (flush(replica))
             judge_unlock(replica, outcome.change);
-        return;
+    } else {
+        commit_apply(&replica->committer, &outcome);
     }
-    outcome.result = apply_outcome(replica, &outcome);
-    if (!outcome.result)
-        count_change(&replica->metrics, &outcome);
-    if (outcome.own && outcome.result == -EEXIST)
-        note_taken_guest(replica, &outcome.change);
-    buffer_ref(outcome.message);
-    g_array_append_val(replica->outcomes, outcome);
-}
-
-static void execute_leave(struct replica *replica, bool stay_out)
-{
-    replica_flush(replica);
-    replica_stop_updates(replica);
-    counter_add(&replica->metrics.departures, 1);
-    replica->sync_begun = 0;
-    atomic_store(&replica->joined, false);
-    atomic_store(&replica->outdated, machine_mode(replica->machine) == MODE_VERSION_ERROR);
-    replica_drop_held(replica);
-    replica_fail_callers(replica, -EBUSY);
-    /* It may be that the memory is not what it was when the digests were made (a verification
-     * failed): then the next index has to tell, or the others would take this node for synced. */
-    tree_forget_digests(replica->state->tree);
-    replica->transport->leave(replica->transport, stay_out);
-}
-
-static void execute_log(const struct action *action)
-{
-    if (action->priority <= LOG_ERR)
-        log_error("%s", action->text);
-    else if (action->priority <= LOG_WARNING)
-        log_warning("%s", action->text);
-    else if (action->priority <= LOG_INFO)
-        log_info("%s", action->text);
-    else
-        log_debug("%s", action->text);
-}
-
-static void execute_synced(struct replica *replica, const struct action *action)
-{
-    if (action->became)
-        log_info("the configuration is in sync%s",
-                 action->alone ? " (no other node is there)" : "");
-    if (replica->sync_begun && !action->alone)
-        histogram_note_since(&replica->metrics.synchronisations, replica->sync_begun);
-    replica->sync_begun = 0;
-    /* What is in memory is what is in the database, and what the others have. */
-    atomic_store(&replica->broken, false);
-    replica_release(replica);
-}
-
-static void execute_checksum(struct replica *replica)
-{
-    const struct tree *tree = replica->state->tree;
-    struct replica_checksum checksum = {.version = tree->root.version,
-                                        .time = now_seconds(replica)};
-
-    tree_checksum(tree, checksum.digest);
-    pthread_mutex_lock(&replica->view_lock);
-    replica->checksum = checksum;
-    pthread_mutex_unlock(&replica->view_lock);
-    machine_checksum(replica->machine, checksum.digest, checksum.time);
-}
-
-static void execute_send(struct replica *replica, const struct action *action)
-{
-    if (replica->transport->multicast(replica->transport, action->message, action->kind, 0) == 0)
-        return;
-    if (action->kind == SEND_SYNC)
-        machine_fail(replica->machine, "a message to the group could not be sent");
-    else
-        log_warning("a request for a verification could not be sent");
 }
 
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
-static bool needs_flush(enum action_type type)
+
+static struct buffer *send_state(struct executor *executor)
 {
-    return type == ACTION_SEND_STATE || type == ACTION_SEND_UPDATES || type == ACTION_COMMIT ||
-           type == ACTION_CHECKSUM;
+    struct replica *replica = replica_of(executor);
+
+    return flush(replica) ? synchronise_index(&replica->synchronisation) : NULL;
 }
 
-static void execute(struct replica *replica, const struct action *action)
+static void send_updates(struct executor *executor, const struct action *action)
 {
-    if (needs_flush(action->type) && !replica_flush(replica))
+    struct replica *replica = replica_of(executor);
+
+    if (flush(replica))
+        synchronise_send_updates(&replica->synchronisation, action);
+}
+
+static void take_over(struct executor *executor, const struct action *action)
+{
+    struct replica *replica = replica_of(executor);
+
+    if (flush(replica))
+        machine_committed(executor->machine, synchronise_commit(&replica->synchronisation, action,
+                                                                replica->self.node));
+}
+
+static void compute_checksum(struct executor *executor)
+{
+    struct replica *replica = replica_of(executor);
+
+    if (!flush(replica))
         return;
-    switch (action->type) {
-    case ACTION_SEND:
-        execute_send(replica, action);
-        break;
-    case ACTION_SEND_STATE:
-        replica_send_state(replica, &action->epoch);
-        break;
-    case ACTION_APPLY:
-        execute_apply(replica, action);
-        break;
-    case ACTION_SEND_UPDATES:
-        replica_start_updates(replica, action);
-        break;
-    case ACTION_COMMIT:
-        machine_committed(replica->machine, replica_commit(replica, action));
-        break;
-    case ACTION_SYNCED:
-        execute_synced(replica, action);
-        break;
-    case ACTION_CHECKSUM:
-        execute_checksum(replica);
-        break;
-    case ACTION_LEAVE:
-    case ACTION_STAY_OUT:
-        execute_leave(replica, action->type == ACTION_STAY_OUT);
-        break;
-    case ACTION_LOG:
-        execute_log(action);
-        break;
-    case ACTION_MERGE: /* the status group's alone */
-        break;
-    }
+    const struct tree *tree = replica->committer.state->tree;
+    struct replica_checksum checksum = {.version = tree->root.version,
+                                        .time = executor_seconds(executor)};
+    tree_checksum(tree, checksum.digest);
+    view_show_checksum(&replica->view, &checksum);
+    machine_checksum(executor->machine, checksum.digest, checksum.time);
 }
 
-void replica_carry_out(struct replica *replica)
+static void become_synced(struct executor *executor, const struct action *action)
 {
-    struct action action;
+    struct replica *replica = replica_of(executor);
+    uint64_t *begun = &replica->synchronisation.begun;
 
-    while (machine_next(replica->machine, &action))
-        execute(replica, &action);
+    if (action->became)
+        log_info("the configuration is in sync%s",
+                 action->alone ? " (no other node is there)" : "");
+    if (*begun && !action->alone)
+        histogram_note_since(&replica->metrics.synchronisations, *begun);
+    *begun = 0;
+    /* What is in memory is what is in the database, and what the others have. */
+    atomic_store(&replica->committer.broken, false);
+    outbox_release(&replica->outbox);
 }
+
+/* Nothing comes back to those who wait. */
+static void give_up_callers(struct replica *replica)
+{
+    synchronise_stop(&replica->synchronisation);
+    atomic_store(&replica->view.joined, false);
+    outbox_drop(&replica->outbox);
+    waiters_fail(&replica->waiters, UINT64_MAX, -EBUSY);
+}
+
+/* doc/cluster.md, "Leaving" */
+static void prepare_to_leave(struct executor *executor)
+{
+    struct replica *replica = replica_of(executor);
+
+    flush(replica);
+    counter_add(&replica->metrics.departures, 1);
+    replica->synchronisation.begun = 0;
+    atomic_store(&replica->view.outdated, machine_mode(executor->machine) == MODE_VERSION_ERROR);
+    give_up_callers(replica);
+    /* It may be that the memory is not what it was when the digests were made (a verification
+     * failed): then the next index has to tell, or the others would take this node for synced. */
+    tree_forget_digests(replica->committer.state->tree);
+}
+
+static const struct group_actions actions = {
+    .state = send_state,
+    .apply = apply_message,
+    .send_updates = send_updates,
+    .commit = take_over,
+    .synced = become_synced,
+    .checksum = compute_checksum,
+    .leaving = prepare_to_leave,
+};
 
 /* --- Events --- */
 
-static bool is_self(const struct replica *replica, struct member member)
+static void before_configuration(struct replica *replica)
 {
-    return member.node == replica->options.self.node && member.pid == replica->options.self.pid;
+    synchronise_stop(&replica->synchronisation);
+    replica->synchronisation.begun = metrics_now();
+    outbox_hold(&replica->outbox);
 }
 
-static void handle_configuration(struct replica *replica, const struct event *event)
-{
-    bool joined = false;
-
-    for (size_t i = 0; i < event->member_count; i++)
-        joined = joined || is_self(replica, event->members[i]);
-    replica_stop_updates(replica);
-    replica->sync_begun = metrics_now();
-    replica_hold(replica);
-    machine_configuration(replica->machine, event->members, event->member_count,
-                          event->members + event->member_count, event->joined_count,
-                          now_seconds(replica));
-    atomic_store(&replica->joined, joined && machine_mode(replica->machine) < MODE_LEAVE);
-}
-
-static void handle_message(struct replica *replica, const struct event *event)
+static void before_message(struct replica *replica, const struct event *event)
 {
     struct header header;
 
-    if (replica->updates && is_self(replica, event->member) &&
+    if (replica->synchronisation.updates && same_member(&event->member, &replica->self) &&
         wire_parse_header(event->message->data, event->message->capacity, &header) == 0 &&
         header.type == MESSAGE_UPDATE)
-        replica_updates_delivered(replica, event->message->capacity);
-    machine_deliver(replica->machine, event->member, event->message);
+        synchronise_delivered(&replica->synchronisation, event->message->capacity);
 }
 
-static void handle_quorum(struct replica *replica, bool quorate)
+static void set_quorum(struct replica *replica, bool quorate)
 {
     struct replica_listener *listener = replica->options.listener;
 
     /* What was delivered before is judged by the quorum of before. */
-    if (!replica_flush(replica))
-        replica_carry_out(replica);
-    if (atomic_exchange(&replica->quorate, quorate) == quorate)
-        return;
-    pthread_mutex_lock(&replica->view_lock);
-    replica->quorum_since = now_seconds(replica);
-    pthread_mutex_unlock(&replica->view_lock);
-    listener->quorum_changed(listener, quorate);
+    if (!flush(replica))
+        executor_run(&replica->executor);
+    if (view_set_quorate(&replica->view, quorate))
+        listener->quorum_changed(listener, quorate);
 }
 
-static void handle_send_failed(struct replica *replica, const struct event *event)
+static void note_not_sent(struct replica *replica, const struct event *event)
 {
-    struct caller *caller;
-
     switch (event->kind) {
     case SEND_NORMAL:
-        if (!replica_end_round(replica, event->count, -EBUSY)) {
-            caller = replica_take_caller(replica, event->count);
-            if (caller)
-                caller->answer(caller, -EBUSY);
-        }
+        waiters_answer(&replica->waiters, event->count, -EBUSY);
         break;
-    case SEND_SYNC:
-        machine_fail(replica->machine, "a message to the group could not be sent");
+    case SEND_SYNC: /* the machine has to know */
         break;
     case SEND_UPDATE: /* the count of an entry is its size; a VERIFY_REQUEST has none */
         log_warning("%s could not be sent", event->count ? "an entry of the synchronisation"
                                                          : "a request for a verification");
-        if (replica->updates && event->count)
-            replica_updates_delivered(replica, event->count);
+        if (event->count)
+            synchronise_delivered(&replica->synchronisation, event->count);
         break;
     }
 }
 
-static void handle_connected(struct replica *replica, struct member self)
+static void before_connected(struct replica *replica, const struct event *event)
 {
-    replica->options.self = self;
-    atomic_store(&replica->joined, false);
-    replica_drop_held(replica);
-    pthread_mutex_lock(&replica->send_lock);
-    machine_restart(replica->machine, self);
-    pthread_mutex_unlock(&replica->send_lock);
+    replica->self = event->member;
+    atomic_store(&replica->view.joined, false);
+    outbox_drop(&replica->outbox);
     /* All members wait for the slowest index: the digests are made before the group is joined. */
-    buffer_unref(index_build(replica->draft));
+    buffer_unref(synchronise_index(&replica->synchronisation));
 }
 
-static void handle_disconnected(struct replica *replica)
+/* doc/cluster.md, "Connection lost" */
+static void disconnected(struct replica *replica)
 {
-    if (!replica_flush(replica))
-        replica_carry_out(replica);
-    atomic_store(&replica->joined, false);
-    replica_stop_updates(replica);
-    replica_drop_held(replica);
-    replica_fail_callers(replica, -EBUSY);
-    handle_quorum(replica, false);
+    if (!flush(replica))
+        executor_run(&replica->executor);
+    give_up_callers(replica);
+    set_quorum(replica, false);
 }
 
 /* Room for the largest change, without which joining would only make the cluster synchronise again
@@ -469,41 +251,87 @@ static bool has_room(const struct replica *replica)
            (uint64_t)status.f_bavail * status.f_frsize >= PROBE_ROOM;
 }
 
-/* Writes nothing new, to see whether the database takes it. */
-static void handle_probe(struct replica *replica)
+/* What the machine need not know, or is to find done. */
+static void prepare(struct replica *replica, const struct event *event)
 {
-    if (atomic_load(&replica->broken) && draft_is_empty(replica->draft))
-        atomic_store(&replica->writable,
-                     has_room(replica) && store_commit(replica->store, replica->draft) == 0);
+    switch (event->type) {
+    case EVENT_CONFIGURATION:
+        before_configuration(replica);
+        break;
+    case EVENT_MESSAGE:
+        before_message(replica, event);
+        break;
+    case EVENT_QUORUM:
+        set_quorum(replica, event->quorate);
+        break;
+    case EVENT_SEND_FAILED:
+        note_not_sent(replica, event);
+        break;
+    case EVENT_CONNECTED:
+        before_connected(replica, event);
+        break;
+    case EVENT_DISCONNECTED:
+        disconnected(replica);
+        break;
+    case EVENT_PROBE:
+        commit_probe(&replica->committer, has_room(replica));
+        break;
+    case EVENT_VERIFY:
+        break;
+    }
 }
 
 void replica_handle(struct replica *replica, const struct event *event)
 {
-    switch (event->type) {
-    case EVENT_CONFIGURATION:
-        handle_configuration(replica, event);
-        break;
-    case EVENT_MESSAGE:
-        handle_message(replica, event);
-        break;
-    case EVENT_QUORUM:
-        handle_quorum(replica, event->quorate);
-        break;
-    case EVENT_SEND_FAILED:
-        handle_send_failed(replica, event);
-        break;
-    case EVENT_CONNECTED:
-        handle_connected(replica, event->member);
-        break;
-    case EVENT_DISCONNECTED:
-        handle_disconnected(replica);
-        break;
-    case EVENT_VERIFY:
-        machine_verify(replica->machine, now_seconds(replica));
-        break;
-    case EVENT_PROBE:
-        handle_probe(replica);
-        break;
-    }
-    replica_carry_out(replica);
+    prepare(replica, event);
+    executor_handle(&replica->executor, event);
+    if (event->type == EVENT_CONFIGURATION)
+        atomic_store(&replica->view.joined,
+                     event_has_member(event, replica->self) &&
+                         machine_mode(replica->executor.machine) < MODE_LEAVE);
+}
+
+void replica_end_batch(struct replica *replica)
+{
+    if (!flush(replica))
+        executor_run(&replica->executor);
+    /* A member that is not in sync keeps messages that a new configuration makes it forget: before
+     * it is, nothing is safe with all. */
+    if (replica->committer.parts.acknowledge_all && machine_is_complete(replica->executor.machine))
+        outbox_send_marker(&replica->outbox);
+    view_show_machine(&replica->view, replica->executor.machine);
+}
+
+/* --- Making --- */
+
+void replica_init_writer(struct replica *replica, struct store *store, struct tree *tree)
+{
+    const struct replica_options *options = &replica->options;
+
+    replica->self = options->self;
+    executor_init(&replica->executor, GROUP_CONFIGURATION, options->self, &actions, options->clock);
+    committer_init(&replica->committer,
+                   &(struct commit_parts){
+                       .store = store,
+                       .waiters = &replica->waiters,
+                       .refusals = &replica->refusals,
+                       .metrics = &replica->metrics,
+                       .listener = options->listener,
+                       .clock = options->clock,
+                       .local = options->local,
+                       .acknowledge_all = options->acknowledge_all,
+                   },
+                   tree);
+    replica->synchronisation = (struct synchronisation){
+        .executor = &replica->executor,
+        .committer = &replica->committer,
+        .safety_directory = options->safety_directory,
+    };
+}
+
+void replica_destroy_writer(struct replica *replica)
+{
+    synchronise_stop(&replica->synchronisation);
+    committer_destroy(&replica->committer);
+    executor_destroy(&replica->executor);
 }

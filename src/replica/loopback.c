@@ -11,7 +11,7 @@ static int loopback_multicast(struct transport *transport, struct buffer *messag
 
     (void)kind;
     (void)count;
-    replica_post_message(loopback->replica, loopback->self, message);
+    replica_post(loopback->replica, event_message(loopback->self, message));
     return 0;
 }
 
@@ -22,8 +22,8 @@ static void loopback_leave(struct transport *transport, int stay_out)
     struct loopback *loopback = container_of(transport, struct loopback, transport);
 
     (void)stay_out;
-    replica_post_connected(loopback->replica, loopback->self);
-    replica_post_configuration(loopback->replica, &loopback->self, 1, &loopback->self, 1);
+    replica_post(loopback->replica, event_connected(loopback->self));
+    replica_post(loopback->replica, event_configuration(&loopback->self, 1, &loopback->self, 1));
 }
 
 void loopback_start(struct loopback *loopback, struct replica *replica, struct member self)
@@ -34,7 +34,7 @@ void loopback_start(struct loopback *loopback, struct replica *replica, struct m
         .self = self,
     };
     replica_set_transport(replica, &loopback->transport);
-    replica_post_quorum(replica, true);
-    replica_post_configuration(replica, &self, 1, &self, 1);
+    replica_post(replica, event_quorum(true));
+    replica_post(replica, event_configuration(&self, 1, &self, 1));
     replica_run(replica);
 }

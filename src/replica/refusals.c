@@ -32,12 +32,12 @@ static const struct {
 void refusals_init(struct refusals *refusals)
 {
     *refusals = (struct refusals){0};
-    pthread_mutex_init(&refusals->lock, NULL);
+    lock_init(&refusals->lock, LOCK_RANK_REFUSALS);
 }
 
 void refusals_destroy(struct refusals *refusals)
 {
-    pthread_mutex_destroy(&refusals->lock);
+    lock_destroy(&refusals->lock);
 }
 
 uint64_t refusals_count(const struct refusals *refusals, enum refusal cause)
@@ -54,14 +54,14 @@ const char *refusals_name(enum refusal cause)
 static bool is_due(struct refusals *refusals, enum refusal cause, uint64_t now,
                    uint64_t *suppressed)
 {
-    pthread_mutex_lock(&refusals->lock);
+    lock_take(&refusals->lock);
     uint64_t logged = refusals->causes[cause].logged;
     bool due = logged == 0 || now - logged >= PAUSE_MILLISECONDS;
     *suppressed = refusals->causes[cause].suppressed;
     refusals->causes[cause].suppressed = due ? 0 : *suppressed + 1;
     if (due)
         refusals->causes[cause].logged = MAX(now, 1);
-    pthread_mutex_unlock(&refusals->lock);
+    lock_give(&refusals->lock);
     return due;
 }
 

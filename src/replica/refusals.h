@@ -4,9 +4,9 @@
 #ifndef PMXCFS_REPLICA_REFUSALS_H
 #define PMXCFS_REPLICA_REFUSALS_H
 
-#include <pthread.h>
 #include <stdint.h>
 
+#include "base/lock.h"
 #include "base/metrics.h"
 
 enum refusal {
@@ -21,7 +21,7 @@ enum refusal {
 };
 
 struct refusals {
-    pthread_mutex_t lock;
+    struct lock lock;
     struct {
         uint64_t logged;     /* milliseconds; 0: never */
         uint64_t suppressed; /* since then */

@@ -9,48 +9,19 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "base/metrics.h"
-#include "cluster/machine.h"
+#include "cluster/event.h"
 #include "cluster/transport.h"
-#include "core/admit.h"
 #include "core/change.h"
 #include "core/draft.h"
 #include "core/state.h"
+#include "replica/caller.h"
+#include "replica/counters.h"
+#include "replica/listener.h"
 #include "replica/refusals.h"
+#include "replica/view.h"
 
 struct replica;
 struct store;
-
-/* Who asked for a change, embedded in a request of the asker's. */
-struct caller {
-    /* Called exactly once, from whichever thread is the writer (perhaps before replica_change()
-     * returns), unless replica_cancel() gave the caller back. 0 or a negative errno. Must not
-     * block. */
-    void (*answer)(struct caller *caller, int result);
-    const void *origin; /* goes into the effect: whose kernel caches know the change already; NULL:
-                           nobody's */
-
-    /* The replica's own; zero at first. */
-    GList link; /* among those without an answer */
-    uint64_t count;
-    uint64_t since; /* milliseconds */
-    struct admit_reserve reserve;
-};
-
-/* Who is told what happened. */
-struct replica_listener {
-    /* The draft is being published: the state's lock is held exclusively, `effects` are what
-     * readers will see when it is released. Memory only. */
-    void (*publishing)(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt);
-
-    /* It has been published and no lock is held, callers are not yet answered. Takes over `effects`
-     * (struct effect). `rebuilt`: a synchronisation replaced what differed; the effects have
-     * operation 0 then, one for each entry that changed. */
-    void (*published)(struct replica_listener *listener, GPtrArray *effects, bool rebuilt);
-
-    /* Quorum was won or lost: what was writable is not, or the other way round. */
-    void (*quorum_changed)(struct replica_listener *listener, bool quorate);
-};
 
 struct replica_options {
     struct member self;     /* local mode: node 0 */
@@ -80,53 +51,14 @@ void replica_read_unlock(struct replica *replica);
 bool replica_is_quorate(const struct replica *replica);
 
 /* What state the replica is in, for status and metrics. Any thread. */
-struct replica_status {
-    enum machine_mode mode;
-    bool joined;
-    bool quorate;
-    bool broken;           /* database error: changes are refused */
-    bool lowest;           /* of the group's members: the one that asks for verifications */
-    uint32_t mode_since;   /* seconds, as is ... */
-    uint32_t quorum_since; /* ... when `quorate` last changed */
-    size_t waiting;        /* callers without an answer */
-    size_t queued;         /* messages kept back by the machine */
-    size_t held;           /* own messages kept back until this node is in sync */
-    struct machine_verifications verifications;
-};
 void replica_get_status(struct replica *replica, struct replica_status *status);
-
-/* A member of the group as this node knows it. */
-struct replica_member {
-    struct member member;
-    bool synced;
-    uint32_t since; /* seconds: when it was first seen in the group */
-};
 
 /* The members, in order of their node ids; g_array_unref() it. Any thread. */
 GArray *replica_members(struct replica *replica);
 
-/* The last checksum of the whole state that was computed here; all zero: none yet. */
-struct replica_checksum {
-    uint8_t digest[DIGEST_SIZE];
-    uint64_t version;
-    uint32_t time; /* seconds */
-};
+/* The last checksum of the whole state. Any thread. */
 void replica_get_checksum(struct replica *replica, struct replica_checksum *checksum);
 
-/* What was counted since the replica was made. */
-struct replica_metrics {
-    struct counter changes[CHANGE_UNLOCK + 1]; /* applied, by operation */
-    struct counter own_changes;                /* of these, asked for here */
-    struct counter change_bytes;               /* of their messages */
-    struct histogram batches;                  /* changes in a commit */
-    struct histogram commits;                  /* duration */
-    struct counter commit_failures;
-    struct histogram synchronisations; /* with others: from the change of membership on */
-    struct counter entries_sent;       /* in synchronisations, to nodes that lacked them */
-    struct counter entries_taken;
-    struct counter safety_copies;
-    struct counter departures; /* the group was left because of an error */
-};
 const struct replica_metrics *replica_metrics(const struct replica *replica);
 const struct refusals *replica_refusals(const struct replica *replica);
 
@@ -163,24 +95,15 @@ bool replica_cancel(struct replica *replica, struct caller *caller);
 /* Answers -EBUSY to callers that have waited longer than `milliseconds`. */
 void replica_expire(struct replica *replica, uint64_t milliseconds);
 
-/* Events. The post functions queue one; any thread. replica_run() takes the writer role if it is
- * free and works off everything that is queued; whoever posts calls it once after a bunch of posts.
- */
-void replica_post_configuration(struct replica *replica, const struct member *members,
-                                size_t member_count, const struct member *joined,
-                                size_t joined_count);
-void replica_post_message(struct replica *replica, struct member sender, struct buffer *message);
-void replica_post_quorum(struct replica *replica, bool quorate);
-void replica_post_send_failed(struct replica *replica, enum send_kind kind, uint64_t count);
-void replica_post_connected(struct replica *replica, struct member self); /* (again): mode START */
-void replica_post_disconnected(struct replica *replica);
-void replica_post_verify(struct replica *replica);
+/* How the group reaches the replica; lives as long as that. Not ready while the database takes no
+ * writes, since each join makes the whole cluster synchronise: tries to write if need be. */
+struct group_consumer *replica_consumer(struct replica *replica);
 
-/* Whether it makes sense to join the group: not while the database takes no writes, since each join
- * makes the whole cluster synchronise. Tries to write if need be. Any thread that may be the
- * writer.
- */
-bool replica_is_ready(struct replica *replica);
+/* Queues an event, which it takes over. Any thread. */
+void replica_post(struct replica *replica, struct event *event);
+
+/* Takes the writer role if it is free and works off everything that is queued, in batches; whoever
+ * posts calls it once after a batch of posts. */
 void replica_run(struct replica *replica);
 
 /* Waits until nobody has the writer role and nothing is queued; for the stop and for tests. */

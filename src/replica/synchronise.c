@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Synchronisation with the state in hand: a node's index, the leader's entries, the follower's
  * commit. */
+#include "replica/synchronise.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +10,6 @@
 #include "cluster/wire.h"
 #include "core/digest.h"
 #include "core/index.h"
-#include "replica/internal.h"
 #include "store/safety.h"
 #include "store/store.h"
 
@@ -18,16 +19,18 @@
 #define UPDATE_WINDOW (64u * 1024)
 #define NAMES_LOGGED_MAX 20u
 
-void replica_send_state(struct replica *replica, const struct epoch *epoch)
-{
-    struct buffer *index = index_build(replica->draft);
-    struct buffer *message = wire_build_sync(MESSAGE_STATE, CONFIGURATION_PROTOCOL, epoch,
-                                             now_seconds(replica), index->data, index->capacity);
+/* Entries that the leader still has to send: those of the moment of choosing. */
+struct outgoing_updates {
+    struct epoch epoch;
+    struct root root;
+    bool with_root;
+    GPtrArray *entries; /* struct entry, owned references; taken from the end */
+    size_t in_flight;   /* bytes sent and not delivered yet */
+};
 
-    if (replica->transport->multicast(replica->transport, message, SEND_SYNC, 0))
-        machine_fail(replica->machine, "the index could not be sent");
-    buffer_unref(message);
-    buffer_unref(index);
+struct buffer *synchronise_index(struct synchronisation *synchronisation)
+{
+    return index_build(synchronisation->committer->draft);
 }
 
 /* --- The leader's entries --- */
@@ -37,57 +40,24 @@ static void entry_destroy(gpointer entry)
     entry_unref(entry);
 }
 
-void replica_start_updates(struct replica *replica, const struct action *action)
+void synchronise_stop(struct synchronisation *synchronisation)
 {
-    struct outgoing_updates *updates = g_new0(struct outgoing_updates, 1);
-
-    replica_stop_updates(replica);
-    updates->epoch = action->epoch;
-    updates->root = replica->state->tree->root;
-    updates->entries = g_ptr_array_new_with_free_func(entry_destroy);
-    for (guint i = 0; i < action->inodes->len; i++) {
-        uint64_t inode = g_array_index(action->inodes, uint64_t, i);
-        struct entry *entry = tree_entry(replica->state->tree, inode);
-        if (inode == 0)
-            updates->with_root = true;
-        else if (entry)
-            g_ptr_array_add(updates->entries, entry_ref(entry));
-    }
-    counter_add(&replica->metrics.entries_sent, updates->entries->len);
-    if (updates->entries->len > 0)
-        log_info("sending %u entries to nodes that are not up to date", updates->entries->len);
-    replica->updates = updates;
-    replica_continue_updates(replica);
-}
-
-void replica_stop_updates(struct replica *replica)
-{
-    if (!replica->updates)
+    if (!synchronisation->updates)
         return;
-    g_ptr_array_unref(replica->updates->entries);
-    g_free(replica->updates);
-    replica->updates = NULL;
-}
-
-void replica_updates_delivered(struct replica *replica, size_t bytes)
-{
-    struct outgoing_updates *updates = replica->updates;
-
-    updates->in_flight -= MIN(bytes, updates->in_flight);
-    /* In large steps: each message by itself would be a hand-over to corosync and back. */
-    if (updates->in_flight <= UPDATE_WINDOW / 2)
-        replica_continue_updates(replica);
+    g_ptr_array_unref(synchronisation->updates->entries);
+    g_free(synchronisation->updates);
+    synchronisation->updates = NULL;
 }
 
 /* Sends one entry (NULL: the root). One that cannot be sent is left out: the commit will tell.
  * False if nothing can be sent at all. */
-static bool send_update(struct replica *replica, const struct entry *entry)
+static bool send_update(struct synchronisation *synchronisation, const struct entry *entry)
 {
-    struct outgoing_updates *updates = replica->updates;
-    struct buffer *message =
-        wire_build_update(&updates->epoch, now_seconds(replica), entry, &updates->root);
-    int error =
-        replica->transport->multicast(replica->transport, message, SEND_UPDATE, message->capacity);
+    struct outgoing_updates *updates = synchronisation->updates;
+    struct buffer *message = wire_build_update(
+        &updates->epoch, executor_seconds(synchronisation->executor), entry, &updates->root);
+    struct transport *transport = synchronisation->executor->transport;
+    int error = transport->multicast(transport, message, SEND_UPDATE, message->capacity);
 
     if (!error)
         updates->in_flight += message->capacity;
@@ -98,36 +68,72 @@ static bool send_update(struct replica *replica, const struct entry *entry)
     return error != -EBUSY;
 }
 
-static void give_up_updates(struct replica *replica)
+static void give_up_updates(struct synchronisation *synchronisation)
 {
-    replica_stop_updates(replica);
-    machine_fail(replica->machine, "the synchronisation cannot be sent");
+    synchronise_stop(synchronisation);
+    executor_fail(synchronisation->executor, "the synchronisation cannot be sent");
 }
 
-void replica_continue_updates(struct replica *replica)
+static void continue_updates(struct synchronisation *synchronisation)
 {
-    struct outgoing_updates *updates = replica->updates;
+    struct outgoing_updates *updates = synchronisation->updates;
     GPtrArray *entries = updates->entries;
 
     while (entries->len > 0 && updates->in_flight < UPDATE_WINDOW) {
-        if (!send_update(replica, entries->pdata[entries->len - 1])) {
-            give_up_updates(replica);
+        if (!send_update(synchronisation, entries->pdata[entries->len - 1])) {
+            give_up_updates(synchronisation);
             return;
         }
         g_ptr_array_set_size(entries, (gint)entries->len - 1);
     }
     if (entries->len > 0)
         return;
-    if (updates->with_root && !send_update(replica, NULL)) {
-        give_up_updates(replica);
+    if (updates->with_root && !send_update(synchronisation, NULL)) {
+        give_up_updates(synchronisation);
         return;
     }
-    struct buffer *complete = wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL,
-                                              &updates->epoch, now_seconds(replica), NULL, 0);
-    if (replica->transport->multicast(replica->transport, complete, SEND_SYNC, 0))
-        machine_fail(replica->machine, "the end of the synchronisation could not be sent");
+    struct buffer *complete =
+        wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL, &updates->epoch,
+                        executor_seconds(synchronisation->executor), NULL, 0);
+    executor_multicast(synchronisation->executor, complete, SEND_SYNC, 0, "");
     buffer_unref(complete);
-    replica_stop_updates(replica);
+    synchronise_stop(synchronisation);
+}
+
+void synchronise_send_updates(struct synchronisation *synchronisation, const struct action *action)
+{
+    struct outgoing_updates *updates = g_new0(struct outgoing_updates, 1);
+    const struct tree *tree = synchronisation->committer->state->tree;
+
+    synchronise_stop(synchronisation);
+    updates->epoch = action->epoch;
+    updates->root = tree->root;
+    updates->entries = g_ptr_array_new_with_free_func(entry_destroy);
+    for (guint i = 0; i < action->inodes->len; i++) {
+        uint64_t inode = g_array_index(action->inodes, uint64_t, i);
+        struct entry *entry = tree_entry(tree, inode);
+        if (inode == 0)
+            updates->with_root = true;
+        else if (entry)
+            g_ptr_array_add(updates->entries, entry_ref(entry));
+    }
+    counter_add(&synchronisation->committer->parts.metrics->entries_sent, updates->entries->len);
+    if (updates->entries->len > 0)
+        log_info("sending %u entries to nodes that are not up to date", updates->entries->len);
+    synchronisation->updates = updates;
+    continue_updates(synchronisation);
+}
+
+void synchronise_delivered(struct synchronisation *synchronisation, size_t bytes)
+{
+    struct outgoing_updates *updates = synchronisation->updates;
+
+    if (!updates)
+        return;
+    updates->in_flight -= MIN(bytes, updates->in_flight);
+    /* In large steps: each message by itself would be a hand-over to corosync and back. */
+    if (updates->in_flight <= UPDATE_WINDOW / 2)
+        continue_updates(synchronisation);
 }
 
 /* --- The follower's commit --- */
@@ -238,15 +244,9 @@ static void log_differences(const struct draft *draft)
              draft->root.version);
 }
 
-static void drop(struct draft *draft)
+static int prepare_commit(struct synchronisation *synchronisation, const struct action *action)
 {
-    g_ptr_array_unref(draft_take_effects(draft));
-    draft_restart(draft);
-}
-
-static int prepare_commit(struct replica *replica, const struct action *action)
-{
-    struct draft *draft = replica->draft;
+    struct draft *draft = synchronisation->committer->draft;
     struct index_view leader;
     struct index_view own;
     struct buffer *own_index = index_build(draft);
@@ -262,10 +262,13 @@ static int prepare_commit(struct replica *replica, const struct action *action)
     return error;
 }
 
-int replica_commit(struct replica *replica, const struct action *action)
+int synchronise_commit(struct synchronisation *synchronisation, const struct action *action,
+                       uint32_t node)
 {
-    struct draft *draft = replica->draft;
-    int error = prepare_commit(replica, action);
+    struct committer *committer = synchronisation->committer;
+    struct replica_metrics *metrics = committer->parts.metrics;
+    struct draft *draft = committer->draft;
+    int error = prepare_commit(synchronisation, action);
     g_autofree char *problem = NULL;
 
     if (error)
@@ -274,27 +277,23 @@ int replica_commit(struct replica *replica, const struct action *action)
         problem = find_problem(draft, action->message);
     if (problem) {
         log_error("synchronisation failed: %s; the old state is kept", problem);
-        drop(draft);
+        commit_drop_draft(committer);
         return -EBADMSG;
     }
     draft->rebuild = true;
     add_effects(draft);
-    if (safety_keep(replica->options.safety_directory, draft, replica->options.self.node,
-                    now_seconds(replica)))
-        counter_add(&replica->metrics.safety_copies, 1);
-    error = store_commit(replica->store, draft);
+    if (safety_keep(synchronisation->safety_directory, draft, node,
+                    executor_seconds(synchronisation->executor)))
+        counter_add(&metrics->safety_copies, 1);
+    error = commit_store_rebuilt(committer);
     if (error) {
         log_error(
             "synchronisation failed: the database did not take it (%s); the old state is kept",
             g_strerror(-error));
-        replica_set_broken(replica);
-        drop(draft);
         return error;
     }
-    counter_add(&replica->metrics.entries_taken, action->updates->len);
+    counter_add(&metrics->entries_taken, action->updates->len);
     log_differences(draft);
-    replica_publish(replica, true);
-    /* What waited to be safe with all may be among what was taken away. */
-    replica_fail_rounds(replica, -EBUSY);
+    commit_publish_rebuilt(committer);
     return 0;
 }

@@ -9,15 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cluster/nodes.h"
+
 /* Rules: doc/status.md, ".members". No lock: the owner serialises. Setters tell whether anything
  * changed, which raises clinfo. */
-
-/* A node of corosync's node list, as cmap has it. */
-struct cluster_node {
-    uint32_t id;
-    uint32_t votes;
-    const char *name; /* borrowed */
-};
 
 struct members {
     bool known; /* a node list was given: this is a cluster */

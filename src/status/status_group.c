@@ -3,13 +3,13 @@
 #include "status/status_group.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <syslog.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/rate.h"
+#include "base/util.h"
+#include "cluster/executor.h"
 #include "cluster/wire.h"
 
 #define SUBTYPE_UPDATE 1u
@@ -21,54 +21,33 @@
 
 struct status_group {
     struct status *status;
-    struct transport *transport; /* NULL: local mode */
-    struct clock_source *clock;
-    struct machine *machine;   /* the event thread's, but for machine_number() */
-    struct rate_limit limit;   /* the event thread's */
-    pthread_mutex_t send_lock; /* storing, numbering and multicasting are one step under it */
-    atomic_int mode;           /* the machine's, for all threads */
-    atomic_bool unsent;        /* own values could not be sent: again, once sending works */
+    struct executor executor; /* the event thread's, but for its mode and transport */
+    struct group_consumer consumer;
+    struct node_listener node_listener;
+    struct rate_limit limit; /* the event thread's */
+
+    struct lock send_lock; /* storing, numbering and multicasting are one step under it */
+    uint64_t count;        /* of this process's NORMAL messages */
+    atomic_bool unsent;    /* own values could not be sent: again, once sending works */
 };
 
-struct status_group *status_group_new(struct status *status, struct transport *transport,
-                                      struct clock_source *clock, struct member self)
+static struct status_group *group_of(struct executor *executor)
 {
-    struct status_group *group = g_new0(struct status_group, 1);
-
-    group->status = status;
-    group->transport = transport;
-    group->clock = clock;
-    group->machine = machine_new(GROUP_STATUS, self);
-    group->limit.per_minute = MALFORMED_PER_MINUTE;
-    pthread_mutex_init(&group->send_lock, NULL);
-    atomic_init(&group->mode, MODE_START);
-    atomic_init(&group->unsent, false);
-    if (self.node)
-        status_set_own_id(status, self.node);
-    return group;
-}
-
-void status_group_free(struct status_group *group)
-{
-    if (!group)
-        return;
-    machine_free(group->machine);
-    pthread_mutex_destroy(&group->send_lock);
-    g_free(group);
+    return container_of(executor, struct status_group, executor);
 }
 
 enum machine_mode status_group_mode(const struct status_group *group)
 {
-    return (enum machine_mode)atomic_load(&group->mode);
+    return (enum machine_mode)atomic_load(&group->executor.mode);
 }
 
-/* Sending */
+/* --- Sending --- */
 
 static bool can_send(struct status_group *group)
 {
     enum machine_mode mode = status_group_mode(group);
 
-    return group->transport && (mode == MODE_START_SYNC || mode == MODE_SYNCED);
+    return group->executor.transport && (mode == MODE_START_SYNC || mode == MODE_SYNCED);
 }
 
 /* Numbers and multicasts a NORMAL message, if there is a group. The caller holds the send lock. */
@@ -77,9 +56,11 @@ static void send_normal(struct status_group *group, uint16_t subtype, const uint
 {
     if (!can_send(group))
         return;
-    struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, 0, 0, body, size);
-    uint64_t count = machine_number(group->machine, message, group->clock->seconds(group->clock));
-    int error = group->transport->multicast(group->transport, message, SEND_NORMAL, count);
+    struct transport *transport = group->executor.transport;
+    uint64_t count = ++group->count;
+    struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, count,
+                                               executor_seconds(&group->executor), body, size);
+    int error = transport->multicast(transport, message, SEND_NORMAL, count);
     buffer_unref(message);
     if (!error)
         return;
@@ -101,12 +82,12 @@ static void send_value(struct status_group *group, const char *name, const void 
 /* Sends an own value as it is now, so that it never follows a newer one. */
 static void resend_value(struct status_group *group, const char *name)
 {
-    pthread_mutex_lock(&group->send_lock);
+    lock_take(&group->send_lock);
     struct buffer *value = status_own_value(group->status, name);
     if (value)
         send_value(group, name, value->data, value->capacity);
     buffer_unref(value);
-    pthread_mutex_unlock(&group->send_lock);
+    lock_give(&group->send_lock);
 }
 
 static void resend_values(struct status_group *group, bool with_plain)
@@ -122,25 +103,25 @@ static void resend_values(struct status_group *group, bool with_plain)
 
 int status_group_set(struct status_group *group, const char *name, const void *value, size_t size)
 {
-    pthread_mutex_lock(&group->send_lock);
+    lock_take(&group->send_lock);
     int error = status_set_own(group->status, name, value, size);
     if (!error)
         send_value(group, name, value, size);
-    pthread_mutex_unlock(&group->send_lock);
+    lock_give(&group->send_lock);
     return error;
 }
 
 void status_group_log(struct status_group *group, uint8_t priority, const char *ident,
                       const char *tag, const char *message, uint32_t pid)
 {
-    pthread_mutex_lock(&group->send_lock);
+    lock_take(&group->send_lock);
     struct buffer *entry = status_log(group->status, priority, ident, tag, message, pid);
     send_normal(group, SUBTYPE_LOG, entry->data, entry->capacity);
     buffer_unref(entry);
-    pthread_mutex_unlock(&group->send_lock);
+    lock_give(&group->send_lock);
 }
 
-/* Foreign messages */
+/* --- Foreign messages --- */
 
 static void complain(struct status_group *group, struct member sender, const char *what)
 {
@@ -167,8 +148,9 @@ static void take_update(struct status_group *group, struct member sender,
         complain(group, sender, error == -EFBIG ? "value too large" : "malformed value");
 }
 
-static void apply_message(struct status_group *group, const struct action *action)
+static void apply_message(struct executor *executor, const struct action *action)
 {
+    struct status_group *group = group_of(executor);
     struct header header;
 
     if (action->own) {
@@ -186,8 +168,9 @@ static void apply_message(struct status_group *group, const struct action *actio
         complain(group, action->sender, "malformed log entry");
 }
 
-static void merge(struct status_group *group, const struct action *action)
+static void merge(struct executor *executor, const struct action *action)
 {
+    struct status_group *group = group_of(executor);
     g_autoptr(GArray) buffers = g_array_new(FALSE, FALSE, sizeof(struct cluster_log_buffer));
 
     for (guint i = 0; i < action->states->len; i++) {
@@ -204,128 +187,112 @@ static void merge(struct status_group *group, const struct action *action)
         log_error("%zu malformed cluster log%s left out", malformed, malformed == 1 ? "" : "s");
 }
 
-/* Actions */
-
-static void multicast(struct status_group *group, struct buffer *message, enum send_kind kind)
+static struct buffer *state(struct executor *executor)
 {
-    int error = group->transport ? group->transport->multicast(group->transport, message, kind, 0)
-                                 : -ENOTCONN;
-
-    if (error && kind == SEND_SYNC)
-        machine_fail(group->machine, "a message of the synchronisation could not be sent");
+    return status_log_buffer(group_of(executor)->status);
 }
 
-static void send_state(struct status_group *group, const struct epoch *epoch)
+/* What was set while nobody was there to hear it. */
+static void synced(struct executor *executor, const struct action *action)
 {
-    struct buffer *buffer = status_log_buffer(group->status);
-    struct buffer *message =
-        wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, epoch, group->clock->seconds(group->clock),
-                        buffer->data, buffer->capacity);
+    struct status_group *group = group_of(executor);
 
-    multicast(group, message, SEND_SYNC);
-    buffer_unref(message);
-    buffer_unref(buffer);
+    if (!action->alone || action->became)
+        resend_values(group, !action->alone);
 }
 
-static void write_log(int priority, const char *text)
+static const struct group_actions actions = {
+    .state = state, .apply = apply_message, .merge = merge, .synced = synced};
+
+/* --- Events --- */
+
+static void set_online(struct status_group *group, const struct event *event)
 {
-    if (priority <= LOG_ERR)
-        log_error("status group: %s", text);
-    else if (priority == LOG_WARNING)
-        log_warning("status group: %s", text);
-    else if (priority < LOG_DEBUG)
-        log_info("status group: %s", text);
-    else
-        log_debug("status group: %s", text);
+    g_autofree uint32_t *nodes = g_new(uint32_t, event->member_count + 1);
+
+    for (size_t i = 0; i < event->member_count; i++)
+        nodes[i] = event->members[i].node;
+    status_set_online(group->status, nodes, event->member_count);
 }
 
-static void carry_out(struct status_group *group, const struct action *action)
+void status_group_handle(struct status_group *group, struct event *event)
 {
-    switch (action->type) {
-    case ACTION_SEND:
-        multicast(group, action->message, action->kind);
+    switch (event->type) {
+    case EVENT_CONNECTED:
+        status_set_own_id(group->status, event->member.node);
         break;
-    case ACTION_SEND_STATE:
-        send_state(group, &action->epoch);
-        break;
-    case ACTION_APPLY:
-        apply_message(group, action);
-        break;
-    case ACTION_MERGE:
-        merge(group, action);
-        break;
-    case ACTION_SYNCED:
-        if (!action->alone || action->became)
-            resend_values(group, !action->alone);
-        break;
-    case ACTION_LEAVE:
-    case ACTION_STAY_OUT:
-        if (group->transport)
-            group->transport->leave(group->transport, action->type == ACTION_STAY_OUT);
-        break;
-    case ACTION_LOG:
-        write_log(action->priority, action->text);
-        break;
-    case ACTION_SEND_UPDATES: /* the configuration group's alone */
-    case ACTION_COMMIT:
-    case ACTION_CHECKSUM:
-        break;
-    }
-}
-
-/* After each event: shows the mode to other threads, then does all that the machine asks for. */
-static void run(struct status_group *group)
-{
-    struct action action;
-
-    atomic_store(&group->mode, (int)machine_mode(group->machine));
-    while (machine_next(group->machine, &action)) {
-        carry_out(group, &action);
-        atomic_store(&group->mode, (int)machine_mode(group->machine));
-    }
-}
-
-/* Events */
-
-void status_group_restart(struct status_group *group, struct member self)
-{
-    status_set_own_id(group->status, self.node);
-    machine_restart(group->machine, self);
-    run(group);
-}
-
-void status_group_disconnected(struct status_group *group)
-{
-    atomic_store(&group->mode, MODE_START);
-    status_set_online(group->status, NULL, 0);
-}
-
-void status_group_configuration(struct status_group *group, const struct member *members,
-                                size_t member_count, const struct member *joined,
-                                size_t joined_count)
-{
-    g_autofree uint32_t *nodes = g_new(uint32_t, member_count + 1);
-
-    for (size_t i = 0; i < member_count; i++)
-        nodes[i] = members[i].node;
-    status_set_online(group->status, nodes, member_count);
-    machine_configuration(group->machine, members, member_count, joined, joined_count,
-                          group->clock->seconds(group->clock));
-    run(group);
-}
-
-void status_group_deliver(struct status_group *group, struct member sender, struct buffer *message)
-{
-    machine_deliver(group->machine, sender, message);
-    run(group);
-}
-
-void status_group_send_failed(struct status_group *group, enum send_kind kind)
-{
-    if (kind == SEND_NORMAL)
-        atomic_store(&group->unsent, true);
-    if (kind != SEND_SYNC)
+    case EVENT_DISCONNECTED:
+        atomic_store(&group->executor.mode, MODE_START);
+        status_set_online(group->status, NULL, 0);
+        event_free(event);
         return;
-    machine_fail(group->machine, "a message of the synchronisation could not be sent");
-    run(group);
+    case EVENT_CONFIGURATION:
+        set_online(group, event);
+        break;
+    case EVENT_SEND_FAILED:
+        if (event->kind == SEND_NORMAL)
+            atomic_store(&group->unsent, true);
+        break;
+    default:
+        break;
+    }
+    executor_handle(&group->executor, event);
+    event_free(event);
+}
+
+static void take_events(struct group_consumer *consumer, GQueue *events)
+{
+    struct status_group *group = container_of(consumer, struct status_group, consumer);
+    struct event *event;
+
+    while ((event = event_pop(events)))
+        status_group_handle(group, event);
+}
+
+static void take_nodes(struct node_listener *listener, uint32_t own_id, const char *cluster_name,
+                       uint64_t config_version, const struct cluster_node *nodes, size_t count)
+{
+    struct status *status = container_of(listener, struct status_group, node_listener)->status;
+
+    status_set_own_id(status, own_id);
+    status_set_nodes(status, cluster_name, config_version, nodes, count);
+}
+
+/* --- Making --- */
+
+struct status_group *status_group_new(struct status *status, struct transport *transport,
+                                      struct clock_source *clock, struct member self)
+{
+    struct status_group *group = g_new0(struct status_group, 1);
+
+    group->status = status;
+    executor_init(&group->executor, GROUP_STATUS, self, &actions, clock);
+    group->executor.transport = transport;
+    group->consumer.take = take_events;
+    group->node_listener.nodes = take_nodes;
+    group->limit.per_minute = MALFORMED_PER_MINUTE;
+    lock_init(&group->send_lock, LOCK_RANK_STATUS_SEND);
+    atomic_init(&group->unsent, false);
+    if (self.node)
+        status_set_own_id(status, self.node);
+    return group;
+}
+
+void status_group_free(struct status_group *group)
+{
+    if (!group)
+        return;
+    executor_destroy(&group->executor);
+    lock_destroy(&group->send_lock);
+    g_free(group);
+}
+
+struct group_consumer *status_group_consumer(struct status_group *group)
+{
+    return &group->consumer;
+}
+
+struct node_listener *status_group_node_listener(struct status_group *group)
+{
+    return &group->node_listener;
 }

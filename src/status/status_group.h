@@ -7,8 +7,9 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "cluster/event.h"
 #include "cluster/machine.h"
-#include "cluster/transport.h"
+#include "cluster/nodes.h"
 #include "core/buffer.h"
 #include "status/status.h"
 
@@ -17,26 +18,17 @@
 struct status_group;
 
 /* All three must outlive the group. `transport` NULL: local mode, nothing is ever sent. `self` may
- * be {0, 0} until status_group_restart(). */
+ * be {0, 0} until the first EVENT_CONNECTED. */
 struct status_group *status_group_new(struct status *status, struct transport *transport,
                                       struct clock_source *clock, struct member self);
 void status_group_free(struct status_group *group);
 
-/* Events, from one thread at a time. */
+/* How corosync reaches it; both live as long as the group. */
+struct group_consumer *status_group_consumer(struct status_group *group);
+struct node_listener *status_group_node_listener(struct status_group *group);
 
-/* A connection to the group was (re)made, as this member; joining is under way. */
-void status_group_restart(struct status_group *group, struct member self);
-
-/* The connection is lost: nobody is online. */
-void status_group_disconnected(struct status_group *group);
-
-void status_group_configuration(struct status_group *group, const struct member *members,
-                                size_t member_count, const struct member *joined,
-                                size_t joined_count);
-void status_group_deliver(struct status_group *group, struct member sender, struct buffer *message);
-
-/* The transport could not send a message that it had taken. */
-void status_group_send_failed(struct status_group *group, enum send_kind kind);
+/* Works on one event, which it takes over. One thread at a time. */
+void status_group_handle(struct status_group *group, struct event *event);
 
 /* Requests, from any thread; they wait for nobody. */
 

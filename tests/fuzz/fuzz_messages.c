@@ -42,7 +42,8 @@ struct fuzzed {
     struct clock_source clock;
 
     struct transport transport;
-    GQueue sent; /* struct buffer: multicast, not yet delivered */
+    uint64_t count; /* of its NORMAL messages */
+    GQueue sent;    /* struct buffer: multicast, not yet delivered */
     struct epoch epoch;
     bool has_epoch;
 };
@@ -243,7 +244,8 @@ static void step_configuration(struct fuzzed *fuzzed, struct reader *input)
     if (fuzzed->machine)
         machine_configuration(fuzzed->machine, members, count, joined, joined_count, 1);
     else
-        status_group_configuration(fuzzed->group, members, count, joined, joined_count);
+        status_group_handle(fuzzed->group,
+                            event_configuration(members, count, joined, joined_count));
 }
 
 /* Takes over the message. */
@@ -259,7 +261,7 @@ static void deliver(struct fuzzed *fuzzed, uint32_t node, struct buffer *message
     if (fuzzed->machine)
         machine_deliver(fuzzed->machine, member_of(node), message);
     else
-        status_group_deliver(fuzzed->group, member_of(node), message);
+        status_group_handle(fuzzed->group, event_message(member_of(node), message));
     buffer_unref(message);
 }
 
@@ -291,10 +293,8 @@ static void step_change(struct fuzzed *fuzzed, struct reader *input)
     uint8_t *bytes = take_piece(input, &size);
 
     if (fuzzed->machine) {
-        struct buffer *message =
-            wire_build_normal(subtype, CONFIGURATION_PROTOCOL, 0, 0, bytes, size);
-        machine_number(fuzzed->machine, message, 1);
-        send_built(fuzzed, message);
+        send_built(fuzzed, wire_build_normal(subtype, CONFIGURATION_PROTOCOL, ++fuzzed->count, 1,
+                                             bytes, size));
     } else if (subtype & 1) {
         status_group_set(fuzzed->group, "some-key", bytes, size);
     } else {
@@ -324,7 +324,7 @@ static void take_step(struct fuzzed *fuzzed, struct reader *input, enum step ste
         if (fuzzed->machine)
             machine_restart(fuzzed->machine, member_of(SELF));
         else
-            status_group_restart(fuzzed->group, member_of(SELF));
+            status_group_handle(fuzzed->group, event_connected(member_of(SELF)));
         break;
     case STEP_VERIFY:
         if (fuzzed->machine)
@@ -337,7 +337,7 @@ static void take_step(struct fuzzed *fuzzed, struct reader *input, enum step ste
         if (fuzzed->machine)
             machine_fail(fuzzed->machine, "so it was asked");
         else
-            status_group_disconnected(fuzzed->group);
+            status_group_handle(fuzzed->group, event_new(EVENT_DISCONNECTED));
     }
     settle(fuzzed);
 }

@@ -283,7 +283,7 @@ static void start(struct node *node, size_t from)
     node->vmlist_apart = 0;
     count_rebuild(node);
     replica_set_transport(node->replica, &node->groups[TRACE_CONFIGURATION].transport);
-    replica_post_quorum(node->replica, true);
+    replica_post(node->replica, event_quorum(true));
     replica_run(node->replica);
 }
 
@@ -545,7 +545,7 @@ static void play_send(struct node *node, size_t index)
     /* Not of our own accord, so somebody, or an hour gone by, asked for it. */
     node->seconds = header.time;
     if (header.type == MESSAGE_VERIFY_REQUEST) {
-        replica_post_verify(node->replica);
+        replica_post(node->replica, event_new(EVENT_VERIFY));
         replica_run(node->replica);
     } else if (header.type == MESSAGE_NORMAL && event->group == TRACE_CONFIGURATION) {
         ask_change(node, &header);
@@ -578,10 +578,10 @@ static void play_delivery(struct node *node, size_t index)
 
     play_sends_before(node, index);
     if (event->group == TRACE_STATUS) {
-        status_group_deliver(node->status_group, event->member, event->message);
+        status_group_handle(node->status_group, event_message(event->member, event->message));
         return;
     }
-    replica_post_message(node->replica, event->member, event->message);
+    replica_post(node->replica, event_message(event->member, event->message));
     if (!node->lazy)
         replica_run(node->replica);
 }
@@ -592,16 +592,16 @@ static void play_configuration(struct node *node, const struct trace_event *even
     const struct member *joined = (const struct member *)(void *)event->joined->data;
 
     if (event->group == TRACE_STATUS) {
-        status_group_configuration(node->status_group, members, event->members->len, joined,
-                                   event->joined->len);
+        status_group_handle(node->status_group, event_configuration(members, event->members->len,
+                                                                    joined, event->joined->len));
         return;
     }
     /* Cut off, alone of three, there is no quorum; quorum events come first. */
     bool quorate = event->members->len > 1 || strcmp(node->recording, "partition") != 0 ||
                    event->left->len == 0;
-    replica_post_quorum(node->replica, quorate);
-    replica_post_configuration(node->replica, members, event->members->len, joined,
-                               event->joined->len);
+    replica_post(node->replica, event_quorum(quorate));
+    replica_post(node->replica,
+                 event_configuration(members, event->members->len, joined, event->joined->len));
     if (!node->lazy)
         replica_run(node->replica);
 }
@@ -619,9 +619,9 @@ void node_play(struct node *node, size_t index)
         break;
     case TRACE_LOCAL:
         if (event->group == TRACE_STATUS) {
-            status_group_restart(node->status_group, event->member);
+            status_group_handle(node->status_group, event_connected(event->member));
         } else {
-            replica_post_connected(node->replica, event->member);
+            replica_post(node->replica, event_connected(event->member));
             replica_run(node->replica);
         }
         break;

@@ -10,8 +10,8 @@ import sys
 # name: (file, what is there, what is put in its place)
 FAULTS = {
     "queue-not-resent": (
-        "cluster/machine.c",
-        "push_send(machine, SEND_SYNC, block_ref(kept->message));",
+        "cluster/machine_queues.c",
+        "machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));",
         "continue;",
     ),
     "epoch-not-compared": (
@@ -20,12 +20,12 @@ FAULTS = {
         "machine->mode == MODE_START;",
     ),
     "sync-queue-dropped": (
-        "cluster/machine.c",
+        "cluster/machine_queues.c",
         "while ((kept = g_queue_pop_head(&machine->sync_queue)))\n        apply_kept(machine, kept);",
         "while ((kept = g_queue_pop_head(&machine->sync_queue)))\n        drop_kept(machine, kept);",
     ),
     "first-is-leader": (
-        "cluster/machine.c",
+        "cluster/machine_choose.c",
         "if (views[i].version > views[leader].version ||",
         "if (views[i].version < 1 ||",
     ),
@@ -41,24 +41,24 @@ FAULTS = {
         "if (result->capacity == 0 &&",
     ),
     "changes-not-held": (
-        "replica/replica.c",
-        "if (replica->sending)",
-        "if (replica->transport)",
+        "replica/outbox.c",
+        "    if (outbox->sending)\n",
+        "    if (outbox->transport)\n",
     ),
     "rounds-survive-commit": (
-        "replica/synchronise.c",
-        "replica_fail_rounds(replica, -EBUSY);",
-        "(void)replica;",
+        "replica/commit.c",
+        "waiters_fail_rounds(committer->parts.waiters, -EBUSY);",
+        "(void)committer;",
     ),
     "callers-forgotten": (
-        "replica/replica.c",
-        "take_callers(replica, UINT64_MAX);",
-        "take_callers(replica, 0);",
+        "replica/execute.c",
+        "waiters_fail(&replica->waiters, UINT64_MAX, -EBUSY);",
+        "waiters_fail(&replica->waiters, 0, -EBUSY);",
     ),
     "published-before-stored": (
-        "replica/execute.c",
-        "    int error = commit(replica, replica->outcomes->len);\n    if (!error) {\n        replica_publish",
-        "    int error = commit(replica, replica->outcomes->len);\n    if (error != -EBADMSG) {\n        replica_publish",
+        "replica/commit.c",
+        "    if (error) {\n        counter_add(&metrics->commit_failures, 1);\n        commit_drop_draft(committer);\n    }",
+        "    if (error) {\n        publish(committer, false);\n    }",
     ),
     "no-safety-copy": (
         "store/safety.c",
@@ -71,9 +71,9 @@ FAULTS = {
         "if (age <= 1000)",
     ),
     "logs-not-merged": (
-        "status/status_group.c",
-        "        merge(group, action);\n",
-        "        (void)merge;\n",
+        "cluster/executor.c",
+        "if_any(actions->merge, executor, action);",
+        "(void)actions->merge;",
     ),
     "values-not-sent-again": (
         "status/status_group.c",
@@ -87,8 +87,8 @@ FAULTS = {
     ),
     "unsent-forgotten": (
         "status/status_group.c",
-        "    if (kind == SEND_NORMAL)\n        atomic_store(&group->unsent, true);",
-        "    if (kind == SEND_NORMAL)\n        atomic_store(&group->unsent, false);",
+        "if (event->kind == SEND_NORMAL)\n            atomic_store(&group->unsent, true);",
+        "if (event->kind == SEND_NORMAL)\n            atomic_store(&group->unsent, false);",
     ),
     "guests-not-tested": (
         "core/apply.c",

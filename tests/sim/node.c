@@ -22,7 +22,7 @@ struct member node_self(const struct node *node)
 
 enum machine_mode node_mode(const struct node *node)
 {
-    return machine_mode(node->replica->machine);
+    return machine_mode(node->replica->executor.machine);
 }
 
 /* A digest of the published state: of its index, which is what the cluster compares. */
@@ -41,7 +41,7 @@ static uint64_t digest_draft(const struct draft *draft)
 
 uint64_t node_digest(const struct node *node)
 {
-    return digest_draft(node->replica->draft);
+    return digest_draft(node->replica->committer.draft);
 }
 
 /* ---- Its clocks ---- */
@@ -137,10 +137,10 @@ static void note_witnesses(const struct node *node, struct past *made)
 {
     struct sim *sim = node->sim;
     size_t count;
-    const struct member *members = machine_members(node->replica->machine, &count);
+    const struct member *members = machine_members(node->replica->executor.machine, &count);
 
     made->thin = node->turning || count <= sim->nodes->len / 2 ||
-                 !machine_is_complete(node->replica->machine);
+                 !machine_is_complete(node->replica->executor.machine);
     for (size_t i = 0; i < count && !node->turning; i++) {
         const struct node *other = sim->nodes->pdata[members[i].node - 1];
         if (!other->alive || !other->past || other == node)
@@ -259,7 +259,7 @@ static void check_guests(const struct node *node)
     g_autofree char *first = NULL;
     g_autofree char *second = NULL;
 
-    if (draft_find_duplicate_guest(node->replica->draft, &id, &first, &second))
+    if (draft_find_duplicate_guest(node->replica->committer.draft, &id, &first, &second))
         sim_fail(node->sim, "node %u has guest %u twice: %s and %s", node->id, id, first, second);
 }
 
@@ -304,7 +304,7 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
                      node->id, name_past(past, names[0]));
     }
     node->past = past;
-    node->version = node->replica->state->tree->root.version;
+    node->version = node->replica->committer.state->tree->root.version;
     g_ptr_array_add(node->passed, past);
     g_ptr_array_unref(effects);
     check_guests(node);
@@ -325,7 +325,7 @@ static void listener_quorum(struct replica_listener *listener, bool quorate)
 static void disk_crashing(struct disk_listener *listener)
 {
     struct node *node = container_of(listener, struct node, disk_listener);
-    const struct draft *draft = node->replica ? node->replica->draft : NULL;
+    const struct draft *draft = node->replica ? node->replica->committer.draft : NULL;
 
     node->in_flight = NULL;
     node->in_flight_digest = 0;
@@ -435,7 +435,7 @@ static void check_loaded(struct node *node)
                  name_past(node->past, names[1]));
     sim_trace(sim, "%u started with %s", node->id, name_past(found, names[0]));
     node->past = found;
-    node->version = node->replica->state->tree->root.version;
+    node->version = node->replica->committer.state->tree->root.version;
     node->in_flight = NULL;
     g_ptr_array_add(node->passed, found);
 }
@@ -491,8 +491,8 @@ void node_disconnect(struct node *node)
         return;
     sim_trace(node->sim, "%u lost corosync", node->id);
     clear_seats(node);
-    status_group_disconnected(node->status_group);
-    replica_post_disconnected(node->replica);
+    status_group_handle(node->status_group, event_new(EVENT_DISCONNECTED));
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     node->connect_at = node->sim->now + 1000;
     node_finish_crash(node);
@@ -525,9 +525,10 @@ static void take_configuration(struct node *node, const struct notice *notice)
 {
     node->seen_ring = notice->ring;
     node->turning = true;
-    replica_post_configuration(node->replica, (const struct member *)notice->members->data,
-                               notice->members->len, (const struct member *)notice->joined->data,
-                               notice->joined->len);
+    replica_post(node->replica, event_configuration((const struct member *)notice->members->data,
+                                                    notice->members->len,
+                                                    (const struct member *)notice->joined->data,
+                                                    notice->joined->len));
 }
 
 static void take_notice(struct node *node, const struct notice *notice)
@@ -537,13 +538,13 @@ static void take_notice(struct node *node, const struct notice *notice)
         take_configuration(node, notice);
         break;
     case NOTICE_MESSAGE:
-        replica_post_message(node->replica, notice->sender, notice->message);
+        replica_post(node->replica, event_message(notice->sender, notice->message));
         break;
     case NOTICE_QUORUM:
-        replica_post_quorum(node->replica, notice->quorate);
+        replica_post(node->replica, event_quorum(notice->quorate));
         break;
     case NOTICE_SEND_FAILED:
-        replica_post_send_failed(node->replica, notice->kind, notice->count);
+        replica_post(node->replica, event_send_failed(notice->kind, notice->count));
         break;
     }
 }
@@ -579,13 +580,14 @@ static bool announce_join(struct seat *seat)
     struct node *node = seat->node;
 
     if (seat->group == GROUP_STATUS) {
-        status_group_restart(node->status_group, node_self(node));
+        status_group_handle(node->status_group, event_connected(node_self(node)));
         return true;
     }
-    bool ready = replica_is_ready(node->replica);
+    struct group_consumer *consumer = replica_consumer(node->replica);
+    bool ready = consumer->ready(consumer);
     if (node_finish_crash(node) || !ready)
         return false;
-    replica_post_connected(node->replica, node_self(node));
+    replica_post(node->replica, event_connected(node_self(node)));
     replica_run(node->replica);
     return true;
 }

@@ -293,7 +293,7 @@ static void housekeeping(struct sim *sim)
     if (!node->alive)
         return;
     if (random_chance(&sim->random, 300)) {
-        replica_post_verify(node->replica);
+        replica_post(node->replica, event_new(EVENT_VERIFY));
         replica_run(node->replica);
     } else if (random_chance(&sim->random, 100)) {
         replica_expire(node->replica, random_below(&sim->random, 5000));
@@ -515,7 +515,7 @@ static void check_alive(struct sim *sim)
         g_ptr_array_add(calls, client_write(node_at(sim, i)));
         status_set_value(node_at(sim, i));
     }
-    replica_post_verify(node_at(sim, 0)->replica);
+    replica_post(node_at(sim, 0)->replica, event_new(EVENT_VERIFY));
     replica_run(node_at(sim, 0)->replica);
     sim_rest(sim);
     for (guint i = 0; i < calls->len; i++) {

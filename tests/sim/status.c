@@ -107,15 +107,16 @@ void status_take(struct node *node, const struct notice *notice)
 
     switch (notice->type) {
     case NOTICE_CONFIGURATION:
-        status_group_configuration(
-            group, (const struct member *)notice->members->data, notice->members->len,
-            (const struct member *)notice->joined->data, notice->joined->len);
+        status_group_handle(group, event_configuration((const struct member *)notice->members->data,
+                                                       notice->members->len,
+                                                       (const struct member *)notice->joined->data,
+                                                       notice->joined->len));
         break;
     case NOTICE_MESSAGE:
-        status_group_deliver(group, notice->sender, notice->message);
+        status_group_handle(group, event_message(notice->sender, notice->message));
         break;
     case NOTICE_SEND_FAILED:
-        status_group_send_failed(group, notice->kind);
+        status_group_handle(group, event_send_failed(notice->kind, 0));
         break;
     case NOTICE_QUORUM: /* the configuration group's alone */
         break;

@@ -46,10 +46,11 @@ static void on_publishing(struct replica_listener *listener, const GPtrArray *ef
     struct node *node = container_of(listener, struct node, listener);
 
     (void)rebuilt;
-    assert_int_not_equal(pthread_rwlock_tryrdlock(&node->replica->state_lock), 0);
+    assert_int_not_equal(pthread_rwlock_tryrdlock(&node->replica->committer.state_lock.rwlock), 0);
     for (guint i = 0; i < effects->len; i++) {
         const struct effect *effect = effects->pdata[i];
-        assert_true(effect->version > node->replica->state->tree->root.version || rebuilt);
+        assert_true(effect->version > node->replica->committer.state->tree->root.version ||
+                    rebuilt);
     }
     tell(node, "publishing", (int)effects->len);
 }
@@ -275,7 +276,7 @@ static struct buffer *index_of(const struct state *state)
 
 struct buffer *node_index(struct node *node)
 {
-    return index_of(node->replica->state);
+    return index_of(node->replica->committer.state);
 }
 
 struct replica_status node_status(struct node *node)
@@ -446,8 +447,9 @@ static void configure(struct group *group, const struct node *joined)
         struct node *node = &group->nodes[i];
         if (!node->member)
             continue;
-        replica_post_configuration(node->replica, members, count, joined ? &joined->self : NULL,
-                                   joined ? 1 : 0);
+        replica_post(
+            node->replica,
+            event_configuration(members, count, joined ? &joined->self : NULL, joined ? 1 : 0));
         run(node);
     }
 }
@@ -464,8 +466,8 @@ void group_join(struct group *group, unsigned index)
 
     deliver_all(group);
     node->leaving = false;
-    replica_post_connected(node->replica, node->self);
-    replica_post_quorum(node->replica, true);
+    replica_post(node->replica, event_connected(node->self));
+    replica_post(node->replica, event_quorum(true));
     node->member = true;
     configure(group, node);
 }
@@ -477,7 +479,7 @@ void group_leave(struct group *group, unsigned index)
     deliver_all(group);
     node->member = false;
     configure(group, NULL);
-    replica_post_disconnected(node->replica);
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     run(node);
 }
 
@@ -507,7 +509,7 @@ bool group_step(struct group *group)
         struct node *node = &group->nodes[i];
         if (!node->member)
             continue;
-        replica_post_message(node->replica, delivery->sender, delivery->message);
+        replica_post(node->replica, event_message(delivery->sender, delivery->message));
         run(node);
     }
     delivery_free(delivery);
@@ -563,4 +565,35 @@ void group_assert_same(struct group *group)
     }
     assert_non_null(first);
     buffer_unref(first);
+}
+
+unsigned node_count_copies(const struct node *node)
+{
+    GDir *directory = g_dir_open(node->directory, 0, NULL);
+    unsigned copies = 0;
+    const char *name;
+
+    while ((name = g_dir_read_name(directory)))
+        copies += strstr(name, ".kept-") != NULL;
+    g_dir_close(directory);
+    return copies;
+}
+
+struct change change_mkdir(const char *path)
+{
+    return (struct change){.operation = CHANGE_MKDIR, .path = path};
+}
+
+void group_fill(struct group *group, unsigned index, const char *prefix, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        g_autofree char *path = g_strdup_printf("%s%u", prefix, i);
+        assert_int_equal(group_do(group, index, change_create(path)), 0);
+        assert_int_equal(group_do(group, index, change_text(path, prefix)), 0);
+    }
+}
+
+struct buffer *message_normal(uint16_t subtype, const void *body, size_t size)
+{
+    return wire_build_normal(subtype, 1, 1, 5, body, size);
 }

@@ -138,4 +138,12 @@ int group_do(struct group *group, unsigned index, struct change change);
 /* All members are in sync and have the same entries, in memory and in their databases. */
 void group_assert_same(struct group *group);
 
+/* --- What several tests make --- */
+
+unsigned node_count_copies(const struct node *node);
+struct change change_mkdir(const char *path);
+/* Fills a node by itself: `count` files and a guest configuration directory. */
+void group_fill(struct group *group, unsigned index, const char *prefix, unsigned count);
+struct buffer *message_normal(uint16_t subtype, const void *body, size_t size);
+
 #endif

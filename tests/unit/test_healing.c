@@ -111,7 +111,7 @@ static struct entry *find(struct node *node, const char *path)
 {
     int error;
 
-    return (struct entry *)tree_lookup(node->replica->state->tree, path, &error);
+    return (struct entry *)tree_lookup(node->replica->committer.state->tree, path, &error);
 }
 
 /* A bit of a file flips in one node's memory, long after its digest was made: the verification
@@ -127,7 +127,7 @@ static void test_failed_verification(void **unused)
     put(&group, "untouched", "newer");
     find(node, "altered")->content->data[0] = 'R';
     log_begin();
-    replica_post_verify(group.nodes[0].replica);
+    replica_post(group.nodes[0].replica, event_new(EVENT_VERIFY));
     replica_run(group.nodes[0].replica);
     group_settle(&group);
     assert_int_equal(node->left, 1);
@@ -142,7 +142,7 @@ static void test_failed_verification(void **unused)
     assert_says(log, "untouched", 0);
     assert_copy_has(node, "altered", "Right");
     log_begin();
-    replica_post_verify(group.nodes[0].replica);
+    replica_post(group.nodes[0].replica, event_new(EVENT_VERIFY));
     replica_run(group.nodes[0].replica);
     group_settle(&group);
     g_autofree char *after = log_end();
@@ -265,7 +265,7 @@ static void test_rate(void **unused)
 
     (void)unused;
     group_start_joined(&group, 1);
-    replica_post_quorum(node->replica, false);
+    replica_post(node->replica, event_quorum(false));
     replica_run(node->replica);
     log_begin();
     for (int i = 0; i < 100; i++) {
@@ -291,7 +291,7 @@ static void test_not_joined(void **unused)
 
     (void)unused;
     group_start(&group, 1);
-    replica_post_quorum(group.nodes[0].replica, true);
+    replica_post(group.nodes[0].replica, event_quorum(true));
     replica_run(group.nodes[0].replica);
     log_begin();
     node_ask(&group.nodes[0], &asker, change_create("file"));

@@ -100,7 +100,8 @@ static void deliver_all(struct bus *bus)
     while ((parcel = g_queue_pop_head(&bus->parcels))) {
         for (size_t i = 0; i < NODES; i++)
             if (bus->stations[i].joined)
-                status_group_deliver(bus->stations[i].group, parcel->sender, parcel->message);
+                status_group_handle(bus->stations[i].group,
+                                    event_message(parcel->sender, parcel->message));
         buffer_unref(parcel->message);
         g_free(parcel);
     }
@@ -125,11 +126,12 @@ static void set_members(struct bus *bus, unsigned joined)
         bool was = station->joined;
         station->joined = joined & 1u << i;
         if (station->joined && !was)
-            status_group_restart(station->group, station->self);
+            status_group_handle(station->group, event_connected(station->self));
         if (station->joined)
-            status_group_configuration(station->group, members, count, fresh, fresh_count);
+            status_group_handle(station->group,
+                                event_configuration(members, count, fresh, fresh_count));
         else if (was)
-            status_group_disconnected(station->group);
+            status_group_handle(station->group, event_new(EVENT_DISCONNECTED));
     }
     deliver_all(bus);
 }
@@ -239,7 +241,7 @@ static void test_alone_sends_the_address_once(void **state)
     set_members(bus, 1);
     assert_int_equal(bus->sent, 1);
     assert_int_equal(status_group_mode(station->group), MODE_SYNCED);
-    status_group_configuration(station->group, &station->self, 1, NULL, 0);
+    status_group_handle(station->group, event_configuration(&station->self, 1, NULL, 0));
     assert_int_equal(bus->sent, 1);
     expect_node(bus, 0, "node1", 1, "10.0.0.1");
     expect_node(bus, 0, "node2", 0, NULL);
@@ -337,14 +339,14 @@ static void test_log_during_synchronisation(void **state)
 
     for (size_t i = 0; i < 2; i++) {
         bus->stations[i].joined = true;
-        status_group_restart(bus->stations[i].group, bus->stations[i].self);
-        status_group_configuration(bus->stations[i].group, members, 2, members, 2);
+        status_group_handle(bus->stations[i].group, event_connected(bus->stations[i].self));
+        status_group_handle(bus->stations[i].group, event_configuration(members, 2, members, 2));
     }
     assert_int_equal(status_group_mode(bus->stations[1].group), MODE_START_SYNC);
     status_group_log(bus->stations[1].group, 6, "root", "t", "before", 1);
     struct parcel *start = g_queue_pop_head(&bus->parcels);
     for (size_t i = 0; i < 2; i++)
-        status_group_deliver(bus->stations[i].group, start->sender, start->message);
+        status_group_handle(bus->stations[i].group, event_message(start->sender, start->message));
     buffer_unref(start->message);
     g_free(start);
     status_group_log(bus->stations[1].group, 6, "root", "t", "after", 1);
@@ -419,8 +421,9 @@ static void test_malformed_states(void **state)
     for (size_t round = 0; round < G_N_ELEMENTS(sizes); round++) {
         for (size_t i = 0; i < 2; i++) {
             bus->stations[i].joined = true;
-            status_group_restart(bus->stations[i].group, bus->stations[i].self);
-            status_group_configuration(bus->stations[i].group, members, 3, members, 3);
+            status_group_handle(bus->stations[i].group, event_connected(bus->stations[i].self));
+            status_group_handle(bus->stations[i].group,
+                                event_configuration(members, 3, members, 3));
         }
         struct parcel *start = g_queue_peek_head(&bus->parcels);
         struct header header;
@@ -460,7 +463,7 @@ static void test_refused_sends(void **state)
 
     /* the same when the transport finds out later */
     unsigned sent = bus->sent;
-    status_group_send_failed(bus->stations[0].group, SEND_NORMAL);
+    status_group_handle(bus->stations[0].group, event_send_failed(SEND_NORMAL, 0));
     assert_int_equal(bus->stations[0].left, 0);
     set(bus, 0, "d", "4");
     deliver_all(bus);
@@ -473,7 +476,7 @@ static void test_synchronisation_cannot_be_sent(void **state)
     struct station *station = &bus->stations[1];
 
     set_members(bus, 3);
-    status_group_send_failed(station->group, SEND_SYNC);
+    status_group_handle(station->group, event_send_failed(SEND_SYNC, 0));
     assert_int_equal(station->left, 1);
     assert_int_equal(station->stayed_out, 0);
     assert_int_equal(status_group_mode(station->group), MODE_LEAVE);
@@ -497,7 +500,7 @@ static void test_newer_protocol(void **state)
     struct buffer *message = wire_build_normal(1, STATUS_PROTOCOL + 1, 1, 1000, NULL, 0);
 
     set_members(bus, 1);
-    status_group_deliver(bus->stations[0].group, bus->stations[1].self, message);
+    status_group_handle(bus->stations[0].group, event_message(bus->stations[1].self, message));
     assert_int_equal(bus->stations[0].stayed_out, 1);
     buffer_unref(message);
 }
@@ -546,7 +549,7 @@ static void test_threads(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, set_much, &bus->stations[0]), 0);
     struct member alone = bus->stations[0].self;
     for (int i = 0; i < 50; i++) {
-        status_group_configuration(bus->stations[0].group, &alone, 1, NULL, 0);
+        status_group_handle(bus->stations[0].group, event_configuration(&alone, 1, NULL, 0));
         buffer_unref(status_version_text(bus->stations[0].status));
     }
     for (size_t i = 0; i < 2; i++)
@@ -650,7 +653,7 @@ static void start_process(struct replay *replay, struct member self)
     status_set_nodes(replay->status, "lab", 1, node_list, NODES);
     replay->group =
         status_group_new(replay->status, &replay->transport, &replay->clock.source, self);
-    status_group_restart(replay->group, self);
+    status_group_handle(replay->group, event_connected(self));
 }
 
 /* A message that the recording has and we have not sent was asked for by a client. */
@@ -810,12 +813,13 @@ static void replay_event(struct replay *replay, const struct trace_event *event)
         start_process(replay, event->member);
         break;
     case TRACE_CONFCHG:
-        status_group_configuration(replay->group, (const struct member *)event->members->data,
-                                   event->members->len, (const struct member *)event->joined->data,
-                                   event->joined->len);
+        status_group_handle(
+            replay->group,
+            event_configuration((const struct member *)event->members->data, event->members->len,
+                                (const struct member *)event->joined->data, event->joined->len));
         break;
     case TRACE_DELIVER:
-        status_group_deliver(replay->group, event->member, event->message);
+        status_group_handle(replay->group, event_message(event->member, event->message));
         break;
     case TRACE_SEND:
         compare_sent(replay, event);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the files that talk to corosync share among themselves. */
-#ifndef PMXCFS_CLUSTER_FEET_H
-#define PMXCFS_CLUSTER_FEET_H
+#ifndef PMXCFS_CLUSTER_COROSYNC_CLIENT_H
+#define PMXCFS_CLUSTER_COROSYNC_CLIENT_H
 
 #include <corosync/cmap.h>
 #include <corosync/cpg.h>
@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/lock.h"
 #include "cluster/corosync.h"
 
 /* Where this node stands with a group. */
@@ -21,21 +22,31 @@ enum membership {
     MEMBERSHIP_LEAVING, /* corosync took the leave; no configuration without this node yet */
 };
 
-/* What cpg told, in order, until a bunch of it is handed on. */
-struct delivery {
-    struct member sender;
-    struct buffer *message; /* owned; NULL: a configuration change */
-    struct member *members; /* owned; the members, then those of them that joined */
-    size_t member_count;
-    size_t joined_count;
-};
-
 /* A message that waits to be sent. */
 struct outgoing {
     struct buffer *message; /* a reference */
     enum send_kind kind;
     uint64_t count;
     uint64_t since; /* milliseconds */
+};
+
+/* A connection to libcpg. */
+struct group_handle {
+    bool open;
+    bool spent; /* it was used to leave: it is of no use for another join */
+    cpg_handle_t handle;
+    int fd;                   /* -1: not open */
+    int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
+    uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+};
+
+/* What waits until corosync takes it. */
+struct group_outbox {
+    GQueue queue; /* struct outgoing */
+    size_t bytes;
+    uint64_t progress; /* when a message was last sent */
+    uint64_t send_at;  /* when to try again */
+    uint64_t pause;    /* milliseconds between tries */
 };
 
 struct group {
@@ -46,39 +57,46 @@ struct group {
     uint32_t name_size; /* with the NUL */
 
     /* The cluster thread's own. */
-    bool open;
-    bool spent; /* the handle was used to leave: it is of no use for another join */
-    cpg_handle_t handle;
-    int fd; /* -1: no handle */
+    struct group_handle cpg;
     struct member self;
     bool announced;     /* connected() was called for the join to come, or made */
     uint64_t joined_at; /* milliseconds; the last join */
     uint64_t act_at;    /* when to try to join or leave next */
     uint64_t left_at;   /* when corosync took the leave */
-    GArray *deliveries; /* struct delivery: the bunch */
-    size_t delivery_bytes;
+    GQueue batch;       /* struct event: what cpg told, in order, until it is handed on */
+    size_t batch_bytes; /* of its messages */
 
     /* Under the lock, which is held for no call that waits for corosync. The handle is used for
      * sending by whoever holds it in MEMBERSHIP_MEMBER. */
-    pthread_mutex_t lock;
+    struct lock lock;
     enum membership membership;
     bool stay_out;
-    bool stopped;  /* nothing is sent any more */
-    GQueue outbox; /* struct outgoing */
-    size_t outbox_bytes;
-    uint64_t progress;        /* when a message was last sent */
-    uint64_t send_at;         /* when to try again */
-    uint64_t pause;           /* milliseconds between tries */
-    int socket_room;          /* bytes of the IPC socket's send buffer that may be used */
-    uint32_t size_atomic_max; /* longer messages are sent in pieces, which may block */
+    bool stopped; /* nothing is sent any more */
+    struct group_outbox outbox;
 
     struct group_metrics metrics;
 };
 
 enum { GROUP_COUNT = 2 };
 
+struct quorum_connection {
+    bool open;
+    quorum_handle_t handle;
+    int fd;
+    bool quorate;
+    bool changed; /* `quorate` is news */
+};
+
+struct cmap_connection {
+    bool open;
+    cmap_handle_t handle;
+    int fd;
+    bool changed; /* the node list is to be read */
+};
+
 struct corosync {
     struct corosync_options options;
+    struct node_listener *node_listener;
     struct group groups[GROUP_COUNT]; /* by enum machine_group */
 
     pthread_t thread;
@@ -88,47 +106,40 @@ struct corosync {
     atomic_bool verify_wanted; /* now */
     int wake;                  /* eventfd */
 
-    /* Held while consumers and the listener are called. */
-    pthread_mutex_t calls;
+    /* Held while the consumers and the listener of nodes are called. */
+    struct lock calls;
 
     /* The cluster thread's own. */
     bool connected;
     bool absence_logged;
     uint64_t connect_at;
     uint64_t verify_at;
-    bool quorum_open;
-    quorum_handle_t quorum;
-    int quorum_fd;
-    bool quorum_changed; /* `quorate` is news */
-    bool quorate;
-    bool cmap_open;
-    cmap_handle_t cmap;
-    int cmap_fd;
-    bool nodes_changed;
+    struct quorum_connection quorum;
+    struct cmap_connection cmap;
 };
 
-void feet_wake(struct corosync *corosync);
+void corosync_wake(struct corosync *corosync);
 
 /* Begins and ends a row of calls of consumers; false: there must be none. */
-bool feet_enter(struct corosync *corosync);
-void feet_leave(struct corosync *corosync);
+bool corosync_begin_calls(struct corosync *corosync);
+void corosync_end_calls(struct corosync *corosync);
 
 /* The functions below: cluster thread only. Those that give an int: 0, or a negative errno, which
  * means that the connection to corosync is of no more use. */
 
 /* cpg.c */
-void group_init(struct group *group, struct corosync *corosync, enum machine_group which,
-                struct group_consumer *consumer);
+void group_init(struct group *group, struct corosync *corosync, enum machine_group which);
 void group_clear(struct group *group);
 int group_open(struct group *group);
 void group_close(struct group *group);
 int group_manage(struct group *group);            /* joins, leaves */
-int group_gather(struct group *group, int limit); /* takes a bunch of what cpg has to tell */
-void group_hand_on(struct group *group);          /* calls the consumer for the bunch, then run() */
+int group_gather(struct group *group, int limit); /* takes a batch of what cpg has to tell */
+void group_hand_on(struct group *group);          /* gives the consumer the batch */
+void group_verify(struct group *group);           /* tells the consumer that it is time */
 int group_flush(struct group *group);             /* sends what waits */
 uint64_t group_deadline(struct group *group);     /* when to come back at the latest */
 void group_stop_sending(struct group *group);     /* any thread */
-void group_say_farewell(struct group *group);     /* leaves for good; waits a little for it */
+void group_leave_for_good(struct group *group);   /* leaves for good; waits a little for it */
 
 /* quorum.c */
 int quorum_open(struct corosync *corosync);

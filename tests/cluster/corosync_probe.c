@@ -16,7 +16,7 @@
 struct probe {
     struct group_consumer configuration;
     struct group_consumer status;
-    struct corosync_listener listener;
+    struct node_listener listener;
     struct member self; /* the cluster thread's */
     atomic_bool member;
     atomic_bool quorate;
@@ -38,48 +38,18 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static struct probe *probe_of(struct group_consumer *consumer)
+static void note_configuration(struct probe *probe, const struct event *event)
 {
-    return container_of(consumer, struct probe, configuration);
+    if (event_has_member(event, probe->self) && !atomic_exchange(&probe->member, true))
+        atomic_fetch_add(&probe->joins, 1);
 }
 
-static void on_connected(struct group_consumer *consumer, struct member self)
+static void note_message(struct probe *probe, const struct event *event)
 {
-    struct probe *probe = probe_of(consumer);
-
-    probe->self = self;
-    atomic_store(&probe->member, false);
-}
-
-static void on_disconnected(struct group_consumer *consumer)
-{
-    atomic_store(&probe_of(consumer)->member, false);
-}
-
-static void on_configuration(struct group_consumer *consumer, const struct member *members,
-                             size_t member_count, const struct member *joined, size_t joined_count)
-{
-    struct probe *probe = probe_of(consumer);
-
-    (void)joined;
-    (void)joined_count;
-    for (size_t i = 0; i < member_count; i++) {
-        if (members[i].node != probe->self.node || members[i].pid != probe->self.pid)
-            continue;
-        if (!atomic_exchange(&probe->member, true))
-            atomic_fetch_add(&probe->joins, 1);
-    }
-}
-
-static void on_message(struct group_consumer *consumer, struct member sender,
-                       struct buffer *message)
-{
-    struct probe *probe = probe_of(consumer);
-
-    if (sender.node != probe->self.node || sender.pid != probe->self.pid)
+    if (!same_member(&event->member, &probe->self))
         return;
     pthread_mutex_lock(&probe->lock);
-    uint64_t number = get_le64(message->data);
+    uint64_t number = get_le64(event->message->data);
     if (number < probe->expected)
         probe->disorder++;
     probe->expected = number + 1;
@@ -88,62 +58,59 @@ static void on_message(struct group_consumer *consumer, struct member sender,
     pthread_mutex_unlock(&probe->lock);
 }
 
-static void on_send_failed(struct group_consumer *consumer, enum send_kind kind, uint64_t count)
+static void note_failed(struct probe *probe)
 {
-    struct probe *probe = probe_of(consumer);
-
-    (void)kind;
-    (void)count;
     atomic_fetch_add(&probe->failed, 1);
     pthread_mutex_lock(&probe->lock);
     pthread_cond_signal(&probe->changed);
     pthread_mutex_unlock(&probe->lock);
 }
 
-static void ignore_connected(struct group_consumer *consumer, struct member self)
+static void note(struct probe *probe, const struct event *event)
+{
+    switch (event->type) {
+    case EVENT_CONNECTED:
+        probe->self = event->member;
+        atomic_store(&probe->member, false);
+        break;
+    case EVENT_DISCONNECTED:
+        atomic_store(&probe->member, false);
+        break;
+    case EVENT_CONFIGURATION:
+        note_configuration(probe, event);
+        break;
+    case EVENT_MESSAGE:
+        note_message(probe, event);
+        break;
+    case EVENT_QUORUM:
+        atomic_store(&probe->quorate, event->quorate);
+        break;
+    case EVENT_SEND_FAILED:
+        note_failed(probe);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_configuration_group(struct group_consumer *consumer, GQueue *events)
+{
+    struct event *event;
+
+    while ((event = event_pop(events))) {
+        note(container_of(consumer, struct probe, configuration), event);
+        event_free(event);
+    }
+}
+
+static void on_status_group(struct group_consumer *consumer, GQueue *events)
 {
     (void)consumer;
-    (void)self;
+    event_clear(events);
 }
 
-static void ignore_disconnected(struct group_consumer *consumer)
-{
-    (void)consumer;
-}
-
-static void ignore_configuration(struct group_consumer *consumer, const struct member *members,
-                                 size_t member_count, const struct member *joined,
-                                 size_t joined_count)
-{
-    (void)consumer;
-    (void)members;
-    (void)member_count;
-    (void)joined;
-    (void)joined_count;
-}
-
-static void ignore_message(struct group_consumer *consumer, struct member sender,
-                           struct buffer *message)
-{
-    (void)consumer;
-    (void)sender;
-    (void)message;
-}
-
-static void ignore_send_failed(struct group_consumer *consumer, enum send_kind kind, uint64_t count)
-{
-    (void)consumer;
-    (void)kind;
-    (void)count;
-}
-
-static void on_quorum(struct corosync_listener *listener, bool quorate)
-{
-    atomic_store(&container_of(listener, struct probe, listener)->quorate, quorate);
-}
-
-static void on_nodes(struct corosync_listener *listener, uint32_t own_id, const char *cluster_name,
-                     uint64_t config_version, const struct corosync_node *nodes, size_t count)
+static void on_nodes(struct node_listener *listener, uint32_t own_id, const char *cluster_name,
+                     uint64_t config_version, const struct cluster_node *nodes, size_t count)
 {
     (void)config_version;
     printf("node %u of %s:", own_id, cluster_name);
@@ -196,23 +163,15 @@ static uint64_t send_all(struct probe *probe, struct transport *transport, uint6
 static void probe_init(struct probe *probe)
 {
     *probe = (struct probe){
-        .configuration = {.connected = on_connected,
-                          .disconnected = on_disconnected,
-                          .configuration = on_configuration,
-                          .message = on_message,
-                          .send_failed = on_send_failed},
-        .status = {.connected = ignore_connected,
-                   .disconnected = ignore_disconnected,
-                   .configuration = ignore_configuration,
-                   .message = ignore_message,
-                   .send_failed = ignore_send_failed},
-        .listener = {.quorum = on_quorum, .nodes = on_nodes},
+        .configuration = {.take = on_configuration_group},
+        .status = {.take = on_status_group},
+        .listener = {.nodes = on_nodes},
     };
     pthread_mutex_init(&probe->lock, NULL);
     pthread_cond_init(&probe->changed, NULL);
 }
 
-/* feet_probe COUNT SIZE WINDOW */
+/* corosync_probe COUNT SIZE WINDOW */
 int main(int argc, char **argv)
 {
     struct probe probe;
@@ -224,11 +183,8 @@ int main(int argc, char **argv)
     struct corosync *corosync = corosync_new(&(struct corosync_options){
         .rejoin_delay = 1000,
         .verify_interval = 3600000,
-        .configuration = &probe.configuration,
-        .status = &probe.status,
-        .listener = &probe.listener,
     });
-    if (corosync_start(corosync))
+    if (corosync_start(corosync, &probe.configuration, &probe.status, &probe.listener))
         return 1;
     while (!atomic_load(&probe.member) || !atomic_load(&probe.quorate))
         usleep(1000);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Carries out what a group's machine decides: what both groups have in common. */
+#ifndef PMXCFS_CLUSTER_EXECUTOR_H
+#define PMXCFS_CLUSTER_EXECUTOR_H
+
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "cluster/event.h"
+#include "cluster/machine.h"
+#include "cluster/transport.h"
+
+struct executor;
+
+/* What a group does with the machine's actions. NULL: nothing, or the group has no such action.
+ * Each is called by the thread that gives events. */
+struct group_actions {
+    struct buffer *(*state)(struct executor *executor); /* SEND_STATE: what follows the epoch; a new
+                                                           reference; NULL: it failed */
+    void (*apply)(struct executor *executor, const struct action *action);
+    void (*send_updates)(struct executor *executor, const struct action *action);
+    void (*commit)(struct executor *executor, const struct action *action);
+    void (*merge)(struct executor *executor, const struct action *action);
+    void (*synced)(struct executor *executor, const struct action *action);
+    void (*checksum)(struct executor *executor);
+    void (*leaving)(struct executor *executor); /* comes before the leaving itself */
+};
+
+/* Embedded in its group, which gives events from one thread at a time. */
+struct executor {
+    enum machine_group group;
+    const struct group_actions *actions;
+    struct machine *machine;     /* owned */
+    struct clock_source *clock;  /* borrowed */
+    struct transport *transport; /* borrowed; NULL: there is no group, nothing is sent */
+    atomic_int mode;             /* the machine's as of the last action, for all threads */
+};
+
+void executor_init(struct executor *executor, enum machine_group group, struct member self,
+                   const struct group_actions *actions, struct clock_source *clock);
+void executor_destroy(struct executor *executor);
+
+/* Gives the machine an event that concerns it, then carries out all that it asks for. */
+void executor_handle(struct executor *executor, const struct event *event);
+
+/* Carries out what the machine asks for, after it was told something otherwise. */
+void executor_run(struct executor *executor);
+
+/* Multicasts a message of the group's own. Without one that is SEND_SYNC the node has to leave;
+ * another is left out, which is logged as `what`. 0 or a negative errno. */
+int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
+                       uint64_t count, const char *what);
+
+/* machine_fail(): for handlers of actions. */
+void executor_fail(struct executor *executor, const char *reason);
+
+/* Seconds for headers. */
+uint32_t executor_seconds(const struct executor *executor);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the machine's files share among themselves. Each calls only those listed above its own. */
+#ifndef PMXCFS_CLUSTER_MACHINE_INTERNAL_H
+#define PMXCFS_CLUSTER_MACHINE_INTERNAL_H
+
+#include "cluster/machine.h"
+#include "cluster/wire.h"
+
+/* A NORMAL message that is kept back. */
+struct kept {
+    struct member sender;
+    uint64_t count;
+    struct buffer *message; /* a reference */
+};
+
+/* What is known of a member, beside its struct member. */
+struct peer {
+    bool synced;          /* has the state that the group agreed upon */
+    struct buffer *state; /* its STATE message, or NULL; a reference */
+    bool shared;          /* `state` is another peer's message with the same body */
+};
+
+/* The checksum that VERIFY messages are compared with. */
+struct checksum {
+    bool wanted; /* ACTION_CHECKSUM is out */
+    bool own;    /* the request was this node's: it sends the VERIFY */
+    bool known;  /* `digest` is there */
+    uint64_t id; /* of the request */
+    struct epoch epoch;
+    uint8_t digest[DIGEST_SIZE];
+};
+
+/* Verification: of requests of this node, and of the last of anybody. */
+struct verification {
+    struct checksum checksum;
+    uint64_t id;  /* the last that this node asked for */
+    bool pending; /* that request has not come back yet */
+    struct machine_verifications counts;
+};
+
+/* An action in the queue, with what it owns. */
+struct pending {
+    GList link; /* its place in the queue */
+    struct action action;
+    char *text;
+};
+
+struct machine {
+    enum machine_group group;
+    struct member self;
+    enum machine_mode mode;      /* machine_set_mode() */
+    uint32_t epoch_counter;      /* of this process's own epochs, over all connections */
+    struct epoch epoch;          /* the current sync epoch */
+    GArray *members;             /* struct member, sorted */
+    GArray *peers;               /* struct peer, one for each of `members`, same order */
+    uint64_t generation;         /* machine_generation() */
+    GSequence *queue;            /* struct kept, by count */
+    GQueue sync_queue;           /* struct kept, in order of arrival */
+    GPtrArray *updates;          /* struct buffer, kept UPDATE messages */
+    struct buffer *leader_index; /* UPDATE: what the commit must result in */
+    uint64_t kept_bytes;         /* of queues, updates and states, with overhead */
+    bool committing;             /* ACTION_COMMIT is out */
+    struct verification verification;
+    GQueue actions; /* struct pending, to be handed out */
+    struct pending *current;
+};
+
+/* A delivered message under way through its handler. */
+struct arrival {
+    struct member sender;
+    struct buffer *message; /* borrowed */
+    struct header header;
+};
+
+static inline struct member *member_at(const struct machine *machine, guint position)
+{
+    return &g_array_index(machine->members, struct member, position);
+}
+
+static inline struct peer *peer_at(const struct machine *machine, guint position)
+{
+    return &g_array_index(machine->peers, struct peer, position);
+}
+
+static inline bool same_epoch(const struct epoch *a, const struct epoch *b)
+{
+    return a->counter == b->counter && a->time == b->time && a->node == b->node && a->pid == b->pid;
+}
+
+static inline uint32_t machine_protocol(const struct machine *machine)
+{
+    return machine->group == GROUP_CONFIGURATION ? CONFIGURATION_PROTOCOL : STATUS_PROTOCOL;
+}
+
+/* machine_actions.c: queue an action, taking over what it refers to. */
+void machine_push(struct machine *machine, struct action action);
+void machine_push_send(struct machine *machine, enum send_kind kind, struct buffer *message);
+void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message);
+void __attribute__((format(printf, 3, 4)))
+machine_push_log(struct machine *machine, int priority, const char *format, ...);
+
+/* Forgets the queued actions, but, unless `departures_too`, not that the group must be left. */
+void machine_drop_actions(struct machine *machine, bool departures_too);
+void machine_free_actions(struct machine *machine); /* with the one that was handed out last */
+
+/* machine_members.c */
+
+/* The members are these from now on, and nobody is synced. What was known of those before must have
+ * been dropped (machine_forget_round()). */
+void machine_take_members(struct machine *machine, const struct member *members, size_t count);
+
+/* The peer of that member, or NULL: it is none. */
+struct peer *machine_find_peer(const struct machine *machine, const struct member *member);
+void machine_mark_all_synced(struct machine *machine);
+
+/* machine_queues.c */
+
+/* A reference to a message that is kept, counted; and no longer: the reference goes to the caller.
+ */
+struct buffer *machine_keep(struct machine *machine, struct buffer *message);
+struct buffer *machine_let_go(struct machine *machine, struct buffer *message);
+
+/* Keeps a NORMAL message for the queue, or the sync queue. */
+void machine_queue(struct machine *machine, const struct arrival *arrival, bool for_sync_queue);
+void machine_deliver_queue(struct machine *machine);    /* after it was settled who is synced */
+void machine_apply_sync_queue(struct machine *machine); /* after a commit */
+void machine_resend_queue(struct machine *machine);     /* own ones, then it is empty */
+void machine_drop_queue(struct machine *machine);
+void machine_drop_states(struct machine *machine);
+void machine_forget_round(struct machine *machine); /* all that ends with a synchronisation */
+
+/* machine_modes.c */
+
+/* The table of transitions must allow it. */
+void machine_set_mode(struct machine *machine, enum machine_mode mode);
+
+/* Enters LEAVE or a mode beyond it, unless this one or a higher one is reached already; nothing is
+ * kept for later then. */
+void machine_stop(struct machine *machine, enum machine_mode mode, const char *reason);
+void machine_become_synced(struct machine *machine);
+
+/* False, and on the way out, if what is kept has grown beyond all measure. */
+bool machine_within_bounds(struct machine *machine);
+
+/* What must hold between events. */
+void machine_assert_sound(const struct machine *machine);
+
+/* Handlers of messages: machine_choose.c, machine_verify.c. */
+void machine_take_epoch(struct machine *machine, const struct arrival *arrival);
+void machine_take_state(struct machine *machine, const struct arrival *arrival);
+void machine_verify_request(struct machine *machine, const struct arrival *arrival);
+void machine_compare_checksum(struct machine *machine, const struct arrival *arrival);
+
+#endif

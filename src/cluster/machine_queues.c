@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Messages that wait for the end of a synchronisation: the queue, the sync queue, and what belongs
+ * to one round. */
+#include "cluster/machine_internal.h"
+
+#define KEPT_OVERHEAD 128u /* about what a kept message costs beyond its bytes */
+
+struct buffer *machine_keep(struct machine *machine, struct buffer *message)
+{
+    machine->kept_bytes += (uint64_t)message_size(message) + KEPT_OVERHEAD;
+    return buffer_ref(message);
+}
+
+struct buffer *machine_let_go(struct machine *machine, struct buffer *message)
+{
+    machine->kept_bytes -= (uint64_t)message_size(message) + KEPT_OVERHEAD;
+    return message;
+}
+
+static void drop_kept(struct machine *machine, struct kept *kept)
+{
+    buffer_unref(machine_let_go(machine, kept->message));
+    g_free(kept);
+}
+
+void machine_drop_queue(struct machine *machine)
+{
+    GSequenceIter *begin = g_sequence_get_begin_iter(machine->queue);
+
+    for (GSequenceIter *at = begin; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at))
+        drop_kept(machine, g_sequence_get(at));
+    g_sequence_remove_range(begin, g_sequence_get_end_iter(machine->queue));
+}
+
+static void drop_sync_queue(struct machine *machine)
+{
+    struct kept *kept;
+
+    while ((kept = g_queue_pop_head(&machine->sync_queue)))
+        drop_kept(machine, kept);
+}
+
+static void drop_updates(struct machine *machine)
+{
+    for (guint i = 0; i < machine->updates->len; i++)
+        machine_let_go(machine, machine->updates->pdata[i]);
+    g_ptr_array_set_size(machine->updates, 0);
+}
+
+void machine_drop_states(struct machine *machine)
+{
+    for (guint i = 0; i < machine->peers->len; i++) {
+        struct peer *peer = peer_at(machine, i);
+        if (peer->state && !peer->shared)
+            machine_let_go(machine, peer->state);
+        buffer_unref(peer->state);
+        peer->state = NULL;
+        peer->shared = false;
+    }
+}
+
+/* What belongs to one round of synchronisation ends with it. */
+void machine_forget_round(struct machine *machine)
+{
+    machine_drop_states(machine);
+    drop_updates(machine);
+    drop_sync_queue(machine);
+    buffer_unref(machine->leader_index);
+    machine->leader_index = NULL;
+    machine->committing = false;
+    machine->verification.checksum = (struct checksum){0};
+    machine->verification.pending = false; /* it would come back with an epoch that is over */
+}
+
+/* Counts are compared as a signed 32-bit difference, so that they may wrap around. */
+static int compare_kept(const void *a, const void *b, void *unused)
+{
+    uint64_t left = ((const struct kept *)a)->count, right = ((const struct kept *)b)->count;
+    int32_t difference = (int32_t)(uint32_t)(left - right);
+
+    (void)unused;
+    return (difference > 0) - (difference < 0);
+}
+
+void machine_queue(struct machine *machine, const struct arrival *arrival, bool for_sync_queue)
+{
+    struct kept *kept = g_new(struct kept, 1);
+
+    *kept = (struct kept){arrival->sender, arrival->header.count,
+                          machine_keep(machine, arrival->message)};
+    if (for_sync_queue)
+        g_queue_push_tail(&machine->sync_queue, kept);
+    else /* behind those of the same count */
+        g_sequence_insert_sorted(machine->queue, kept, compare_kept, NULL);
+}
+
+static void apply_kept(struct machine *machine, struct kept *kept)
+{
+    machine_push_apply(machine, kept->sender, machine_let_go(machine, kept->message));
+    g_free(kept);
+}
+
+void machine_apply_sync_queue(struct machine *machine)
+{
+    struct kept *kept;
+
+    while ((kept = g_queue_pop_head(&machine->sync_queue)))
+        apply_kept(machine, kept);
+}
+
+/* doc/cluster.md, "Delivering the queue", after it was settled who is synced: synced members'
+ * messages are applied, or go to the sync queue of a node that waits for UPDATEs; those of members
+ * that are not synced stay, those of members that are gone are dropped. */
+void machine_deliver_queue(struct machine *machine)
+{
+    GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
+
+    while (!g_sequence_iter_is_end(at)) {
+        GSequenceIter *here = at;
+        struct kept *kept = g_sequence_get(here);
+        const struct peer *peer = machine_find_peer(machine, &kept->sender);
+
+        at = g_sequence_iter_next(at);
+        if (peer && !peer->synced)
+            continue;
+        g_sequence_remove(here);
+        if (!peer)
+            drop_kept(machine, kept);
+        else if (machine->mode == MODE_UPDATE)
+            g_queue_push_tail(&machine->sync_queue, kept);
+        else
+            apply_kept(machine, kept);
+    }
+}
+
+/* doc/cluster.md, "Configuration change", 5: multicasts this node's own kept messages again, as
+ * they are, and empties the queue: the others do the same with theirs, so that a member that has
+ * just joined gets them all. */
+void machine_resend_queue(struct machine *machine)
+{
+    GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
+
+    for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at)) {
+        const struct kept *kept = g_sequence_get(at);
+        if (same_member(&kept->sender, &machine->self))
+            machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
+    }
+    machine_drop_queue(machine);
+}

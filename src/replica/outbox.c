@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What this node has to send in its own name: changes, numbered, and held back while it is not in
+ * sync. */
+#include "replica/outbox.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "cluster/wire.h"
+
+/* A numbered message that waits until this node is in sync. */
+struct held {
+    struct buffer *message; /* owned */
+    uint64_t count;
+};
+
+void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_source *clock)
+{
+    *outbox = (struct outbox){.waiters = waiters, .clock = clock};
+    lock_init(&outbox->lock, LOCK_RANK_OUTBOX);
+    g_queue_init(&outbox->held);
+}
+
+void outbox_destroy(struct outbox *outbox)
+{
+    assert(outbox->held.length == 0);
+    lock_destroy(&outbox->lock);
+}
+
+static void held_free(struct held *held)
+{
+    buffer_unref(held->message);
+    g_free(held);
+}
+
+/* --- With the lock held --- */
+
+static uint64_t number(struct outbox *outbox, struct buffer *message)
+{
+    wire_number(message, ++outbox->count, outbox->clock->seconds(outbox->clock));
+    return outbox->count;
+}
+
+static int multicast(struct outbox *outbox, struct buffer *message, uint64_t count)
+{
+    return outbox->transport->multicast(outbox->transport, message, SEND_NORMAL, count);
+}
+
+static int send_or_hold(struct outbox *outbox, struct buffer *message, uint64_t count)
+{
+    assert(!outbox->sending || outbox->held.length == 0);
+    if (outbox->sending)
+        return multicast(outbox, message, count);
+    struct held *held = g_new(struct held, 1);
+    *held = (struct held){buffer_ref(message), count};
+    g_queue_push_tail(&outbox->held, held);
+    return 0;
+}
+
+/* --- Sending --- */
+
+void outbox_send(struct outbox *outbox, const struct change *change, struct caller *caller)
+{
+    struct buffer *message;
+    int error = wire_build_change(change, &message);
+
+    if (error) {
+        if (caller)
+            caller->answer(caller, error);
+        return;
+    }
+    lock_take(&outbox->lock);
+    uint64_t count = number(outbox, message);
+    if (caller)
+        waiters_add(outbox->waiters, caller, count, outbox->clock->milliseconds(outbox->clock));
+    error = send_or_hold(outbox, message, count);
+    lock_give(&outbox->lock);
+    buffer_unref(message);
+    if (error)
+        waiters_answer(outbox->waiters, count, error);
+}
+
+void outbox_send_marker(struct outbox *outbox)
+{
+    /* A change without a path is an error on every node, and harms none: it only comes back. */
+    struct change nothing = {.operation = CHANGE_MTIME};
+    struct buffer *message;
+
+    if (!waiters_want_marker(outbox->waiters))
+        return;
+    wire_build_change(&nothing, &message);
+    lock_take(&outbox->lock);
+    uint64_t count = number(outbox, message);
+    waiters_start_round(outbox->waiters, count);
+    int error = send_or_hold(outbox, message, count);
+    lock_give(&outbox->lock);
+    buffer_unref(message);
+    if (error)
+        waiters_answer(outbox->waiters, count, error);
+}
+
+/* --- Holding back --- */
+
+void outbox_hold(struct outbox *outbox)
+{
+    lock_take(&outbox->lock);
+    outbox->sending = false;
+    lock_give(&outbox->lock);
+}
+
+/* What was taken out of the queue is not sent: who waits for it gets EBUSY. */
+static void give_up(struct outbox *outbox, GQueue *dropped)
+{
+    struct held *held;
+
+    while ((held = g_queue_pop_head(dropped))) {
+        waiters_answer(outbox->waiters, held->count, -EBUSY);
+        held_free(held);
+    }
+}
+
+void outbox_release(struct outbox *outbox)
+{
+    GQueue failed = G_QUEUE_INIT;
+    struct held *held;
+
+    lock_take(&outbox->lock);
+    while ((held = g_queue_pop_head(&outbox->held))) {
+        if (multicast(outbox, held->message, held->count))
+            g_queue_push_tail(&failed, held);
+        else
+            held_free(held);
+    }
+    outbox->sending = true;
+    lock_give(&outbox->lock);
+    give_up(outbox, &failed);
+}
+
+void outbox_drop(struct outbox *outbox)
+{
+    lock_take(&outbox->lock);
+    GQueue dropped = outbox->held;
+    g_queue_init(&outbox->held);
+    outbox->sending = false;
+    lock_give(&outbox->lock);
+    give_up(outbox, &dropped);
+}
+
+size_t outbox_held(struct outbox *outbox)
+{
+    lock_take(&outbox->lock);
+    size_t held = outbox->held.length;
+    lock_give(&outbox->lock);
+    return held;
+}

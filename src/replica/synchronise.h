@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Synchronisation with the state in hand: a node's index, the leader's entries, the follower's
+ * commit. */
+#ifndef PMXCFS_REPLICA_SYNCHRONISE_H
+#define PMXCFS_REPLICA_SYNCHRONISE_H
+
+#include "cluster/executor.h"
+#include "replica/commit.h"
+
+struct outgoing_updates;
+
+/* Embedded in the replica; the writer's. */
+struct synchronisation {
+    struct executor *executor;        /* borrowed: sends, and leaves when that cannot be done */
+    struct committer *committer;      /* borrowed */
+    const char *safety_directory;     /* borrowed; NULL: nothing is kept */
+    struct outgoing_updates *updates; /* leader: what is still to be sent; NULL: nothing */
+    uint64_t begun;                   /* metrics_now(); 0: none is under way */
+};
+
+/* The configuration group's STATE as of now: an index, one reference. */
+struct buffer *synchronise_index(struct synchronisation *synchronisation);
+
+/* Leader: takes hold of the entries that others lack, as they are now, and sends them in a bounded
+ * window; goes on when some were delivered (or given up); forgets the rest. */
+void synchronise_send_updates(struct synchronisation *synchronisation, const struct action *action);
+void synchronise_delivered(struct synchronisation *synchronisation, size_t bytes);
+void synchronise_stop(struct synchronisation *synchronisation);
+
+/* Follower: takes over the leader's state. `node`: this one's id. 0; -EBADMSG: what came is not the
+ * leader's state; or a negative errno of the database. The old state is kept then. */
+int synchronise_commit(struct synchronisation *synchronisation, const struct action *action,
+                       uint32_t node);
+
+#endif

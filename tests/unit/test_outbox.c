@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Tests of what is to be sent (replica/outbox.h) and of who waits for an answer
+ * (replica/waiters.h). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cluster/wire.h"
+#include "replica/outbox.h"
+
+#define NOW 1000u
+#define CALLERS 4u
+
+struct waiting {
+    struct caller caller;
+    int result;
+    unsigned answers;
+};
+
+/* An outbox, and a transport that keeps what it is given. */
+struct fixture {
+    struct waiters waiters;
+    struct outbox outbox;
+    struct transport transport;
+    struct clock_source clock;
+    uint64_t milliseconds;
+    int refuse;    /* what multicast() gives instead */
+    GString *sent; /* counts, and "!" for a marker */
+    struct waiting waiting[CALLERS];
+};
+
+static uint32_t seconds(struct clock_source *clock)
+{
+    (void)clock;
+    return NOW;
+}
+
+static uint64_t milliseconds(struct clock_source *clock)
+{
+    return container_of(clock, struct fixture, clock)->milliseconds;
+}
+
+static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
+                     uint64_t count)
+{
+    struct fixture *fixture = container_of(transport, struct fixture, transport);
+    struct header header;
+    struct change change;
+
+    if (fixture->refuse)
+        return fixture->refuse;
+    assert_int_equal(kind, SEND_NORMAL);
+    assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
+    assert_int_equal(header.type, MESSAGE_NORMAL);
+    assert_int_equal(header.protocol, CONFIGURATION_PROTOCOL);
+    assert_int_equal(header.time, NOW);
+    assert_true(header.count == count);
+    assert_int_equal(wire_parse_change(header.subtype, header.body, header.body_size, &change), 0);
+    g_string_append_printf(fixture->sent, "%u%s ", (unsigned)count, change.path ? "" : "!");
+    return 0;
+}
+
+static void answer(struct caller *caller, int result)
+{
+    struct waiting *waiting = container_of(caller, struct waiting, caller);
+
+    waiting->result = result;
+    waiting->answers++;
+}
+
+static void fixture_init(struct fixture *fixture)
+{
+    *fixture = (struct fixture){
+        .transport = {.multicast = multicast},
+        .clock = {.seconds = seconds, .milliseconds = milliseconds},
+        .sent = g_string_new(NULL),
+    };
+    waiters_init(&fixture->waiters);
+    outbox_init(&fixture->outbox, &fixture->waiters, &fixture->clock);
+    fixture->outbox.transport = &fixture->transport;
+}
+
+static void fixture_clear(struct fixture *fixture)
+{
+    outbox_drop(&fixture->outbox);
+    waiters_fail(&fixture->waiters, UINT64_MAX, -EBUSY);
+    outbox_destroy(&fixture->outbox);
+    waiters_destroy(&fixture->waiters);
+    g_string_free(fixture->sent, TRUE);
+}
+
+static void ask(struct fixture *fixture, unsigned which)
+{
+    struct change change = {.operation = CHANGE_MKDIR, .path = "d"};
+
+    fixture->waiting[which].caller =
+        (struct caller){.answer = answer, .reserve = {.bytes = 10, .entries = 1}};
+    outbox_send(&fixture->outbox, &change, &fixture->waiting[which].caller);
+}
+
+static void check_sent(struct fixture *fixture, const char *expected)
+{
+    assert_string_equal(g_strchomp(fixture->sent->str), expected);
+    g_string_truncate(fixture->sent, 0);
+}
+
+static void check_answer(const struct fixture *fixture, unsigned which, int result)
+{
+    assert_int_equal(fixture->waiting[which].answers, 1);
+    assert_int_equal(fixture->waiting[which].result, result);
+}
+
+/* --- The outbox --- */
+
+static void counts_go_on(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    ask(&fixture, 0);
+    ask(&fixture, 1);
+    outbox_drop(&fixture.outbox); /* the group is left; what was sent is no business of it */
+    outbox_release(&fixture.outbox);
+    ask(&fixture, 2);
+    check_sent(&fixture, "1 2 3");
+    assert_int_equal(waiters_count(&fixture.waiters), 3);
+    fixture_clear(&fixture);
+}
+
+static void a_count_is_used_up(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    fixture.refuse = -ENOBUFS;
+    ask(&fixture, 0);
+    check_answer(&fixture, 0, -ENOBUFS);
+    fixture.refuse = 0;
+    ask(&fixture, 1);
+    check_sent(&fixture, "2");
+    fixture_clear(&fixture);
+}
+
+static void held_goes_out_in_order(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    for (unsigned i = 0; i < 3; i++)
+        ask(&fixture, i);
+    check_sent(&fixture, "");
+    assert_int_equal(outbox_held(&fixture.outbox), 3);
+    outbox_release(&fixture.outbox);
+    ask(&fixture, 3);
+    check_sent(&fixture, "1 2 3 4");
+    assert_int_equal(outbox_held(&fixture.outbox), 0);
+    outbox_hold(&fixture.outbox);
+    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "x"}, NULL);
+    check_sent(&fixture, "");
+    outbox_release(&fixture.outbox);
+    check_sent(&fixture, "5");
+    fixture_clear(&fixture);
+}
+
+static void held_is_dropped(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    ask(&fixture, 0);
+    ask(&fixture, 1);
+    outbox_drop(&fixture.outbox);
+    check_answer(&fixture, 0, -EBUSY);
+    check_answer(&fixture, 1, -EBUSY);
+    outbox_release(&fixture.outbox);
+    check_sent(&fixture, "");
+    fixture_clear(&fixture);
+}
+
+static void held_cannot_be_sent(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    ask(&fixture, 0);
+    fixture.refuse = -ENOBUFS;
+    outbox_release(&fixture.outbox);
+    check_answer(&fixture, 0, -EBUSY);
+    assert_int_equal(outbox_held(&fixture.outbox), 0);
+    fixture_clear(&fixture);
+}
+
+static void too_long(void **state)
+{
+    struct fixture fixture;
+    g_autofree char *path = g_strnfill(9000, 'x');
+    g_autofree uint8_t *data = g_malloc0(FILE_SIZE_MAX);
+    struct change change = {
+        .operation = CHANGE_WRITE, .path = path, .data = data, .size = FILE_SIZE_MAX};
+
+    (void)state;
+    fixture_init(&fixture);
+    fixture.waiting[0].caller.answer = answer;
+    outbox_send(&fixture.outbox, &change, &fixture.waiting[0].caller);
+    check_answer(&fixture, 0, -EMSGSIZE);
+    assert_int_equal(waiters_count(&fixture.waiters), 0);
+    fixture_clear(&fixture);
+}
+
+/* --- Markers --- */
+
+static void a_round_ends_with_its_marker(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    outbox_send_marker(&fixture.outbox); /* nobody wants one */
+    for (unsigned i = 0; i < 3; i++)
+        ask(&fixture, i);
+    waiters_begin_round(&fixture.waiters, 1);
+    waiters_begin_round(&fixture.waiters, 2);
+    waiters_begin_round(&fixture.waiters, 17); /* nobody's */
+    outbox_send_marker(&fixture.outbox);
+    waiters_begin_round(&fixture.waiters, 3);
+    outbox_send_marker(&fixture.outbox);
+    outbox_send_marker(&fixture.outbox);
+    check_sent(&fixture, "1 2 3 4! 5!");
+    assert_int_equal(waiters_count(&fixture.waiters), 0);
+    assert_false(waiters_end_round(&fixture.waiters, 3));
+    assert_true(waiters_end_round(&fixture.waiters, 5));
+    check_answer(&fixture, 2, 0);
+    assert_int_equal(fixture.waiting[0].answers, 0);
+    assert_true(waiters_end_round(&fixture.waiters, 4));
+    check_answer(&fixture, 0, 0);
+    check_answer(&fixture, 1, 0);
+    fixture_clear(&fixture);
+}
+
+static void a_round_fails(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < CALLERS; i++)
+        ask(&fixture, i);
+    waiters_begin_round(&fixture.waiters, 1);
+    fixture.refuse = -EBUSY;
+    outbox_send_marker(&fixture.outbox); /* cannot be sent */
+    check_answer(&fixture, 0, -EBUSY);
+    fixture.refuse = 0;
+    waiters_begin_round(&fixture.waiters, 2);
+    outbox_send_marker(&fixture.outbox);
+    waiters_begin_round(&fixture.waiters, 3);
+    waiters_fail_rounds(&fixture.waiters, -EIO); /* under way, and not sent yet */
+    check_answer(&fixture, 1, -EIO);
+    check_answer(&fixture, 2, -EIO);
+    assert_int_equal(fixture.waiting[3].answers, 0);
+    fixture_clear(&fixture);
+}
+
+/* --- Waiters --- */
+
+static void answers_by_count(void **state)
+{
+    struct fixture fixture;
+    int mine;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < 3; i++)
+        ask(&fixture, i);
+    fixture.waiting[1].caller.origin = &mine;
+    assert_ptr_equal(waiters_origin(&fixture.waiters, 2), &mine);
+    assert_null(waiters_origin(&fixture.waiters, 4));
+    assert_int_equal(waiters_reserve(&fixture.waiters).bytes, 30);
+    assert_int_equal(waiters_reserve(&fixture.waiters).entries, 3);
+    waiters_answer(&fixture.waiters, 2, -ENOENT);
+    waiters_answer(&fixture.waiters, 2, 0); /* nobody is left */
+    check_answer(&fixture, 1, -ENOENT);
+    assert_int_equal(waiters_reserve(&fixture.waiters).entries, 2);
+    waiters_answer(&fixture.waiters, 1, 0);
+    check_answer(&fixture, 0, 0);
+    fixture_clear(&fixture);
+    check_answer(&fixture, 2, -EBUSY);
+}
+
+static void those_who_waited_long_enough(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < CALLERS; i++) {
+        fixture.milliseconds = 100 * i;
+        ask(&fixture, i);
+    }
+    waiters_begin_round(&fixture.waiters, 1);
+    waiters_begin_round(&fixture.waiters, 4);
+    assert_int_equal(waiters_fail(&fixture.waiters, 100, -EBUSY), 2);
+    check_answer(&fixture, 0, -EBUSY);
+    check_answer(&fixture, 1, -EBUSY);
+    assert_int_equal(fixture.waiting[2].answers + fixture.waiting[3].answers, 0);
+    fixture_clear(&fixture);
+}
+
+static void taken_back(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < 3; i++)
+        ask(&fixture, i);
+    waiters_begin_round(&fixture.waiters, 2);
+    waiters_begin_round(&fixture.waiters, 3);
+    outbox_send_marker(&fixture.outbox);
+    assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[0].caller));
+    assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
+    assert_false(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
+    assert_true(waiters_end_round(&fixture.waiters, 4));
+    assert_false(waiters_cancel(&fixture.waiters, &fixture.waiting[2].caller));
+    assert_int_equal(fixture.waiting[0].answers + fixture.waiting[1].answers, 0);
+    check_answer(&fixture, 2, 0);
+    fixture_clear(&fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_go_on),
+        cmocka_unit_test(a_count_is_used_up),
+        cmocka_unit_test(held_goes_out_in_order),
+        cmocka_unit_test(held_is_dropped),
+        cmocka_unit_test(held_cannot_be_sent),
+        cmocka_unit_test(too_long),
+        cmocka_unit_test(a_round_ends_with_its_marker),
+        cmocka_unit_test(a_round_fails),
+        cmocka_unit_test(answers_by_count),
+        cmocka_unit_test(those_who_waited_long_enough),
+        cmocka_unit_test(taken_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

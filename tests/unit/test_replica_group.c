@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Tests of replicas in a group: changes and callers, synchronisations, changes while members come
+ * and go. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "cluster/wire.h"
+#include "core/digest.h"
+#include "core/index.h"
+#include "core/limits.h"
+#include "replica/internal.h"
+#include "replicas.h"
+
+/* --- In a group --- */
+
+static void test_group(void **unused)
+{
+    struct group group;
+
+    (void)unused;
+    group_start_joined(&group, 3);
+    assert_int_equal(group_do(&group, 0, change_create("f")), 0);
+    assert_int_equal(group_do(&group, 1, change_text("f", "two")), 0);
+    assert_int_equal(group_do(&group, 2, change_create("f")), -EEXIST);
+    assert_int_equal(group_do(&group, 2, change_mkdir("d")), 0);
+    group_assert_same(&group);
+    for (size_t i = 0; i < 3; i++) {
+        node_assert_content(&group.nodes[i], "f", "two");
+        assert_int_equal(group.nodes[i].left, 0);
+    }
+    const struct entry *entry = tree_entry(group.nodes[0].replica->committer.state->tree, 2);
+    assert_int_equal(entry->writer, 2);
+    /* An effect's origin is known where it was asked for, and nowhere else: see on_published(). */
+    group_stop(&group);
+}
+
+/* A caller is answered when its change has come back, not sooner. */
+static void test_waiting(void **unused)
+{
+    struct group group;
+    struct asker asker = {0};
+    struct asker other = {0};
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    node_ask(&group.nodes[0], &asker, change_create("f"));
+    node_ask(&group.nodes[0], &other, change_create("g"));
+    assert_int_equal(asker.answers, 0);
+    assert_int_equal(node_status(&group.nodes[0]).waiting, 2);
+    assert_int_equal(group.nodes[0].replica->waiters.under_way.entries, 2);
+    assert_false(node_has(&group.nodes[0], "f"));
+    assert_true(group_step(&group));
+    assert_int_equal(asker.answers, 1);
+    assert_int_equal(asker.result, 0);
+    assert_int_equal(other.answers, 0);
+    /* Taken back: the change is made all the same, and nobody is answered. */
+    assert_true(replica_cancel(group.nodes[0].replica, &other.caller));
+    assert_false(replica_cancel(group.nodes[0].replica, &other.caller));
+    assert_false(replica_cancel(group.nodes[0].replica, &asker.caller));
+    group_settle(&group);
+    assert_int_equal(other.answers, 0);
+    assert_true(node_has(&group.nodes[1], "g"));
+    assert_int_equal(group.nodes[0].replica->waiters.under_way.entries, 0);
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
+static void test_expire(void **unused)
+{
+    struct group group;
+    struct asker asker = {0};
+    struct asker late = {0};
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    struct node *node = &group.nodes[0];
+    node_ask(node, &asker, change_create("f"));
+    node->milliseconds += 10000;
+    node_ask(node, &late, change_create("g"));
+    replica_expire(node->replica, 20000);
+    assert_int_equal(asker.answers, 0);
+    node->milliseconds += 10000;
+    replica_expire(node->replica, 20000);
+    assert_int_equal(asker.result, -EBUSY);
+    assert_int_equal(late.answers, 0);
+    group_settle(&group);
+    assert_int_equal(asker.answers, 1);
+    assert_int_equal(late.result, 0);
+    assert_true(node_has(node, "f")); /* it was made all the same */
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
+/* An empty database joins; one that is older; then the leader goes and comes back older. */
+static void test_join(void **unused)
+{
+    struct group group;
+
+    (void)unused;
+    group_start(&group, 3);
+    group_join(&group, 0);
+    group_fill(&group, 0, "a", 5);
+    group_join(&group, 1); /* empty */
+    group_settle(&group);
+    group_assert_same(&group);
+    assert_int_equal(group.nodes[1].rebuilt, 1);
+    group_leave(&group, 0);
+    assert_int_equal(group_do(&group, 1, (struct change){.operation = CHANGE_DELETE, .path = "a1"}),
+                     0);
+    assert_int_equal(group_do(&group, 1, change_text("a2", "newer")), 0);
+    assert_int_equal(group_do(&group, 1, change_mkdir("d")), 0);
+    group_join(&group, 0); /* older, and of the lowest id */
+    group_join(&group, 2); /* empty */
+    group_settle(&group);
+    group_assert_same(&group);
+    node_assert_content(&group.nodes[0], "a2", "newer");
+    assert_false(node_has(&group.nodes[0], "a1"));
+    assert_int_equal(group.nodes[1].rebuilt, 1);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(group.nodes[i].left, 0);
+    group_stop(&group);
+}
+
+/* Two nodes that went their own ways: the higher version wins, at equal versions the later time;
+ * what is taken away is kept beside the database. */
+static void test_diverged(void **unused)
+{
+    for (int equal = 0; equal < 2; equal++) {
+        struct group group;
+        (void)unused;
+        group_start_joined(&group, 2);
+        group_fill(&group, 0, "both", 2);
+        group_leave(&group, 1);
+        group_fill(&group, 0, "first", 3);
+        group_leave(&group, 0);
+        group_join(&group, 1);
+        group.nodes[1].seconds += 100;
+        group_fill(&group, 1, "second", equal ? 3 : 2);
+        group_join(&group, 0);
+        group_settle(&group);
+        group_assert_same(&group);
+        assert_int_equal(node_has(&group.nodes[0], "second0"), equal);
+        assert_int_equal(node_has(&group.nodes[0], "first0"), !equal);
+        assert_true(node_has(&group.nodes[0], "both1"));
+        assert_int_equal(node_count_copies(&group.nodes[!equal]), 1);
+        assert_int_equal(node_count_copies(&group.nodes[equal]), 0);
+        group_stop(&group);
+    }
+}
+
+/* A large tree is sent in windows, and a node in sync goes on writing meanwhile; what it writes
+ * does not leak into what is sent. */
+static void test_window(void **unused)
+{
+    struct group group;
+    g_autofree uint8_t *bytes = g_malloc(FILE_SIZE_MAX);
+    struct asker askers[40] = {0};
+    unsigned asked = 0;
+    unsigned steps = 0;
+
+    (void)unused;
+    group_start(&group, 2);
+    group_join(&group, 0);
+    for (unsigned i = 0; i < 40; i++) {
+        g_autofree char *path = g_strdup_printf("f%u", i);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 20000, (uint8_t)i)), 0);
+    }
+    group_join(&group, 1);
+    while (group_step(&group)) {
+        if (++steps % 3 == 0 && asked < G_N_ELEMENTS(askers)) {
+            g_autofree char *path = g_strdup_printf("f%u", asked);
+            node_ask(&group.nodes[0], &askers[asked], change_text(path, "meanwhile"));
+            asked++;
+        }
+    }
+    assert_true(asked > 12); /* the synchronisation was under way for as long */
+    for (unsigned i = 0; i < asked; i++) {
+        assert_int_equal(askers[i].answers, 1);
+        assert_int_equal(askers[i].result, 0);
+    }
+    assert_true(group.update_bytes_max < 64 * 1024 + 21000);
+    assert_true(group.update_bytes_max > 32 * 1024);
+    group_assert_same(&group);
+    node_assert_content(&group.nodes[1], "f0", "meanwhile");
+    assert_int_equal(group.nodes[1].left, 0);
+    group_stop(&group);
+}
+
+/* Files larger than the window go through, one by one. */
+static void test_large_entries(void **unused)
+{
+    struct group group;
+    g_autofree uint8_t *bytes = g_malloc(FILE_SIZE_MAX);
+
+    (void)unused;
+    group_start(&group, 2);
+    group_join(&group, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        g_autofree char *path = g_strdup_printf("f%u", i);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_fill(path, bytes, FILE_SIZE_MAX, 'x')), 0);
+    }
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
+/* An UPDATE that was taken but not sent: the synchronisation comes to its end all the same, and the
+ * follower finds out. */
+static void test_lost_update(void **unused)
+{
+    struct group group;
+    g_autofree uint8_t *bytes = g_malloc(FILE_SIZE_MAX);
+    unsigned lost = 0;
+
+    (void)unused;
+    group_start(&group, 2);
+    group_join(&group, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        g_autofree char *path = g_strdup_printf("f%u", i);
+        assert_int_equal(group_do(&group, 0, change_create(path)), 0);
+        assert_int_equal(group_do(&group, 0, change_fill(path, bytes, 500000, 'x')), 0);
+    }
+    group_join(&group, 1);
+    while (group.nodes[1].left == 0) {
+        struct delivery *next = g_queue_peek_head(&group.queue);
+        if (next && get_le16(next->message->data) == MESSAGE_UPDATE && lost == 0) {
+            lost++;
+            g_queue_pop_head(&group.queue);
+            replica_post(group.nodes[0].replica,
+                         event_send_failed(SEND_UPDATE, next->message->capacity));
+            replica_run(group.nodes[0].replica);
+            buffer_unref(next->message);
+            g_free(next);
+            continue;
+        }
+        assert_true(group_step(&group)); /* it does not stand still */
+    }
+    assert_int_equal(lost, 1);
+    assert_int_equal(node_version(&group.nodes[1]), 1); /* nothing of it was taken over */
+    node_assert_stored(&group.nodes[1]);
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
+/* --- Changes while members come and go --- */
+
+/* A change in a member's name that its replica did not make. */
+static void inject_create(struct group *group, const struct node *sender, const char *path)
+{
+    struct change change = change_create(path);
+    struct buffer *message;
+
+    assert_int_equal(wire_build_change(&change, &message), 0);
+    wire_number(message, 1000, 5);
+    group_inject(group, sender->self, message);
+}
+
+static bool is_next(struct group *group, uint16_t type)
+{
+    const struct delivery *next = g_queue_peek_head(&group->queue);
+
+    assert_non_null(next);
+    return get_le16(next->message->data) == type;
+}
+
+/* Changes asked for in the middle of a synchronisation are kept, and sent again when one more node
+ * joins: each is applied once, everywhere, and answered once. */
+static void test_changes_in_between(void **unused)
+{
+    struct group group;
+    struct asker askers[4] = {0};
+
+    (void)unused;
+    group_start(&group, 4);
+    group_join(&group, 0);
+    group_join(&group, 1);
+    group_settle(&group);
+    group_fill(&group, 0, "f", 3);
+    group.nodes[2].member = false;
+    group_join(&group, 2); /* and before anything is delivered: */
+    node_ask(&group.nodes[0], &askers[0], change_create("a"));
+    node_ask(&group.nodes[1], &askers[1], change_create("b"));
+    node_ask(&group.nodes[2], &askers[2], change_create("c"));
+    /* Others may send in the middle of it, whatever we do. */
+    for (size_t i = 0; i < 3; i++)
+        inject_create(&group, &group.nodes[i], (const char *const[]){"x", "y", "z"}[i]);
+    while (!is_next(&group, MESSAGE_STATE))
+        assert_true(group_step(&group)); /* SYNC_START, and changes that are kept */
+    assert_int_equal(askers[0].answers + askers[1].answers + askers[2].answers, 0);
+    assert_true(node_status(&group.nodes[1]).queued >= 3);
+    /* Now one more, without waiting for the end. */
+    struct node *fourth = &group.nodes[3];
+    replica_post(fourth->replica, event_connected(fourth->self));
+    replica_post(fourth->replica, event_quorum(true));
+    fourth->member = true;
+    struct member members[4];
+    for (size_t i = 0; i < 4; i++)
+        members[i] = group.nodes[i].self;
+    for (size_t i = 0; i < 4; i++) {
+        replica_post(group.nodes[i].replica, event_configuration(members, 4, &fourth->self, 1));
+        replica_run(group.nodes[i].replica);
+    }
+    group_settle(&group);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(askers[i].answers, 1);
+        assert_int_equal(askers[i].result, 0);
+    }
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(group.nodes[i].left, 0);
+    group_assert_same(&group);
+    assert_true(node_has(fourth, "c"));
+    assert_true(node_has(fourth, "z"));
+    assert_int_equal(node_version(fourth), 1 + 6 + 6);
+    group_stop(&group);
+}
+
+/* A node that is not in sync holds its changes back: members that are would apply them before it
+ * takes their state over, and it would apply them again. */
+static void test_held(void **unused)
+{
+    struct group group;
+    struct asker early = {0};
+    struct asker gone = {0};
+
+    (void)unused;
+    group_start(&group, 2);
+    group_join(&group, 0);
+    group_fill(&group, 0, "f", 3);
+    group_join(&group, 1);
+    struct node *node = &group.nodes[1];
+    node_ask(node, &early, change_create("early"));
+    while (node_status(node).mode != MODE_SYNCED) {
+        assert_int_equal(early.answers, 0);
+        for (GList *link = group.queue.head; link; link = link->next) {
+            const struct delivery *delivery = link->data;
+            if (delivery->sender.node == node->self.node)
+                assert_int_not_equal(get_le16(delivery->message->data), MESSAGE_NORMAL);
+        }
+        assert_true(group_step(&group));
+    }
+    group_settle(&group);
+    assert_int_equal(early.answers, 1);
+    assert_int_equal(early.result, 0);
+    group_assert_same(&group);
+    /* Held, and the node leaves: its caller hears of it, once, and nothing is sent later. */
+    group_leave(&group, 1);
+    group_join(&group, 1);
+    node_ask(node, &gone, change_create("gone"));
+    node->member = false;
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
+    replica_run(node->replica);
+    assert_int_equal(gone.result, -EBUSY);
+    group_join(&group, 1);
+    group_settle(&group);
+    assert_int_equal(gone.answers, 1);
+    assert_false(node_has(&group.nodes[0], "gone"));
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_group),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_expire),
+        cmocka_unit_test(test_join),
+        cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_large_entries),
+        cmocka_unit_test(test_lost_update),
+        cmocka_unit_test(test_changes_in_between),
+        cmocka_unit_test(test_held),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
