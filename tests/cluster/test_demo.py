@@ -125,6 +125,7 @@ def clone(possible, tmp_path_factory):
 BUILD_PATIENCE = 20 * PATIENCE
 
 
+@pytest.mark.timeout(2 * BUILD_PATIENCE)
 def test_cluster_demo_of_a_fresh_clone(clone):
     if clusters.missing():
         pytest.skip(clusters.missing())
@@ -136,6 +137,7 @@ def test_cluster_demo_of_a_fresh_clone(clone):
     assert not os.path.exists(clone + "/build/tests")
 
 
+@pytest.mark.timeout(2 * BUILD_PATIENCE)
 def test_quickstart_of_a_fresh_clone(clone, make_namespace, tmp_path):
     """And its end, as it is printed, from another directory."""
     namespace = make_namespace()
