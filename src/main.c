@@ -246,6 +246,7 @@ static void start_report(struct parts *parts)
     parts->activity = activity_new(&parts->clock);
     report_init(&parts->report, &(struct report_parts){
                                     .mountpoint = parts->options.mountpoint,
+                                    .state_dir = parts->options.state_dir,
                                     .clock = &parts->clock,
                                     .store = parts->store,
                                     .replica = parts->replica,

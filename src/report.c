@@ -234,6 +234,7 @@ static struct buffer *make_status(struct overview *overview)
     json_text_set(object, "pid", number((uint64_t)getpid()));
     json_text_set(object, "started", number(status_start_time(parts->status)));
     json_text_set(object, "mountpoint", text(parts->mountpoint));
+    json_text_set(object, "state_dir", text(parts->state_dir));
     json_text_set(object, "local", json_boolean(!parts->corosync));
     json_text_set(object, "quorate", json_boolean(facts.replica.quorate));
     json_text_set(object, "quorate_since", number(facts.replica.quorum_since));

@@ -18,6 +18,7 @@
 /* Who is asked; all must outlive the report. */
 struct report_parts {
     const char *mountpoint;
+    const char *state_dir;
     struct clock_source *clock;
     struct store *store;
     struct replica *replica;

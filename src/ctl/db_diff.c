@@ -176,12 +176,10 @@ static int diff(struct comparison *comparison, char **files, const struct tree *
 
 int command_db_diff(const struct context *context, int argc, char **argv)
 {
-    gboolean json = context->json;
     gboolean content_only = FALSE;
     const GOptionEntry entries[] = {
         {"content", 0, 0, G_OPTION_ARG_NONE, &content_only,
          "compare paths and contents only, not versions, writers, times and inodes", NULL},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
 
     if (!command_parse(&argc, &argv, entries, "A B",
@@ -195,7 +193,7 @@ int command_db_diff(const struct context *context, int argc, char **argv)
     int code = EXIT_FAILED;
     if (b) {
         struct comparison comparison = {.content_only = content_only,
-                                        .list = json ? json_array() : NULL};
+                                        .list = context->json ? json_array() : NULL};
         code = diff(&comparison, argv + 1, a, b);
         json_decref(comparison.list);
     }

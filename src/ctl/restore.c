@@ -10,6 +10,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
 #include "store/store.h"
 
 #define SUMMARY                                                                                    \
@@ -141,7 +142,10 @@ int command_restore(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
-    const char *state_dir = given ? given : DEFAULT_STATE_DIR;
+    int code;
+    g_autofree char *state_dir = where_state_dir(context, given, &code);
+    if (!state_dir)
+        return code;
     g_autofree char *path = g_build_filename(state_dir, DATABASE_NAME, NULL);
     if (db_same_file(path, argv[1])) {
         fprintf(stderr, "error: %s is the database itself\n", argv[1]);
@@ -154,7 +158,7 @@ int command_restore(const struct context *context, int argc, char **argv)
                                      : g_strerror(-lock));
         return EXIT_FAILED;
     }
-    int code = restore(context, argv[1], path, state_dir);
+    code = restore(context, argv[1], path, state_dir);
     close(lock);
     return code;
 }
