@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -92,6 +93,7 @@ def test_a_bad_backup_replaces_nothing(ctl, tmp_path, saved):
 def test_a_backup_as_json(ctl, tmp_path, saved):
     told = json.loads(ctl("backup", "--database", saved, "--json", tmp_path / "copy.db").stdout)
     counted = json.loads(ctl("db", "stat", "--json", tmp_path / "copy.db").stdout)
+    assert ctl("backup", "--database", saved, tmp_path / "copy.db").stdout == "%s: version 40, %d entries\n" % (tmp_path / "copy.db", counted["entries"])
     assert told == {"file": str(tmp_path / "copy.db"), "version": 40, "entries": counted["entries"]}
     assert ctl("backup", "--json", "--database", tmp_path / "none", tmp_path / "copy.db", code=1).stdout == ""
 
@@ -226,7 +228,7 @@ def recover(ctl, state_dir, tmp_path):
 
 def test_recover(recover, state_dir, saved):
     said = recover("--dry-run", saved)
-    assert "ok: this host, a, is one of its nodes (a, b), with 1 guests" in said
+    assert "ok: this host, a, is one of its nodes (a, b), with 1 guest\n" in said
     assert "ok: no pmxcfs runs here" in said and "no database here yet" in said and "not of a cluster" in said
     assert "nothing is in the way" in said
     assert os.listdir(state_dir) == [".pmxcfs.lockfile"]
@@ -239,8 +241,16 @@ def test_recover(recover, state_dir, saved):
 def test_recover_on_a_host_of_another_name(recover, state_dir, saved):
     said = recover(saved, name="c", code=4)
     assert "refused: this host is called c, and the database is one of a, b" in said and "/etc/hostname" in said
-    assert "nothing was changed" in said and os.listdir(state_dir) == [".pmxcfs.lockfile"]
+    assert "1 thing is in the way: nothing was changed" in said and os.listdir(state_dir) == [".pmxcfs.lockfile"]
     assert "nothing was changed" in recover("--dry-run", saved, name="c", code=4)
+
+
+def test_recover_of_a_name_without_an_address(ctl, state_dir, saved, tmp_path):
+    """It is a warning, and no error beside a success."""
+    os.mkdir(tmp_path / "corosync")
+    done = ctl("recover", "--state-dir", state_dir, "--corosync-dir", tmp_path / "corosync", "--nodename", "a", saved)
+    assert re.search(r"^warning: a has no address \(.+\): add it to /etc/hosts$", done.stdout, re.M), done.stdout
+    assert done.stderr == ""
 
 
 def test_recover_of_a_damaged_one(recover, state_dir, tmp_path):
@@ -254,7 +264,7 @@ def test_recover_over_another_database(recover, state_dir, saved):
     """A new host has some files; guests are not replaced without a word."""
     here = str(state_dir / "config.db")
     make(here, rows=ROWS[:2])
-    assert "warning: the database here has 1 files and directories, 0 guests; it will be kept" in recover("--dry-run", saved)
+    assert "warning: the database here has 2 entries, 0 guests; it will be kept" in recover("--dry-run", saved)
     os.unlink(here)
     make(here, sql="UPDATE tree SET version = 99 WHERE inode = 0")
     assert "refused: the database here has 2 guests: if they are not needed, --replace" in recover(saved, code=4)
