@@ -7,7 +7,9 @@
 
 #include "ctl/ask.h"
 #include "ctl/guests.h"
+#include "ctl/kept.h"
 #include "ctl/names.h"
+#include "ctl/where.h"
 
 #define FILES ":files"
 
@@ -60,6 +62,29 @@ static void offer_guests(const struct begun *begun)
     json_decref(answer);
 }
 
+static void offer_locks(const struct begun *begun)
+{
+    json_t *locks = NULL;
+    json_t *lock;
+    size_t i;
+    int error;
+
+    ask_quietly(&begun->context, ASK_LOCKS, NULL, 0, &locks, &error);
+    json_array_foreach(locks, i, lock)
+        offer(begun, field_text(lock, "path"), field_bool(lock, "expired") ? "expired" : "held");
+    json_decref(locks);
+}
+
+static void offer_copies(const struct begun *begun)
+{
+    int code;
+    g_autofree char *state_dir = where_state_dir(&begun->context, NULL, &code);
+    g_autoptr(GPtrArray) copies = state_dir ? kept_list(state_dir) : NULL;
+
+    for (guint i = 0; copies && i < copies->len; i++)
+        offer(begun, copies->pdata[i], "a safety copy");
+}
+
 /* By what a table of options calls the value, or a help the arguments. */
 static void offer_value(const char *kind, const struct begun *begun)
 {
@@ -67,6 +92,10 @@ static void offer_value(const char *kind, const struct begun *begun)
         offer_nodes(begun);
     else if (strstr(kind, "[ID"))
         offer_guests(begun);
+    else if (strstr(kind, "[LOCK"))
+        offer_locks(begun);
+    else if (g_str_has_prefix(kind, "COPY"))
+        offer_copies(begun);
     else if (strstr(kind, "FILE") || strstr(kind, "DIR") || strcmp(kind, "A [B]") == 0)
         puts(FILES);
 }

@@ -60,6 +60,9 @@ struct db_entry {
 };
 GArray *db_sorted(const struct tree *tree);
 
+/* Prints all that is in it, by path (db dump), as text or a line of JSON for each entry. */
+void db_dump(const struct tree *tree, bool json);
+
 /* The order of paths as directories are listed: what is in one follows it at once. */
 int db_compare_paths(const char *first, const char *second);
 

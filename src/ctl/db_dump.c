@@ -76,6 +76,17 @@ static void dump_text(const struct tree *tree, const GArray *entries)
     }
 }
 
+void db_dump(const struct tree *tree, bool json)
+{
+    GArray *sorted = db_sorted(tree);
+
+    if (json)
+        dump_json(tree, sorted);
+    else
+        dump_text(tree, sorted);
+    g_array_unref(sorted);
+}
+
 int command_db_dump(const struct context *context, int argc, char **argv)
 {
     int code;
@@ -91,12 +102,7 @@ int command_db_dump(const struct context *context, int argc, char **argv)
     struct tree *tree = db_read(path);
     if (!tree)
         return EXIT_FAILED;
-    GArray *sorted = db_sorted(tree);
-    if (context->json)
-        dump_json(tree, sorted);
-    else
-        dump_text(tree, sorted);
-    g_array_unref(sorted);
+    db_dump(tree, context->json);
     tree_free(tree);
     return EXIT_DONE;
 }

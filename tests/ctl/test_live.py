@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "mount"))
 
 from support import DIRECTORY, FILE, make_database  # noqa: E402
 
-COMMANDS = ["changes", "guests", "guests move", "locks", "log", "members", "status", "top", "verify", "versions"]
+COMMANDS = ["changes", "guests", "guests move", "kept diff", "kept list", "kept restore", "kept show", "locks", "locks break", "log", "members", "status", "top", "verify", "versions"]
 
 
 # All commands
@@ -31,7 +31,7 @@ def test_help(ctl, command):
     assert "pmxcfsctl " + command in done.stdout and "--help" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["guests", "move", "--from", "a", "--to", "b"], ["locks"], ["log"], ["log", "-f"],
+@pytest.mark.parametrize("command", [["guests", "move", "--from", "a", "--to", "b"], ["locks"], ["locks", "break", "--expired"], ["log"], ["log", "-f"],
                                      ["members"], ["status"], ["top"], ["verify"], ["versions"], ["guests"], ["changes"]])
 def test_no_daemon(ctl, command):
     done = ctl("--socket-name", "nobody-is-called-so", *command, code=3)
@@ -184,6 +184,48 @@ def test_locks(daemon, live):
     assert (lock["path"], lock["node"], lock["expired"]) == ("priv/lock/one", "node1", False)
     daemon.restart("--lock-lifetime", "0.01")
     wait_for(lambda: "expired" in live("locks").stdout, "the lock expires")
+
+
+@pytest.fixture
+def expired(make_daemon):
+    """A daemon with two locks that have expired."""
+    daemon = make_daemon(options=["--lock-lifetime", "0.01"]).start()
+    for name in ("one", "two"):
+        daemon.os.makedirs(daemon / ("priv/lock/" + name))
+    return daemon
+
+
+def break_locks(daemon, *arguments, code=0):
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "locks", "break", *arguments])
+    assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def locks_of(daemon):
+    return json.loads(daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "locks", "--json"], check=True).stdout)
+
+
+def test_break_of_expired_locks(expired):
+    wait_for(lambda: all(lock["expired"] for lock in locks_of(expired)), "both have expired")
+    assert re.match(r"broken: priv/lock/two, of node1, \d+ s old\n$", break_locks(expired, "--expired", "two").stdout)
+    assert expired.os.listdir(expired / "priv/lock") == ["one"]
+    (told,) = json.loads(break_locks(expired, "--expired", "--json").stdout)
+    assert (told["path"], told["node"], told["broken"]) == ("priv/lock/one", "node1", True)
+    assert expired.os.listdir(expired / "priv/lock") == []
+    assert break_locks(expired, "--expired").stdout == "no lock has expired\n"
+    assert json.loads(break_locks(expired, "--expired", "--json").stdout) == []
+
+
+def test_held_locks_are_not_broken(daemon, live):
+    daemon.os.makedirs(daemon / "priv/lock/held")
+    assert live("locks", "break", "--expired").stdout == "no lock has expired\n"
+    for name in ("held", "priv/lock/held"):
+        assert "priv/lock/held has not expired: node1 holds it" in live("locks", "break", "--expired", name, code=1).stderr
+    assert "no lock is called 'priv/lock/hled'; did you mean 'priv/lock/held'?" in live("locks", "break", "--expired", "hled", code=1).stderr
+    assert "say so with --expired" in live("locks", "break", code=2).stderr
+    assert "did you mean 'locks break'?" in live("locks", "brek", code=2).stderr
+    assert daemon.os.listdir(daemon / "priv/lock") == ["held"]
+    assert "root alone" in live("locks", "break", "--expired", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
 
 
 def test_top(daemon):

@@ -193,6 +193,49 @@ def test_restore_as_json(ctl, state_dir, saved):
     assert os.path.dirname(told["kept"]) == str(state_dir) and [os.path.basename(told["kept"])] == replaced(state_dir)
 
 
+# restore --dry-run
+
+
+def test_what_a_restore_would_lose(ctl, daemon, tmp_path):
+    """While the daemon runs, which must go on, and when it has stopped."""
+    daemon.os.write_file(daemon / "same", b"same")
+    daemon.os.write_file(daemon / "altered", b"old")
+    daemon.os.write_file(daemon / "gone", b"gone")
+    ctl("backup", "--database", daemon.database, tmp_path / "saved.db")
+    daemon.os.write_file(daemon / "altered", b"new")
+    daemon.os.write_file(daemon / "later", b"later")
+    daemon.os.unlink(daemon / "gone")
+    restore = ["restore", "--dry-run", "--state-dir", daemon.state_dir, tmp_path / "saved.db"]
+    lines = ctl(*restore, code=4).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == ["! altered", "+ gone", "- later"]
+    assert "1 entry would be lost, 1 would get another content, 1 would come back" in lines[3]
+    assert "a pmxcfs runs on it" in lines[4]
+    told = json.loads(ctl("--json", *restore, code=4).stdout)
+    assert (told["lost"], told["altered"], told["added"], told["running"], told["dry_run"]) == (1, 1, 1, True, True)
+    assert {one["path"] for one in told["differences"]} == {"altered", "gone", "later"} and told["present"] > told["version"]
+    assert daemon.os.read_file(daemon / "later") == b"later"
+    daemon.stop()
+    before = snapshot(daemon.state_dir)
+    assert "a pmxcfs runs" not in ctl(*restore, code=4).stdout
+    assert not json.loads(ctl("--json", *restore, code=4).stdout)["running"]
+    assert snapshot(daemon.state_dir) == before
+    # Nothing would be lost.
+    ctl("restore", "--state-dir", daemon.state_dir, tmp_path / "saved.db")
+    assert "0 entries would be lost" in ctl(*restore).stdout
+
+
+def test_a_dry_run_without_a_database_or_with_a_bad_one(ctl, state_dir, saved, tmp_path):
+    restore = ["restore", "-n", "--state-dir", state_dir]
+    assert "version 40 would be put in place" in ctl(*restore, saved).stdout
+    assert json.loads(ctl("--json", *restore, saved).stdout)["present"] is None
+    ctl(*restore, tmp_path / "none", code=1)
+    ctl("restore", "-n", "--state-dir", tmp_path / "nowhere", saved, code=1)
+    make(str(state_dir / "config.db"), ROWS_REFUSED["a guest twice"])
+    before = snapshot(state_dir)
+    assert "nobody can say what of it would be lost" in ctl(*restore, saved, code=4).stderr
+    assert snapshot(state_dir) == before
+
+
 # recover
 
 COROSYNC = """totem {

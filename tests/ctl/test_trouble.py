@@ -49,7 +49,7 @@ def test_help_without_a_command(ctl):
 
 
 @pytest.mark.parametrize("arguments", [["backup"], ["restore"], ["recover"], ["restore", "a", "b"], ["db", "import", "a"], ["db", "export"],
-                                       ["db", "diff", "a"], ["db", "check", "a", "b"], ["db"], ["db", "nothing"], ["nothing"]])
+                                       ["db", "diff"], ["db", "diff", "a", "b", "c"], ["db", "check", "a", "b"], ["db"], ["db", "nothing"], ["nothing"]])
 def test_wrong_use(ctl, arguments):
     done = ctl(*arguments, code=2)
     assert done.stdout == "" and done.stderr != ""
