@@ -211,8 +211,14 @@ static int run(const struct context *context, const char *given, char **names,
     if (!overview)
         return code;
     const char *told = json_string_value(json_object_get(overview, "state_dir"));
-    const char *state_dir = given ? given : told ? told : DEFAULT_STATE_DIR;
-    struct tree *copy = kept_read(state_dir, names[0], &code);
+    const char *state_dir = given ? given : told;
+    struct tree *copy = state_dir ? kept_read(state_dir, names[0], &code) : NULL;
+    if (!state_dir) {
+        fputs("error: the daemon does not tell where its database is; is it another release? Name "
+              "the directory with --state-dir\n",
+              stderr);
+        code = EXIT_FAILED;
+    }
     restoration->mountpoint = field_text(overview, "mountpoint");
     if (copy && !field_bool(overview, "quorate")) {
         fputs("error: there is no quorum: nothing can be changed\n", stderr);

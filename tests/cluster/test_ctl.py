@@ -112,6 +112,14 @@ def test_verify_finds_who_differs(cluster, folder):
     wait_for(lambda: status(cluster[3])["verification"]["different"] == 1, "node3 knows")
     wait_for(lambda: cluster[3].read(folder + "/altered") == right, "node3 has taken over the others' content")
     wait_for(lambda: metric(cluster[3], "pmxcfs_safety_copies_total") >= 1, "the safety copy is counted")
+    # And what is in it can be looked at, and got back.
+    path = folder + "/altered"
+    assert json.loads(ctl(cluster[3], "kept", "list", "--json").stdout)[-1]["files"] >= 1
+    diff = ctl(cluster[3], "kept", "diff", "-u", "latest", code=4).stdout
+    assert "-%s" % right.upper().decode() in diff and "+%s" % right.decode() in diff
+    assert "another content is there" in ctl(cluster[3], "kept", "restore", "latest", path, code=1).stderr
+    ctl(cluster[3], "kept", "restore", "--replace", "latest", path)
+    wait_for(lambda: cluster[1].read(path) == right.upper(), "all have what was kept")
 
 
 def test_guests_of_a_dead_node(cluster):
@@ -152,6 +160,26 @@ def test_lock_has_an_owner(cluster):
     locks = {lock["path"]: lock for lock in json.loads(ctl(cluster[1], "locks", "--json").stdout)}
     assert locks["priv/lock/ctl"]["node"] == "node2"
     cluster[2].os.rmdir(cluster[2].path("priv/lock/ctl"))
+
+
+def test_break_of_an_expired_lock(cluster):
+    """Asked for on another node than its owner's; it goes on all."""
+    for path in ("priv", "priv/lock"):
+        if not cluster[1].exists(path):
+            cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
+    cluster[2].os.mkdir(cluster[2].path("priv/lock/left"))
+    cluster.wait_equal()
+
+    def expired():
+        locks = json.loads(ctl(cluster[3], "locks", "--json").stdout)
+        return [lock["path"] for lock in locks if lock["expired"]] == ["priv/lock/left"]
+
+    wait_for(expired, "it has expired")
+    (told,) = json.loads(ctl(cluster[3], "locks", "break", "--expired", "left", "--json").stdout)
+    assert (told["path"], told["node"], told["broken"]) == ("priv/lock/left", "node2", True)
+    for node in cluster:
+        wait_for(lambda: not node.exists("priv/lock/left"), "it is gone on " + node.name)
 
 
 def test_queues_while_corosync_hangs(cluster, folder):
