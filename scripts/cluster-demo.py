@@ -65,13 +65,16 @@ def start(cluster):
     cluster.start()
 
 
-def show_in_tmux(directory, cluster, environment):
-    """A pane per node and one for the host; returns when the last shell has ended or the session was left."""
+def show_in_tmux(directory, cluster, environment, hints):
+    """A pane per node and one for the host, which begins with the hints: tmux hides what was printed before. Returns
+    when the last shell has ended or the session was left."""
+    with open(os.path.join(directory, "hints"), "w") as file:
+        file.write(hints)
     tmux = ["tmux", "-f", "/dev/null", "-S", os.path.join(directory, "tmux")]
     names = [node.name for node in cluster]
     subprocess.run([*tmux, "new-session", "-d", "-s", "demo", "-x", "200", "-y", "50", names[0]], env=environment, check=True)
     subprocess.run([*tmux, "set", "-g", "mouse", "on"], check=True)
-    for command in [*names[1:], "PS1='host:\\w# ' bash --norc"]:
+    for command in [*names[1:], "cat %s/hints; PS1='host:\\w# ' bash --norc" % directory]:
         subprocess.run([*tmux, "split-window", "-t", "demo", command], env=environment, check=True)
         subprocess.run([*tmux, "select-layout", "-t", "demo", "tiled"], check=True)
     subprocess.run([*tmux, "select-pane", "-t", "demo:0.0"], check=True)
@@ -88,9 +91,10 @@ def show(arguments, directory, cluster):
     environment.pop("TMUX", None)  # a session inside of another is wanted here
     if arguments.run is not None:
         return subprocess.run(["sh", "-c", arguments.run], env=environment).returncode
-    print(HINTS.format(count=arguments.nodes, mountpoint=MOUNTPOINT, bin=programs))
+    hints = HINTS.format(count=arguments.nodes, mountpoint=MOUNTPOINT, bin=programs)
+    print(hints, flush=True)
     if shutil.which("tmux") and sys.stdin.isatty() and sys.stdout.isatty():
-        show_in_tmux(directory, cluster, environment)
+        show_in_tmux(directory, cluster, environment, hints)
     else:
         print("Ctrl-C ends it.", flush=True)
         signal.pause()

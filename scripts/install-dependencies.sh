@@ -9,7 +9,7 @@ build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsq
 libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"
-test="clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
+test="git clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
 python3-pytest-timeout python3-prometheus-client man-db mandoc zsh bash-completion
 xz-utils liblzma-dev"
 

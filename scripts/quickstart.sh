@@ -3,9 +3,13 @@
 # Installs what is missing, builds pmxcfs, starts it in local mode on a directory of its own, fills it
 # with a small example, and shows it. Can be run again and again; "quickstart.sh stop" ends it.
 set -eu
+place=${PMXCFS_QUICKSTART_DIR:-/var/tmp/pmxcfs-quickstart}
+case $place in
+/*) ;;
+*) place=$PWD/$place ;;
+esac
 cd "$(dirname "$0")/.."
 
-place=${PMXCFS_QUICKSTART_DIR:-/var/tmp/pmxcfs-quickstart}
 pve=$place/pve
 pid_file=$place/run.pid
 # A name of its own for each place, since no two daemons can share one.
@@ -28,9 +32,15 @@ stop() {
 }
 
 if [ "${1:-}" = stop ]; then
+    running || echo "nothing of quickstart.sh runs in $place"
     stop
     exit 0
 fi
+
+# What the user has to write for a path, and before the stop of a place of one's own.
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
+own=
+[ -z "${PMXCFS_QUICKSTART_DIR:-}" ] || own="PMXCFS_QUICKSTART_DIR=$(quoted "$place") "
 
 scripts/install-dependencies.sh build
 [ -f build/build.ninja ] || meson setup build -Dtests=false >/dev/null
@@ -98,5 +108,5 @@ cat <<END
 pmxcfs runs (process $(cat "$pid_file")) and is mounted at $pve.
 Try:  mv $pve/nodes/alpha/qemu-server/100.conf $pve/nodes/beta/qemu-server/ && cat $pve/.vmlist
       $OLDPWD/build/src/ctl/pmxcfsctl --socket-name $socket guests
-Stop: $OLDPWD/scripts/quickstart.sh stop      (what you wrote stays in $place/state/config.db)
+Stop: $own$OLDPWD/scripts/quickstart.sh stop      (what you wrote stays in $place/state/config.db)
 END

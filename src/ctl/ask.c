@@ -6,18 +6,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ctl/client.h"
+struct client *ask_connect(const struct context *context, int *code, int *error)
+{
+    struct client *client = client_open(context->socket, -1);
+
+    *error = client ? 0 : errno;
+    *code = client ? EXIT_DONE : *error == EACCES || *error == EPERM ? EXIT_FAILED : EXIT_NO_DAEMON;
+    if (!client && *code == EXIT_FAILED)
+        *error = EACCES; /* EPERM is what a request can be answered */
+    return client;
+}
 
 /* As ask_quietly(), any bytes. */
 static int ask_bytes(const struct context *context, enum ask_request id, const void *request,
                      size_t size, char **data, size_t *data_size, int *error)
 {
-    struct client *client = client_open(context->socket);
+    int code;
+    struct client *client = ask_connect(context, &code, error);
 
-    if (!client) {
-        *error = errno;
-        return EXIT_NO_DAEMON;
-    }
+    if (!client)
+        return code;
     int result = client_ask(client, (int32_t)id, request, size, data, data_size);
     client_close(client);
     *error = -result;
@@ -42,10 +50,10 @@ int ask_quietly(const struct context *context, enum ask_request id, const void *
 
 void ask_complain(const struct context *context, int code, int error)
 {
-    if (code == EXIT_NO_DAEMON && error == EACCES)
+    if (error == EACCES)
         fprintf(stderr,
-                "error: the daemon at '%s' refuses this user: it talks to root and to processes "
-                "whose group is www-data\n",
+                "error: permission denied: the daemon at '%s' refuses this user; it talks to root, "
+                "and to processes whose group is www-data (not a supplementary one)\n",
                 context->socket);
     else if (code == EXIT_NO_DAEMON)
         fprintf(stderr,

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ctl/client.h"
 #include "ctl/commands.h"
 
 /* Requests of the local socket (doc/ipc.md). */
@@ -21,6 +22,9 @@ enum ask_request {
     ASK_VERIFY = 103,
     ASK_ACTIVITY = 104,
 };
+
+/* Connects to the daemon; NULL with *code and in *error the errno, and tells nobody. */
+struct client *ask_connect(const struct context *context, int *code, int *error);
 
 /* Asks, and tells nobody. EXIT_DONE, and *answer (json_decref() it) unless it is NULL; else an exit
  * code and in *error the errno of the daemon or the connection. */

@@ -7,6 +7,8 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
+#include "store/store.h"
 #include "tools/backup.h"
 
 #define SUMMARY                                                                                    \
@@ -56,13 +58,16 @@ int command_backup(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
-    const char *database = given ? given : DEFAULT_DATABASE;
+    int code;
+    g_autofree char *database = where_database(context, given, &code);
+    if (!database)
+        return code;
     if (db_same_file(database, argv[1])) {
         fprintf(stderr, "error: %s is the database itself\n", argv[1]);
         return EXIT_FAILED;
     }
     g_autofree char *unfinished = g_strconcat(argv[1], ".unfinished", NULL);
-    int code = backup(context, database, argv[1], unfinished);
+    code = backup(context, database, argv[1], unfinished);
     unlink(unfinished);
     return code;
 }

@@ -7,7 +7,6 @@
 
 #include "base/util.h"
 #include "ctl/ask.h"
-#include "ctl/client.h"
 #include "ctl/commands.h"
 
 #define REQUEST_SUBSCRIBE 100
@@ -55,12 +54,13 @@ int command_changes(const struct context *context, int argc, char **argv)
         fprintf(stderr, "error: %s\nTry pmxcfsctl changes --help.\n", problem->message);
         return EXIT_WRONG_USE;
     }
-    struct client *client = client_open(context->socket);
+    int code, error;
+    struct client *client = ask_connect(context, &code, &error);
     if (!client) {
-        ask_complain(context, EXIT_NO_DAEMON, errno);
-        return EXIT_NO_DAEMON;
+        ask_complain(context, code, error);
+        return code;
     }
-    int error = subscribe(client, since != NULL, version);
+    error = subscribe(client, since != NULL, version);
     if (!error)
         error = print_events(client);
     client_close(client);

@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <glib.h>
+#include <poll.h>
 #include <qb/qbipcc.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BUFFER_SIZE (1024u * 1024)
 #define EVENT_MILLISECONDS 1000
@@ -13,16 +15,36 @@
 struct client {
     qb_ipcc_connection_t *connection;
     char *buffer; /* BUFFER_SIZE bytes */
+    int timeout;  /* of a reply, in milliseconds; -1: none */
 };
 
-struct client *client_open(const char *name)
+/* As qb_ipcc_connect(), which waits for ever for a daemon that is stopped. */
+static qb_ipcc_connection_t *connect_within(const char *name, int milliseconds)
 {
-    qb_ipcc_connection_t *connection = qb_ipcc_connect(name, BUFFER_SIZE);
+    struct pollfd wait = {.events = POLLIN};
+    qb_ipcc_connection_t *connection = qb_ipcc_connect_async(name, BUFFER_SIZE, &wait.fd);
+
+    if (!connection)
+        return NULL;
+    if (poll(&wait, 1, milliseconds) != 1) {
+        qb_ipcc_disconnect(connection);
+        close(wait.fd);
+        errno = ETIMEDOUT;
+        return NULL;
+    }
+    return qb_ipcc_connect_continue(connection) == 0 ? connection : NULL;
+}
+
+struct client *client_open(const char *name, int milliseconds)
+{
+    qb_ipcc_connection_t *connection =
+        milliseconds < 0 ? qb_ipcc_connect(name, BUFFER_SIZE) : connect_within(name, milliseconds);
 
     if (!connection)
         return NULL;
     struct client *client = g_new0(struct client, 1);
     client->connection = connection;
+    client->timeout = milliseconds;
     client->buffer = g_malloc(BUFFER_SIZE);
     return client;
 }
@@ -65,8 +87,8 @@ int client_ask(struct client *client, int32_t id, const void *request, size_t re
     };
 
     header.size = (int32_t)(sizeof(header) + request_size);
-    ssize_t received =
-        qb_ipcc_sendv_recv(client->connection, parts, 2, client->buffer, BUFFER_SIZE, -1);
+    ssize_t received = qb_ipcc_sendv_recv(client->connection, parts, 2, client->buffer, BUFFER_SIZE,
+                                          client->timeout);
     return take_data(client, received, data, size);
 }
 

@@ -8,8 +8,9 @@
 
 struct client;
 
-/* Connects to the daemon whose socket is called `name`. NULL with errno set. */
-struct client *client_open(const char *name);
+/* Connects to the daemon whose socket is called `name`. `milliseconds`: how long to wait for it,
+ * and for each reply to client_ask(); -1: for ever. NULL with errno set. */
+struct client *client_open(const char *name, int milliseconds);
 void client_close(struct client *client);
 
 /* Sends a request and waits for its reply. 0 and *data (g_free() it, with a NUL behind its *size

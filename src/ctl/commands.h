@@ -6,6 +6,9 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#define DEFAULT_SOCKET "pve2"
+#define SOCKET_VARIABLE "PMXCFS_SOCKET_NAME" /* in the environment */
+
 /* Exit codes, the same for all subcommands (pmxcfsctl(8)). */
 enum exit_code {
     EXIT_DONE = 0,
@@ -18,6 +21,7 @@ enum exit_code {
 /* What the global options say. */
 struct context {
     const char *socket; /* name of the daemon's socket */
+    bool socket_given;  /* somebody named it: no other daemon is meant */
     bool json;
 };
 
@@ -32,7 +36,7 @@ struct command {
 /* Parses the options of a command: g_option_context_parse() with `entries` (NULL: none), after
  * which argv[1] and so on are the words that are no options, from `least` to `most` of them.
  * `parameters` names them for the help, `summary` says what the command does. False: stderr says
- * why. */
+ * why. Asked for help it prints it and ends the process. */
 bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
                    const char *summary, int least, int most);
 
@@ -47,6 +51,11 @@ int command_db_import(const struct context *context, int argc, char **argv);
 int command_db_stat(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
 int command_guests_move(const struct context *context, int argc, char **argv);
+int command_kept_diff(const struct context *context, int argc, char **argv);
+int command_kept_list(const struct context *context, int argc, char **argv);
+int command_kept_restore(const struct context *context, int argc, char **argv);
+int command_kept_show(const struct context *context, int argc, char **argv);
+int command_locks_break(const struct context *context, int argc, char **argv);
 int command_locks(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);

@@ -6,40 +6,97 @@
 #include <string.h>
 
 #include "ctl/ask.h"
+#include "ctl/guests.h"
+#include "ctl/kept.h"
+#include "ctl/names.h"
+#include "ctl/where.h"
 
 #define FILES ":files"
 
-static void offer(const char *candidate, const char *description, const char *word)
+/* What is begun. */
+struct begun {
+    struct context context;
+    const char *prefix;
+    const char *word;
+};
+
+static void offer(const struct begun *begun, const char *candidate, const char *description)
 {
-    if (g_str_has_prefix(candidate, word))
-        printf("%s\t%s\n", candidate, description);
+    if (g_str_has_prefix(candidate, begun->word))
+        printf("%s%s\t%s\n", begun->prefix, candidate, description);
 }
 
 /* --- Options of a command, and their values --- */
 
-static void offer_nodes(const char *socket, const char *word)
+static void offer_nodes(const struct begun *begun)
 {
-    const struct context context = {.socket = socket};
+    g_autoptr(GPtrArray) names = names_of_nodes(&begun->context);
     json_t *members = NULL;
-    const char *name;
-    json_t *node;
     int error;
 
-    if (ask_quietly(&context, ASK_MEMBERS, NULL, 0, &members, &error) != EXIT_DONE)
+    if (ask_quietly(&begun->context, ASK_MEMBERS, NULL, 0, &members, &error) != EXIT_DONE)
         return;
-    json_object_foreach(json_object_get(members, "nodelist"), name, node)
-        offer(name, field_bool(node, "online") ? "online" : "offline", word);
-    if (!json_object_get(members, "nodelist"))
-        offer(field_text(members, "nodename"), "this node", word);
+    json_t *nodes = json_object_get(members, "nodelist");
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = names->pdata[i];
+        json_t *node = json_object_get(nodes, name);
+        bool own = strcmp(name, field_text(members, "nodename")) == 0;
+        offer(begun, name,
+              own                          ? "this node"
+              : !node                      ? "no member"
+              : field_bool(node, "online") ? "online"
+                                           : "offline");
+    }
     json_decref(members);
 }
 
-/* By what a table of options calls the value. */
-static void offer_value(const char *kind, const char *socket, const char *word)
+static void offer_guests(const struct begun *begun)
+{
+    int code, error;
+    json_t *answer = guests_ask_quietly(&begun->context, &code, &error);
+    const char *id;
+    json_t *guest;
+
+    json_object_foreach(json_object_get(answer, "ids"), id, guest)
+        offer(begun, id, field_text(guest, "node"));
+    json_decref(answer);
+}
+
+static void offer_locks(const struct begun *begun)
+{
+    json_t *locks = NULL;
+    json_t *lock;
+    size_t i;
+    int error;
+
+    ask_quietly(&begun->context, ASK_LOCKS, NULL, 0, &locks, &error);
+    json_array_foreach(locks, i, lock)
+        offer(begun, field_text(lock, "path"), field_bool(lock, "expired") ? "expired" : "held");
+    json_decref(locks);
+}
+
+static void offer_copies(const struct begun *begun)
+{
+    int code;
+    g_autofree char *state_dir = where_state_dir(&begun->context, NULL, &code);
+    g_autoptr(GPtrArray) copies = state_dir ? kept_list(state_dir) : NULL;
+
+    for (guint i = 0; copies && i < copies->len; i++)
+        offer(begun, copies->pdata[i], "a safety copy");
+}
+
+/* By what a table of options calls the value, or a help the arguments. */
+static void offer_value(const char *kind, const struct begun *begun)
 {
     if (strcmp(kind, "NODE") == 0)
-        offer_nodes(socket, word);
-    else if (strstr(kind, "FILE") || strstr(kind, "DIR"))
+        offer_nodes(begun);
+    else if (strstr(kind, "[ID"))
+        offer_guests(begun);
+    else if (strstr(kind, "[LOCK"))
+        offer_locks(begun);
+    else if (g_str_has_prefix(kind, "COPY"))
+        offer_copies(begun);
+    else if (strstr(kind, "FILE") || strstr(kind, "DIR") || strcmp(kind, "A [B]") == 0)
         puts(FILES);
 }
 
@@ -49,35 +106,46 @@ static bool is_called(const GOptionEntry *entry, const char *word)
                               (word[1] == entry->short_name && word[1] && !word[2]));
 }
 
-static void offer_options(const GOptionEntry *entries, const char *word)
+static void offer_options(const GOptionEntry *entries, const struct begun *begun)
 {
-    bool has_json = false;
-
     for (const GOptionEntry *entry = entries; entry && entry->long_name; entry++) {
         g_autofree char *option = g_strconcat("--", entry->long_name, NULL);
-        offer(option, entry->description ? entry->description : "", word);
-        has_json = has_json || strcmp(entry->long_name, "json") == 0;
+        offer(begun, option, entry->description ? entry->description : "");
     }
-    if (!has_json)
-        offer("--json", "output to be parsed", word);
-    offer("--help", "what the command does", word);
 }
 
-void complete_options(const GOptionEntry *entries, const char *parameters, char **arguments)
+/* The entry whose value comes behind `word`; NULL: it is no option that needs one. */
+static const GOptionEntry *find_taking(const GOptionEntry *entries, const char *word)
 {
-    const char *word = arguments[COMPLETE_WORD];
-
     for (const GOptionEntry *entry = entries; entry && entry->long_name; entry++) {
-        if (entry->arg == G_OPTION_ARG_NONE || !is_called(entry, arguments[COMPLETE_BEFORE]))
-            continue;
-        offer_value(entry->arg_description ? entry->arg_description : "",
-                    arguments[COMPLETE_SOCKET], word);
-        return;
+        if (entry->arg != G_OPTION_ARG_NONE && is_called(entry, word))
+            return entry;
     }
-    if (parameters && word[0] != '-')
-        puts(FILES); /* nothing else is an argument of a command */
-    else
-        offer_options(entries, word);
+    return NULL;
+}
+
+void complete_options(const GOptionEntry *entries, const GOptionEntry *common,
+                      const char *parameters, char **arguments)
+{
+    const char *before = arguments[COMPLETE_BEFORE];
+    const char *socket = arguments[COMPLETE_SOCKET];
+    const struct begun begun = {
+        .context = {.socket = *socket ? socket : DEFAULT_SOCKET, .socket_given = *socket},
+        .prefix = arguments[COMPLETE_PREFIX],
+        .word = arguments[COMPLETE_WORD],
+    };
+    const GOptionEntry *entry = find_taking(entries, before);
+
+    if (!entry)
+        entry = find_taking(common, before);
+    if (entry) {
+        offer_value(entry->arg_description ? entry->arg_description : "", &begun);
+    } else if (parameters && begun.word[0] != '-') {
+        offer_value(parameters, &begun);
+    } else {
+        offer_options(entries, &begun);
+        offer_options(common, &begun);
+    }
 }
 
 /* --- Which command --- */
@@ -97,7 +165,7 @@ static int match(const struct command *command, int count, char **words)
 
 /* The second words of commands that begin with `first`; with NULL the first words of all. */
 static void offer_commands(const struct command *commands, size_t count, const char *first,
-                           const char *word)
+                           const struct begun *begun)
 {
     g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
@@ -107,63 +175,104 @@ static void offer_commands(const struct command *commands, size_t count, const c
         bool fits = candidate && (!first || strcmp(first, parts[0]) == 0);
         if (!fits || !g_hash_table_add(told, g_strdup(candidate)))
             continue;
-        offer(candidate, first || !parts[1] ? commands[i].help : "work on a database file", word);
+        offer(begun, candidate,
+              first || !parts[1]              ? commands[i].help
+              : strcmp(parts[0], "kept") == 0 ? "work on safety copies"
+                                              : "work on a database file");
     }
 }
 
-static void offer_global_options(const char *word)
+static void offer_global_options(const struct begun *begun)
 {
-    offer("--socket-name", "the daemon's socket", word);
-    offer("--json", "output to be parsed", word);
-    offer("--help", "this help", word);
-    offer("--version", "the version", word);
+    offer(begun, "--socket-name", "the daemon's socket");
+    offer(begun, "--json", "output to be parsed");
+    offer(begun, "--help", "this help");
+    offer(begun, "--version", "the version");
 }
 
-/* Skips the options before the command; gives how many words that are. */
-static int skip_global(const char **socket, int count, char **words)
+/* The words as if nobody had written a "=": "--from" "=" "x" and "--from=x" both become two. The
+ * last one stays, if it is "--from=x", and only loses what *prefix is then. */
+static GPtrArray *split(int count, char **words, char **prefix)
 {
-    int i = 0;
+    GPtrArray *all = g_ptr_array_new_with_free_func(g_free);
 
-    while (i < count && words[i][0] == '-') {
+    *prefix = g_strdup("");
+    for (int i = 0; i < count; i++) {
+        const char *equals = g_str_has_prefix(words[i], "--") ? strchr(words[i], '=') : NULL;
+        if (equals) {
+            g_ptr_array_add(all, g_strndup(words[i], (gsize)(equals - words[i])));
+            g_ptr_array_add(all, g_strdup(equals + 1));
+            if (i + 1 == count) {
+                g_free(*prefix);
+                *prefix = g_strndup(words[i], (gsize)(equals + 1 - words[i]));
+            }
+        } else if (strcmp(words[i], "=") != 0) {
+            g_ptr_array_add(all, g_strdup(words[i]));
+        } else if (i + 1 == count) {
+            g_ptr_array_add(all, g_strdup(""));
+        }
+    }
+    return all;
+}
+
+/* Takes the options of all commands out of the complete words, wherever they stand, and finds the
+ * socket; gives how many words are left. */
+static int take_common(const char **socket, int count, char **words)
+{
+    int kept = 0;
+
+    for (int i = 0; i < count; i++) {
         if (strcmp(words[i], "--socket-name") == 0 && i + 1 < count)
             *socket = words[++i];
-        i++;
+        else if (strcmp(words[i], "--json") != 0)
+            words[kept++] = words[i];
     }
-    return i;
+    return kept;
 }
 
-void complete(const struct command *commands, size_t count, const char *socket, int word_count,
-              char **words)
+void complete(const struct command *commands, size_t count, const struct context *context,
+              int word_count, char **given)
 {
-    char *word = words[word_count - 1];
-    int before = word_count - 1; /* words that are complete */
-    int skipped = skip_global(&socket, before, words);
+    g_autofree char *prefix = NULL;
+    g_autoptr(GPtrArray) all = split(word_count, given, &prefix);
+    g_autofree char **words = g_memdup2(all->pdata, all->len * sizeof(char *));
+    const char *socket = context->socket_given ? context->socket : "";
+    char *word = words[all->len - 1];
+    const char *previous = all->len > 1 ? words[all->len - 2] : "";
+    int before = take_common(&socket, (int)all->len - 1, words);
+    const struct begun begun = {.context = *context, .prefix = prefix, .word = word};
     const struct command *command = NULL;
+    char **at = words;
     int length = 0;
 
-    if (before > 0 && skipped == before && strcmp(words[before - 1], "--socket-name") == 0)
+    if (strcmp(previous, "--socket-name") == 0)
         return;
+    if (before > 0 && strcmp(words[0], "help") == 0 && word[0] != '-') {
+        at++; /* what follows is a command */
+        before--;
+    }
     for (size_t i = 0; i < count; i++) {
-        int matched = match(&commands[i], before - skipped, words + skipped);
+        int matched = match(&commands[i], before, at);
         if (matched > length) {
             command = &commands[i];
             length = matched;
         }
     }
-    if (before == skipped && word[0] == '-')
-        offer_global_options(word);
-    else if (before == skipped)
-        offer_commands(commands, count, NULL, word);
-    else if (before == skipped + 1)
-        offer_commands(commands, count, words[skipped], word);
-    if (!command)
+    if (before == 0 && word[0] == '-')
+        offer_global_options(&begun);
+    else if (before == 0)
+        offer_commands(commands, count, NULL, &begun);
+    else if (before == 1)
+        offer_commands(commands, count, at[0], &begun);
+    if (!command || at != words)
         return;
     char *arguments[COMPLETE_COUNT + 1] = {
-        [COMPLETE_NAME] = words[skipped],
+        [COMPLETE_NAME] = at[0],
         [COMPLETE_MARK] = (char *)COMPLETE_MARK_TEXT,
         [COMPLETE_SOCKET] = (char *)socket,
-        [COMPLETE_BEFORE] = words[before - 1],
+        [COMPLETE_BEFORE] = (char *)previous,
+        [COMPLETE_PREFIX] = prefix,
         [COMPLETE_WORD] = word,
     };
-    command->run(&(struct context){.socket = socket}, COMPLETE_COUNT, arguments);
+    command->run(context, COMPLETE_COUNT, arguments);
 }

@@ -66,6 +66,7 @@ static void found(struct store_checker *checker, const struct store_finding *fin
 
     progress_hide(&findings->progress);
     (*counts[finding->severity])++;
+    findings->rows += finding->severity == STORE_REFUSED && finding->problem != PROBLEM_FILE;
     if (findings->to)
         print_finding(findings->to, finding);
     else
@@ -93,6 +94,32 @@ static void found_reading(struct store_checker *checker, const struct store_find
         found(checker, finding);
 }
 
+const char *db_no_database(const char *path)
+{
+    static const char magic[16] = "SQLite format 3"; /* with its NUL */
+    char first[sizeof(magic)];
+    struct stat info;
+    const char *reason = NULL;
+
+    if (stat(path, &info) < 0)
+        return NULL;
+    if (S_ISDIR(info.st_mode))
+        return "it is a directory";
+    if (!S_ISREG(info.st_mode))
+        return "it is no file";
+    if (info.st_size == 0)
+        return "it is empty";
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = file < 0 ? -1 : pread(file, first, sizeof(first), 0);
+    if (got >= 0 && got < (ssize_t)sizeof(first))
+        reason = "it is too short";
+    else if (got > 0 && memcmp(first, magic, sizeof(magic)) != 0)
+        reason = "it does not begin as SQLite's files do";
+    if (file >= 0)
+        close(file);
+    return reason;
+}
+
 struct tree *db_read(const char *path)
 {
     struct db_findings findings;
@@ -106,8 +133,12 @@ struct tree *db_read(const char *path)
     progress_end(&findings.progress);
     if (!error)
         return tree;
-    fprintf(stderr, "error: %s cannot be read%s\n", path,
-            error == -EBADMSG ? " (pmxcfsctl db check --repair may help)" : "");
+    const char *reason = db_no_database(path);
+    if (reason)
+        fprintf(stderr, "error: %s is no database: %s\n", path, reason);
+    else
+        fprintf(stderr, "error: %s cannot be read%s\n", path,
+                error == -EBADMSG ? " (pmxcfsctl db check --repair may help)" : "");
     return NULL;
 }
 
@@ -135,8 +166,9 @@ void db_print_json(json_t *value)
 
 void db_print_written(const char *path, const struct tree *tree)
 {
-    printf("%s: version %" PRIu64 ", %" PRIu32 " files and directories\n", path, tree->root.version,
-           tree_entry_count(tree) - 1);
+    g_autofree char *entries = db_entries_shown(tree);
+
+    printf("%s: version %" PRIu64 ", %s\n", path, tree->root.version, entries);
 }
 
 json_t *db_json_written(const char *path, const struct tree *tree)
@@ -150,6 +182,16 @@ char *db_path_shown(const struct tree *tree, const struct entry *entry)
     g_autofree char *path = tree_path(tree, entry->inode);
 
     return store_text_shown(path, strlen(path));
+}
+
+char *db_count_shown(uint64_t count, const char *one, const char *more)
+{
+    return g_strdup_printf("%" PRIu64 " %s", count, count == 1 ? one : more);
+}
+
+char *db_entries_shown(const struct tree *tree)
+{
+    return db_count_shown(tree_entry_count(tree), "entry", "entries");
 }
 
 /* Not g_format_size(): its space is one that cannot be typed, so nobody could search for it. */

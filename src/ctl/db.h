@@ -21,10 +21,15 @@ struct db_findings {
     FILE *to;     /* where findings are printed, or NULL: */
     json_t *list; /* they are kept here; json_decref() it */
     unsigned int notes, refused, warnings, repaired, lost;
+    unsigned int rows; /* of `refused`: those that are in single rows, which a repair puts right */
 };
 
 /* Prints to `to`, or with NULL keeps the list. The progress is not started. */
 void db_findings_init(struct db_findings *findings, FILE *to);
+
+/* Why the file can be no database at all, not even a damaged one, so that nothing of it can be
+ * repaired: "it is empty"; NULL: it may be one. A file that cannot be looked at may be one. */
+const char *db_no_database(const char *path);
 
 /* The tree in the database and its journal, between two changes if a daemon works on it;
  * tree_free() it. NULL: stderr says why, with what a load refuses. */
@@ -36,6 +41,10 @@ json_t *db_json_string(const char *string);
 
 /* Prints it to stdout and frees it. */
 void db_print_json(json_t *value);
+
+/* How many entries the tree has, the root among them as in all that counts against the limit.
+ * "7 entries"; g_free() it. */
+char *db_entries_shown(const struct tree *tree);
 
 /* Which file, version and how many entries: of a database that was written; printed, or as JSON. */
 void db_print_written(const char *path, const struct tree *tree);
@@ -51,8 +60,14 @@ struct db_entry {
 };
 GArray *db_sorted(const struct tree *tree);
 
+/* Prints all that is in it, by path (db dump), as text or a line of JSON for each entry. */
+void db_dump(const struct tree *tree, bool json);
+
 /* The order of paths as directories are listed: what is in one follows it at once. */
 int db_compare_paths(const char *first, const char *second);
+
+/* "1 guest", "3 guests". g_free() it. */
+char *db_count_shown(uint64_t count, const char *one, const char *more);
 
 /* "3.4 MiB". g_free() it. */
 char *db_size_shown(uint64_t bytes);

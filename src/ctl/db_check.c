@@ -6,6 +6,7 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
 #include "tools/check.h"
 #include "tools/repair.h"
 
@@ -19,6 +20,7 @@
 /* What a check came to. */
 struct outcome {
     const char *file;
+    const char *no_database; /* why it is none; NULL: it is one, or cannot be looked at */
     int error;
     struct db_findings findings;
     const char *new_file; /* NULL: no repair is asked for */
@@ -34,7 +36,8 @@ static bool is_damaged(const struct outcome *outcome)
 
 static bool needs_repair(const struct outcome *outcome)
 {
-    return outcome->new_file && (is_damaged(outcome) || outcome->findings.warnings > 0);
+    return outcome->new_file && !outcome->no_database &&
+           (is_damaged(outcome) || outcome->findings.warnings > 0);
 }
 
 static void check(struct outcome *outcome, FILE *to)
@@ -44,6 +47,7 @@ static void check(struct outcome *outcome, FILE *to)
     progress_start(&outcome->findings.progress, "checking");
     outcome->error = tools_check(outcome->file, NULL, &outcome->findings.checker);
     progress_end(&outcome->findings.progress);
+    outcome->no_database = is_damaged(outcome) ? db_no_database(outcome->file) : NULL;
     if (!needs_repair(outcome))
         return;
     progress_start(&outcome->repairs.progress, "repairing");
@@ -57,6 +61,11 @@ static void print_result(const struct outcome *outcome)
     const struct db_findings *findings = &outcome->findings;
     bool good = !outcome->error;
 
+    if (outcome->no_database) {
+        printf("%s%s is no database%s: %s\n", colour_begin(stdout, COLOUR_RED), outcome->file,
+               colour_end(stdout), outcome->no_database);
+        return;
+    }
     printf("%s%s %s%s", colour_begin(stdout, good ? COLOUR_GREEN : COLOUR_RED), outcome->file,
            good                  ? "loads"
            : is_damaged(outcome) ? "does not load"
@@ -65,9 +74,12 @@ static void print_result(const struct outcome *outcome)
     if (good && findings->warnings == 0)
         puts(", and nothing is wrong with it");
     else
-        printf(": %u refused, %u warnings\n", findings->refused, findings->warnings);
+        printf(": %u refused, %u %s\n", findings->refused, findings->warnings,
+               findings->warnings == 1 ? "warning" : "warnings");
     if (is_damaged(outcome) && !outcome->new_file)
-        puts("pmxcfsctl db check --repair NEWFILE writes a copy without what is wrong");
+        puts(findings->rows > 0
+                 ? "pmxcfsctl db check --repair NEWFILE writes a copy without what is wrong"
+                 : "pmxcfsctl db check --repair NEWFILE saves what can be read of it, if anything");
     if (!needs_repair(outcome))
         return;
     if (!outcome->repair_error)
@@ -82,7 +94,9 @@ static json_t *result_json(const struct outcome *outcome)
 
     json_object_set_new(object, "file", db_json_string(outcome->file));
     json_object_set_new(object, "loads", json_boolean(!outcome->error));
-    json_object_set_new(object, "readable", json_boolean(!outcome->error || is_damaged(outcome)));
+    json_object_set_new(
+        object, "readable",
+        json_boolean(!outcome->no_database && (!outcome->error || is_damaged(outcome))));
     json_object_set(object, "findings", outcome->findings.list);
     if (needs_repair(outcome) && !outcome->repair_error) {
         json_object_set_new(object, "repaired", db_json_string(outcome->new_file));
@@ -93,7 +107,8 @@ static json_t *result_json(const struct outcome *outcome)
 
 static int exit_code(const struct outcome *outcome)
 {
-    if (outcome->repair_error || (outcome->error && !is_damaged(outcome)))
+    if (outcome->repair_error || (outcome->error && !is_damaged(outcome)) ||
+        (outcome->no_database && outcome->new_file))
         return EXIT_FAILED;
     return is_damaged(outcome) && !outcome->new_file ? EXIT_FOUND : EXIT_DONE;
 }
@@ -101,22 +116,26 @@ static int exit_code(const struct outcome *outcome)
 int command_db_check(const struct context *context, int argc, char **argv)
 {
     g_autofree char *new_file = NULL;
-    gboolean json = context->json;
     const GOptionEntry entries[] = {
         {"repair", 0, 0, G_OPTION_ARG_FILENAME, &new_file, "write a repaired copy", "NEWFILE"},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
 
     if (!command_parse(&argc, &argv, entries, "[FILE]", SUMMARY, 0, 1))
         return EXIT_WRONG_USE;
-    struct outcome outcome = {.file = argc > 1 ? argv[1] : DEFAULT_DATABASE, .new_file = new_file};
-    check(&outcome, json ? NULL : stdout);
-    if (json)
+    int code;
+    g_autofree char *file = where_database(context, argv[1], &code);
+    if (!file)
+        return code;
+    struct outcome outcome = {.file = file, .new_file = new_file};
+    check(&outcome, context->json ? NULL : stdout);
+    if (context->json)
         db_print_json(result_json(&outcome));
     else
         print_result(&outcome);
     if (outcome.message)
         fprintf(stderr, "error: %s: %s\n", outcome.file, outcome.message);
+    else if (new_file && outcome.no_database)
+        fprintf(stderr, "error: nothing can be repaired: %s was not written\n", new_file);
     else if (new_file && !needs_repair(&outcome))
         fprintf(stderr, "there is nothing to repair: %s was not written\n", new_file);
     g_free(outcome.message);

@@ -1,154 +1,47 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* pmxcfsctl db diff: what two databases do not have in common. */
+/* pmxcfsctl db diff: what two databases, or one and that of the daemon, do not have in common. */
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "ctl/ask.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/db_compare.h"
 #include "store/text.h"
 
-/* How an entry differs: bits. */
-enum {
-    DIFFERS_TYPE = 1,
-    DIFFERS_CONTENT = 2,
-    DIFFERS_MTIME = 4,
-    DIFFERS_VERSION = 8,
-    DIFFERS_WRITER = 16,
-    DIFFERS_INODE = 32,
-};
+/* ---- The daemon's ---- */
 
-static const char *const difference_names[] = {"type",    "content", "mtime",
-                                               "version", "writer",  "inode"};
-
-struct comparison {
-    bool content_only; /* versions, writers, times and inodes do not matter */
-    json_t *list;      /* NULL: printed */
-    unsigned int count;
-};
-
-static bool same_content(const struct entry *a, const struct entry *b)
+/* What the daemon at the socket has now: its database with its journal, which must be as new as
+ * what it says that it has. NULL: stderr says why, and *code is set; *path is the file's name. */
+static struct tree *read_live(const struct context *context, char **path, int *code)
 {
-    uint32_t first = a->content ? a->size : 0;
-    uint32_t second = b->content ? b->size : 0;
+    json_t *overview = ask(context, ASK_OVERVIEW, NULL, 0, code);
+    const char *directory = json_string_value(json_object_get(overview, "state_dir"));
+    json_int_t version = field_number(json_object_get(overview, "versions"), "tree");
+    struct tree *tree = NULL;
 
-    return first == second &&
-           (first == 0 || memcmp(a->content->data, b->content->data, first) == 0);
-}
-
-static unsigned int differences(const struct comparison *comparison, const struct entry *a,
-                                const struct entry *b)
-{
-    unsigned int found =
-        (a->type != b->type ? DIFFERS_TYPE : 0) | (!same_content(a, b) ? DIFFERS_CONTENT : 0);
-
-    if (comparison->content_only)
-        return found;
-    return found | (a->mtime != b->mtime ? DIFFERS_MTIME : 0) |
-           (a->version != b->version ? DIFFERS_VERSION : 0) |
-           (a->writer != b->writer ? DIFFERS_WRITER : 0) |
-           (a->inode != b->inode ? DIFFERS_INODE : 0);
-}
-
-static json_t *entry_json(const struct entry *entry)
-{
-    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I}", "inode", (json_int_t)entry->inode, "type",
-                     entry_is_directory(entry) ? "directory" : "file", "version",
-                     (json_int_t)entry->version, "writer", (json_int_t)entry->writer, "mtime",
-                     (json_int_t)entry->mtime, "bytes", (json_int_t)entry->size);
-}
-
-static void keep_difference(json_t *list, const char *path, const struct entry *a,
-                            const struct entry *b, unsigned int found)
-{
-    json_t *object = json_pack("{s:o}", "path", db_json_string(path));
-
-    if (a)
-        json_object_set_new(object, "a", entry_json(a));
-    if (b)
-        json_object_set_new(object, "b", entry_json(b));
-    if (a && b) {
-        json_t *names = json_array();
-        for (size_t i = 0; i < G_N_ELEMENTS(difference_names); i++) {
-            if (found & (1u << i))
-                json_array_append_new(names, json_string(difference_names[i]));
-        }
-        json_object_set_new(object, "differs", names);
+    if (overview && !directory)
+        fputs("error: the daemon does not tell where its database is; is it another release?\n",
+              stderr);
+    if (directory) {
+        *path = g_build_filename(directory, DATABASE_NAME, NULL);
+        tree = db_read(*path);
     }
-    json_array_append_new(list, object);
+    json_decref(overview);
+    if (overview)
+        *code = EXIT_FAILED;
+    if (!tree || tree->root.version >= (uint64_t)version)
+        return tree;
+    fprintf(stderr,
+            "error: %s is at version %" PRIu64 ", and the daemon at %lld: it cannot store what it "
+            "has, or the file is another one here\n",
+            *path, tree->root.version, (long long)version);
+    tree_free(tree);
+    return NULL;
 }
 
-/* "-": in A only, "+": in B only, "!": in both, with what is not the same. */
-static void print_difference(const char *path, const struct entry *a, const struct entry *b,
-                             unsigned int found)
-{
-    g_autofree char *shown = store_text_shown(path, strlen(path));
-    const struct entry *entry = a ? a : b;
-    enum colour colour = !b ? COLOUR_RED : !a ? COLOUR_GREEN : COLOUR_YELLOW;
-
-    printf("%s%c %s%s%s", colour_begin(stdout, colour),
-           !b   ? '-'
-           : !a ? '+'
-                : '!',
-           shown, entry_is_directory(entry) ? "/" : "", colour_end(stdout));
-    if (!a || !b) {
-        printf("  (version %" PRIu64 ")\n", entry->version);
-        return;
-    }
-    const char *separator = "  (";
-    for (size_t i = 0; i < G_N_ELEMENTS(difference_names); i++) {
-        if (found & (1u << i)) {
-            printf("%s%s", separator, difference_names[i]);
-            separator = ", ";
-        }
-    }
-    printf("; version %" PRIu64 " and %" PRIu64 ", %" PRIu32 " and %" PRIu32 " bytes)\n",
-           a->version, b->version, a->size, b->size);
-}
-
-/* `a` or `b` NULL: only in the other. */
-static void compare(struct comparison *comparison, const char *path, const struct entry *a,
-                    const struct entry *b)
-{
-    unsigned int found = a && b ? differences(comparison, a, b) : 0;
-
-    g_assert(a || b);
-    if (a && b && found == 0)
-        return;
-    comparison->count++;
-    if (comparison->list)
-        keep_difference(comparison->list, path, a, b, found);
-    else
-        print_difference(path, a, b, found);
-}
-
-static const struct db_entry *item_at(const GArray *entries, guint index)
-{
-    return index < entries->len ? &g_array_index(entries, struct db_entry, index) : NULL;
-}
-
-static void compare_trees(struct comparison *comparison, const struct tree *a, const struct tree *b)
-{
-    GArray *first = db_sorted(a);
-    GArray *second = db_sorted(b);
-    const struct db_entry *left;
-    const struct db_entry *right;
-    guint i = 0;
-    guint j = 0;
-
-    while ((left = item_at(first, i)), (right = item_at(second, j)), left || right) {
-        int order = left && right ? db_compare_paths(left->path, right->path) : left ? -1 : 1;
-        if (left && order <= 0)
-            compare(comparison, left->path, left->entry, order == 0 && right ? right->entry : NULL);
-        else if (right)
-            compare(comparison, right->path, NULL, right->entry);
-        i += order <= 0;
-        j += order >= 0;
-    }
-    g_array_unref(first);
-    g_array_unref(second);
-}
+/* ---- The command ---- */
 
 static json_t *root_json(const char *file, const struct tree *tree)
 {
@@ -157,51 +50,58 @@ static json_t *root_json(const char *file, const struct tree *tree)
                      "mtime", (json_int_t)tree->root.mtime);
 }
 
-static int diff(struct comparison *comparison, char **files, const struct tree *a,
-                const struct tree *b)
+static int diff(struct db_comparison *comparison, const char *a_file, const struct tree *a,
+                const char *b_file, const struct tree *b)
 {
-    bool same_root = comparison->content_only ||
+    bool same_root = comparison->content_only || comparison->unified ||
                      (a->root.version == b->root.version && a->root.writer == b->root.writer &&
                       a->root.mtime == b->root.mtime);
 
     if (!comparison->list && !same_root)
         printf("version %" PRIu64 " by node %" PRIu32 ", and %" PRIu64 " by node %" PRIu32 "\n",
                a->root.version, a->root.writer, b->root.version, b->root.writer);
-    compare_trees(comparison, a, b);
-    bool same = same_root && comparison->count == 0;
+    db_compare(comparison, a, b);
+    bool same = same_root && comparison->gone + comparison->altered + comparison->added == 0;
     if (comparison->list)
-        db_print_json(json_pack("{s:b, s:o, s:o, s:O}", "same", same, "a", root_json(files[0], a),
-                                "b", root_json(files[1], b), "differences", comparison->list));
+        db_print_json(json_pack("{s:b, s:o, s:o, s:O}", "same", same, "a", root_json(a_file, a),
+                                "b", root_json(b_file, b), "differences", comparison->list));
     return same ? EXIT_DONE : EXIT_FOUND;
 }
 
+#define SUMMARY                                                                                    \
+    "Shows in what the databases A and B differ, by path: - in A only, + in B\n"                   \
+    "only, ! in both. Without B: A and what the running daemon has. Lines of private files\n"      \
+    "and of keys are masked.\n\n"                                                                  \
+    "Exit codes: 0 they are the same; 4 they differ; 1 one of them cannot be read"
+
 int command_db_diff(const struct context *context, int argc, char **argv)
 {
-    gboolean json = context->json;
     gboolean content_only = FALSE;
+    gboolean unified = FALSE;
+    gboolean show_secrets = FALSE;
     const GOptionEntry entries[] = {
         {"content", 0, 0, G_OPTION_ARG_NONE, &content_only,
          "compare paths and contents only, not versions, writers, times and inodes", NULL},
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
+        {"unified", 'u', 0, G_OPTION_ARG_NONE, &unified, "show the contents' lines that differ",
+         NULL},
+        {"show-secrets", 0, 0, G_OPTION_ARG_NONE, &show_secrets, "with -u: mask nothing", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    g_autofree char *live = NULL;
+    int code = EXIT_FAILED;
 
-    if (!command_parse(&argc, &argv, entries, "A B",
-                       "Shows in what the databases A and B differ, by path: - in A only, + in B\n"
-                       "only, ! in both.\n\nExit codes: 0 they are the same; 4 they differ; 1 one "
-                       "of them cannot be read",
-                       2, 2))
+    if (!command_parse(&argc, &argv, entries, "A [B]", SUMMARY, 1, 2))
         return EXIT_WRONG_USE;
     struct tree *a = db_read(argv[1]);
-    struct tree *b = a ? db_read(argv[2]) : NULL;
-    int code = EXIT_FAILED;
+    struct tree *b = !a ? NULL : argc > 2 ? db_read(argv[2]) : read_live(context, &live, &code);
     if (b) {
-        struct comparison comparison = {.content_only = content_only,
-                                        .list = json ? json_array() : NULL};
-        code = diff(&comparison, argv + 1, a, b);
+        struct db_comparison comparison = {.content_only = content_only,
+                                           .unified = unified,
+                                           .show_secrets = show_secrets,
+                                           .list = context->json ? json_array() : NULL};
+        code = diff(&comparison, argv[1], a, live ? live : argv[2], b);
         json_decref(comparison.list);
-    }
-    if (b)
         tree_free(b);
+    }
     if (a)
         tree_free(a);
     return code;

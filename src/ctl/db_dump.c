@@ -9,6 +9,8 @@
 #include "core/path.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
+#include "store/store.h"
 #include "store/text.h"
 #include "tools/measure.h"
 
@@ -76,26 +78,33 @@ static void dump_text(const struct tree *tree, const GArray *entries)
     }
 }
 
-int command_db_dump(const struct context *context, int argc, char **argv)
+void db_dump(const struct tree *tree, bool json)
 {
-    gboolean json = context->json;
-    const GOptionEntry entries[] = {
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "a line for each entry, with its content", NULL},
-        {NULL, 0, 0, 0, NULL, NULL, NULL}};
-
-    if (!command_parse(&argc, &argv, entries, "[FILE]",
-                       "Lists all that is in the database FILE (" DEFAULT_DATABASE "), by path.", 0,
-                       1))
-        return EXIT_WRONG_USE;
-    struct tree *tree = db_read(argc > 1 ? argv[1] : DEFAULT_DATABASE);
-    if (!tree)
-        return EXIT_FAILED;
     GArray *sorted = db_sorted(tree);
+
     if (json)
         dump_json(tree, sorted);
     else
         dump_text(tree, sorted);
     g_array_unref(sorted);
+}
+
+int command_db_dump(const struct context *context, int argc, char **argv)
+{
+    int code;
+
+    if (!command_parse(&argc, &argv, NULL, "[FILE]",
+                       "Lists all that is in the database FILE (" DEFAULT_DATABASE "), by path.\n"
+                       "As JSON: a line for each entry, with its content.",
+                       0, 1))
+        return EXIT_WRONG_USE;
+    g_autofree char *path = where_database(context, argv[1], &code);
+    if (!path)
+        return code;
+    struct tree *tree = db_read(path);
+    if (!tree)
+        return EXIT_FAILED;
+    db_dump(tree, context->json);
     tree_free(tree);
     return EXIT_DONE;
 }
@@ -138,7 +147,7 @@ static void count_entry(struct counts *counts, const struct tree *tree, struct e
 
 static struct counts count(const struct tree *tree)
 {
-    struct counts counts = {.biggest = g_ptr_array_new()};
+    struct counts counts = {.directories = 1 /* the root */, .biggest = g_ptr_array_new()};
     g_autoptr(GPtrArray) entries = tree_sorted(tree);
 
     for (guint i = 0; i < entries->len; i++)
@@ -198,9 +207,10 @@ static void stat_text(const char *path, const struct tree *tree, const struct co
            sizes->page_size, sizes->free_pages);
     printf("version    %" PRIu64 ", last change by node %" PRIu32 " at %s\n", tree->root.version,
            tree->root.writer, changed);
-    printf("entries    %" PRIu32 " of %u (%.1f %%): %" PRIu32 " files, %" PRIu32 " directories\n",
-           tree_entry_count(tree), INODES_MAX, percent(tree_entry_count(tree), INODES_MAX),
-           counts->files, counts->directories);
+    g_autofree char *files = db_count_shown(counts->files, "file", "files");
+    g_autofree char *directories = db_count_shown(counts->directories, "directory", "directories");
+    printf("entries    %" PRIu32 " of %u (%.1f %%): %s, %s\n", tree_entry_count(tree), INODES_MAX,
+           percent(tree_entry_count(tree), INODES_MAX), files, directories);
     printf("content    %s of 128 MiB (%.1f %%)\n", bytes, percent(tree->bytes, CONTENT_MAX));
     printf("guests     %" PRIu32 " qemu, %" PRIu32 " lxc, %" PRIu32 " openvz\n",
            counts->guests[GUEST_QEMU], counts->guests[GUEST_LXC], counts->guests[GUEST_OPENVZ]);
@@ -216,20 +226,19 @@ static void stat_text(const char *path, const struct tree *tree, const struct co
 
 int command_db_stat(const struct context *context, int argc, char **argv)
 {
-    gboolean json = context->json;
     g_autofree char *message = NULL;
     struct tools_sizes sizes;
-    const GOptionEntry entries[] = {
-        {"json", 0, 0, G_OPTION_ARG_NONE, &json, "output to be parsed", NULL},
-        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    int code;
 
-    if (!command_parse(&argc, &argv, entries, "[FILE]",
+    if (!command_parse(&argc, &argv, NULL, "[FILE]",
                        "Shows how much is in the database FILE (" DEFAULT_DATABASE
                        "), against the\n"
                        "limits, and its biggest files.",
                        0, 1))
         return EXIT_WRONG_USE;
-    const char *path = argc > 1 ? argv[1] : DEFAULT_DATABASE;
+    g_autofree char *path = where_database(context, argv[1], &code);
+    if (!path)
+        return code;
     struct tree *tree = db_read(path);
     if (!tree)
         return EXIT_FAILED;
@@ -238,7 +247,7 @@ int command_db_stat(const struct context *context, int argc, char **argv)
         fprintf(stderr, "error: %s\n", message);
     } else {
         struct counts counts = count(tree);
-        (json ? stat_json : stat_text)(path, tree, &counts, &sizes);
+        (context->json ? stat_json : stat_text)(path, tree, &counts, &sizes);
         g_ptr_array_unref(counts.biggest);
     }
     tree_free(tree);

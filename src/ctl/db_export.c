@@ -12,6 +12,7 @@
 #include "base/write.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
 #include "store/text.h"
 
 static int fail(const char *what, const char *path)
@@ -112,15 +113,18 @@ int command_db_export(const struct context *context, int argc, char **argv)
     const GOptionEntry entries[] = {{"database", 0, 0, G_OPTION_ARG_FILENAME, &database,
                                      "the database (" DEFAULT_DATABASE ")", "FILE"},
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    int code;
 
-    (void)context;
     if (!command_parse(
             &argc, &argv, entries, "DIR",
             "Writes all files of a database below DIR, which must be empty or not there.\n"
             "All is readable for its owner only: private keys are among the files.",
             1, 1))
         return EXIT_WRONG_USE;
-    struct tree *tree = db_read(database ? database : DEFAULT_DATABASE);
+    g_autofree char *path = where_database(context, database, &code);
+    if (!path)
+        return code;
+    struct tree *tree = db_read(path);
     if (!tree)
         return EXIT_FAILED;
     int directory = open_target(argv[1]);
@@ -128,8 +132,10 @@ int command_db_export(const struct context *context, int argc, char **argv)
     if (directory >= 0) {
         GArray *sorted = db_sorted(tree);
         result = export_entries(directory, sorted);
-        if (result == 0)
-            printf("%u files and directories are in %s\n", sorted->len, argv[1]);
+        if (result == 0 && context->json)
+            db_print_json(db_json_written(argv[1], tree));
+        else if (result == 0)
+            db_print_written(argv[1], tree);
         g_array_unref(sorted);
         close(directory);
     }

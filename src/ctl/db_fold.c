@@ -8,6 +8,8 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/where.h"
+#include "store/store.h"
 #include "tools/fold.h"
 
 static void print_report(const struct replay_report *report)
@@ -29,8 +31,10 @@ static void print_report(const struct replay_report *report)
 
 static void print_text(const struct replay_report *report)
 {
+    g_autofree char *changes = db_count_shown(report->changes, "change", "changes");
+
     if (report->changes > 0)
-        printf("%u changes brought in: version %" PRIu64 " became %" PRIu64 "\n", report->changes,
+        printf("%s brought in: version %" PRIu64 " became %" PRIu64 "\n", changes,
                report->version_before, report->version);
     else if (!report->quarantine)
         puts("nothing to bring in");
@@ -63,12 +67,16 @@ static int fold(const struct context *context, const char *path)
 
 int command_db_fold(const struct context *context, int argc, char **argv)
 {
+    int code;
+
     if (!command_parse(&argc, &argv, NULL, "[FILE]",
                        "Brings the changes that a killed pmxcfs left in its journal into the "
                        "database (" DEFAULT_DATABASE "). Every start does so too.",
                        0, 1))
         return EXIT_WRONG_USE;
-    const char *path = argc > 1 ? argv[1] : DEFAULT_DATABASE;
+    g_autofree char *path = where_database(context, argv[1], &code);
+    if (!path)
+        return code;
     g_autofree char *directory = g_path_get_dirname(path);
     int lock = db_lock(directory, false); /* -ENOENT: no daemon was ever there */
     if (lock < 0 && lock != -ENOENT) {
@@ -77,7 +85,7 @@ int command_db_fold(const struct context *context, int argc, char **argv)
                                      : g_strerror(-lock));
         return EXIT_FAILED;
     }
-    int code = fold(context, path);
+    code = fold(context, path);
     if (lock >= 0)
         close(lock);
     return code;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -172,14 +171,14 @@ static void import_directory(struct import *import, int parent, const char *name
         close(directory);
 }
 
-static int save(struct import *import, const char *directory, const char *file)
+static int save(const struct context *context, struct import *import, const char *file)
 {
     const struct tree *tree = import->state->tree;
     g_autofree char *message = NULL;
 
     if (import->problems > 0) {
-        fprintf(stderr, "error: %u things are in the way: %s was not written\n", import->problems,
-                file);
+        fprintf(stderr, "error: %u %s in the way: %s was not written\n", import->problems,
+                import->problems == 1 ? "thing is" : "things are", file);
         return EXIT_FAILED;
     }
     progress_start(&import->progress, "writing the database");
@@ -190,15 +189,18 @@ static int save(struct import *import, const char *directory, const char *file)
         return EXIT_FAILED;
     }
     if (import->skipped > 0)
-        fprintf(stderr, "%u names that pmxcfs makes up itself were left out\n", import->skipped);
-    printf("%u files and directories of %s are in %s, version %" PRIu64 "\n",
-           tree_entry_count(tree) - 1, directory, file, tree->root.version);
+        fprintf(stderr, "%u %s left out\n", import->skipped,
+                import->skipped == 1 ? "name that pmxcfs makes up itself was"
+                                     : "names that pmxcfs makes up itself were");
+    if (context->json)
+        db_print_json(db_json_written(file, tree));
+    else
+        db_print_written(file, tree);
     return EXIT_DONE;
 }
 
 int command_db_import(const struct context *context, int argc, char **argv)
 {
-    (void)context;
     if (!command_parse(
             &argc, &argv, NULL, "DIR FILE",
             "Makes FILE, which must not exist, a database of all files below DIR, by the\n"
@@ -211,7 +213,7 @@ int command_db_import(const struct context *context, int argc, char **argv)
     progress_start(&import.progress, "reading files");
     import_directory(&import, AT_FDCWD, argv[1], "");
     progress_end(&import.progress);
-    int code = save(&import, argv[1], argv[2]);
+    int code = save(context, &import, argv[2]);
     draft_free(import.draft);
     state_free(import.state);
     return code;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl log: the cluster log, and what is added to it. */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/util.h"
 #include "ctl/ask.h"
+#include "ctl/names.h"
 #include "ctl/terminal.h"
 
 #define LINES_DEFAULT 50
@@ -13,17 +15,41 @@
 #define PAUSE_MICROSECONDS 1000000u
 #define PRIORITY_WARNING 4
 
-static json_t *ask_entries(const struct context *context, int lines, const char *user, int *code,
-                           int *error)
+/* What is wanted of the log. */
+struct choice {
+    int lines;
+    bool follow;
+    char *user; /* NULL: all users */
+    char *node; /* NULL: of all nodes */
+};
+
+/* Takes away what was not asked for, which the daemon cannot choose. */
+static void keep_wanted(json_t *answer, const struct choice *choice, int lines)
 {
+    json_t *entries = json_object_get(answer, "data");
+
+    for (size_t i = json_array_size(entries); choice->node && i-- > 0;) {
+        if (strcmp(field_text(json_array_get(entries, i), "node"), choice->node) != 0)
+            json_array_remove(entries, i);
+    }
+    for (size_t i = json_array_size(entries); i-- > (size_t)lines;)
+        json_array_remove(entries, i);
+}
+
+/* The newest `lines` entries that are wanted, the newest first. */
+static json_t *ask_entries(const struct context *context, const struct choice *choice, int lines,
+                           int *code, int *error)
+{
+    const char *user = choice->user ? choice->user : "";
     g_autoptr(GByteArray) request = g_byte_array_new();
     uint8_t numbers[16] = {0}; /* how many, and three that are not used */
     json_t *answer = NULL;
 
-    put_le32(numbers, (uint32_t)CLAMP(lines, 1, LINES_MAX));
+    put_le32(numbers, (uint32_t)(choice->node ? LINES_MAX : lines));
     g_byte_array_append(request, numbers, sizeof(numbers));
     g_byte_array_append(request, (const guint8 *)user, (guint)strlen(user) + 1);
     *code = ask_quietly(context, ASK_LOG, request->data, request->len, &answer, error);
+    keep_wanted(answer, choice, lines);
     return answer;
 }
 
@@ -75,11 +101,11 @@ static GHashTable *print_new(const struct context *context, json_t *answer, GHas
 
 /* Prints what comes, also beyond a restart of the daemon, until the reader of our output goes away.
  */
-static int follow(const struct context *context, const char *user, int lines)
+static int follow(const struct context *context, const struct choice *choice)
 {
     int code, error;
     bool absent = false;
-    json_t *answer = ask_entries(context, FOLLOWED, user, &code, &error);
+    json_t *answer = ask_entries(context, choice, FOLLOWED, &code, &error);
 
     if (!answer) {
         ask_complain(context, code, error);
@@ -88,7 +114,7 @@ static int follow(const struct context *context, const char *user, int lines)
     /* Those before the newest `lines` are as good as printed. */
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     json_t *entries = json_object_get(answer, "data");
-    for (size_t i = (size_t)MAX(lines, 0); i < json_array_size(entries); i++)
+    for (size_t i = (size_t)choice->lines; i < json_array_size(entries); i++)
         g_hash_table_add(seen, entry_key(json_array_get(entries, i)));
     while (!ferror(stdout)) {
         if (answer) {
@@ -102,32 +128,21 @@ static int follow(const struct context *context, const char *user, int lines)
         }
         json_decref(answer);
         g_usleep(PAUSE_MICROSECONDS);
-        answer = ask_entries(context, FOLLOWED, user, &code, &error);
+        answer = ask_entries(context, choice, FOLLOWED, &code, &error);
     }
     json_decref(answer);
     return EXIT_DONE;
 }
 
-int command_log(const struct context *context, int argc, char **argv)
+static int show(const struct context *context, const struct choice *choice)
 {
-    gint lines = LINES_DEFAULT;
-    gboolean following = FALSE;
-    g_autofree char *user = NULL;
-    const GOptionEntry entries[] = {
-        {"lines", 'n', 0, G_OPTION_ARG_INT, &lines, "how many entries at most (50)", "N"},
-        {"follow", 'f', 0, G_OPTION_ARG_NONE, &following, "go on with what is added", NULL},
-        {"user", 'u', 0, G_OPTION_ARG_STRING, &user, "only entries of this user", "USER"},
-        {NULL, 0, 0, 0, NULL, NULL, NULL}};
     int code, error;
 
-    if (!command_parse(&argc, &argv, entries, NULL,
-                       "Show the cluster log, oldest first. As JSON: one object; with --follow one "
-                       "for each entry.",
-                       0, 0))
-        return EXIT_WRONG_USE;
-    if (following)
-        return follow(context, user ? user : "", lines);
-    json_t *answer = ask_entries(context, lines, user ? user : "", &code, &error);
+    if (choice->node && !names_check_node(context, choice->node, &code))
+        return code;
+    if (choice->follow)
+        return follow(context, choice);
+    json_t *answer = ask_entries(context, choice, choice->lines, &code, &error);
     if (!answer) {
         ask_complain(context, code, error);
         return code;
@@ -138,4 +153,32 @@ int command_log(const struct context *context, int argc, char **argv)
         g_hash_table_unref(print_new(context, answer, NULL));
     json_decref(answer);
     return EXIT_DONE;
+}
+
+int command_log(const struct context *context, int argc, char **argv)
+{
+    gboolean following = FALSE;
+    struct choice choice = {.lines = LINES_DEFAULT};
+    const GOptionEntry entries[] = {
+        {"lines", 'n', 0, G_OPTION_ARG_INT, &choice.lines, "how many entries at most (50)", "N"},
+        {"follow", 'f', 0, G_OPTION_ARG_NONE, &following, "go on with what is added", NULL},
+        {"node", 0, 0, G_OPTION_ARG_STRING, &choice.node, "only entries of this node", "NODE"},
+        {"user", 'u', 0, G_OPTION_ARG_STRING, &choice.user, "only entries of this user", "USER"},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    int code = EXIT_WRONG_USE;
+
+    if (!command_parse(&argc, &argv, entries, NULL,
+                       "Show the cluster log, oldest first. As JSON: one object; with --follow one "
+                       "for each entry.",
+                       0, 0))
+        ;
+    else if (choice.lines < 1 || choice.lines > LINES_MAX)
+        fprintf(stderr, "error: -n takes 1 to %d entries, not %d\n", LINES_MAX, choice.lines);
+    else {
+        choice.follow = following;
+        code = show(context, &choice);
+    }
+    g_free(choice.user);
+    g_free(choice.node);
+    return code;
 }

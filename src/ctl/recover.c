@@ -15,6 +15,7 @@
 #include "ctl/db.h"
 #include "ctl/nodelist.h"
 #include "ctl/restore.h"
+#include "ctl/where.h"
 #include "host/node.h"
 #include "store/text.h"
 #include "tools/check.h"
@@ -89,20 +90,31 @@ static uint32_t count_guests(const struct tree *tree, const char *nodename)
     return count;
 }
 
+static char *guests_shown(const struct tree *tree, const char *nodename)
+{
+    return db_count_shown(count_guests(tree, nodename), "guest", "guests");
+}
+
 static void look_at_file(struct recovery *recovery)
 {
     recovery->tree = db_read(recovery->file);
     if (!recovery->tree) {
-        say(recovery, VERDICT_REFUSED,
-            "%s does not load: pmxcfsctl db check --repair makes a copy that does", recovery->file);
+        if (db_no_database(recovery->file))
+            say(recovery, VERDICT_REFUSED, "%s is no database: %s", recovery->file,
+                db_no_database(recovery->file));
+        else if (!g_file_test(recovery->file, G_FILE_TEST_EXISTS))
+            say(recovery, VERDICT_REFUSED, "%s is not there", recovery->file);
+        else
+            say(recovery, VERDICT_REFUSED,
+                "%s does not load: pmxcfsctl db check --repair makes a copy that does",
+                recovery->file);
         return;
     }
     g_autofree char *changed = db_time_shown(recovery->tree->root.mtime);
-    say(recovery, VERDICT_GOOD,
-        "%s loads: version %" PRIu64 " of %s, %" PRIu32 " files and directories, %" PRIu32
-        " guests",
-        recovery->file, recovery->tree->root.version, changed, tree_entry_count(recovery->tree) - 1,
-        count_guests(recovery->tree, NULL));
+    g_autofree char *entries = db_entries_shown(recovery->tree);
+    g_autofree char *guests = guests_shown(recovery->tree, NULL);
+    say(recovery, VERDICT_GOOD, "%s loads: version %" PRIu64 " of %s, %s, %s", recovery->file,
+        recovery->tree->root.version, changed, entries, guests);
 }
 
 /* Holds the lock until the end, if there is nothing in the way. */
@@ -146,10 +158,10 @@ static void look_at_name(struct recovery *recovery)
         return;
     }
     g_autofree char *names = names_of_nodes(recovery->tree, nodes);
+    g_autofree char *guests = guests_shown(recovery->tree, recovery->nodename);
     if (tree_child(recovery->tree, nodes->inode, recovery->nodename))
-        say(recovery, VERDICT_GOOD,
-            "this host, %s, is one of its nodes (%s), with %" PRIu32 " guests", recovery->nodename,
-            names, count_guests(recovery->tree, recovery->nodename));
+        say(recovery, VERDICT_GOOD, "this host, %s, is one of its nodes (%s), with %s",
+            recovery->nodename, names, guests);
     else
         say(recovery, VERDICT_REFUSED,
             "this host is called %s, and the database is one of %s: give this host the name of "
@@ -182,17 +194,17 @@ static void look_at_present(struct recovery *recovery)
         say(recovery, VERDICT_WARNING, "the database here does not load; it will be kept");
         return;
     }
-    uint32_t guests = count_guests(tree, NULL);
-    uint32_t entries = tree_entry_count(tree) - 1;
+    bool has_guests = count_guests(tree, NULL) > 0;
+    bool has_more = tree_entry_count(tree) > 1; /* than the root */
+    g_autofree char *guests = guests_shown(tree, NULL);
+    g_autofree char *entries = db_entries_shown(tree);
     tree_free(tree);
-    if (guests > 0 && !recovery->replace)
+    if (has_guests && !recovery->replace)
         say(recovery, VERDICT_REFUSED,
-            "the database here has %" PRIu32 " guests: if they are not needed, --replace", guests);
+            "the database here has %s: if they are not needed, --replace", guests);
     else
-        say(recovery, entries > 0 ? VERDICT_WARNING : VERDICT_GOOD,
-            "the database here has %" PRIu32 " files and directories, %" PRIu32
-            " guests; it will be kept",
-            entries, guests);
+        say(recovery, has_more ? VERDICT_WARNING : VERDICT_GOOD,
+            "the database here has %s, %s; it will be kept", entries, guests);
 }
 
 static void look_at_authkey(struct recovery *recovery)
@@ -235,10 +247,10 @@ static void look_at_cluster(struct recovery *recovery)
     g_autoptr(GPtrArray) nodes = nodelist_parse((const char *)conf->content->data, conf->size);
     const struct nodelist_node *own = nodelist_find(nodes, recovery->nodename);
     say(recovery, VERDICT_WARNING,
-        "it is of a cluster of %u nodes: if others are alive, nothing needs to be recovered from "
+        "it is of a cluster of %u %s: if others are alive, nothing needs to be recovered from "
         "FILE (the copy with the highest version wins), and without a quorum of them all is "
         "read-only",
-        nodes->len);
+        nodes->len, nodes->len == 1 ? "node" : "nodes");
     if (own)
         look_at_node(recovery, own);
     else
@@ -257,12 +269,13 @@ static void look(struct recovery *recovery)
     look_at_name(recovery);
     if (!recovery->nodename)
         return;
-    g_autofree char *address = node_address(recovery->nodename);
+    const char *reason;
+    g_autofree char *address = node_resolve(recovery->nodename, &reason);
     if (address)
         say(recovery, VERDICT_GOOD, "%s resolves to %s", recovery->nodename, address);
     else
-        say(recovery, VERDICT_WARNING, "%s has no address: add it to /etc/hosts",
-            recovery->nodename);
+        say(recovery, VERDICT_WARNING, "%s has no address (%s): add it to /etc/hosts",
+            recovery->nodename, reason);
     look_at_cluster(recovery);
 }
 
@@ -304,7 +317,8 @@ static void print_text(const struct recovery *recovery, bool done, const char *k
     const char *const *next = recovery->clustered ? next_clustered : next_alone;
 
     if (recovery->refused > 0)
-        printf("%u things are in the way: nothing was changed\n", recovery->refused);
+        printf("%u %s in the way: nothing was changed\n", recovery->refused,
+               recovery->refused == 1 ? "thing is" : "things are");
     else if (recovery->dry_run)
         puts("nothing is in the way; without --dry-run it would be done now");
     if (!done)
@@ -353,9 +367,13 @@ int command_recover(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "FILE", SUMMARY, 1, 1))
         return EXIT_WRONG_USE;
+    int code;
+    g_autofree char *directory = where_state_dir(context, state_dir, &code);
+    if (!directory)
+        return code;
     struct recovery recovery = {
         .file = argv[1],
-        .state_dir = state_dir ? state_dir : DEFAULT_STATE_DIR,
+        .state_dir = directory,
         .corosync_dir = corosync_dir ? corosync_dir : DEFAULT_COROSYNC_DIR,
         .nodename = nodename ? g_steal_pointer(&nodename) : node_name(),
         .replace = replace,
@@ -364,7 +382,7 @@ int command_recover(const struct context *context, int argc, char **argv)
         .findings = context->json ? json_array() : NULL,
     };
     look(&recovery);
-    int code = act(&recovery);
+    code = act(&recovery);
     if (recovery.lock >= 0)
         close(recovery.lock);
     if (recovery.tree)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl status: how this node and the cluster are. */
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/terminal.h"
 
-#define PAUSE_SECONDS 2
-#define CLEAR_SCREEN "\033[H\033[2J"
+#define PAUSE_DEFAULT "2" /* seconds */
+#define PAUSE_MIN 0.1
+#define PAUSE_MAX 3600.0
 
 /* Prints `good` or, in red, `bad`. */
 static void print_judged(bool is_good, const char *good, const char *bad)
@@ -93,8 +96,8 @@ static void print_members(json_t *overview, json_t *members)
         return;
     }
     json_object_foreach(nodes, name, node) online += field_bool(node, "online");
-    printf("cluster    %s, %zu of %zu nodes online\n", field_text(cluster, "name"), online,
-           json_object_size(nodes));
+    printf("cluster    %s, %zu of %zu %s online\n", field_text(cluster, "name"), online,
+           json_object_size(nodes), json_object_size(nodes) == 1 ? "node" : "nodes");
     json_object_foreach(nodes, name, node) print_member(overview, name, node);
 }
 
@@ -165,9 +168,11 @@ static void print_rest(json_t *overview)
     if (field_number(verification, "time") == 0)
         return;
     g_autofree char *time = db_time_shown((uint32_t)field_number(verification, "time"));
-    printf("verified   %lld times equal, %lld times different; last at %s, version %lld\n",
-           (long long)field_number(verification, "equal"),
-           (long long)field_number(verification, "different"), time,
+    g_autofree char *equal =
+        db_count_shown((uint64_t)field_number(verification, "equal"), "time", "times");
+    g_autofree char *different =
+        db_count_shown((uint64_t)field_number(verification, "different"), "time", "times");
+    printf("verified   %s equal, %s different; last at %s, version %lld\n", equal, different, time,
            (long long)field_number(verification, "version"));
 }
 
@@ -197,12 +202,12 @@ static void print_all(json_t *overview)
     print_rest(overview);
 }
 
-/* Until the reader of our output goes away, or somebody interrupts us. */
-static void watch(const struct context *context)
+/* Until the reader of our output goes away, somebody interrupts us, or presses q. */
+static void watch(const struct context *context, double seconds)
 {
     bool terminal = isatty(STDOUT_FILENO);
 
-    while (!ferror(stdout)) {
+    do {
         int code;
         json_t *overview = ask_all(context, &code);
         if (overview && context->json) {
@@ -214,26 +219,41 @@ static void watch(const struct context *context)
         }
         fflush(stdout);
         json_decref(overview);
-        g_usleep(PAUSE_SECONDS * G_USEC_PER_SEC);
+    } while (!ferror(stdout) && terminal_pause(seconds));
+}
+
+/* GLib knows no option whose value may be left out: gives it the usual one. */
+static void complete_watch(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool has_value = i + 1 < argc && g_ascii_isdigit(*argv[i + 1]);
+        if ((strcmp(argv[i], "--watch") == 0 || strcmp(argv[i], "-w") == 0) && !has_value)
+            argv[i] = (char *)"--watch=" PAUSE_DEFAULT;
     }
 }
 
 int command_status(const struct context *context, int argc, char **argv)
 {
-    gboolean watching = FALSE;
+    double seconds = NAN; /* not given */
     const GOptionEntry entries[] = {
-        {"watch", 'w', 0, G_OPTION_ARG_NONE, &watching, "show it again every 2 seconds", NULL},
+        {"watch", 'w', 0, G_OPTION_ARG_DOUBLE, &seconds,
+         "show it again every 2 seconds, or as many as are given; q ends it", "[SECONDS]"},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
     int code;
 
+    complete_watch(argc, argv);
     if (!command_parse(
             &argc, &argv, entries, NULL,
             "Show how this node and the cluster are.\nThe exit code is 4 without quorum, "
             "while this node is not in sync, and while its database takes no writes.",
             0, 0))
         return EXIT_WRONG_USE;
-    if (watching) {
-        watch(context);
+    if (!isnan(seconds) && !(seconds >= PAUSE_MIN && seconds <= PAUSE_MAX)) {
+        fputs("error: --watch takes 0.1 to 3600 seconds\n", stderr);
+        return EXIT_WRONG_USE;
+    }
+    if (!isnan(seconds)) {
+        watch(context, seconds);
         return EXIT_DONE;
     }
     json_t *overview = ask_all(context, &code);

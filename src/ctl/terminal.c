@@ -2,7 +2,12 @@
 /* What only a person at a terminal gets to see: colours and progress bars. */
 #include "ctl/terminal.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define PATIENCE (1 * G_USEC_PER_SEC)
@@ -33,6 +38,67 @@ const char *colour_begin(FILE *file, enum colour colour)
 const char *colour_end(FILE *file)
 {
     return has_colours(file) ? "\033[0m" : "";
+}
+
+/* Reads keys until `end` or a signal of `signals`; false: q, or no terminal any more. */
+static bool watch_keys(int signals, int64_t end)
+{
+    struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN},
+                               {.fd = signals, .events = POLLIN}};
+    int64_t left;
+
+    while ((left = end - g_get_monotonic_time()) > 0) {
+        char key;
+        if (poll(watched, G_N_ELEMENTS(watched), (int)(left / 1000) + 1) < 0 && errno != EINTR)
+            return false;
+        if (watched[1].revents)
+            return true;
+        if (watched[0].revents && (read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q'))
+            return false;
+    }
+    return true;
+}
+
+/* Keys come one by one, and are not shown, only while we wait for them: whatever ends the process
+ * at another time finds the terminal as it was, and the signals that would end it in between wait
+ * until it is so again. */
+static bool pause_at_terminal(const struct termios *usual, int64_t end)
+{
+    struct termios keys = *usual;
+    sigset_t ending;
+    sigset_t before;
+
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGQUIT);
+    sigaddset(&ending, SIGTSTP);
+    int signals = signalfd(-1, &ending, SFD_CLOEXEC);
+    if (signals < 0)
+        return false;
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    keys.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    keys.c_cc[VMIN] = 1;
+    keys.c_cc[VTIME] = 0;
+    tcsetattr(STDIN_FILENO, TCSANOW, &keys);
+    bool go_on = watch_keys(signals, end);
+    tcsetattr(STDIN_FILENO, TCSANOW, usual);
+    close(signals);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return go_on;
+}
+
+bool terminal_pause(double seconds)
+{
+    int64_t duration = (int64_t)(seconds * G_USEC_PER_SEC);
+    struct termios usual;
+
+    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp() &&
+        tcgetattr(STDIN_FILENO, &usual) == 0)
+        return pause_at_terminal(&usual, g_get_monotonic_time() + duration);
+    g_usleep((gulong)duration);
+    return true;
 }
 
 /* Holds the lock. */

@@ -15,6 +15,12 @@ enum colour { COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_BOLD };
 const char *colour_begin(FILE *file, enum colour colour);
 const char *colour_end(FILE *file);
 
+#define CLEAR_SCREEN "\033[H\033[2J"
+
+/* Waits so long; false: somebody pressed q at the terminal meanwhile, or it has gone. Without a
+ * terminal at stdin, and in the background, it only waits. */
+bool terminal_pause(double seconds);
+
 /* One line on stderr, if that is a terminal, for what takes longer than a second. A thread of its
  * own writes it, so that it is there also while nobody tells how far it is. */
 struct progress {

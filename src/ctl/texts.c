@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* pmxcfsctl members, versions, locks: what the daemon tells, for people or as JSON. */
+/* pmxcfsctl members, versions: what the daemon tells, for people or as JSON. */
 #include <stdio.h>
 
 #include "ctl/ask.h"
@@ -49,40 +49,6 @@ int command_members(const struct context *context, int argc, char **argv)
         json_object_foreach(json_object_get(answer, "nodelist"), name, node)
             print_member(name, node);
     }
-    json_decref(answer);
-    return EXIT_DONE;
-}
-
-static void print_lock(json_t *lock)
-{
-    bool expired = field_bool(lock, "expired");
-
-    printf("%-40s %-16s %8.0f s  %s%s%s\n", field_text(lock, "path"), field_text(lock, "node"),
-           json_number_value(json_object_get(lock, "age")),
-           expired ? colour_begin(stdout, COLOUR_YELLOW) : "", expired ? "expired" : "held",
-           expired ? colour_end(stdout) : "");
-}
-
-int command_locks(const struct context *context, int argc, char **argv)
-{
-    int code;
-    size_t i;
-    json_t *lock;
-
-    if (!command_parse(&argc, &argv, NULL, NULL,
-                       "Show the locks: directory, the node that took or renewed it last, age by "
-                       "this node's clock, whether it has expired.\nAn expired lock goes when "
-                       "somebody asks for it.",
-                       0, 0))
-        return EXIT_WRONG_USE;
-    json_t *answer = ask(context, ASK_LOCKS, NULL, 0, &code);
-    if (!answer)
-        return code;
-    if (context->json)
-        print_json(answer);
-    else if (json_array_size(answer) == 0)
-        puts("no locks");
-    json_array_foreach(context->json ? NULL : answer, i, lock) print_lock(lock);
     json_decref(answer);
     return EXIT_DONE;
 }

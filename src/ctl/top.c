@@ -9,7 +9,6 @@
 
 #define DELAY_DEFAULT 2.0
 #define ROWS_DEFAULT 20
-#define CLEAR_SCREEN "\033[H\033[2J"
 
 static int compare_counts(const void *a, const void *b)
 {
@@ -80,8 +79,9 @@ static int run(const struct context *context, double delay, guint rows, int roun
     json_t *answer = ask(context, ASK_ACTIVITY, NULL, 0, &code);
 
     for (int round = 0; answer && (rounds <= 0 || round < rounds) && !ferror(stdout); round++) {
+        if (!terminal_pause(delay))
+            break;
         json_decref(answer);
-        g_usleep((gulong)(delay * G_USEC_PER_SEC));
         answer = ask(context, ASK_ACTIVITY, NULL, 0, &code);
         if (answer)
             print_answer(context, answer, rows);
@@ -103,7 +103,7 @@ int command_top(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, NULL,
                        "Show which process asks for which path how often. Root alone.\nThe daemon "
-                       "counts this while somebody asks for it.",
+                       "counts this while somebody asks for it. At a terminal q ends it.",
                        0, 0))
         return EXIT_WRONG_USE;
     if (!(delay >= 0.1 && delay <= 9.0) || rows < 1) {

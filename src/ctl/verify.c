@@ -2,9 +2,11 @@
 /* pmxcfsctl verify: has all nodes compare their copies now. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "ctl/ask.h"
+#include "ctl/db.h"
 #include "ctl/terminal.h"
 
 #define TIMEOUT_DEFAULT 60
@@ -85,34 +87,95 @@ static json_t *watch_group(const struct context *context, json_t *before, gint64
     return missing;
 }
 
-static int report(const struct context *context, json_t *before, json_t *now, json_t *missing)
+/* Why this node knows nothing of the others; NULL: it does. g_free() it. */
+static char *find_cut(json_t *overview)
+{
+    if (!field_bool(overview, "quorate"))
+        return g_strdup("there is no quorum: this node is cut off, and what the others have is not "
+                        "known here");
+    if (!field_bool(overview, "joined") || strcmp(field_text(overview, "state"), "in sync") != 0)
+        return g_strdup_printf("this node is not in sync (%s)", field_text(overview, "state"));
+    return NULL;
+}
+
+/* Why no comparison of this node's can say anything; NULL: it can. g_free() it. */
+static char *find_objection(json_t *overview)
+{
+    char *cut = find_cut(overview);
+
+    if (cut || json_array_size(json_object_get(overview, "group")) > 1)
+        return cut;
+    return g_strdup("no other member is in the group: there is no copy to compare with");
+}
+
+static int complain_unverified(const char *objection)
+{
+    fprintf(stderr, "error: nothing could be verified: %s; see 'pmxcfsctl status'\n", objection);
+    return EXIT_FAILED;
+}
+
+/* The nodes of the node list that are not in the group, whose copies nobody compared. */
+static json_t *find_absent(const struct context *context, json_t *overview)
+{
+    json_t *absent = json_array();
+    json_t *members = NULL;
+    json_t *node, *member;
+    const char *name;
+    size_t i;
+    int error;
+
+    ask_quietly(context, ASK_MEMBERS, NULL, 0, &members, &error);
+    json_object_foreach(json_object_get(members, "nodelist"), name, node)
+    {
+        bool there = false;
+        json_array_foreach(json_object_get(overview, "group"), i, member) there =
+            there || field_number(member, "id") == field_number(node, "id");
+        if (!there)
+            json_array_append_new(absent, json_string(name));
+    }
+    json_decref(members);
+    return absent;
+}
+
+static void print_equal(json_t *verification, size_t members, json_t *missing, json_t *absent)
+{
+    g_autofree char *asked = db_count_shown(members, "member was asked", "members were asked");
+    size_t i;
+    json_t *name;
+
+    printf("%s to compare version %lld, checksum %s\n", asked,
+           (long long)field_number(verification, "version"), field_text(verification, "checksum"));
+    json_array_foreach(absent, i, name)
+        printf("%s is not in the group: its copy was not compared\n", json_string_value(name));
+    json_array_foreach(missing, i, name)
+        printf("%s left the group: its copy differs, or it has failed; its log says which\n",
+               json_string_value(name) ? json_string_value(name) : "an unknown node");
+    if (json_array_size(missing) == 0)
+        printf("all stayed in the group: no copy%s differs\n",
+               json_array_size(absent) > 0 ? " of theirs" : "");
+}
+
+/* `absent`: not in the group from the beginning. */
+static int report(const struct context *context, json_t *before, json_t *now, json_t *missing,
+                  json_t *absent)
 {
     json_t *verification = json_object_get(now, "verification");
     size_t members = json_array_size(json_object_get(before, "group"));
     bool equal = count_of(now, "different") == count_of(before, "different");
-    size_t i;
-    json_t *name;
 
     if (context->json) {
         json_t *object =
-            json_pack("{s:s, s:O, s:O, s:I, s:O}", "result", equal ? "equal" : "different",
+            json_pack("{s:s, s:O, s:O, s:I, s:O, s:O}", "result", equal ? "equal" : "different",
                       "version", json_object_get(verification, "version"), "checksum",
                       json_object_get(verification, "checksum"), "members", (json_int_t)members,
-                      "left", missing);
+                      "left", missing, "absent", absent);
         print_json(object);
         json_decref(object);
     } else if (!equal) {
         puts("this node's copy differs from what it was: it leaves the group and takes over the "
              "others' state; see its log");
     } else {
-        printf("%zu members were asked to compare version %lld, checksum %s\n", members,
-               (long long)field_number(verification, "version"),
-               field_text(verification, "checksum"));
-        json_array_foreach(missing, i, name)
-            printf("%s left the group: its copy differs, or it has failed; its log says which\n",
-                   json_string_value(name) ? json_string_value(name) : "an unknown node");
-        if (json_array_size(missing) == 0)
-            puts("all stayed in the group: no copy differs");
+        print_equal(verification, members, missing, absent);
     }
     return equal && json_array_size(missing) == 0 ? EXIT_DONE : EXIT_FOUND;
 }
@@ -137,10 +200,34 @@ static void explain(const struct context *context, json_t *overview, int code, i
         ask_complain(context, code, error);
 }
 
+/* What is known once this node has compared. */
+static int conclude(const struct context *context, json_t *before, json_t *now, gint64 taken)
+{
+    json_t *missing = watch_group(context, before, LEAVING_MICROSECONDS + taken);
+    json_t *absent = find_absent(context, before);
+    int code;
+    json_t *after = ask(context, ASK_OVERVIEW, NULL, 0, &code);
+    bool equal = count_of(now, "different") == count_of(before, "different");
+    g_autofree char *objection = after && equal ? find_cut(after) : NULL;
+
+    if (objection) /* cut off meanwhile */
+        code = complain_unverified(objection);
+    else if (after)
+        code = report(context, before, now, missing, absent);
+    json_decref(after);
+    json_decref(absent);
+    json_decref(missing);
+    return code;
+}
+
 static int verify(const struct context *context, json_t *before, int timeout)
 {
     gint64 started = g_get_monotonic_time();
+    g_autofree char *objection = field_bool(before, "local") ? NULL : find_objection(before);
     int error;
+
+    if (objection)
+        return complain_unverified(objection);
     int code = ask_quietly(context, ASK_VERIFY, NULL, 0, NULL, &error);
 
     if (code != EXIT_DONE) {
@@ -158,10 +245,7 @@ static int verify(const struct context *context, json_t *before, int timeout)
                 timeout);
         code = EXIT_FAILED;
     } else {
-        gint64 taken = g_get_monotonic_time() - started;
-        json_t *missing = watch_group(context, before, LEAVING_MICROSECONDS + taken);
-        code = report(context, before, now, missing);
-        json_decref(missing);
+        code = conclude(context, before, now, g_get_monotonic_time() - started);
     }
     json_decref(now);
     return code;

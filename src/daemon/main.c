@@ -250,6 +250,7 @@ static int start_socket(struct parts *parts)
         .group = parts->host.group,
         .metrics = &parts->metrics.socket,
         .sources = {.mountpoint = parts->options.mountpoint,
+                    .state_dir = parts->options.state_dir,
                     .store = parts->store,
                     .replica = parts->replica,
                     .corosync = parts->corosync,

@@ -64,7 +64,7 @@ static char *usable_address(const struct addrinfo *info)
     return NULL;
 }
 
-char *node_address(const char *name)
+char *node_resolve(const char *name, const char **reason)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -76,10 +76,19 @@ char *node_address(const char *name)
             address = usable_address(info);
         freeaddrinfo(found);
     }
+    *reason = error ? gai_strerror(error) : "only loopback addresses found";
+    return address;
+}
+
+char *node_address(const char *name)
+{
+    const char *reason;
+    char *address = node_resolve(name, &reason);
+
     if (!address)
         log_error("no address of this node: its name '%s' does not resolve to an address other "
                   "than loopback (%s); add a line with its address and name to /etc/hosts",
-                  name, error ? gai_strerror(error) : "only loopback addresses found");
+                  name, reason);
     return address;
 }
 

@@ -9,6 +9,9 @@
  * the name of a directory. */
 char *node_name(void);
 
+/* As node_address(), and logs nothing: *reason is why there is none. */
+char *node_resolve(const char *name, const char **reason);
+
 /* The first address that `name` resolves to and that is not loopback, as text; g_free() it. NULL,
  * and logged, if there is none. May wait for a name server. */
 char *node_address(const char *name);

@@ -169,6 +169,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "pid", number((uint64_t)getpid()));
     json_text_set(object, "started", number(status_start_time(sources->status)));
     json_text_set(object, "mountpoint", text(sources->mountpoint));
+    json_text_set(object, "state_dir", text(sources->state_dir));
     json_text_set(object, "local", json_boolean(!sources->corosync));
     json_text_set(object, "quorate", json_boolean(replica.quorate));
     json_text_set(object, "quorate_since", number(replica.quorum_since));

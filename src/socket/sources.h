@@ -28,6 +28,7 @@ struct socket_metrics {
 
 struct request_sources {
     const char *mountpoint;
+    const char *state_dir; /* where the database is */
     struct store *store;
     struct replica *replica;
     struct corosync *corosync; /* NULL: local mode */

@@ -74,13 +74,17 @@ static void add_finding(struct store_checker *checker, const struct store_findin
 static char *refusal_message(const struct refusal *refusal, const char *path, int error)
 {
     GString *message = g_string_new(NULL);
+    g_autofree char *directory = g_path_get_dirname(path);
 
     g_string_printf(message, "cannot load %s: %s", path, refusal->text->str);
     if (refusal->count > PROBLEMS_NAMED)
         g_string_append_printf(message, "; and %u more", refusal->count - PROBLEMS_NAMED);
     if (error == -EBADMSG)
-        g_string_append(message, ". The file was left as it was: repair it with sqlite3 (keep a "
-                                 "copy) or restore a backup");
+        g_string_append_printf(message,
+                               ". The file was left as it was: write a copy that loads with "
+                               "'pmxcfsctl db check --repair NEWFILE %s' and put it in place with "
+                               "'pmxcfsctl restore --state-dir %s NEWFILE', or restore a backup",
+                               path, directory);
     return g_string_free(message, FALSE);
 }
 

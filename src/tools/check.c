@@ -64,8 +64,8 @@ static void look_at_journal(const char *path, const GByteArray *journal,
                                replay.reason);
     } else if (replay.outcome == REPLAY_CHANGES) {
         finding.severity = STORE_NOTE;
-        text = g_strdup_printf("%u changes are in the journal and not yet in config.db",
-                               replay.changes);
+        text = g_strdup_printf("%u %s in the journal and not yet in config.db", replay.changes,
+                               replay.changes == 1 ? "change is" : "changes are");
     }
     finding.text = text;
     if (text)

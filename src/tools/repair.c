@@ -507,8 +507,9 @@ static int bring_in(const char *path, struct store_checker *checker, bool moved_
         text = g_strdup_printf("changes in %s cannot be brought in: %s", name, replay.reason);
     } else if (replay.outcome == REPLAY_CHANGES) {
         finding.severity = STORE_REPAIRED;
-        text = g_strdup_printf("%u changes were in the journal: they are in the new database",
-                               replay.changes);
+        text = g_strdup_printf("%u %s in the new database", replay.changes,
+                               replay.changes == 1 ? "change was in the journal: it is"
+                                                   : "changes were in the journal: they are");
     }
     finding.text = text;
     if (text)

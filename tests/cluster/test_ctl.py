@@ -73,6 +73,33 @@ def test_verify(cluster, folder):
     assert "all stayed in the group" in ctl(cluster[1], "verify").stdout
 
 
+def test_verify_on_a_node_that_is_cut_off(cluster, folder):
+    """It knows nothing of the others, and says so."""
+    def refused(*options):
+        done = ctl(cluster[1], "verify", *options, code=1)
+        assert done.stdout == "" and "no copy differs" not in done.stderr
+        return done.stderr
+
+    cluster[3].cut()
+    wait_for(lambda: cluster[2].online() == ["node1", "node2"] and cluster[2].is_quorate(), "node3 is away")
+    cluster.wait_settled([cluster[1], cluster[2]])
+    text = ctl(cluster[1], "verify").stdout
+    assert "2 members were asked" in text and "node3 is not in the group: its copy was not compared\n" in text
+    assert "all stayed in the group: no copy of theirs differs\n" in text
+    assert json.loads(ctl(cluster[1], "verify", "--json").stdout)["absent"] == ["node3"]
+    cluster[2].cut()
+    wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
+    for options in ([], ["--json"]):
+        assert "nothing could be verified: there is no quorum" in refused(*options)
+
+
+def test_verify_on_a_node_that_is_not_in_sync(cluster, folder):
+    cluster[1].end_corosync()
+    wait_for(lambda: not status(cluster[1])["joined"], "node1 has left the group")
+    done = ctl(cluster[1], "verify", code=1)
+    assert "nothing could be verified" in done.stderr and done.stdout == ""
+
+
 def test_verify_finds_who_differs(cluster, folder):
     right = b"what is altered in memory, for pmxcfsctl verify " + b"v" * 60
     cluster[1].write(folder + "/altered", right)
@@ -85,6 +112,14 @@ def test_verify_finds_who_differs(cluster, folder):
     wait_for(lambda: status(cluster[3])["verification"]["different"] == 1, "node3 knows")
     wait_for(lambda: cluster[3].read(folder + "/altered") == right, "node3 has taken over the others' content")
     wait_for(lambda: metric(cluster[3], "pmxcfs_safety_copies_total") >= 1, "the safety copy is counted")
+    # And what is in it can be looked at, and got back.
+    path = folder + "/altered"
+    assert json.loads(ctl(cluster[3], "kept", "list", "--json").stdout)[-1]["files"] >= 1
+    diff = ctl(cluster[3], "kept", "diff", "-u", "latest", code=4).stdout
+    assert "-%s" % right.upper().decode() in diff and "+%s" % right.decode() in diff
+    assert "another content is there" in ctl(cluster[3], "kept", "restore", "latest", path, code=1).stderr
+    ctl(cluster[3], "kept", "restore", "--replace", "latest", path)
+    wait_for(lambda: cluster[1].read(path) == right.upper(), "all have what was kept")
 
 
 def test_guests_of_a_dead_node(cluster):
@@ -100,8 +135,12 @@ def test_guests_of_a_dead_node(cluster):
     assert "node3 is online" in ctl(cluster[1], *move, code=1).stderr
     cluster[3].end()
     wait_for(lambda: cluster[1].online() == ["node1", "node2"] and cluster[1].is_quorate(), "the death is noticed")
-    assert "node3 is not online" in ctl(cluster[1], "guests", "move", "--from", "node9", "--to", "node3", code=1).stderr
-    assert "node9 is no node" in ctl(cluster[1], "guests", "move", "--from", "node3", "--to", "node9", code=1).stderr
+    cluster[1].os.mkdir(cluster[1].path("nodes/removed"))
+    assert "node3 is not online" in ctl(cluster[1], "guests", "move", "--from", "removed", "--to", "node3", code=1).stderr
+    assert "removed is no node of this cluster" in ctl(cluster[1], "guests", "move", "--from", "node3", "--to", "removed", code=1).stderr
+    for names in (["--from", "nod3", "--to", "node2"], ["--from", "node3", "--to", "nod2"]):
+        assert re.search(r"no node is called 'nod(.)'; did you mean 'node\1'\?", ctl(cluster[1], "guests", "move", *names, code=1).stderr)
+    cluster[1].os.rmdir(cluster[1].path("nodes/removed"))
     moved = [guest["id"] for guest in json.loads(ctl(cluster[1], *move, "--json").stdout)]
     assert {3000, 3001} <= set(moved)
     assert not cluster[1].os.listdir(cluster[1].path("nodes/node3/lxc"))
@@ -121,6 +160,26 @@ def test_lock_has_an_owner(cluster):
     locks = {lock["path"]: lock for lock in json.loads(ctl(cluster[1], "locks", "--json").stdout)}
     assert locks["priv/lock/ctl"]["node"] == "node2"
     cluster[2].os.rmdir(cluster[2].path("priv/lock/ctl"))
+
+
+def test_break_of_an_expired_lock(cluster):
+    """Asked for on another node than its owner's; it goes on all."""
+    for path in ("priv", "priv/lock"):
+        if not cluster[1].exists(path):
+            cluster[1].os.mkdir(cluster[1].path(path))
+    cluster.wait_equal()
+    cluster[2].os.mkdir(cluster[2].path("priv/lock/left"))
+    cluster.wait_equal()
+
+    def expired():
+        locks = json.loads(ctl(cluster[3], "locks", "--json").stdout)
+        return [lock["path"] for lock in locks if lock["expired"]] == ["priv/lock/left"]
+
+    wait_for(expired, "it has expired")
+    (told,) = json.loads(ctl(cluster[3], "locks", "break", "--expired", "left", "--json").stdout)
+    assert (told["path"], told["node"], told["broken"]) == ("priv/lock/left", "node2", True)
+    for node in cluster:
+        wait_for(lambda: not node.exists("priv/lock/left"), "it is gone on " + node.name)
 
 
 def test_queues_while_corosync_hangs(cluster, folder):

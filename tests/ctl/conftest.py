@@ -21,3 +21,16 @@ def ctl():
         return done
 
     return run
+
+
+@pytest.fixture
+def live(daemon):
+    """live("status", code=0, uid=...): runs pmxcfsctl beside `daemon`, which must end with that exit code."""
+
+    def run(*arguments, code=0, uid=None, gid=None, environment=None):
+        command = ["env", *(environment or []), PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
+        done = daemon.run(command, uid=uid, gid=gid)
+        assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from harness import BUILD_DIR, PATIENCE, SOURCE_DIR
+from running import guest
 
 PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 DIST = os.path.join(SOURCE_DIR, "dist")
@@ -48,6 +49,11 @@ def test_what_is_begun_narrows_it(ctl):
     assert offered(ctl, "db", "check", "") == [":files"]
     assert offered(ctl, "db", "check", "--repair", "") == [":files"]
     assert offered(ctl, "nonsense", "") == []
+    assert offered(ctl, "help", "memb") == ["members"] and offered(ctl, "help", "db", "chec") == ["check"]
+    assert "status" in offered(ctl, "help", "") and "move" in offered(ctl, "help", "guests", "")
+    # A "=" as zsh gives it, in the word, and as bash does, alone.
+    assert offered(ctl, "--socket-name=x", "verif") == offered(ctl, "--socket-name", "=", "x", "verif") == ["verify"]
+    assert offered(ctl, "db", "check", "--repair", "=", "") == offered(ctl, "db", "check", "--repair", "=") == [":files"]
 
 
 def test_names_of_nodes(ctl, daemon):
@@ -56,13 +62,32 @@ def test_names_of_nodes(ctl, daemon):
     assert offered(ctl, "--socket-name", "nobody-is-called-so", "guests", "--node", "") == []
 
 
+def test_names_of_nodes_that_are_gone(daemon):
+    """Whose guests are to be moved; and the guests."""
+    guest(daemon, "old", "lxc", 100)
+    guest(daemon, "node1", "lxc", 101)
+
+    def lines(*words, environment=()):
+        return daemon.run(["env", *environment, PMXCFSCTL, "--complete", *words]).stdout.splitlines()
+
+    name = daemon.socket_name
+    both = ["node1\tthis node", "old\tno member"]
+    assert lines("--socket-name", name, "guests", "move", "--from", "") == both
+    assert lines("guests", "move", "--socket-name=" + name, "--to", "") == both
+    assert lines("guests", "move", "--from", "", environment=["PMXCFS_SOCKET_NAME=" + name]) == both
+    assert lines("--socket-name", "=", name, "guests", "move", "--from", "=", "o") == ["old\tno member"]
+    assert lines("--socket-name=" + name, "guests", "move", "--from=o") == ["--from=old\tno member"]
+    assert lines("--socket-name", name, "log", "--node", "n") == ["node1\tthis node"]
+    assert lines("--socket-name", name, "guests", "1") == ["100\told", "101\tnode1"]
+
+
 class Terminal:
     """A shell at a terminal of its own. A `pmxcfsctl` there completes, and else tells what it was called with."""
 
     def __init__(self, directory, argv):
         tool = os.path.join(directory, "pmxcfsctl")
         with open(tool, "w") as file:
-            file.write("#!/bin/sh\n[ \"$1\" = --complete ] && exec %s \"$@\"\necho \"RAN=$*=\"\n" % PMXCFSCTL)
+            file.write("#!/bin/sh\n[ \"$1\" = --complete ] && exec %s \"$@\"\necho \"RAN<$*>\"\n" % PMXCFSCTL)
         os.chmod(tool, 0o755)
         environment = {"PATH": directory + ":/usr/bin:/bin", "TERM": "dumb", "HOME": directory, "PS1": "> ", "INPUTRC": "/dev/null"}
         self.output = b""
@@ -87,7 +112,7 @@ class Terminal:
         """What the tool is called with when that line is completed and entered."""
         self.output = b""
         self.tell(text + "\t\n")
-        return self.wait(r"RAN=([^=]*)=").group(1).decode().strip()
+        return self.wait(r"RAN<([^>]*)>").group(1).decode().strip()
 
     def close(self):
         os.kill(self.pid, signal.SIGKILL)
@@ -114,6 +139,8 @@ def check_lines(shell, directory):
     assert shell.complete("pmxcfsctl guests mo") == "guests move"
     assert shell.complete("pmxcfsctl guests move --dry") == "guests move --dry-run"
     assert shell.complete("pmxcfsctl db check so") == "db check some-file"
+    assert shell.complete("pmxcfsctl --socket-name=x st") == "--socket-name=x status"
+    assert shell.complete("pmxcfsctl db check --repair=so") == "db check --repair=some-file"
 
 
 def test_bash(terminal, tmp_path):

@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import stat
 
@@ -104,6 +105,53 @@ def test_what_is_no_database(ctl, database, tmp_path, name):
     assert not os.path.exists(tmp_path / "new.db")
     with open(database, "rb") as file:
         assert file.read() == content
+
+
+@pytest.mark.parametrize("what, words", [("text", "it does not begin as SQLite's files do"), ("nothing", "it is empty"), ("directory", "it is a directory"),
+                                         ("short", "it is too short"), ("fifo", "it is no file")])
+def test_what_can_be_no_database_is_called_so(ctl, database, tmp_path, what, words):
+    """Nobody is sent to a repair that cannot help."""
+    if what == "directory":
+        os.mkdir(database)
+    elif what == "fifo":
+        os.mkfifo(database)
+    else:
+        with open(database, "wb") as file:
+            file.write({"text": CONTENTS_REFUSED["text"][0], "nothing": b"", "short": b"SQLite"}[what])
+    done = ctl("db", "check", database, code=4)
+    assert done.stdout.endswith("%s is no database: %s\n" % (database, words)) and "--repair" not in done.stdout + done.stderr
+    told = json.loads(ctl("db", "check", "--json", database, code=4).stdout)
+    assert (told["loads"], told["readable"]) == (False, False)
+    done = ctl("db", "check", "--repair", tmp_path / "new.db", database, code=1)
+    assert "nothing can be repaired" in done.stderr and not os.path.exists(tmp_path / "new.db")
+    for command in (["db", "dump", database], ["backup", "--database", database, tmp_path / "copy.db"]):
+        done = ctl(*command, code=1)
+        assert "--repair" not in done.stderr, done.stderr
+    done = ctl("recover", "--state-dir", tmp_path, "--nodename", "a", database, code=4)
+    assert "refused: %s is no database: %s" % (database, words) in done.stdout and "--repair" not in done.stdout
+
+
+def test_the_offer_of_a_repair(ctl, database):
+    """Promises no more than it can hold."""
+    make(database, ROWS_REFUSED["a guest twice"])
+    assert "--repair NEWFILE writes a copy without what is wrong" in ctl("db", "check", database, code=4).stdout
+    os.unlink(database)
+    make(database, sql=TABLES_REFUSED["no table"][0])
+    assert "--repair NEWFILE saves what can be read of it, if anything" in ctl("db", "check", database, code=4).stdout
+
+
+def test_the_start_names_the_repair(ctl, make_daemon, tmp_path):
+    """Its commands can be followed to the letter."""
+    daemon = make_daemon()
+    make(daemon.database, ROWS_REFUSED["a guest twice"])
+    done = daemon.run_to_end("--foreground")
+    assert done.returncode != 0 and "sqlite3" not in done.stderr
+    check, restore = re.findall(r"'pmxcfsctl ([^']*)'", done.stderr)
+    new = str(tmp_path / "new.db")
+    ctl(*check.replace("NEWFILE", new).split())
+    ctl(*restore.replace("NEWFILE", new).split())
+    daemon.start()
+    assert daemon.os.exists(daemon / LOST)
 
 
 def test_a_directory_and_nothing(ctl, database, tmp_path):

@@ -5,10 +5,13 @@ import base64
 import glob
 import json
 import os
+import shutil
 import sqlite3
 import stat
+import subprocess
 
 import pytest
+from conftest import PMXCFSCTL
 from damage import CONTENTS_REFUSED, DIRECTORY, FILE, ROWS, ROWS_REFUSED, make, read_paths, read_rows
 from harness import SOURCE_DIR
 
@@ -131,18 +134,76 @@ def test_diff(ctl, database, tmp_path):
 CONF = "nodes/a/qemu-server/100.conf"
 
 
+def test_diff_of_contents(ctl, tmp_path):
+    """What patch takes; secrets are masked, unless they are asked for."""
+    def texts(path, storage, secret, key, blob=b"same"):
+        rows = [*ROWS[:1], (2, 0, 2, 1, 1700, FILE, "storage.cfg", storage), (3, 0, 3, 1, 1, DIRECTORY, "priv", None),
+                (4, 3, 4, 1, 1, FILE, "shadow.cfg", secret), (5, 0, 5, 1, 1, FILE, "pve-www.key", key), (6, 0, 6, 1, 1, FILE, "blob", blob)]
+        return make(str(tmp_path / path), rows=rows)
+
+    old = "".join("line %d\n" % number for number in range(1, 21))
+    new = old.replace("line 5\n", "").replace("line 15\n", "line 15\nmore\n")
+    key = b"-----BEGIN PRIVATE KEY-----\n%s\n"
+    a = texts("a.db", old.encode(), b"root:one\n", key % b"abc")
+    b = texts("b.db", new.encode(), b"root:two\n", key % b"xyz", b"\xff\0")
+    text = ctl("db", "diff", "-u", a, b, code=4).stdout
+    assert "--- a/storage.cfg\t" in text and "+++ b/storage.cfg\t" in text
+    assert "@@ -2,7 +2,6 @@\n line 2\n line 3\n line 4\n-line 5\n line 6\n line 7\n line 8\n@@ -13,6 +12,7 @@\n" in text
+    assert "--- a/blob" in text and "Binary files differ\n" in text
+    for secret in ("root:one", "root:two", "abc", "xyz", "BEGIN"):
+        assert secret not in text
+    assert "--- a/priv/shadow.cfg" in text and "-********\n+********\n" in text
+    shown = ctl("db", "diff", "-u", "--show-secrets", a, b, code=4).stdout
+    assert "-root:one\n+root:two\n" in shown and "-abc\n+xyz\n" in shown
+    told = json.loads(ctl("db", "diff", "-u", "--json", a, b, code=4).stdout)
+    diffs = {one["path"]: one["diff"] for one in told["differences"]}
+    assert "-line 5\n" in diffs["storage.cfg"] and "root" not in diffs["priv/shadow.cfg"]
+    # Applied to the one it makes the other.
+    (tmp_path / "storage.cfg").write_text(old)
+    if shutil.which("patch"):
+        subprocess.run(["patch", "-s", tmp_path / "storage.cfg"], input=diffs["storage.cfg"], text=True, check=True)
+        assert (tmp_path / "storage.cfg").read_text() == new
+    # What only one has, and a directory.
+    c = make(str(tmp_path / "c.db"), rows=[*ROWS[:1], (3, 0, 3, 1, 1, DIRECTORY, "dir", None)])
+    text = ctl("db", "diff", "-u", a, c, code=4).stdout
+    assert "--- a/storage.cfg\t" in text and "+++ /dev/null\n@@ -1,20 +0,0 @@\n-line 1\n" in text and "+ dir/" in text
+    assert ctl("db", "diff", "-u", a, a).stdout == ""
+    make(str(tmp_path / "later.db"), rows=[(0, 0, 50, 2, 1800, FILE, "__version__", None), *[(*row[:4], 9, *row[5:]) for row in ROWS[1:]]])
+    assert ctl("db", "diff", "-u", make(str(tmp_path / "d.db")), tmp_path / "later.db").stdout == ""
+
+
+def test_diff_against_the_daemon(ctl, daemon, tmp_path):
+    """What it has now, journal and all, without naming its files."""
+    def diff(*arguments, code=0):
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "db", "diff", *arguments, str(tmp_path / "old.db")])
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    daemon.os.write_file(daemon / "file", b"one\n")
+    ctl("backup", "--database", daemon.database, tmp_path / "old.db")
+    assert diff() == diff("-u") == ""
+    daemon.os.write_file(daemon / "file", b"two\n")
+    assert "! file  (content, mtime, version" in diff(code=4) or "! file  (content, version" in diff(code=4)
+    assert "@@ -1 +1 @@\n-one\n+two\n" in diff("-u", code=4)
+    told = json.loads(diff("--json", code=4))
+    assert told["b"]["file"] == daemon.database and [one["path"] for one in told["differences"]] == ["file"]
+    daemon.stop()
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "db", "diff", str(tmp_path / "old.db")])
+    assert done.returncode == 3 and "no daemon answers" in done.stderr
+
+
 # stat
 
 
 def test_stat(ctl, database):
     found = json.loads(ctl("db", "stat", "--json", database).stdout)
-    assert found["version"] == 40 and found["entries"] == len(ROWS) and found["files"] == 3 and found["directories"] == 6
+    assert found["version"] == 40 and found["entries"] == len(ROWS) and found["files"] == 3 and found["directories"] == 7, "the root is one"
     assert found["bytes"] == 2 + 8 + 1 and found["guests"] == {"qemu": 1, "lxc": 1, "openvz": 0}
     assert found["biggest"][0] == {"path": CONF, "bytes": 8}
     assert found["disk"]["pages"] * found["disk"]["page_size"] == found["disk"]["file_bytes"] == os.path.getsize(database)
     assert found["entries_max"] == 262144 and found["bytes_max"] == 128 * MIB
     text = ctl("db", "stat", database).stdout
-    assert "of 262144" in text and "of 128 MiB" in text and CONF in text and "1 qemu, 1 lxc" in text
+    assert "%d of 262144 (0.0 %%): 3 files, 7 directories" % found["entries"] in text and "of 128 MiB" in text and CONF in text and "1 qemu, 1 lxc" in text
     connection = sqlite3.connect(database)
     connection.execute("UPDATE tree SET data = zeroblob(100000) WHERE inode = 2")
     connection.commit()

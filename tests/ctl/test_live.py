@@ -5,47 +5,21 @@ their words when there is no daemon."""
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import termios
 
 import pytest
-from harness import BUILD_DIR, GROUP_ID, NOBODY, SOURCE_DIR, wait_for
-
-sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "socket"))
+from conftest import PMXCFSCTL
+from harness import GROUP_ID, NOBODY, SOURCE_DIR, wait_for
+from running import Output, Terminal, guest, log_entry
 
 sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "mount"))
 
-from ipc_client import Client  # noqa: E402
 from support import DIRECTORY, FILE, make_database  # noqa: E402
 
-PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
-
-COMMANDS = ["changes", "guests", "guests move", "locks", "log", "members", "status", "top", "verify", "versions"]
-
-
-@pytest.fixture
-def live(daemon):
-    """live("status", code=0, uid=...): runs pmxcfsctl beside `daemon`, which must end with that exit code."""
-
-    def run(*arguments, code=0, uid=None, gid=None, environment=None):
-        command = ["env", *(environment or []), PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
-        done = daemon.run(command, uid=uid, gid=gid)
-        assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
-        return done
-
-    return run
-
-
-def guest(daemon, node, kind, number):
-    daemon.os.makedirs(daemon / ("nodes/%s/%s" % (node, kind)), exist_ok=True)
-    daemon.os.write_file(daemon / ("nodes/%s/%s/%d.conf" % (node, kind, number)), b"name: x\n")
-
-
-def log_entry(daemon, message):
-    """One entry in the cluster log, through the socket."""
-    client = Client(daemon)
-    assert client.log(6, "root@pam", "test", message) == 0
-    client.close()
+COMMANDS = ["changes", "guests", "guests move", "kept diff", "kept list", "kept restore", "kept show", "locks", "locks break", "log", "members", "status", "top", "verify", "versions"]
 
 
 # All commands
@@ -57,7 +31,7 @@ def test_help(ctl, command):
     assert "pmxcfsctl " + command in done.stdout and "--help" in done.stdout
 
 
-@pytest.mark.parametrize("command", [["guests", "move", "--from", "a", "--to", "b"], ["locks"], ["log"], ["log", "-f"],
+@pytest.mark.parametrize("command", [["guests", "move", "--from", "a", "--to", "b"], ["locks"], ["locks", "break", "--expired"], ["log"], ["log", "-f"],
                                      ["members"], ["status"], ["top"], ["verify"], ["versions"], ["guests"], ["changes"]])
 def test_no_daemon(ctl, command):
     done = ctl("--socket-name", "nobody-is-called-so", *command, code=3)
@@ -99,31 +73,8 @@ def test_status(daemon, live):
 
 def test_status_for_readers(live):
     assert "node1" in live("status", uid=GROUP_ID, gid=GROUP_ID).stdout
-    assert "refuses this user" in live("status", uid=NOBODY, gid=NOBODY, code=3).stderr
     assert "root alone" in live("locks", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
     assert "root alone" in live("top", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
-
-
-class Output:
-    """A pmxcfsctl that goes on, its output in a file."""
-
-    def __init__(self, daemon, *arguments):
-        self.daemon = daemon
-        self.path = os.path.join(daemon.directory, "output-%d" % len(os.listdir(daemon.directory)))
-        self.pid = daemon.namespace.spawn([PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments], self.path, cwd="/")
-
-    def text(self):
-        if not os.path.exists(self.path):
-            return ""
-        with open(self.path) as file:
-            return file.read()
-
-    def wait(self, part, times=1):
-        wait_for(lambda: self.text().count(part) >= times, "%r is printed, not %r" % (part, self.text()))
-
-    def end(self):
-        self.daemon.namespace.kill(self.pid)
-        self.daemon.namespace.wait(self.pid)
 
 
 def test_status_watch_goes_on_over_a_restart(daemon):
@@ -139,7 +90,57 @@ def test_status_watch_goes_on_over_a_restart(daemon):
         assert line.startswith("error: ") or json.loads(line)["quorate"]
 
 
+@pytest.mark.parametrize("command", [["status"], ["changes"], ["guests"], ["guests", "--node", "node1"], ["log"], ["log", "-f"], ["top"],
+                                     ["verify"], ["locks"], ["versions"]])
+def test_who_may_not_connect_is_told_who_may(live, command):
+    """It is no daemon that does not answer."""
+    done = live(*command, uid=NOBODY, gid=NOBODY, code=1)
+    assert "permission denied" in done.stderr and "it talks to root, and to processes whose group is www-data" in done.stderr
+    assert not done.stdout
+
+
+@pytest.mark.parametrize("command, what", [(["status", "--watch=0.2"], rb"node1"), (["status", "-w", "0.2"], rb"node1"), (["status", "--watch"], rb"node1"),
+                                           (["top", "-d", "0.2"], rb"operations a second")])
+def test_q_ends_what_goes_on(daemon, command, what):
+    terminal = Terminal(daemon, *command)
+    terminal.wait(what, 1 if command[-1] == "--watch" else 3)
+    terminal.press(b"xyz")
+    terminal.press(b"q")
+    assert terminal.wait_exit() == 0
+    terminal.close()
+
+
+@pytest.mark.parametrize("key, code", [(b"q", 0), (b"\x03", -signal.SIGINT)])
+def test_the_terminal_is_left_as_it_was(daemon, key, code):
+    """Also by who is interrupted."""
+    terminal = Terminal(daemon, "status", "--watch=0.2")
+    terminal.wait(rb"queues", 2)
+    wait_for(lambda: not terminal.modes() & (termios.ICANON | termios.ECHO), "keys come one by one")
+    terminal.press(key)
+    assert terminal.wait_exit() == code
+    assert terminal.modes() & termios.ICANON and terminal.modes() & termios.ECHO
+    terminal.close()
+
+
+def test_wrong_intervals(ctl):
+    for words in (["--watch=0"], ["--watch=-1"], ["--watch", "9999"], ["--watch=x"], ["-w", "0.01"]):
+        assert ctl("status", *words, code=2).stderr.startswith("error: ")
+
+
 # log
+
+
+def test_log_of_a_node(daemon, live):
+    log_entry(daemon, "one")
+    assert live("log", "--node", "node1", "-n", "1").stdout.endswith("one\n")
+    assert json.loads(live("log", "--node", "node1", "-n", "1", "--json").stdout)["data"][0]["msg"] == "one"
+    guest(daemon, "other", "lxc", 100)
+    assert live("log", "--node", "other").stdout == ""
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "100001", "x"])
+def test_log_of_no_number(ctl, number):
+    assert ctl("log", "-n", number, code=2).stderr.startswith("error: ")
 
 
 def test_log(daemon, live):
@@ -185,6 +186,48 @@ def test_locks(daemon, live):
     wait_for(lambda: "expired" in live("locks").stdout, "the lock expires")
 
 
+@pytest.fixture
+def expired(make_daemon):
+    """A daemon with two locks that have expired."""
+    daemon = make_daemon(options=["--lock-lifetime", "0.01"]).start()
+    for name in ("one", "two"):
+        daemon.os.makedirs(daemon / ("priv/lock/" + name))
+    return daemon
+
+
+def break_locks(daemon, *arguments, code=0):
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "locks", "break", *arguments])
+    assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def locks_of(daemon):
+    return json.loads(daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "locks", "--json"], check=True).stdout)
+
+
+def test_break_of_expired_locks(expired):
+    wait_for(lambda: all(lock["expired"] for lock in locks_of(expired)), "both have expired")
+    assert re.match(r"broken: priv/lock/two, of node1, \d+ s old\n$", break_locks(expired, "--expired", "two").stdout)
+    assert expired.os.listdir(expired / "priv/lock") == ["one"]
+    (told,) = json.loads(break_locks(expired, "--expired", "--json").stdout)
+    assert (told["path"], told["node"], told["broken"]) == ("priv/lock/one", "node1", True)
+    assert expired.os.listdir(expired / "priv/lock") == []
+    assert break_locks(expired, "--expired").stdout == "no lock has expired\n"
+    assert json.loads(break_locks(expired, "--expired", "--json").stdout) == []
+
+
+def test_held_locks_are_not_broken(daemon, live):
+    daemon.os.makedirs(daemon / "priv/lock/held")
+    assert live("locks", "break", "--expired").stdout == "no lock has expired\n"
+    for name in ("held", "priv/lock/held"):
+        assert "priv/lock/held has not expired: node1 holds it" in live("locks", "break", "--expired", name, code=1).stderr
+    assert "no lock is called 'priv/lock/hled'; did you mean 'priv/lock/held'?" in live("locks", "break", "--expired", "hled", code=1).stderr
+    assert "say so with --expired" in live("locks", "break", code=2).stderr
+    assert "did you mean 'locks break'?" in live("locks", "brek", code=2).stderr
+    assert daemon.os.listdir(daemon / "priv/lock") == ["held"]
+    assert "root alone" in live("locks", "break", "--expired", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr
+
+
 def test_top(daemon):
     output = Output(daemon, "top", "-d", "0.3", "--json")
     output.wait("rows")
@@ -222,8 +265,16 @@ def test_guests(daemon, live):
     guest(daemon, "node2", "qemu-server", 101)
     assert len(live("guests").stdout.splitlines()) == 2
     assert live("guests", "--node", "node2").stdout.split() == ["101", "qemu", "node2"]
-    assert json.loads(live("guests", "--node", "node2", "--json").stdout) == {"id": 101, "type": "qemu"}
-    assert set(json.loads(live("guests", "--json").stdout)["ids"]) == {"100", "101"}
+    whole = json.loads(live("guests", "--json").stdout)
+    assert set(whole["ids"]) == {"100", "101"}
+    # The same shape, whatever is chosen.
+    chosen = json.loads(live("guests", "--node", "node2", "--json").stdout)
+    assert chosen == {"version": whole["version"], "ids": {"101": whole["ids"]["101"]}}
+
+
+def test_no_guests(live):
+    assert live("guests").stdout == "no guests\n"
+    assert json.loads(live("guests", "--json").stdout)["ids"] == {}
 
 
 def test_more_guests_than_a_reply_holds(make_daemon):
@@ -265,7 +316,8 @@ def test_move_of_guests(daemon, live):
 def test_move_is_refused(daemon, live):
     guest(daemon, "node1", "lxc", 100)
     guest(daemon, "old", "lxc", 101)
-    for source, target, words in (("node1", "old", "node1 is online"), ("old", "other", "other is no node"),
+    daemon.os.makedirs(daemon / "nodes/old2")
+    for source, target, words in (("node1", "old", "node1 is online"), ("old", "old2", "old2 is no node of this cluster"),
                                   ("old", "old", "both nodes are the same")):
         assert words in live("guests", "move", "--from", source, "--to", target, code=1).stderr
     assert daemon.os.listdir(daemon / "nodes/old/lxc") == ["101.conf"]
@@ -282,6 +334,18 @@ def test_move_stops_at_the_first_that_fails(daemon, live):
     done = live("guests", "move", "--from", "old", "--to", "node1", code=1)
     daemon.run(["umount", daemon / "nodes/node1/lxc"], check=True)
     assert "moved        200" in done.stdout and "201" not in done.stdout
-    assert "cannot move" in done.stderr and "1 of 3 guests were moved" in done.stderr
+    assert "cannot move" in done.stderr and "moved 1 of 3 guests" in done.stderr
     assert daemon.os.listdir(daemon / "nodes/node1/qemu-server") == ["200.conf"]
     assert sorted(daemon.os.listdir(daemon / "nodes/old/lxc")) == ["201.conf", "202.conf"]
+
+
+def test_a_dry_run_fails_as_the_move_would(daemon, live):
+    """Who may read may not write."""
+    guest(daemon, "old", "lxc", 101)
+    daemon.os.makedirs(daemon / "nodes/node1/lxc")
+    move = ["guests", "move", "--from", "old", "--to", "node1"]
+    for command in ([*move, "--dry-run"], [*move, "--dry-run", "--json"], move):
+        done = live(*command, uid=GROUP_ID, gid=GROUP_ID, code=1)
+        assert "this user cannot move files in /mnt/pve/nodes/old/lxc: Permission denied" in done.stderr and not done.stdout
+    assert "would move" in live(*move, "--dry-run").stdout
+    assert daemon.os.listdir(daemon / "nodes/old/lxc") == ["101.conf"]

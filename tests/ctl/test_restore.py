@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -92,6 +93,7 @@ def test_a_bad_backup_replaces_nothing(ctl, tmp_path, saved):
 def test_a_backup_as_json(ctl, tmp_path, saved):
     told = json.loads(ctl("backup", "--database", saved, "--json", tmp_path / "copy.db").stdout)
     counted = json.loads(ctl("db", "stat", "--json", tmp_path / "copy.db").stdout)
+    assert ctl("backup", "--database", saved, tmp_path / "copy.db").stdout == "%s: version 40, %d entries\n" % (tmp_path / "copy.db", counted["entries"])
     assert told == {"file": str(tmp_path / "copy.db"), "version": 40, "entries": counted["entries"]}
     assert ctl("backup", "--json", "--database", tmp_path / "none", tmp_path / "copy.db", code=1).stdout == ""
 
@@ -191,6 +193,49 @@ def test_restore_as_json(ctl, state_dir, saved):
     assert os.path.dirname(told["kept"]) == str(state_dir) and [os.path.basename(told["kept"])] == replaced(state_dir)
 
 
+# restore --dry-run
+
+
+def test_what_a_restore_would_lose(ctl, daemon, tmp_path):
+    """While the daemon runs, which must go on, and when it has stopped."""
+    daemon.os.write_file(daemon / "same", b"same")
+    daemon.os.write_file(daemon / "altered", b"old")
+    daemon.os.write_file(daemon / "gone", b"gone")
+    ctl("backup", "--database", daemon.database, tmp_path / "saved.db")
+    daemon.os.write_file(daemon / "altered", b"new")
+    daemon.os.write_file(daemon / "later", b"later")
+    daemon.os.unlink(daemon / "gone")
+    restore = ["restore", "--dry-run", "--state-dir", daemon.state_dir, tmp_path / "saved.db"]
+    lines = ctl(*restore, code=4).stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == ["! altered", "+ gone", "- later"]
+    assert "1 entry would be lost, 1 would get another content, 1 would come back" in lines[3]
+    assert "a pmxcfs runs on it" in lines[4]
+    told = json.loads(ctl("--json", *restore, code=4).stdout)
+    assert (told["lost"], told["altered"], told["added"], told["running"], told["dry_run"]) == (1, 1, 1, True, True)
+    assert {one["path"] for one in told["differences"]} == {"altered", "gone", "later"} and told["present"] > told["version"]
+    assert daemon.os.read_file(daemon / "later") == b"later"
+    daemon.stop()
+    before = snapshot(daemon.state_dir)
+    assert "a pmxcfs runs" not in ctl(*restore, code=4).stdout
+    assert not json.loads(ctl("--json", *restore, code=4).stdout)["running"]
+    assert snapshot(daemon.state_dir) == before
+    # Nothing would be lost.
+    ctl("restore", "--state-dir", daemon.state_dir, tmp_path / "saved.db")
+    assert "0 entries would be lost" in ctl(*restore).stdout
+
+
+def test_a_dry_run_without_a_database_or_with_a_bad_one(ctl, state_dir, saved, tmp_path):
+    restore = ["restore", "-n", "--state-dir", state_dir]
+    assert "version 40 would be put in place" in ctl(*restore, saved).stdout
+    assert json.loads(ctl("--json", *restore, saved).stdout)["present"] is None
+    ctl(*restore, tmp_path / "none", code=1)
+    ctl("restore", "-n", "--state-dir", tmp_path / "nowhere", saved, code=1)
+    make(str(state_dir / "config.db"), ROWS_REFUSED["a guest twice"])
+    before = snapshot(state_dir)
+    assert "nobody can say what of it would be lost" in ctl(*restore, saved, code=4).stderr
+    assert snapshot(state_dir) == before
+
+
 # recover
 
 COROSYNC = """totem {
@@ -226,7 +271,7 @@ def recover(ctl, state_dir, tmp_path):
 
 def test_recover(recover, state_dir, saved):
     said = recover("--dry-run", saved)
-    assert "ok: this host, a, is one of its nodes (a, b), with 1 guests" in said
+    assert "ok: this host, a, is one of its nodes (a, b), with 1 guest\n" in said
     assert "ok: no pmxcfs runs here" in said and "no database here yet" in said and "not of a cluster" in said
     assert "nothing is in the way" in said
     assert os.listdir(state_dir) == [".pmxcfs.lockfile"]
@@ -239,8 +284,16 @@ def test_recover(recover, state_dir, saved):
 def test_recover_on_a_host_of_another_name(recover, state_dir, saved):
     said = recover(saved, name="c", code=4)
     assert "refused: this host is called c, and the database is one of a, b" in said and "/etc/hostname" in said
-    assert "nothing was changed" in said and os.listdir(state_dir) == [".pmxcfs.lockfile"]
+    assert "1 thing is in the way: nothing was changed" in said and os.listdir(state_dir) == [".pmxcfs.lockfile"]
     assert "nothing was changed" in recover("--dry-run", saved, name="c", code=4)
+
+
+def test_recover_of_a_name_without_an_address(ctl, state_dir, saved, tmp_path):
+    """It is a warning, and no error beside a success."""
+    os.mkdir(tmp_path / "corosync")
+    done = ctl("recover", "--state-dir", state_dir, "--corosync-dir", tmp_path / "corosync", "--nodename", "a", saved)
+    assert re.search(r"^warning: a has no address \(.+\): add it to /etc/hosts$", done.stdout, re.M), done.stdout
+    assert done.stderr == ""
 
 
 def test_recover_of_a_damaged_one(recover, state_dir, tmp_path):
@@ -254,7 +307,7 @@ def test_recover_over_another_database(recover, state_dir, saved):
     """A new host has some files; guests are not replaced without a word."""
     here = str(state_dir / "config.db")
     make(here, rows=ROWS[:2])
-    assert "warning: the database here has 1 files and directories, 0 guests; it will be kept" in recover("--dry-run", saved)
+    assert "warning: the database here has 2 entries, 0 guests; it will be kept" in recover("--dry-run", saved)
     os.unlink(here)
     make(here, sql="UPDATE tree SET version = 99 WHERE inode = 0")
     assert "refused: the database here has 2 guests: if they are not needed, --replace" in recover(saved, code=4)

@@ -13,7 +13,7 @@ from damage import FILE, ROWS, ROWS_REFUSED, make, read_paths
 from harness import SOURCE_DIR
 
 HELP = subprocess.run([PMXCFSCTL, "--help"], capture_output=True, text=True).stdout if os.path.exists(PMXCFSCTL) else ""
-COMMANDS = re.findall(r"^  ((?:db )?[a-z]+(?: move)?) .*", HELP.partition("Options:")[0], re.M)
+COMMANDS = re.findall(r"^  ([a-z]+(?: [a-z]+)?) .*", HELP.partition("Options:")[0], re.M)
 
 
 def test_all_commands_are_known():
@@ -28,10 +28,28 @@ def test_help_of_each(ctl, command):
     with open(os.path.join(SOURCE_DIR, "doc", "man", "pmxcfsctl.8")) as file:
         assert re.search(r"^\.(It )?Ic %s\b" % command, file.read(), re.M)
     assert ctl(*command.split(), "--no-such-option", code=2).stderr.startswith("error: ")
+    assert ctl("help", *command.split()).stdout == done.stdout == ctl(*command.split(), "-h").stdout
+    for name in ("--json", "--socket-name=NAME", "-h, --help"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_help_can_be_read_everywhere(ctl, locale):
+    """Letters that a terminal may not have are not in it, nor are question marks for them."""
+    environment = dict(os.environ, LC_ALL=locale)
+    help = ctl("status", "--help", env=environment).stdout
+    assert "pmxcfsctl status [OPTION...]" in help and help.isascii()
+    assert ctl("log", "-n", "x", code=2, env=environment).stderr.isascii()
+
+
+def test_help_without_a_command(ctl):
+    assert ctl("help").stdout == ctl("--help").stdout == HELP
+    assert ctl("help", "db").stdout == ctl("db", "--help").stdout and "  db check " in ctl("help", "db").stdout
+    assert "error: no command is called 'nonsense'" in ctl("help", "nonsense", code=2).stderr
 
 
 @pytest.mark.parametrize("arguments", [["backup"], ["restore"], ["recover"], ["restore", "a", "b"], ["db", "import", "a"], ["db", "export"],
-                                       ["db", "diff", "a"], ["db", "check", "a", "b"], ["db"], ["db", "nothing"], ["nothing"]])
+                                       ["db", "diff"], ["db", "diff", "a", "b", "c"], ["db", "check", "a", "b"], ["db"], ["db", "nothing"], ["nothing"]])
 def test_wrong_use(ctl, arguments):
     done = ctl(*arguments, code=2)
     assert done.stdout == "" and done.stderr != ""

@@ -21,7 +21,7 @@ SCHEMA = """CREATE TABLE tree (
   name TEXT NOT NULL,
   data BLOB)"""
 
-COPY_DATABASE = os.path.join(BUILD_DIR, "tests", "copy_database")
+PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
 
 def run_outside(command):
@@ -38,7 +38,7 @@ def acknowledged(path, run=run_outside):
         return
     with tempfile.TemporaryDirectory() as directory:
         copy = os.path.join(directory, "config.db")
-        done = run([COPY_DATABASE, path, copy])
+        done = run([PMXCFSCTL, "backup", "--database", path, copy])
         assert done.returncode == 0 and not done.stderr, done.stderr
         yield copy
 

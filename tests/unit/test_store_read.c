@@ -344,7 +344,7 @@ static void test_log_of_a_crash_is_read(void **state)
 static void test_many_problems_are_counted(void **state)
 {
     struct place *place = *state;
-    const char *words[4] = {"inode 11", "; and 2 more", "repair it with sqlite3"};
+    const char *words[4] = {"inode 11", "; and 2 more", "pmxcfsctl db check --repair"};
 
     place_run(place, BASE);
     place_run(place, "UPDATE tree SET type = 6 WHERE inode IN (2, 9, 11);"
