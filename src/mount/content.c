@@ -9,6 +9,7 @@
 #include "core/limits.h"
 #include "mount/handlers.h"
 #include "mount/request.h"
+#include "mount/virtual.h"
 
 /* --- Reading --- */
 

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 
 #include "core/state.h"
-#include "mount/mount.h"
-#include "mount/node.h"
-#include "mount/notify.h"
+#include "kernel/node.h"
+#include "kernel/notify.h"
 #include "mount/operations.h"
+#include "mount/options.h"
 #include "mount/timer.h"
 #include "replica/replica.h"
 
@@ -35,6 +35,7 @@ struct mount {
     char *link_targets[VIRTUAL_OPENVZ + 1];
 
     struct node_table nodes;
+    struct notifier_listener listener;
     struct notifier notifier;
     struct timer_owner timer_owner;
     struct timer timer;

@@ -7,6 +7,7 @@
 
 #include "core/limits.h"
 #include "mount/handlers.h"
+#include "mount/virtual.h"
 
 #define BLOCK_SIZE 4096u
 /* Positions in the root's listing: the made-up names first, then entries by inode. */

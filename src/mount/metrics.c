@@ -20,11 +20,11 @@ void mount_metrics_write(const struct mount_metrics *mount, struct open_metrics 
             open_metrics_counter(metrics, "operation", operation_name((enum operation_kind)i),
                                  counter_get(&mount->refused[i]));
     }
-    open_metrics_single_gauge(metrics, "pmxcfs_kernel_nodes", NULL,
-                              "Files and directories that the kernel knows.",
-                              counter_get(&mount->nodes_made) - counter_get(&mount->nodes_freed));
+    open_metrics_single_gauge(
+        metrics, "pmxcfs_kernel_nodes", NULL, "Files and directories that the kernel knows.",
+        counter_get(&mount->kernel.nodes_made) - counter_get(&mount->kernel.nodes_freed));
     open_metrics_family(metrics, "pmxcfs_kernel_drops", OPEN_METRICS_COUNTER, NULL,
                         "How often the kernel was told to drop contents or a name.");
-    open_metrics_counter(metrics, "what", "content", counter_get(&mount->pages_dropped));
-    open_metrics_counter(metrics, "what", "name", counter_get(&mount->names_dropped));
+    open_metrics_counter(metrics, "what", "content", counter_get(&mount->kernel.pages_dropped));
+    open_metrics_counter(metrics, "what", "name", counter_get(&mount->kernel.names_dropped));
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/util.h"
 #include "mount/handlers.h"
 #include "mount/request.h"
 #include "mount/workers.h"
@@ -91,6 +92,13 @@ static int mount_kernel(struct fuse_session *session, const char *mountpoint)
     return error;
 }
 
+static void on_told(struct notifier_listener *listener, GPtrArray *effects, bool rebuilt)
+{
+    const struct mount *mount = container_of(listener, struct mount, listener);
+
+    mount->options.told(mount->options.context, effects, rebuilt);
+}
+
 struct mount *mount_new(const struct mount_options *options, char **problem)
 {
     struct fuse_args arguments = FUSE_ARGS_INIT(0, NULL);
@@ -109,9 +117,10 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
                                    g_strerror(-error));
         fuse_session_destroy(mount->session);
     } else {
-        node_table_init(&mount->nodes, &options->metrics->nodes_made,
-                        &options->metrics->nodes_freed);
-        notifier_init(&mount->notifier, &mount->options, mount->session, &mount->nodes);
+        node_table_init(&mount->nodes, &options->metrics->kernel);
+        mount->listener.told = on_told;
+        notifier_init(&mount->notifier, &mount->listener, options->replica, options->mountpoint,
+                      mount->session, &mount->nodes);
         request_own_timer(mount);
         timer_init(&mount->timer, &mount->timer_owner, &mount->nodes);
         return mount;

@@ -5,33 +5,10 @@
 
 #include <glib.h>
 #include <stdbool.h>
-#include <sys/types.h>
 
-struct activity;
-struct buffer;
+#include "mount/options.h"
+
 struct mount;
-struct mount_metrics;
-struct replica;
-struct status;
-
-struct mount_options {
-    const char *mountpoint;
-    const char *nodename;
-    gid_t group; /* of everything in the file system */
-    struct replica *replica;
-    struct status *status;
-    struct activity *activity;     /* who asks for what, while somebody watches */
-    struct mount_metrics *metrics; /* counted here */
-    /* The text of .metrics, one reference. From any thread of the mount's. */
-    struct buffer *(*metrics_text)(void *context);
-    /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
-     * mount's. */
-    void (*told)(void *context, GPtrArray *effects, bool rebuilt);
-    /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
-     * mount itself. */
-    void (*unmounted)(void *context);
-    void *context;
-};
 
 /* Mounts; requests wait until mount_serve(). NULL with *problem (g_free() it) if it is not
  * possible. What the options point to must outlive the mount. */

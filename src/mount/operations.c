@@ -3,11 +3,11 @@
  * wants to know. */
 #include "mount/operations.h"
 
+#define FUSE_USE_VERSION 312
+#include <fuse_lowlevel.h>
+#include <glib.h>
 #include <linux/fuse.h>
 #include <string.h>
-
-#include "mount/context.h"
-#include "status/activity.h"
 
 static const char *const names[OPERATION_COUNT] = {
     [OPERATION_OTHER] = "other",     [OPERATION_LOOKUP] = "lookup",
@@ -88,42 +88,29 @@ static const char *name_in(const struct fuse_buf *buffer, size_t offset)
                                                                                          : NULL;
 }
 
-static char *path_of(struct mount *mount, uint64_t id, const char *name)
-{
-    const struct node *node = node_of_id(mount, id);
-    g_autofree char *path = NULL;
-
-    if (node->virtual_name != VIRTUAL_NONE)
-        return g_strdup(virtual_text_name(node->virtual_name));
-    path = path_of_node(mount, node);
-    if (!name)
-        return g_strdup(path ? path : "?");
-    return g_strconcat(path ? path : "?", path && !*path ? "" : "/", name, NULL);
-}
-
-static void tell(struct mount *mount, const struct fuse_buf *buffer, struct form form)
+static struct form form_in(const struct fuse_buf *buffer)
 {
     const struct fuse_in_header *header = buffer->mem;
-    g_autofree char *path = NULL;
+
+    return buffer->size >= sizeof(*header) ? form_of(header->opcode) : (struct form){0};
+}
+
+bool operation_target(const struct fuse_buf *buffer, uint64_t *node, const char **name)
+{
+    const struct fuse_in_header *header = buffer->mem;
+    struct form form = form_in(buffer);
 
     if (form.kind == OPERATION_OTHER || form.kind == OPERATION_FORGET)
-        return;
-    path = path_of(mount, header->nodeid, name_in(buffer, form.name));
-    activity_note(mount->options.activity, names[form.kind], path, (pid_t)header->pid);
+        return false;
+    *node = header->nodeid;
+    *name = name_in(buffer, form.name);
+    return true;
 }
 
-void operation_begin(struct mount *mount, const struct fuse_buf *buffer,
-                     struct operation *operation)
+void operation_begin(const struct fuse_buf *buffer, struct operation *operation)
 {
-    const struct fuse_in_header *header = buffer->mem;
-    struct form form = {0};
-
-    if (buffer->size >= sizeof(*header))
-        form = form_of(header->opcode);
-    *operation = (struct operation){.kind = form.kind, .begun = metrics_now()};
+    *operation = (struct operation){.kind = form_in(buffer).kind, .begun = metrics_now()};
     under_way = operation;
-    if (activity_is_watched(mount->options.activity))
-        tell(mount, buffer, form);
 }
 
 struct operation operation_hand_on(void)
@@ -134,17 +121,16 @@ struct operation operation_hand_on(void)
     return *under_way;
 }
 
-void operation_end(struct mount *mount, const struct operation *operation)
+void operation_end(struct mount_metrics *metrics, const struct operation *operation)
 {
     under_way = NULL;
     if (!operation->handed_on)
-        operation_answered(mount, operation, 0);
+        operation_answered(metrics, operation, 0);
 }
 
-void operation_answered(struct mount *mount, const struct operation *operation, int result)
+void operation_answered(struct mount_metrics *metrics, const struct operation *operation,
+                        int result)
 {
-    struct mount_metrics *metrics = mount->options.metrics;
-
     if (operation->begun == 0)
         return;
     histogram_note_since(&metrics->operations[operation->kind], operation->begun);

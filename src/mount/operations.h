@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/metrics.h"
+#include "kernel/node.h"
 
 enum operation_kind {
     OPERATION_OTHER,
@@ -39,10 +40,7 @@ bool operation_changes(enum operation_kind kind);
 struct mount_metrics {
     struct histogram operations[OPERATION_COUNT]; /* until the answer */
     struct counter refused[OPERATION_COUNT];      /* changes that were answered with an error */
-    struct counter nodes_made;                    /* identities that the kernel was told of ... */
-    struct counter nodes_freed;                   /* ... and has forgotten */
-    struct counter pages_dropped;                 /* the kernel was told to drop */
-    struct counter names_dropped;
+    struct kernel_metrics kernel;
 };
 
 /* An operation under way. Zero: none. */
@@ -53,16 +51,19 @@ struct operation {
 };
 
 struct fuse_buf;
-struct mount;
 
 /* Around each request of the kernel, in the worker that has it. */
-void operation_begin(struct mount *mount, const struct fuse_buf *buffer,
-                     struct operation *operation);
-void operation_end(struct mount *mount, const struct operation *operation);
+void operation_begin(const struct fuse_buf *buffer, struct operation *operation);
+void operation_end(struct mount_metrics *metrics, const struct operation *operation);
+
+/* What a request is about, for who watches: a node and (or NULL) a name in it, which lives as long
+ * as the buffer. False: it is nothing to tell. */
+bool operation_target(const struct fuse_buf *buffer, uint64_t *node, const char **name);
 
 /* The operation that this thread has under way goes on in a request, which tells when it is
  * answered (0 or a negative errno). None if there is none. */
 struct operation operation_hand_on(void);
-void operation_answered(struct mount *mount, const struct operation *operation, int result);
+void operation_answered(struct mount_metrics *metrics, const struct operation *operation,
+                        int result);
 
 #endif

@@ -133,7 +133,7 @@ static void answer_now(struct request *request, int result)
         result = reply_success(request);
     if (result && request->req)
         fuse_reply_err(request->req, -result);
-    operation_answered(request->mount, &request->operation, result);
+    operation_answered(request->mount->options.metrics, &request->operation, result);
 }
 
 /* --- What the kernel cannot know by itself --- */
@@ -213,7 +213,7 @@ static bool answer_open(struct request *request, bool found)
         fuse_reply_err(request->req, EISDIR);
     else if (reply_create(request, &param, found) != 0)
         node_forget(&mount->nodes, node_of_id(mount, param.ino), 1);
-    operation_answered(mount, &request->operation, error);
+    operation_answered(mount->options.metrics, &request->operation, error);
     request_free(request);
     return true;
 }

@@ -205,7 +205,7 @@ void timer_init(struct timer *timer, struct timer_owner *owner, struct node_tabl
 {
     *timer = (struct timer){
         .owner = owner, .table = table, .timed = g_ptr_array_new(), .nodes = g_ptr_array_new()};
-    lock_init(&timer->lock, LOCK_RANK_MOUNT_TIMER);
+    lock_init(&timer->lock, LOCK_RANK_TIMER);
     thread_condition_init(&timer->there);
 }
 

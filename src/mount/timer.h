@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #include "base/lock.h"
-#include "mount/node.h"
+#include "kernel/node.h"
 
 struct timer;
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The names in the root that no database holds: links to this node's directories, and status files.
- */
+/* The texts of the names in the root that no database holds. */
 #include "mount/virtual.h"
 
 #include <errno.h>
@@ -8,7 +7,7 @@
 
 #include "base/log.h"
 #include "core/buffer.h"
-#include "mount/mount.h"
+#include "mount/options.h"
 #include "status/status.h"
 
 static const char *const names[VIRTUAL_COUNT] = {

@@ -2,21 +2,54 @@
 /* The threads that serve the kernel's requests. */
 #include "mount/workers.h"
 
+#include <linux/fuse.h>
 #include <signal.h>
 #include <unistd.h>
+
+#include "mount/virtual.h"
+#include "status/activity.h"
 
 #define NO_MEMORY_PAUSE_MICROSECONDS                                                               \
     100000u /* until memory for a request's buffer is asked for again */
 #define WAKE_SIGNAL SIGUSR1
 #define WAKE_INTERVAL_MICROSECONDS 5000
 
+static char *path_of(struct mount *mount, uint64_t id, const char *name)
+{
+    const struct node *node = node_of_id(mount, id);
+    g_autofree char *path = NULL;
+
+    if (node->virtual_name != VIRTUAL_NONE)
+        return g_strdup(virtual_text_name(node->virtual_name));
+    path = path_of_node(mount, node);
+    if (!name)
+        return g_strdup(path ? path : "?");
+    return g_strconcat(path ? path : "?", path && !*path ? "" : "/", name, NULL);
+}
+
+/* For who watches who asks for what. */
+static void tell(struct mount *mount, const struct fuse_buf *buffer, enum operation_kind kind)
+{
+    const struct fuse_in_header *header = buffer->mem;
+    g_autofree char *path = NULL;
+    const char *name;
+    uint64_t node;
+
+    if (!operation_target(buffer, &node, &name))
+        return;
+    path = path_of(mount, node, name);
+    activity_note(mount->options.activity, operation_name(kind), path, (pid_t)header->pid);
+}
+
 static void work_on(struct mount *mount, const struct fuse_buf *buffer)
 {
     struct operation operation;
 
-    operation_begin(mount, buffer, &operation);
+    operation_begin(buffer, &operation);
+    if (activity_is_watched(mount->options.activity))
+        tell(mount, buffer, operation.kind);
     fuse_session_process_buf(mount->session, buffer);
-    operation_end(mount, &operation);
+    operation_end(mount->options.metrics, &operation);
 }
 
 /* Serves requests until the end comes. */

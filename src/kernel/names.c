@@ -2,7 +2,7 @@
 /* Telling the kernel to drop names and listings, past directories that somebody holds. */
 #define FUSE_USE_VERSION 312
 
-#include "mount/names.h"
+#include "kernel/names.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/thread.h"
-#include "mount/operations.h"
 #include "replica/replica.h"
 
 /* How long a name may hold up the publication that drops it. Requests that change names in a
@@ -59,7 +58,7 @@ static void drop(struct names *names, const struct node *node, const char *name)
 {
     fuse_ino_t id = node->is_root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
 
-    counter_add(&names->options->metrics->names_dropped, 1);
+    counter_add(&names->table->metrics->names_dropped, 1);
     fuse_lowlevel_notify_inval_entry(names->session, id, name, strlen(name));
     fuse_lowlevel_notify_inval_inode(names->session, id, 0, 0);
 }
@@ -88,15 +87,16 @@ static void work(gpointer task, gpointer context)
     g_free(directory);
 }
 
-void names_init(struct names *names, const struct mount_options *options,
+void names_init(struct names *names, struct replica *replica, const char *mountpoint,
                 struct fuse_session *session, struct node_table *table)
 {
-    *names = (struct names){.options = options,
+    *names = (struct names){.replica = replica,
+                            .mountpoint = mountpoint,
                             .session = session,
                             .table = table,
                             .pool = g_thread_pool_new(work, names, -1, FALSE, NULL),
                             .directories = g_hash_table_new(g_direct_hash, g_direct_equal)};
-    lock_init(&names->lock, LOCK_RANK_MOUNT_NAMES);
+    lock_init(&names->lock, LOCK_RANK_NAMES);
     thread_condition_init(&names->dropped);
 }
 
@@ -159,11 +159,11 @@ static struct node *leave_stuck(struct names *names)
 
 static void tell_stuck(const struct names *names, const struct node *node)
 {
-    g_autofree char *holder = process_that_has_open(names->options->mountpoint, node->inode);
-    const struct state *state = replica_read_lock(names->options->replica);
+    g_autofree char *holder = process_that_has_open(names->mountpoint, node->inode);
+    const struct state *state = replica_read_lock(names->replica);
     g_autofree char *path = node_path(names->table, node, state->tree);
 
-    replica_read_unlock(names->options->replica);
+    replica_read_unlock(names->replica);
     log_warning("directory /%s is held, and does not take changes of others: %s has it open; %s",
                 path ? path : "(deleted)", holder ? holder : "no process that can be found",
                 outdate_all_names(names) ? "names are looked up anew meanwhile"

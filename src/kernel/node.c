@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The nodes that the kernel knows, and what each shows. */
-#include "mount/node.h"
+#include "kernel/node.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,16 +8,15 @@
 
 #define KEY(inode) ((gpointer)(uintptr_t)(inode))
 
-void node_table_init(struct node_table *table, struct counter *made, struct counter *freed)
+void node_table_init(struct node_table *table, struct kernel_metrics *metrics)
 {
     *table = (struct node_table){
         .by_inode = g_hash_table_new(g_direct_hash, g_direct_equal),
         .lost = g_hash_table_new(g_direct_hash, g_direct_equal),
         .root = {.virtual_name = VIRTUAL_NONE, .is_root = true, .lookups = 1},
-        .made = made,
-        .freed = freed,
+        .metrics = metrics,
     };
-    lock_init(&table->lock, LOCK_RANK_MOUNT_NODES);
+    lock_init(&table->lock, LOCK_RANK_NODES);
 }
 
 static void node_free(gpointer pointer)
@@ -55,7 +54,7 @@ static struct node *node_new(struct node_table *table, enum virtual_name name, u
 
     node->virtual_name = name;
     node->inode = inode;
-    counter_add(table->made, 1);
+    counter_add(&table->metrics->nodes_made, 1);
     return node;
 }
 
@@ -117,7 +116,7 @@ static void release(struct node_table *table, struct node *node)
     } else {
         table->virtuals[node->virtual_name] = NULL;
     }
-    counter_add(table->freed, 1);
+    counter_add(&table->metrics->nodes_freed, 1);
     node_free(node);
 }
 

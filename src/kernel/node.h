@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The nodes that the kernel knows: one for each living entry that it has looked up, and what each
  * shows. A table in memory with one lock: nothing here knows of FUSE, threads or time. */
-#ifndef PMXCFS_MOUNT_NODE_H
-#define PMXCFS_MOUNT_NODE_H
+#ifndef PMXCFS_KERNEL_NODE_H
+#define PMXCFS_KERNEL_NODE_H
 
 #include <glib.h>
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 #include "base/lock.h"
 #include "base/metrics.h"
 #include "core/draft.h"
-#include "mount/virtual.h"
+#include "kernel/virtual_name.h"
 
 /* A truncation by an open with O_TRUNC waits for the write that follows, to be one change with it.
  * On this node the file is empty from the open on. */
@@ -65,6 +65,14 @@ struct node {
     uint32_t pins;    /* our own for a while */
 };
 
+/* Counted here and in notify.h. */
+struct kernel_metrics {
+    struct counter nodes_made;    /* identities that the kernel was told of ... */
+    struct counter nodes_freed;   /* ... and has forgotten */
+    struct counter pages_dropped; /* the kernel was told to drop */
+    struct counter names_dropped;
+};
+
 struct node_table {
     struct lock lock;
     GHashTable *by_inode; /* inode → its node */
@@ -73,11 +81,10 @@ struct node_table {
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
     unsigned int waiting;                 /* nodes whose truncation waits */
-    struct counter *made;                 /* counted here */
-    struct counter *freed;
+    struct kernel_metrics *metrics;
 };
 
-void node_table_init(struct node_table *table, struct counter *made, struct counter *freed);
+void node_table_init(struct node_table *table, struct kernel_metrics *metrics);
 void node_table_destroy(struct node_table *table);
 
 /* --- References. Any thread. --- */

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Telling the kernel what changed, in order, from a thread of its own: a notification can wait for
  * pages that a request has locked, so no request may wait for a notification. */
-#ifndef PMXCFS_MOUNT_NOTIFY_H
-#define PMXCFS_MOUNT_NOTIFY_H
+#ifndef PMXCFS_KERNEL_NOTIFY_H
+#define PMXCFS_KERNEL_NOTIFY_H
 
 #include <glib.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/lock.h"
-#include "mount/mount.h"
-#include "mount/names.h"
-#include "mount/node.h"
+#include "kernel/names.h"
+#include "kernel/node.h"
 
 /* How long the kernel may keep the attributes that answer an open with O_TRUNC: it takes them even
  * if it was told of another's change meanwhile. So it must ask again soon; but not for each of many
@@ -20,13 +19,19 @@
 
 struct notice;
 
+/* Who is told that the kernel knows; from the notifier's thread. */
+struct notifier_listener {
+    /* What notifier_tell() was given; takes over `effects`. */
+    void (*told)(struct notifier_listener *listener, GPtrArray *effects, bool rebuilt);
+};
+
 /* Somebody who waits until the kernel knows; embedded in a struct of theirs. */
 struct notified {
     void (*call)(struct notified *notified);
 };
 
 struct notifier {
-    const struct mount_options *options;
+    struct notifier_listener *listener;
     struct fuse_session *session;
     struct node_table *table;
     struct names names;
@@ -43,8 +48,9 @@ struct notifier {
     bool end;
 };
 
-void notifier_init(struct notifier *notifier, const struct mount_options *options,
-                   struct fuse_session *session, struct node_table *table);
+void notifier_init(struct notifier *notifier, struct notifier_listener *listener,
+                   struct replica *replica, const char *mountpoint, struct fuse_session *session,
+                   struct node_table *table);
 
 /* 0 or a negative errno. */
 int notifier_start(struct notifier *notifier);
@@ -56,8 +62,8 @@ void notifier_destroy(struct notifier *notifier);
 
 /* All that follow are for any thread and wait for nothing. */
 
-/* What others changed. Takes over `effects`, and hands them to the options' told() when the kernel
- * knows. */
+/* What others changed. Takes over `effects`, and hands them to the listener when the kernel knows.
+ */
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt);
 
 /* All modes changed with the quorum. */

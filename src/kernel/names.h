@@ -3,13 +3,13 @@
  * pages for that, which any process may hold for as long as it likes (a listing into memory that is
  * slow to come): so each directory has a thread of its own while something is to be dropped there.
  */
-#ifndef PMXCFS_MOUNT_NAMES_H
-#define PMXCFS_MOUNT_NAMES_H
+#ifndef PMXCFS_KERNEL_NAMES_H
+#define PMXCFS_KERNEL_NAMES_H
 
-#include "mount/mount.h"
-#include "mount/node.h"
+#include "kernel/node.h"
 
 struct fuse_session;
+struct replica;
 
 /* Names that one publication drops. */
 struct names_batch {
@@ -17,7 +17,8 @@ struct names_batch {
 };
 
 struct names {
-    const struct mount_options *options;
+    struct replica *replica; /* for paths in messages */
+    const char *mountpoint;
     struct fuse_session *session;
     struct node_table *table;
     GThreadPool *pool; /* a task is a struct directory of names.c */
@@ -27,7 +28,7 @@ struct names {
     GHashTable *directories; /* struct node → struct directory: where something is to be dropped */
 };
 
-void names_init(struct names *names, const struct mount_options *options,
+void names_init(struct names *names, struct replica *replica, const char *mountpoint,
                 struct fuse_session *session, struct node_table *table);
 
 /* Drops a name of `directory`, soon. `batch` may be NULL. Any thread; waits for nothing. */

@@ -2,7 +2,7 @@
 /* Telling the kernel what changed, in order, from a thread of its own. */
 #define FUSE_USE_VERSION 312
 
-#include "mount/notify.h"
+#include "kernel/notify.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/thread.h"
-#include "mount/operations.h"
 #include "replica/replica.h"
 
 #define TELL_PAUSE_MICROSECONDS 50u
@@ -75,7 +74,7 @@ static bool tell_attributes_of(struct notifier *notifier, const struct node *nod
 static void drop_pages(struct notifier *notifier, struct node *node)
 {
     node_note_drop(notifier->table, node);
-    counter_add(&notifier->options->metrics->pages_dropped, 1);
+    counter_add(&notifier->table->metrics->pages_dropped, 1);
     tell_node(notifier, node, 0);
 }
 
@@ -196,7 +195,7 @@ static void tell_effects(struct notifier *notifier, const struct notice *notice)
         tell_contents(notifier, notice->effects);
     }
     names_wait(&notifier->names, &batch);
-    notifier->options->told(notifier->options->context, notice->effects, notice->rebuilt);
+    notifier->listener->told(notifier->listener, notice->effects, notice->rebuilt);
 }
 
 /* --- Modes --- */
@@ -322,17 +321,18 @@ void notifier_drop_time(struct notifier *notifier, uint64_t inode)
     node_unpin(notifier->table, node);
 }
 
-void notifier_init(struct notifier *notifier, const struct mount_options *options,
-                   struct fuse_session *session, struct node_table *table)
+void notifier_init(struct notifier *notifier, struct notifier_listener *listener,
+                   struct replica *replica, const char *mountpoint, struct fuse_session *session,
+                   struct node_table *table)
 {
-    notifier->options = options;
+    notifier->listener = listener;
     notifier->session = session;
     notifier->table = table;
     notifier->last = &notifier->first;
-    atomic_init(&notifier->links_quorate, replica_is_quorate(options->replica));
-    lock_init(&notifier->lock, LOCK_RANK_MOUNT_NOTIFIER);
+    atomic_init(&notifier->links_quorate, replica_is_quorate(replica));
+    lock_init(&notifier->lock, LOCK_RANK_NOTIFIER);
     pthread_cond_init(&notifier->there, NULL);
-    names_init(&notifier->names, options, session, table);
+    names_init(&notifier->names, replica, mountpoint, session, table);
 }
 
 int notifier_start(struct notifier *notifier)
