@@ -60,6 +60,23 @@ struct connection {
     struct subscription subscription;
 };
 
+/* How whoever adds to the change feed wakes the thread. */
+struct feed_wakeup {
+    struct feed_listener listener;
+    int fd;                  /* eventfd: readable when there is something new */
+    atomic_bool pending;     /* it was written to and not read yet */
+    atomic_uint subscribers; /* none: nobody writes to it */
+};
+
+/* A client that reads does not tell, so it has to be tried again, after longer and longer pauses.
+ */
+struct retry {
+    enum qb_loop_priority priority;
+    qb_loop_timer_dispatch_fn function;
+    bool waits; /* the timer runs */
+    uint64_t pause_ns;
+};
+
 struct socket_service {
     char *name;
     gid_t group;
@@ -68,11 +85,7 @@ struct socket_service {
     pthread_t thread;
     int wake; /* eventfd: readable when the thread shall end */
 
-    /* The change feed. */
-    struct feed_listener listener;
-    int feed;               /* eventfd: readable when there is something new */
-    atomic_bool feed_told;  /* it was written to and not read yet */
-    atomic_uint feed_users; /* subscribers */
+    struct feed_wakeup feed;
 
     sem_t started; /* posted once by the thread, after start_error was set */
     int start_error;
@@ -83,10 +96,8 @@ struct socket_service {
     struct connection *accepting; /* between accept and the first dispatch_add of its descriptor */
     GPtrArray *blocked;           /* struct connection, borrowed */
     GPtrArray *subscribers;       /* struct connection, borrowed */
-    bool feed_retry;              /* a timer for subscribers runs */
-    uint64_t feed_retry_ns;       /* its time, longer each time that none of them has read */
-    bool retry;                   /* a timer for the blocked ones runs */
-    uint64_t retry_ns;            /* until they are tried again */
+    struct retry replies;         /* to the blocked ones */
+    struct retry changes;         /* to subscribers */
     uint8_t *request;             /* BUFFER_SIZE_MAX bytes: a private copy of the request */
     struct rate_limit refusals;
 };
@@ -125,13 +136,24 @@ static int send_reply(struct connection *connection)
     return sent < 0 ? (int)sent : 0;
 }
 
-static void retry_later(struct socket_service *service);
+static void retry_later(struct socket_service *service, struct retry *retry)
+{
+    qb_loop_timer_handle timer;
+
+    if (retry->waits)
+        return;
+    retry->waits = qb_loop_timer_add(service->loop, retry->priority, retry->pause_ns, service,
+                                     retry->function, &timer) == 0;
+    if (!retry->waits)
+        log_error("socket: no timer");
+    retry->pause_ns = MIN(retry->pause_ns * 2, RETRY_LAST_NS);
+}
 
 static void retry_blocked(void *data)
 {
     struct socket_service *service = data;
 
-    service->retry = false;
+    service->replies.waits = false;
     for (guint i = service->blocked->len; i-- > 0;) {
         struct connection *connection = service->blocked->pdata[i];
         if (send_reply(connection) == -EAGAIN)
@@ -139,22 +161,10 @@ static void retry_blocked(void *data)
         connection->blocked = false;
         g_ptr_array_remove_index_fast(service->blocked, i);
         pause_connection(connection, false);
-        service->retry_ns = RETRY_FIRST_NS;
+        service->replies.pause_ns = RETRY_FIRST_NS;
     }
     if (service->blocked->len > 0)
-        retry_later(service);
-}
-
-/* A client that reads its replies does not tell, so it has to be tried again. */
-static void retry_later(struct socket_service *service)
-{
-    qb_loop_timer_handle timer;
-
-    service->retry = qb_loop_timer_add(service->loop, QB_LOOP_HIGH, service->retry_ns, service,
-                                       retry_blocked, &timer) == 0;
-    if (!service->retry)
-        log_error("socket: no timer");
-    service->retry_ns = MIN(service->retry_ns * 2, RETRY_LAST_NS);
+        retry_later(service, &service->replies);
 }
 
 static void block_connection(struct connection *connection)
@@ -164,10 +174,9 @@ static void block_connection(struct connection *connection)
     connection->blocked = true;
     pause_connection(connection, true);
     g_ptr_array_add(service->blocked, connection);
-    if (!service->retry) {
-        service->retry_ns = RETRY_FIRST_NS;
-        retry_later(service);
-    }
+    if (!service->replies.waits)
+        service->replies.pause_ns = RETRY_FIRST_NS;
+    retry_later(service, &service->replies);
 }
 
 static int answer(struct connection *connection, int32_t id, struct reply reply)
@@ -283,20 +292,6 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
 
 /* Subscribers */
 
-static void retry_changes(void *data);
-
-/* A subscriber that reads its events does not tell, so it has to be tried again. */
-static void send_changes_later(struct socket_service *service)
-{
-    qb_loop_timer_handle timer;
-
-    if (service->feed_retry)
-        return;
-    service->feed_retry = qb_loop_timer_add(service->loop, QB_LOOP_LOW, service->feed_retry_ns,
-                                            service, retry_changes, &timer) == 0;
-    service->feed_retry_ns = MIN(service->feed_retry_ns * 2, RETRY_LAST_NS);
-}
-
 static void send_changes(struct socket_service *service)
 {
     bool again = false;
@@ -307,17 +302,17 @@ static void send_changes(struct socket_service *service)
                                       service->sources.status, connection->may_write);
         again = again || error == -EAGAIN;
         if (connection->subscription.sent)
-            service->feed_retry_ns = RETRY_FIRST_NS;
+            service->changes.pause_ns = RETRY_FIRST_NS;
     }
     if (again)
-        send_changes_later(service);
+        retry_later(service, &service->changes);
 }
 
 static void retry_changes(void *data)
 {
     struct socket_service *service = data;
 
-    service->feed_retry = false;
+    service->changes.waits = false;
     send_changes(service);
 }
 
@@ -328,7 +323,7 @@ static int32_t feed_has_news(int32_t fd, int32_t events, void *data)
 
     (void)events;
     if (read(fd, &count, sizeof(count)) == sizeof(count))
-        atomic_store(&service->feed_told, false);
+        atomic_store(&service->feed.pending, false);
     send_changes(service);
     return 0;
 }
@@ -336,13 +331,14 @@ static int32_t feed_has_news(int32_t fd, int32_t events, void *data)
 /* Called by whoever adds to the feed, with a lock held. */
 static void tell_feed(struct feed_listener *listener)
 {
-    struct socket_service *service = container_of(listener, struct socket_service, listener);
+    struct socket_service *service = container_of(listener, struct socket_service, feed.listener);
     uint64_t one = 1;
 
-    if (atomic_load(&service->feed_users) == 0 || atomic_exchange(&service->feed_told, true))
+    if (atomic_load(&service->feed.subscribers) == 0 ||
+        atomic_exchange(&service->feed.pending, true))
         return;
-    if (write(service->feed, &one, sizeof(one)) != sizeof(one))
-        atomic_store(&service->feed_told, false);
+    if (write(service->feed.fd, &one, sizeof(one)) != sizeof(one))
+        atomic_store(&service->feed.pending, false);
 }
 
 static void add_subscriber(struct socket_service *service, struct connection *connection)
@@ -357,16 +353,16 @@ static struct reply subscribe(struct connection *connection, const struct socket
     bool first = !connection->subscription.active;
 
     if (first)
-        atomic_fetch_add(&service->feed_users, 1);
+        atomic_fetch_add(&service->feed.subscribers, 1);
     int error = subscription_start(&connection->subscription, service->sources.status,
                                    request->data, request->size);
     if (first && error)
-        atomic_fetch_sub(&service->feed_users, 1);
+        atomic_fetch_sub(&service->feed.subscribers, 1);
     else if (first)
         add_subscriber(service, connection);
     if (!error) {
-        service->feed_retry_ns = RETRY_FIRST_NS;
-        send_changes_later(service);
+        service->changes.pause_ns = RETRY_FIRST_NS;
+        retry_later(service, &service->changes);
     }
     return (struct reply){.error = error};
 }
@@ -378,7 +374,7 @@ static void unsubscribe(struct connection *connection)
     counter_add(&connection->service->metrics->subscribers_gone, 1);
     subscription_clear(&connection->subscription);
     g_ptr_array_remove_fast(connection->service->subscribers, connection);
-    atomic_fetch_sub(&connection->service->feed_users, 1);
+    atomic_fetch_sub(&connection->service->feed.subscribers, 1);
 }
 
 /* Connections */
@@ -552,7 +548,7 @@ static int start_loop(struct socket_service *service)
     int error =
         qb_loop_poll_add(service->loop, QB_LOOP_HIGH, service->wake, POLLIN, service, end_loop);
     if (!error)
-        error = qb_loop_poll_add(service->loop, QB_LOOP_LOW, service->feed, POLLIN, service,
+        error = qb_loop_poll_add(service->loop, QB_LOOP_LOW, service->feed.fd, POLLIN, service,
                                  feed_has_news);
     if (!error)
         error = start_service(service);
@@ -596,8 +592,8 @@ static void service_free(struct socket_service *service)
 {
     if (service->wake >= 0)
         close(service->wake);
-    if (service->feed >= 0)
-        close(service->feed);
+    if (service->feed.fd >= 0)
+        close(service->feed.fd);
     g_ptr_array_unref(service->subscribers);
     sem_destroy(&service->started);
     properties_free(service->sources.properties);
@@ -632,13 +628,15 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     service->sources.properties = properties_new(options->sources.replica);
     service->blocked = g_ptr_array_new();
     service->subscribers = g_ptr_array_new();
-    service->listener.added = tell_feed;
+    service->replies = (struct retry){.priority = QB_LOOP_HIGH, .function = retry_blocked};
+    service->changes = (struct retry){.priority = QB_LOOP_LOW, .function = retry_changes};
+    service->feed.listener.added = tell_feed;
     service->request = g_malloc(BUFFER_SIZE_MAX);
     service->refusals.per_minute = 20;
     sem_init(&service->started, 0, 0);
     service->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    service->feed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = service->wake < 0 || service->feed < 0 ? -errno : 0;
+    service->feed.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = service->wake < 0 || service->feed.fd < 0 ? -errno : 0;
     if (!error) {
         leftovers_remove("/dev/shm", service->name);
         error = start_thread(service);
@@ -647,7 +645,7 @@ int socket_start(const struct socket_options *options, struct socket_service **s
         service_free(service);
         return error;
     }
-    status_set_feed_listener(options->sources.status, &service->listener);
+    status_set_feed_listener(options->sources.status, &service->feed.listener);
     *service_out = service;
     return 0;
 }
