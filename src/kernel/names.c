@@ -63,14 +63,11 @@ static void drop(struct names *names, const struct node *node, const char *name)
     fuse_lowlevel_notify_inval_inode(names->session, id, 0, 0);
 }
 
-/* A task of the pool: all names of a directory. */
-static void work(gpointer task, gpointer context)
+/* All names of a directory. With the lock held, which is given back meanwhile. */
+static void drop_all(struct names *names, struct directory *directory)
 {
-    struct directory *directory = task;
-    struct names *names = context;
     struct name *name;
 
-    lock_take(&names->lock);
     while ((name = g_queue_peek_head(&directory->names))) {
         directory->since = g_get_monotonic_time();
         lock_give(&names->lock);
@@ -78,13 +75,49 @@ static void work(gpointer task, gpointer context)
         lock_take(&names->lock);
         leave_batch(name);
         name_free(g_queue_pop_head(&directory->names));
-        pthread_cond_broadcast(&names->dropped);
+        pthread_cond_broadcast(&names->changed);
     }
     g_hash_table_remove(names->directories, directory->node);
-    pthread_cond_broadcast(&names->dropped);
     node_unpin(names->table, directory->node);
-    lock_give(&names->lock);
     g_free(directory);
+}
+
+/* A thread has one directory after the other; of those that wait for one, one stays. */
+static void *run(void *context)
+{
+    struct names *names = context;
+    struct directory *directory;
+
+    lock_take(&names->lock);
+    for (;;) {
+        while ((directory = g_queue_pop_head(&names->ready)))
+            drop_all(names, directory);
+        if (names->idle > 0 || names->end)
+            break;
+        names->idle++;
+        while (!names->end && g_queue_is_empty(&names->ready))
+            lock_wait(&names->lock, &names->changed);
+        names->idle--;
+    }
+    names->threads--;
+    pthread_cond_broadcast(&names->changed);
+    lock_give(&names->lock);
+    return NULL;
+}
+
+/* With the lock held: a thread takes the directory. If none can be started, one that is there will.
+ */
+static void hand_over(struct names *names, struct directory *directory)
+{
+    pthread_t thread;
+
+    g_queue_push_tail(&names->ready, directory);
+    if (g_queue_get_length(&names->ready) <= names->idle) {
+        pthread_cond_broadcast(&names->changed);
+    } else if (thread_start(&thread, run, names) == 0) {
+        pthread_detach(thread);
+        names->threads++;
+    }
 }
 
 void names_init(struct names *names, struct replica *replica, const char *mountpoint,
@@ -94,10 +127,10 @@ void names_init(struct names *names, struct replica *replica, const char *mountp
                             .mountpoint = mountpoint,
                             .session = session,
                             .table = table,
-                            .pool = g_thread_pool_new(work, names, -1, FALSE, NULL),
-                            .directories = g_hash_table_new(g_direct_hash, g_direct_equal)};
+                            .directories = g_hash_table_new(g_direct_hash, g_direct_equal),
+                            .ready = G_QUEUE_INIT};
     lock_init(&names->lock, LOCK_RANK_NAMES);
-    thread_condition_init(&names->dropped);
+    thread_condition_init(&names->changed);
 }
 
 /* All names are looked up again: true if the kernel can do that. */
@@ -127,7 +160,7 @@ void names_drop(struct names *names, struct node *node, const char *text, struct
         directory->since = g_get_monotonic_time();
         g_hash_table_insert(names->directories, node, directory);
         g_queue_push_tail(&directory->names, name);
-        g_thread_pool_push(names->pool, directory, NULL);
+        hand_over(names, directory);
     } else {
         g_queue_push_tail(&directory->names, name);
     }
@@ -178,7 +211,7 @@ void names_wait(struct names *names, struct names_batch *batch)
     while (batch->pending > 0) {
         int64_t due = g_get_monotonic_time() + STUCK_MICROSECONDS / 10;
         const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
-        if (lock_wait_until(&names->lock, &names->dropped, &until) != -ETIMEDOUT ||
+        if (lock_wait_until(&names->lock, &names->changed, &until) != -ETIMEDOUT ||
             !(stuck = leave_stuck(names)))
             continue;
         lock_give(&names->lock);
@@ -195,18 +228,26 @@ bool names_stop(struct names *names)
     const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
 
     lock_take(&names->lock);
-    while (g_hash_table_size(names->directories) > 0 &&
-           lock_wait_until(&names->lock, &names->dropped, &until) != -ETIMEDOUT) {
+    names->end = true;
+    pthread_cond_broadcast(&names->changed);
+    while (names->threads > 0 &&
+           lock_wait_until(&names->lock, &names->changed, &until) != -ETIMEDOUT) {
     }
-    bool ended = g_hash_table_size(names->directories) == 0;
+    bool ended = names->threads == 0;
     lock_give(&names->lock);
     return ended;
 }
 
 void names_destroy(struct names *names)
 {
-    g_thread_pool_free(names->pool, TRUE, TRUE);
+    struct directory *directory;
+
+    while ((directory = g_queue_pop_head(&names->ready))) {
+        g_queue_clear_full(&directory->names, name_free);
+        node_unpin(names->table, directory->node);
+        g_free(directory);
+    }
     g_hash_table_unref(names->directories);
-    pthread_cond_destroy(&names->dropped);
+    pthread_cond_destroy(&names->changed);
     lock_destroy(&names->lock);
 }

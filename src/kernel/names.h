@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Telling the kernel to drop names and listings. It takes the directory's lock and those of its
  * pages for that, which any process may hold for as long as it likes (a listing into memory that is
- * slow to come): so each directory has a thread of its own while something is to be dropped there.
+ * slow to come): so each directory has a thread for itself while something is to be dropped there.
  */
 #ifndef PMXCFS_KERNEL_NAMES_H
 #define PMXCFS_KERNEL_NAMES_H
@@ -21,11 +21,14 @@ struct names {
     const char *mountpoint;
     struct fuse_session *session;
     struct node_table *table;
-    GThreadPool *pool; /* a task is a struct directory of names.c */
 
     struct lock lock; /* guards what follows, and all batches and directories */
-    pthread_cond_t dropped;
+    pthread_cond_t changed;
     GHashTable *directories; /* struct node → struct directory: where something is to be dropped */
+    GQueue ready;            /* struct directory that no thread has yet */
+    unsigned int threads;
+    unsigned int idle; /* of these, waiting for a directory */
+    bool end;
 };
 
 void names_init(struct names *names, struct replica *replica, const char *mountpoint,

@@ -37,15 +37,16 @@ static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t of
 
     const struct state *state = replica_read_lock(mount->options.replica);
     struct entry *entry = node_content(&mount->nodes, node, state->tree, timer_now());
-    if (!entry || !entry->content) {
+    const struct buffer *content = entry ? entry->content : NULL;
+    if (!content) {
         copy = g_malloc(size);
         used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
     }
     replica_read_unlock(mount->options.replica);
-    if (copy)
-        fuse_reply_buf(req, (const char *)copy, used);
+    if (content)
+        reply_part(req, content->data, entry->size, size, offset);
     else
-        reply_part(req, entry->content->data, entry->size, size, offset);
+        fuse_reply_buf(req, (const char *)copy, used);
     entry_unref(entry);
 }
 

@@ -12,7 +12,7 @@ import pytest
 from support import MIB, read_rows, refused
 
 # An open with O_TRUNC that no write follows may be sent by itself after this time, in seconds.
-WAIT = 0.02
+WAIT = 0.1  # seconds: how long a truncation waits for a write (src/mount/request.c)
 TRIES = 50
 
 SIZES = [1, 100, 4096, 4097, 131072, 131073, 500000, MIB]
