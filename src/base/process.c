@@ -78,19 +78,33 @@ bool process_is_dying(pid_t thread)
  * same numbers). None of them is a call of the other kind that sets a size. */
 static const long truncating_calls[] = {SYS_truncate, 92, 193};
 
+/* The file that shows a thread's system call stays open for who asks about the same thread again:
+ * many truncations are in a row, and opening costs more than reading. One of a thread that has
+ * ended, whose number another has now, cannot be read any more. */
+static ssize_t read_system_call(pid_t thread, char *text, size_t size)
+{
+    static _Thread_local pid_t last;
+    static _Thread_local int file = -1;
+    ssize_t got = file >= 0 && last == thread ? pread(file, text, size, 0) : -1;
+    char path[64];
+
+    if (got > 0)
+        return got;
+    if (file >= 0)
+        close(file);
+    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    last = thread;
+    return file >= 0 ? pread(file, text, size, 0) : -1;
+}
+
 /* The number of the system call that the thread is in; -1: it is in none, or cannot be asked. */
 static long system_call(pid_t thread)
 {
-    char path[64];
     char text[32];
     char *end;
 
-    snprintf(path, sizeof(path), "/proc/%d/syscall", (int)thread);
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return -1;
-    ssize_t size = read(file, text, sizeof(text) - 1);
-    close(file);
+    ssize_t size = read_system_call(thread, text, sizeof(text) - 1);
     text[MAX(size, 0)] = 0;
     long number = strtol(text, &end, 10);
     return end == text ? -1 : number; /* "running": it has not come to wait yet */
