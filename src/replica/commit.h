@@ -52,6 +52,7 @@ struct committer {
     GArray *outcomes;              /* struct outcome: what is in the draft, or failed */
     atomic_bool broken;            /* any thread: the database failed, changes are refused */
     atomic_bool writable;          /* any thread: while broken, it takes writes again */
+    uint64_t warn_at;              /* the version at which the log warns of its end next */
 };
 
 /* Takes over `tree`. */

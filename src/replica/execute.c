@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "core/limits.h"
 #include "core/publish.h"
 #include "replica/internal.h"
 
@@ -53,7 +54,8 @@ static void judge_unlock(struct replica *replica, struct change change)
         return;
     int64_t age = state_lock_age(replica->committer.state, change.path, change.digest,
                                  clock->milliseconds(clock));
-    if (age <= (int64_t)replica->options.lock_lifetime)
+    if (age <= (int64_t)replica->options.lock_lifetime ||
+        replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
         return;
     change.operation = CHANGE_UNLOCK;
     outbox_send(&replica->outbox, &change, NULL);

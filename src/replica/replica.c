@@ -172,6 +172,13 @@ void replica_note_too_large(struct replica *replica, const char *path)
                   now_milliseconds(replica));
 }
 
+static enum refusal admission_cause(int error)
+{
+    if (error == -EOVERFLOW)
+        return REFUSAL_VERSION;
+    return error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM;
+}
+
 /* What may be said against the change by this node alone. */
 static int admission(struct replica *replica, const struct change *change,
                      struct admit_reserve *reserve)
@@ -182,9 +189,8 @@ static int admission(struct replica *replica, const struct change *change,
     int error = admit(replica_read_lock(replica), change, &under_way, reserve, &reason);
     replica_read_unlock(replica);
     if (error && reason)
-        refusals_note(&replica->refusals,
-                      error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM,
-                      change->path, reason, now_milliseconds(replica));
+        refusals_note(&replica->refusals, admission_cause(error), change->path, reason,
+                      now_milliseconds(replica));
     return error;
 }
 

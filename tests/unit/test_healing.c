@@ -326,6 +326,61 @@ static void test_full_disk(void **unused)
     node_free(&node);
 }
 
+static void set_version(struct node *node, uint64_t version)
+{
+    node->replica->committer.state->tree->root.version = version;
+    draft_restart(node->replica->committer.draft);
+}
+
+/* The last version that is admitted is stored and loads again; what others deliver is applied. */
+static void test_end_of_versions(void **unused)
+{
+    struct node node = {0};
+
+    (void)unused;
+    node_start_local(&node);
+    set_version(&node, VERSION_MAX_ADMITTED - 1);
+    log_begin();
+    assert_int_equal(node_create(&node, "last"), 0);
+    assert_int_equal(node_create(&node, "over"), -EOVERFLOW);
+    assert_int_equal(node_delete(&node, "last"), -EOVERFLOW);
+    g_autofree char *log = log_end();
+    assert_says(log, "refused to change 'over': the global version is at the end", 1);
+    assert_says(log, "pmxcfsctl db export", 2); /* with the warning */
+    assert_false(node_has(&node, "over"));
+    node_assert_stored(&node);
+    node_close(&node);
+    log_begin();
+    node_start_local(&node);
+    g_autofree char *again = log_end();
+    assert_says(again, "the global version is 9223372036853727231, and its range ends", 1);
+    assert_true(node_has(&node, "last"));
+    assert_int_equal(node_create(&node, "over"), -EOVERFLOW);
+    node_free(&node);
+}
+
+/* Once where it begins, and not with each change. */
+static void test_warning_of_versions(void **unused)
+{
+    struct node node = {0};
+
+    (void)unused;
+    node_start_local(&node);
+    set_version(&node, VERSION_WARNED - 2);
+    log_begin();
+    assert_int_equal(node_create(&node, "a"), 0);
+    g_autofree char *before = log_end();
+    assert_says(before, "its range ends", 0);
+    log_begin();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(node_write(&node, "a", "text"), 0);
+    set_version(&node, VERSION_WARNED + (1ull << 48) - 1);
+    assert_int_equal(node_write(&node, "a", "text"), 0);
+    g_autofree char *log = log_end();
+    assert_says(log, "its range ends", 2);
+    node_free(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -333,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_merely_away),         cmocka_unit_test(test_root_differs),
         cmocka_unit_test(test_newer_protocol),      cmocka_unit_test(test_rate),
         cmocka_unit_test(test_not_joined),          cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_end_of_versions),     cmocka_unit_test(test_warning_of_versions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
