@@ -54,8 +54,9 @@ static void judge_unlock(struct replica *replica, struct change change)
         return;
     int64_t age = state_lock_age(replica->committer.state, change.path, change.digest,
                                  clock->milliseconds(clock));
-    if (age <= (int64_t)replica->options.lock_lifetime ||
-        replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
+    if (age <= (int64_t)replica->options.lock_lifetime)
+        return;
+    if (replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
         return;
     change.operation = CHANGE_UNLOCK;
     outbox_send(&replica->outbox, &change, NULL);
