@@ -256,9 +256,9 @@ void commit_publish_rebuilt(struct committer *committer)
     waiters_fail_rounds(committer->parts.waiters, -EBUSY);
 }
 
-void commit_probe(struct committer *committer, bool has_room)
+void commit_probe(struct committer *committer, bool worth_it)
 {
     if (atomic_load(&committer->broken) && draft_is_empty(committer->draft))
         atomic_store(&committer->writable,
-                     has_room && store_commit(committer->parts.store, committer->draft) == 0);
+                     worth_it && store_commit(committer->parts.store, committer->draft) == 0);
 }

@@ -79,8 +79,8 @@ void commit_publish_rebuilt(struct committer *committer);
 /* Forgets what is in the draft. */
 void commit_drop_draft(struct committer *committer);
 
-/* Writes nothing new, to see whether the database takes it; sets `writable`. Only while `broken`.
- */
-void commit_probe(struct committer *committer, bool has_room);
+/* Writes nothing new, to see whether the database takes it, unless it is not `worth_it` to try;
+ * sets `writable`. Only while `broken`. */
+void commit_probe(struct committer *committer, bool worth_it);
 
 #endif

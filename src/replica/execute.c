@@ -141,6 +141,7 @@ static void become_synced(struct executor *executor, const struct action *action
     *begun = 0;
     /* What is in memory is what is in the database, and what the others have. */
     atomic_store(&replica->committer.broken, false);
+    synchronise_succeeded(&replica->synchronisation);
     outbox_release(&replica->outbox);
 }
 
@@ -254,6 +255,14 @@ static bool has_room(const struct replica *replica)
            (uint64_t)status.f_bavail * status.f_frsize >= PROBE_ROOM;
 }
 
+static bool is_worth_joining(const struct replica *replica)
+{
+    struct clock_source *clock = replica->options.clock;
+
+    return synchronise_is_due(&replica->synchronisation, clock->milliseconds(clock)) &&
+           has_room(replica);
+}
+
 /* What the machine need not know, or is to find done. */
 static void prepare(struct replica *replica, const struct event *event)
 {
@@ -277,7 +286,7 @@ static void prepare(struct replica *replica, const struct event *event)
         disconnected(replica);
         break;
     case EVENT_PROBE:
-        commit_probe(&replica->committer, has_room(replica));
+        commit_probe(&replica->committer, is_worth_joining(replica));
         break;
     case EVENT_VERIFY:
         break;
@@ -329,12 +338,13 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
         .executor = &replica->executor,
         .committer = &replica->committer,
         .safety_directory = options->safety_directory,
+        .rejoin_delay = options->rejoin_delay,
     };
 }
 
 void replica_destroy_writer(struct replica *replica)
 {
-    synchronise_stop(&replica->synchronisation);
+    synchronise_destroy(&replica->synchronisation);
     committer_destroy(&replica->committer);
     executor_destroy(&replica->executor);
 }

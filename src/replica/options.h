@@ -15,6 +15,8 @@ struct replica_options {
     bool local;             /* no cluster: expired locks are judged by the asker */
     bool acknowledge_all;   /* answer after a second round through the group */
     uint32_t lock_lifetime; /* milliseconds */
+    uint64_t rejoin_delay;  /* milliseconds between joins of the group, at least; grows while the
+                               database takes no synchronisation; 0: it does not */
     const char
         *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
     struct clock_source *clock;
