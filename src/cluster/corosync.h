@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/metrics.h"
+#include "cluster/corosync_types.h"
 #include "cluster/event.h"
 #include "cluster/machine.h"
 #include "cluster/nodes.h"
@@ -18,11 +18,6 @@
  * connects again for ever, and nobody but this thread ever waits for corosync. */
 struct corosync;
 
-struct corosync_options {
-    uint64_t rejoin_delay;    /* milliseconds from one join of a group to the next, at least */
-    uint64_t verify_interval; /* milliseconds */
-};
-
 /* Makes the transports; nothing happens until corosync_start(). Never NULL. */
 struct corosync *corosync_new(const struct corosync_options *options);
 
@@ -31,16 +26,6 @@ struct corosync *corosync_new(const struct corosync_options *options);
  * corosync itself was away in between. */
 struct transport *corosync_transport(struct corosync *corosync, enum machine_group group);
 
-/* What was counted of a group since the start. */
-struct group_metrics {
-    struct counter sent; /* messages that corosync took */
-    struct counter sent_bytes;
-    struct counter received; /* own ones among them */
-    struct counter received_bytes;
-    struct counter retries;  /* corosync took a message not now (TRY_AGAIN) */
-    struct counter given_up; /* messages */
-    struct counter joins;
-};
 const struct group_metrics *corosync_metrics(const struct corosync *corosync,
                                              enum machine_group group);
 

@@ -11,7 +11,12 @@
 #include <stdatomic.h>
 
 #include "base/lock.h"
-#include "cluster/corosync.h"
+#include "cluster/corosync_types.h"
+#include "cluster/event.h"
+#include "cluster/machine_types.h"
+#include "cluster/nodes.h"
+#include "cluster/transport.h"
+#include "core/buffer.h"
 
 /* Where this node stands with a group. */
 enum membership {

@@ -2,6 +2,7 @@
 /* What the machine wants done: actions, queued until the executor asks for them. */
 #include <stdarg.h>
 
+#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 #include "cluster/wire.h"
 

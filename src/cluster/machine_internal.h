@@ -3,7 +3,7 @@
 #ifndef PMXCFS_CLUSTER_MACHINE_INTERNAL_H
 #define PMXCFS_CLUSTER_MACHINE_INTERNAL_H
 
-#include "cluster/machine.h"
+#include "cluster/machine_types.h"
 #include "cluster/wire.h"
 
 /* A NORMAL message that is kept back. */

@@ -2,6 +2,7 @@
 /* The members of the group, and what is known of each. */
 #include <stdlib.h>
 
+#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 
 static int compare_members(const void *a, const void *b)

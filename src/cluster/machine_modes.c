@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <syslog.h>
 
+#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 
 /* What all messages that wait here may take together. The largest lawful need is a whole tree in

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Messages that wait for the end of a synchronisation: the queue, the sync queue, and what belongs
  * to one round. */
+#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 
 #define KEPT_OVERHEAD 128u /* about what a kept message costs beyond its bytes */

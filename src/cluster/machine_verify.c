@@ -4,6 +4,7 @@
 #include <syslog.h>
 
 #include "base/util.h"
+#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 #include "cluster/wire.h"
 

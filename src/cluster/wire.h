@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cluster/machine.h"
+#include "cluster/machine_types.h"
 #include "core/change.h"
 #include "core/entry.h"
 #include "core/limits.h"

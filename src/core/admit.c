@@ -91,6 +91,8 @@ int admit(const struct state *state, const struct change *change,
         return -EINVAL;
     if (path_is_virtual(change->path) || (change->to && path_is_virtual(change->to)))
         return -EACCES;
+    if (state->tree->root.version >= VERSION_MAX_ADMITTED)
+        return refuse(-EOVERFLOW, reason, "the global version is at the end of its range");
     switch (change->operation) {
     case CHANGE_WRITE:
         return admit_write(state, change, under_way, reserve, reason);

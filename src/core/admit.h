@@ -13,8 +13,9 @@ struct admit_reserve {
 };
 
 /* 0, or a negative errno; *reason (static text, for the log) is set on a refusal that an
- * administrator should hear about, else NULL. The caller holds the state's lock. Quorum and group
- * membership are the replica's to test. On success *reserve is what the change may add at most. */
+ * administrator should hear about, else NULL. -EOVERFLOW: no change at all can be numbered any
+ * more. The caller holds the state's lock. Quorum and group membership are the replica's to test.
+ * On success *reserve is what the change may add at most. */
 int admit(const struct state *state, const struct change *change,
           const struct admit_reserve *under_way, struct admit_reserve *reserve,
           const char **reason);

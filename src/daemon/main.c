@@ -161,6 +161,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .acknowledge_all = parts->options.acknowledge_all,
         .lock_lifetime = (uint32_t)parts->options.lock_lifetime,
         .safety_directory = parts->options.state_dir,
+        .rejoin_delay = parts->options.rejoin_delay,
         .clock = &parts->clock,
         .listener = &parts->publication.listener,
     };

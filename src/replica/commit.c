@@ -8,11 +8,30 @@
 
 #include "base/log.h"
 #include "core/apply.h"
+#include "core/limits.h"
 #include "store/store.h"
+
+#define WARNING_DISTANCE (1ull << 48) /* versions from one warning of their end to the next */
 
 static uint64_t now_milliseconds(const struct committer *committer)
 {
     return committer->parts.clock->milliseconds(committer->parts.clock);
+}
+
+/* Once at the start, and long after that again. */
+static void warn_of_version(struct committer *committer)
+{
+    uint64_t version = committer->state->tree->root.version;
+
+    if (version < committer->warn_at)
+        return;
+    committer->warn_at = version + WARNING_DISTANCE;
+    log_warning("the global version is %" G_GUINT64_FORMAT
+                ", and its range ends at %" G_GUINT64_FORMAT
+                ": all changes are refused then. No use of a cluster leads there; a program has "
+                "written it into the database. 'pmxcfsctl db export' and 'db import' make a "
+                "database that counts from the beginning; all nodes have to start with it",
+                version, VERSION_MAX);
 }
 
 void committer_init(struct committer *committer, const struct commit_parts *parts,
@@ -22,9 +41,11 @@ void committer_init(struct committer *committer, const struct commit_parts *part
         .parts = *parts,
         .state = state_new(tree, parts->clock->milliseconds(parts->clock)),
         .outcomes = g_array_new(FALSE, FALSE, sizeof(struct outcome)),
+        .warn_at = VERSION_WARNED,
     };
     shared_lock_init(&committer->state_lock, LOCK_RANK_STATE);
     committer->draft = draft_new(committer->state);
+    warn_of_version(committer);
 }
 
 void committer_destroy(struct committer *committer)
@@ -132,6 +153,7 @@ static void publish(struct committer *committer, bool rebuilt)
     shared_lock_give(&committer->state_lock);
     /* Of the writer alone: readers need not wait for it. */
     tree_keep_order(committer->state->tree);
+    warn_of_version(committer);
     listener->published(listener, effects, rebuilt);
 }
 
@@ -234,9 +256,9 @@ void commit_publish_rebuilt(struct committer *committer)
     waiters_fail_rounds(committer->parts.waiters, -EBUSY);
 }
 
-void commit_probe(struct committer *committer, bool has_room)
+void commit_probe(struct committer *committer, bool worth_it)
 {
     if (atomic_load(&committer->broken) && draft_is_empty(committer->draft))
         atomic_store(&committer->writable,
-                     has_room && store_commit(committer->parts.store, committer->draft) == 0);
+                     worth_it && store_commit(committer->parts.store, committer->draft) == 0);
 }

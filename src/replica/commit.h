@@ -52,6 +52,7 @@ struct committer {
     GArray *outcomes;              /* struct outcome: what is in the draft, or failed */
     atomic_bool broken;            /* any thread: the database failed, changes are refused */
     atomic_bool writable;          /* any thread: while broken, it takes writes again */
+    uint64_t warn_at;              /* the version at which the log warns of its end next */
 };
 
 /* Takes over `tree`. */
@@ -78,8 +79,8 @@ void commit_publish_rebuilt(struct committer *committer);
 /* Forgets what is in the draft. */
 void commit_drop_draft(struct committer *committer);
 
-/* Writes nothing new, to see whether the database takes it; sets `writable`. Only while `broken`.
- */
-void commit_probe(struct committer *committer, bool has_room);
+/* Writes nothing new, to see whether the database takes it, unless it is not `worth_it` to try;
+ * sets `writable`. Only while `broken`. */
+void commit_probe(struct committer *committer, bool worth_it);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "core/limits.h"
 #include "core/publish.h"
 #include "replica/internal.h"
 
@@ -54,6 +55,8 @@ static void judge_unlock(struct replica *replica, struct change change)
     int64_t age = state_lock_age(replica->committer.state, change.path, change.digest,
                                  clock->milliseconds(clock));
     if (age <= (int64_t)replica->options.lock_lifetime)
+        return;
+    if (replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
         return;
     change.operation = CHANGE_UNLOCK;
     outbox_send(&replica->outbox, &change, NULL);
@@ -138,6 +141,7 @@ static void become_synced(struct executor *executor, const struct action *action
     *begun = 0;
     /* What is in memory is what is in the database, and what the others have. */
     atomic_store(&replica->committer.broken, false);
+    synchronise_succeeded(&replica->synchronisation);
     outbox_release(&replica->outbox);
 }
 
@@ -251,6 +255,14 @@ static bool has_room(const struct replica *replica)
            (uint64_t)status.f_bavail * status.f_frsize >= PROBE_ROOM;
 }
 
+static bool is_worth_joining(const struct replica *replica)
+{
+    struct clock_source *clock = replica->options.clock;
+
+    return synchronise_is_due(&replica->synchronisation, clock->milliseconds(clock)) &&
+           has_room(replica);
+}
+
 /* What the machine need not know, or is to find done. */
 static void prepare(struct replica *replica, const struct event *event)
 {
@@ -274,7 +286,7 @@ static void prepare(struct replica *replica, const struct event *event)
         disconnected(replica);
         break;
     case EVENT_PROBE:
-        commit_probe(&replica->committer, has_room(replica));
+        commit_probe(&replica->committer, is_worth_joining(replica));
         break;
     case EVENT_VERIFY:
         break;
@@ -326,12 +338,13 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
         .executor = &replica->executor,
         .committer = &replica->committer,
         .safety_directory = options->safety_directory,
+        .rejoin_delay = options->rejoin_delay,
     };
 }
 
 void replica_destroy_writer(struct replica *replica)
 {
-    synchronise_stop(&replica->synchronisation);
+    synchronise_destroy(&replica->synchronisation);
     committer_destroy(&replica->committer);
     executor_destroy(&replica->executor);
 }

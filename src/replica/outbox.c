@@ -12,6 +12,7 @@
 struct held {
     struct buffer *message; /* owned */
     uint64_t count;
+    uint64_t caller; /* count of the message whose caller wants it; 0: nobody waits for it */
 };
 
 void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_source *clock)
@@ -46,36 +47,71 @@ static int multicast(struct outbox *outbox, struct buffer *message, uint64_t cou
     return outbox->transport->multicast(outbox->transport, message, SEND_NORMAL, count);
 }
 
-static int send_or_hold(struct outbox *outbox, struct buffer *message, uint64_t count)
+static int send_or_hold(struct outbox *outbox, struct buffer *message, uint64_t count,
+                        uint64_t caller)
 {
     assert(!outbox->sending || outbox->held.length == 0);
     if (outbox->sending)
         return multicast(outbox, message, count);
     struct held *held = g_new(struct held, 1);
-    *held = (struct held){buffer_ref(message), count};
+    *held = (struct held){buffer_ref(message), count, caller};
     g_queue_push_tail(&outbox->held, held);
     return 0;
+}
+
+/* Numbers go on: those of what is dropped stay unused. */
+static void drop_answered(struct outbox *outbox)
+{
+    for (GList *at = outbox->held.head, *next; at; at = next) {
+        struct held *held = at->data;
+        next = at->next;
+        if (held->caller == 0 || waiters_waits(outbox->waiters, held->caller))
+            continue;
+        held_free(held);
+        g_queue_delete_link(&outbox->held, at);
+    }
 }
 
 /* --- Sending --- */
 
 void outbox_send(struct outbox *outbox, const struct change *change, struct caller *caller)
 {
+    outbox_send_unlock(outbox, NULL, change, caller);
+}
+
+/* A request that cannot be sent has the same effect as one that finds the lock young. */
+static void send_request(struct outbox *outbox, struct buffer *message)
+{
+    uint64_t count = number(outbox, message);
+
+    send_or_hold(outbox, message, count, count + 1);
+}
+
+void outbox_send_unlock(struct outbox *outbox, const struct change *request,
+                        const struct change *change, struct caller *caller)
+{
     struct buffer *message;
+    struct buffer *before = NULL;
     int error = wire_build_change(change, &message);
 
+    if (!error && request && (error = wire_build_change(request, &before)))
+        buffer_unref(message);
     if (error) {
         if (caller)
             caller->answer(caller, error);
         return;
     }
     lock_take(&outbox->lock);
+    if (before)
+        send_request(outbox, before);
     uint64_t count = number(outbox, message);
     if (caller)
         waiters_add(outbox->waiters, caller, count, outbox->clock->milliseconds(outbox->clock));
-    error = send_or_hold(outbox, message, count);
+    error = send_or_hold(outbox, message, count, caller ? count : 0);
     lock_give(&outbox->lock);
     buffer_unref(message);
+    if (before)
+        buffer_unref(before);
     if (error)
         waiters_answer(outbox->waiters, count, error);
 }
@@ -92,7 +128,7 @@ void outbox_send_marker(struct outbox *outbox)
     lock_take(&outbox->lock);
     uint64_t count = number(outbox, message);
     waiters_start_round(outbox->waiters, count);
-    int error = send_or_hold(outbox, message, count);
+    int error = send_or_hold(outbox, message, count, count);
     lock_give(&outbox->lock);
     buffer_unref(message);
     if (error)
@@ -125,6 +161,7 @@ void outbox_release(struct outbox *outbox)
     struct held *held;
 
     lock_take(&outbox->lock);
+    drop_answered(outbox);
     while ((held = g_queue_pop_head(&outbox->held))) {
         if (multicast(outbox, held->message, held->count))
             g_queue_push_tail(&failed, held);
@@ -144,6 +181,13 @@ void outbox_drop(struct outbox *outbox)
     outbox->sending = false;
     lock_give(&outbox->lock);
     give_up(outbox, &dropped);
+}
+
+void outbox_drop_answered(struct outbox *outbox)
+{
+    lock_take(&outbox->lock);
+    drop_answered(outbox);
+    lock_give(&outbox->lock);
 }
 
 size_t outbox_held(struct outbox *outbox)

@@ -33,18 +33,28 @@ void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_so
 void outbox_destroy(struct outbox *outbox); /* what was held must have been dropped */
 
 /* Sends a change, or holds it. `caller` (NULL: nobody) gets its answer here if it cannot be sent:
- * -EMSGSIZE, or what the transport says. */
+ * -EMSGSIZE, or what the transport says. What is held is sent only if the caller still waits then.
+ */
 void outbox_send(struct outbox *outbox, const struct change *change, struct caller *caller);
+
+/* The same, with a request for an unlock right before the change, which is the caller's too. */
+void outbox_send_unlock(struct outbox *outbox, const struct change *request,
+                        const struct change *change, struct caller *caller);
 
 /* Sends a marker for all whose change is stored here and not known to be safe with all, if there is
  * anybody: a change that does nothing, but comes back only when all before it were delivered. */
 void outbox_send_marker(struct outbox *outbox);
 
-/* Holds what comes from here on; sends all that was held, in order, and what comes after it at
- * once; drops what is held, whose callers get EBUSY, and holds what comes. */
+/* Holds what comes from here on; sends all that was held and is still waited for, in order, and
+ * what comes after it at once; drops what is held, whose callers get EBUSY, and holds what comes.
+ */
 void outbox_hold(struct outbox *outbox);
 void outbox_release(struct outbox *outbox);
 void outbox_drop(struct outbox *outbox);
+
+/* Drops what is held for callers who were answered, or taken out, meanwhile: sent later, it would
+ * undo what others were told is done. For whoever takes callers out of the waiters. */
+void outbox_drop_answered(struct outbox *outbox);
 
 /* Messages that are held. */
 size_t outbox_held(struct outbox *outbox);

@@ -27,6 +27,9 @@ static const struct {
                        "delete what is not needed; this is not for large files"},
     [REFUSAL_FORM] = {"form", "the name is not allowed here", "choose another"},
     [REFUSAL_GUEST] = {"guest", "the guest id is taken", "choose another id, or move that guest"},
+    [REFUSAL_VERSION] = {"version", "the global version is at the end of its range",
+                         "'pmxcfsctl db export' and 'db import' make a database that counts from "
+                         "the beginning; all nodes have to start with it"},
 };
 
 void refusals_init(struct refusals *refusals)

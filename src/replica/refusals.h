@@ -17,6 +17,7 @@ enum refusal {
     REFUSAL_LIMIT,      /* a limit of sizes or numbers is reached */
     REFUSAL_FORM,       /* a path that other nodes trip over */
     REFUSAL_GUEST,      /* the guest id is taken */
+    REFUSAL_VERSION,    /* the global version cannot rise any more */
     REFUSAL_COUNT,
 };
 

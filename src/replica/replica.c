@@ -172,6 +172,13 @@ void replica_note_too_large(struct replica *replica, const char *path)
                   now_milliseconds(replica));
 }
 
+static enum refusal admission_cause(int error)
+{
+    if (error == -EOVERFLOW)
+        return REFUSAL_VERSION;
+    return error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM;
+}
+
 /* What may be said against the change by this node alone. */
 static int admission(struct replica *replica, const struct change *change,
                      struct admit_reserve *reserve)
@@ -182,13 +189,14 @@ static int admission(struct replica *replica, const struct change *change,
     int error = admit(replica_read_lock(replica), change, &under_way, reserve, &reason);
     replica_read_unlock(replica);
     if (error && reason)
-        refusals_note(&replica->refusals,
-                      error == -ENOSPC || error == -EFBIG ? REFUSAL_LIMIT : REFUSAL_FORM,
-                      change->path, reason, now_milliseconds(replica));
+        refusals_note(&replica->refusals, admission_cause(error), change->path, reason,
+                      now_milliseconds(replica));
     return error;
 }
 
-void replica_change(struct replica *replica, const struct change *change, struct caller *caller)
+/* `request`: for an unlock, before the change; NULL: none. */
+static void send_change(struct replica *replica, const struct change *request,
+                        const struct change *change, struct caller *caller)
 {
     int error = replica_refusal(replica, change->path);
     /* A rename onto itself is done, and must not be sent: it brings other implementations down. */
@@ -201,8 +209,13 @@ void replica_change(struct replica *replica, const struct change *change, struct
         caller->answer(caller, error);
         return;
     }
-    outbox_send(&replica->outbox, change, caller);
+    outbox_send_unlock(&replica->outbox, request, change, caller);
     replica_run(replica);
+}
+
+void replica_change(struct replica *replica, const struct change *change, struct caller *caller)
+{
+    send_change(replica, NULL, change, caller);
 }
 
 void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller)
@@ -225,24 +238,19 @@ void replica_request_unlock(struct replica *replica, const char *path, struct ca
         }
     }
     replica_read_unlock(replica);
-    error = replica_refusal(replica, path);
-    if (error) {
-        caller->answer(caller, error);
-        return;
-    }
-    if (found && replica->options.local && expired) {
+    struct change request = change;
+    request.operation = CHANGE_UNLOCK_REQUEST;
+    if (found && replica->options.local && expired)
         change.operation = CHANGE_UNLOCK;
-    } else if (found && !replica->options.local) {
-        struct change request = change;
-        request.operation = CHANGE_UNLOCK_REQUEST;
-        outbox_send(&replica->outbox, &request, NULL);
-    }
-    replica_change(replica, &change, caller);
+    send_change(replica, found && !replica->options.local ? &request : NULL, &change, caller);
 }
 
 bool replica_cancel(struct replica *replica, struct caller *caller)
 {
-    return waiters_cancel(&replica->waiters, caller);
+    if (!waiters_cancel(&replica->waiters, caller))
+        return false;
+    outbox_drop_answered(&replica->outbox);
+    return true;
 }
 
 void replica_expire(struct replica *replica, uint64_t milliseconds)
@@ -252,11 +260,13 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
     if (now < milliseconds)
         return;
     unsigned expired = waiters_fail(&replica->waiters, now - milliseconds, -EBUSY);
-    if (expired > 0)
-        log_warning("%u changes had no answer from the cluster for %" G_GUINT64_FORMAT
-                    " ms: their callers get EBUSY; look at 'corosync-quorumtool' and the log of "
-                    "corosync",
-                    expired, milliseconds);
+    if (expired == 0)
+        return;
+    outbox_drop_answered(&replica->outbox);
+    log_warning("%u changes had no answer from the cluster for %" G_GUINT64_FORMAT
+                " ms: their callers get EBUSY; look at 'corosync-quorumtool' and the log of "
+                "corosync",
+                expired, milliseconds);
 }
 
 /* --- Events and the writer role --- */

@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/clock.h"
 #include "cluster/event.h"
 #include "cluster/transport.h"
 #include "core/change.h"
@@ -16,23 +15,12 @@
 #include "core/state.h"
 #include "replica/caller.h"
 #include "replica/counters.h"
-#include "replica/listener.h"
+#include "replica/options.h"
 #include "replica/refusals.h"
 #include "replica/view.h"
 
 struct replica;
 struct store;
-
-struct replica_options {
-    struct member self;     /* local mode: node 0 */
-    bool local;             /* no cluster: expired locks are judged by the asker */
-    bool acknowledge_all;   /* answer after a second round through the group */
-    uint32_t lock_lifetime; /* milliseconds */
-    const char
-        *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
-    struct clock_source *clock;
-    struct replica_listener *listener;
-};
 
 /* Takes over `tree` (just loaded from `store`). The store must outlive the replica, as must what
  * the options point to. */
@@ -89,10 +77,11 @@ void replica_change(struct replica *replica, const struct change *change, struct
 void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller);
 
 /* Takes a caller back that nobody has answered yet: true, and the caller is the asker's again. The
- * change may still be made. */
+ * change may still be made, unless it was held back until now. */
 bool replica_cancel(struct replica *replica, struct caller *caller);
 
-/* Answers -EBUSY to callers that have waited longer than `milliseconds`. */
+/* Answers -EBUSY to callers that have waited longer than `milliseconds`; what was held back for
+ * them is never sent. */
 void replica_expire(struct replica *replica, uint64_t milliseconds);
 
 /* How the group reaches the replica; lives as long as that. Not ready while the database takes no

@@ -10,7 +10,6 @@
 #include "cluster/wire.h"
 #include "core/digest.h"
 #include "core/index.h"
-#include "store/safety.h"
 #include "store/store.h"
 
 /* Bytes of entries under way at a time. Corosync works on them with real-time priority: what is
@@ -262,6 +261,36 @@ static int prepare_commit(struct synchronisation *synchronisation, const struct 
     return error;
 }
 
+static void note_failure(struct synchronisation *synchronisation, int error)
+{
+    struct clock_source *clock = synchronisation->committer->parts.clock;
+    unsigned doublings = MIN(synchronisation->failures, 15u) + 1;
+    uint64_t pause = MIN(synchronisation->rejoin_delay << doublings, SYNCHRONISE_PAUSE_MAX);
+
+    synchronisation->failures++;
+    synchronisation->retry_at = clock->milliseconds(clock) + pause;
+    log_error("synchronisation failed: the database did not take it (%s); the old state is kept; "
+              "the next attempt is made in %" G_GUINT64_FORMAT " s at the earliest",
+              g_strerror(-error), pause / 1000);
+}
+
+bool synchronise_is_due(const struct synchronisation *synchronisation, uint64_t now)
+{
+    return synchronisation->failures == 0 || now >= synchronisation->retry_at;
+}
+
+void synchronise_succeeded(struct synchronisation *synchronisation)
+{
+    synchronisation->failures = 0;
+    synchronisation->retry_at = 0;
+}
+
+void synchronise_destroy(struct synchronisation *synchronisation)
+{
+    synchronise_stop(synchronisation);
+    safety_clear(&synchronisation->copy);
+}
+
 int synchronise_commit(struct synchronisation *synchronisation, const struct action *action,
                        uint32_t node)
 {
@@ -282,16 +311,16 @@ int synchronise_commit(struct synchronisation *synchronisation, const struct act
     }
     draft->rebuild = true;
     add_effects(draft);
-    if (safety_keep(synchronisation->safety_directory, draft, node,
+    if (safety_keep(&synchronisation->copy, synchronisation->safety_directory, draft, node,
                     executor_seconds(synchronisation->executor)))
         counter_add(&metrics->safety_copies, 1);
     error = commit_store_rebuilt(committer);
     if (error) {
-        log_error(
-            "synchronisation failed: the database did not take it (%s); the old state is kept",
-            g_strerror(-error));
+        note_failure(synchronisation, error);
         return error;
     }
+    safety_stored(&synchronisation->copy, synchronisation->safety_directory);
+    synchronise_succeeded(synchronisation);
     counter_add(&metrics->entries_taken, action->updates->len);
     log_differences(draft);
     commit_publish_rebuilt(committer);

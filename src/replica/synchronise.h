@@ -6,6 +6,7 @@
 
 #include "cluster/executor.h"
 #include "replica/commit.h"
+#include "store/safety.h"
 
 struct outgoing_updates;
 
@@ -16,6 +17,10 @@ struct synchronisation {
     const char *safety_directory;     /* borrowed; NULL: nothing is kept */
     struct outgoing_updates *updates; /* leader: what is still to be sent; NULL: nothing */
     uint64_t begun;                   /* metrics_now(); 0: none is under way */
+    struct safety_copy copy;          /* of the last attempt, which was not stored */
+    uint64_t rejoin_delay;            /* milliseconds; see synchronise_is_due() */
+    unsigned failures;                /* attempts in a row that the database did not take */
+    uint64_t retry_at;                /* milliseconds: no other attempt before */
 };
 
 /* The configuration group's STATE as of now: an index, one reference. */
@@ -31,5 +36,16 @@ void synchronise_stop(struct synchronisation *synchronisation);
  * leader's state; or a negative errno of the database. The old state is kept then. */
 int synchronise_commit(struct synchronisation *synchronisation, const struct action *action,
                        uint32_t node);
+
+/* Whether it is time for another attempt after those that the database did not take: each makes the
+ * whole cluster synchronise and send this node what it lacks, so the pauses double, from twice
+ * `rejoin_delay` to SYNCHRONISE_PAUSE_MAX. `now`: milliseconds. */
+#define SYNCHRONISE_PAUSE_MAX 300000u
+bool synchronise_is_due(const struct synchronisation *synchronisation, uint64_t now);
+
+/* This node has what the group has: attempts that failed are forgotten. */
+void synchronise_succeeded(struct synchronisation *synchronisation);
+
+void synchronise_destroy(struct synchronisation *synchronisation);
 
 #endif

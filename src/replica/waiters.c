@@ -200,6 +200,16 @@ bool waiters_cancel(struct waiters *waiters, struct caller *caller)
 
 /* --- Asking --- */
 
+bool waiters_waits(struct waiters *waiters, uint64_t count)
+{
+    lock_take(&waiters->lock);
+    bool waits = find(waiters, count) != NULL;
+    for (const GList *at = waiters->stored.head; at && !waits; at = at->next)
+        waits = ((const struct caller *)at->data)->marker == count;
+    lock_give(&waiters->lock);
+    return waits;
+}
+
 const void *waiters_origin(struct waiters *waiters, uint64_t count)
 {
     lock_take(&waiters->lock);

@@ -54,6 +54,9 @@ unsigned waiters_fail(struct waiters *waiters, uint64_t limit, int error);
 /* Takes a caller out without an answer; false: it is not in here (any more). */
 bool waiters_cancel(struct waiters *waiters, struct caller *caller);
 
+/* Whether anybody (still) waits for that count: a caller, or a round for its marker. */
+bool waiters_waits(struct waiters *waiters, uint64_t count);
+
 /* The origin of the caller of that count; NULL: there is none. */
 const void *waiters_origin(struct waiters *waiters, uint64_t count);
 

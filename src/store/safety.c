@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "core/digest.h"
@@ -128,26 +129,83 @@ static void log_taken(const struct tree *tree, const GPtrArray *taken, const cha
         log_warning("taken away: %u more", taken->len - NAMES_LOGGED_MAX);
 }
 
-bool safety_keep(const char *directory, const struct draft *draft, uint32_t own, uint32_t time)
+static void digest_taken(const GPtrArray *taken, uint8_t digest[DIGEST_SIZE])
 {
-    static const char *const words[] = {".kept-", NULL};
-    const struct tree *tree = draft->base->tree;
-    g_autoptr(GPtrArray) taken = find_taken(draft, own);
+    GChecksum *checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    gsize size = DIGEST_SIZE;
+
+    for (guint i = 0; i < taken->len; i++) {
+        struct entry *entry = taken->pdata[i];
+        g_checksum_update(checksum, (const guchar *)&entry->inode, sizeof(entry->inode));
+        g_checksum_update(checksum, entry_digest(entry), DIGEST_SIZE);
+    }
+    g_checksum_get_digest(checksum, digest, &size);
+    g_checksum_free(checksum);
+}
+
+static bool is_there(const struct safety_copy *copy, const uint8_t digest[DIGEST_SIZE])
+{
+    return copy->path && memcmp(copy->digest, digest, DIGEST_SIZE) == 0 &&
+           access(copy->path, F_OK) == 0;
+}
+
+static char *name_copy(const char *directory, uint32_t time, uint64_t version)
+{
     time_t seconds = (time_t)time;
     struct tm date;
     char stamp[32];
 
-    if (!directory || taken->len == 0)
-        return false;
-    g_autofree char *database = g_build_filename(directory, "config.db", NULL);
     localtime_r(&seconds, &date);
     strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &date);
-    g_autofree char *path =
-        g_strdup_printf("%s.kept-%s-%" G_GUINT64_FORMAT, database, stamp, tree->root.version);
+    return g_strdup_printf("%s/config.db.kept-%s-%" G_GUINT64_FORMAT, directory, stamp, version);
+}
+
+/* The one before is of an attempt that took nothing away. */
+static void replace_copy(struct safety_copy *copy, char *path, const uint8_t digest[DIGEST_SIZE])
+{
+    if (copy->path && strcmp(copy->path, path) != 0)
+        unlink(copy->path);
+    g_free(copy->path);
+    copy->path = path;
+    memcpy(copy->digest, digest, DIGEST_SIZE);
+}
+
+bool safety_keep(struct safety_copy *copy, const char *directory, const struct draft *draft,
+                 uint32_t own, uint32_t time)
+{
+    const struct tree *tree = draft->base->tree;
+    g_autoptr(GPtrArray) taken = find_taken(draft, own);
+    uint8_t digest[DIGEST_SIZE];
+
+    if (!directory || taken->len == 0)
+        return false;
+    digest_taken(taken, digest);
+    if (is_there(copy, digest))
+        return false;
+    char *path = name_copy(directory, time, tree->root.version);
     log_taken(tree, taken, path);
-    bool kept = write_copy(path, tree, taken) == 0;
-    if (!kept)
+    if (write_copy(path, tree, taken)) {
         log_error("the entries could not be kept in %s", path);
+        g_free(path);
+        return false;
+    }
+    replace_copy(copy, path, digest);
+    return true;
+}
+
+void safety_stored(struct safety_copy *copy, const char *directory)
+{
+    static const char *const words[] = {".kept-", NULL};
+
+    if (!copy->path)
+        return;
+    g_autofree char *database = g_build_filename(directory, "config.db", NULL);
     quarantine_keep_newest(database, words, SAFETY_COPIES_MAX);
-    return kept;
+    safety_clear(copy);
+}
+
+void safety_clear(struct safety_copy *copy)
+{
+    g_free(copy->path);
+    copy->path = NULL;
 }

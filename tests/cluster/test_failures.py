@@ -136,6 +136,34 @@ def test_corosync_hangs(cluster, folder):
     assert node.read(folder + "/other") == b"goes on"
 
 
+def test_a_caller_is_killed_while_its_change_is_held(cluster, folder):
+    """A node that waits for the state of another, to be in sync, holds its changes back: one whose caller was killed is
+    never made, not even later over a newer one."""
+    node, stopped, gone = cluster[1], cluster[2], cluster[3]
+
+    def held():
+        return 'queue="held"} 1' in node.read(".metrics").decode()
+
+    stopped.daemon.namespace.kill(stopped.daemon.pid, signal.SIGSTOP)
+    try:
+        gone.daemon.stop()  # whoever is left has to find out who is in sync
+        worker = node.daemon.worker()
+        pid = worker.getpid()
+        worker.start("mkdir", node.path(folder + "/stale"))
+        wait_for(held, "the change is held")
+        node.namespace.kill(pid)
+        wait_for(lambda: worker.process.poll() is not None, "the caller can be killed")
+        wait_for(lambda: not held(), "the change is dropped")
+    finally:
+        stopped.daemon.namespace.kill(stopped.daemon.pid, signal.SIGCONT)
+    stopped.write(folder + "/newer", b"text")
+    gone.daemon.start()
+    cluster.wait_settled()
+    cluster.wait_equal()
+    for node in cluster:
+        assert node.os.listdir(node.path(folder)) == ["newer"]
+
+
 def test_an_emptied_file_is_found_while_corosync_hangs(cluster, folder):
     """A look-up waits for the truncation of a file that was closed unwritten, but not as long as the truncation itself."""
     node = cluster[3]

@@ -640,7 +640,9 @@ static void test_copies(void **unused)
     states[1] = index_build(node.draft);
     assert_int_equal(tools_backup(node.place.path, copies.path, &message), 0);
     assert_int_equal(synchronise(&node), 0);
-    safety_keep(copies.directory, node.draft, 3, 5000);
+    struct safety_copy copy = {0};
+    assert_true(safety_keep(&copy, copies.directory, node.draft, 3, 5000));
+    safety_clear(&copy);
     g_autoptr(GPtrArray) events = disk_log_stop();
     guint first_done = 0;
     while (((struct disk_event *)events->pdata[first_done])->mark == 0)

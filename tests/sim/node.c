@@ -459,6 +459,7 @@ void node_start(struct node *node)
         .acknowledge_all = sim->plan.acknowledge_all,
         .lock_lifetime = LOCK_LIFETIME,
         .safety_directory = disk_safety_directory(node->disk),
+        .rejoin_delay = REJOIN_DELAY,
         .clock = &node->clock,
         .listener = &node->listener,
     };

@@ -427,7 +427,7 @@ void group_stop(struct group *group)
 static void run(struct node *node)
 {
     if (node->fail_commits)
-        disk_full(node, 0);
+        disk_full(node, node->fail_room);
     replica_run(node->replica);
     if (node->fail_commits)
         disk_free();

@@ -34,6 +34,7 @@ struct node {
     atomic_uint_fast32_t seconds;
     bool acknowledge_all;  /* before node_start() */
     unsigned fail_commits; /* while the disk is full for it */
+    uint64_t fail_room;    /* bytes that it takes all the same */
     int refuse;            /* what its multicast() gives instead of sending; 0: sends */
 
     bool member;  /* of the group */

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "core/limits.h"
 #include "world.h"
 
 struct asked {
@@ -220,15 +221,33 @@ static void test_left_to_application(void **state)
     assert_int_equal(ask_path(world, CHANGE_UNLOCK, "priv/lock/taken"), 0);
 }
 
+/* At the end of the range of the global version nothing is sent that would raise it. */
+static void test_version(void **state)
+{
+    const struct world *world = *state;
+    uint64_t version = world->state->tree->root.version;
+    struct asked asked = {0};
+
+    world->state->tree->root.version = VERSION_MAX_ADMITTED - 1;
+    assert_int_equal(ask_path(world, CHANGE_CREATE, "new"), 0);
+    world->state->tree->root.version = VERSION_MAX_ADMITTED;
+    for (int operation = CHANGE_WRITE; operation <= CHANGE_UNLOCK; operation++) {
+        struct change change = {
+            .operation = (enum change_operation)operation, .path = "f", .to = "g"};
+        assert_int_equal(ask(world, change, &asked), -EOVERFLOW);
+        assert_non_null(asked.reason);
+    }
+    world->state->tree->root.version = version;
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_virtual_names), TEST(test_names),
-        TEST(test_guest_forms),   TEST(test_rename),
-        TEST(test_write_limit),   TEST(test_content_limit),
-        TEST(test_entry_limit),   TEST(test_left_to_application),
+        TEST(test_virtual_names), TEST(test_names),       TEST(test_guest_forms),
+        TEST(test_rename),        TEST(test_write_limit), TEST(test_content_limit),
+        TEST(test_entry_limit),   TEST(test_version),     TEST(test_left_to_application),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,6 +226,123 @@ static void test_root_differs(void **unused)
     group_stop(&group);
 }
 
+static bool is_ready(struct node *node)
+{
+    struct group_consumer *consumer = replica_consumer(node->replica);
+
+    return consumer->ready(consumer);
+}
+
+/* Ten copies of long ago. */
+static void make_old_copies(const struct node *node)
+{
+    for (int i = 0; i < 10; i++) {
+        g_autofree char *path =
+            g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->directory, i);
+        assert_true(g_file_set_contents(path, "old", 3, NULL));
+    }
+}
+
+static bool has_old_copy(const struct node *node, int number)
+{
+    g_autofree char *path =
+        g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->directory, number);
+
+    return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+/* A disk that takes small commits, and no synchronisation's: the pauses between attempts double,
+ * and they leave one copy of what none of them took away, at no other's expense. */
+static void test_commit_fails_again_and_again(void **unused)
+{
+    static uint8_t content[FILE_SIZE_MAX];
+    struct group group;
+    struct node *node = &group.nodes[1];
+    uint64_t pause = 1000;
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    node->replica->synchronisation.rejoin_delay = pause;
+    put(&group, "old", "right");
+    group_leave(&group, 1);
+    struct entry *old = find(node, "old");
+    memcpy(old->content->data, "WRONG", 5);
+    old->has_digest = false;
+    for (char name[] = "large0"; name[5] < '4';
+         name[5]++) { /* each attempt makes SQLite's log longer */
+        assert_int_equal(group_do(&group, 0, change_create(name)), 0);
+        assert_int_equal(group_do(&group, 0, change_fill(name, content, FILE_SIZE_MAX, 'x')), 0);
+    }
+    make_old_copies(node);
+    node->fail_commits = 1;
+    node->fail_room = 256 << 10;
+    for (unsigned attempt = 1; attempt <= 10; attempt++) {
+        assert_true(is_ready(node));
+        group_join(&group, 1);
+        group_settle(&group);
+        assert_int_equal(node->left, attempt);
+        assert_int_equal(node_count_copies(node), 11);
+        pause = MIN(2 * pause, SYNCHRONISE_PAUSE_MAX);
+        assert_false(is_ready(node));
+        node->milliseconds += pause - 1;
+        assert_false(is_ready(node));
+        node->milliseconds += 1;
+        node->seconds += pause / 1000;
+    }
+    assert_int_equal(pause, SYNCHRONISE_PAUSE_MAX);
+    assert_int_equal(counter_get(&replica_metrics(node->replica)->safety_copies), 1);
+    node_assert_content(node, "old", "WRONG");
+    node->fail_commits = 0;
+    assert_true(is_ready(node));
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    assert_int_equal(node_count_copies(node), 10);
+    assert_false(has_old_copy(node, 0));
+    assert_true(has_old_copy(node, 1));
+    assert_int_equal(node->replica->synchronisation.failures, 0);
+    group_stop(&group);
+}
+
+/* Each attempt would take something else away: one copy, of what the last one took. */
+static void test_copy_of_the_last_attempt(void **unused)
+{
+    static uint8_t content[FILE_SIZE_MAX];
+    struct group group;
+    struct node *node = &group.nodes[1];
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    put(&group, "old", "right");
+    put(&group, "other", "right");
+    assert_int_equal(group_do(&group, 0, change_create("large")), 0);
+    group_leave(&group, 1);
+    struct entry *old = find(node, "old");
+    memcpy(old->content->data, "WRONG", 5);
+    old->has_digest = false;
+    assert_int_equal(group_do(&group, 0, change_fill("large", content, FILE_SIZE_MAX, 'x')), 0);
+    node->fail_commits = 1;
+    node->fail_room = 256 << 10;
+    group_join(&group, 1);
+    group_settle(&group);
+    assert_copy_has(node, "old", "WRONG");
+    struct entry *other = find(node, "other");
+    memcpy(other->content->data, "wrong", 5);
+    other->has_digest = false;
+    node->seconds += 10;
+    group_join(&group, 1);
+    group_settle(&group);
+    assert_int_equal(node->left, 2);
+    node->fail_commits = 0;
+    assert_true(is_ready(node));
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    assert_copy_has(node, "old", "WRONG"); /* the only copy, too */
+    assert_copy_has(node, "other", "wrong");
+    group_stop(&group);
+}
+
 /* --- Words --- */
 
 /* A member with a newer protocol: this node stays out, and says at each refusal what to do. */
@@ -326,13 +443,76 @@ static void test_full_disk(void **unused)
     node_free(&node);
 }
 
+static void set_version(struct node *node, uint64_t version)
+{
+    node->replica->committer.state->tree->root.version = version;
+    draft_restart(node->replica->committer.draft);
+}
+
+/* The last version that is admitted is stored and loads again; what others deliver is applied. */
+static void test_end_of_versions(void **unused)
+{
+    struct node node = {0};
+
+    (void)unused;
+    node_start_local(&node);
+    set_version(&node, VERSION_MAX_ADMITTED - 1);
+    log_begin();
+    assert_int_equal(node_create(&node, "last"), 0);
+    assert_int_equal(node_create(&node, "over"), -EOVERFLOW);
+    assert_int_equal(node_delete(&node, "last"), -EOVERFLOW);
+    g_autofree char *log = log_end();
+    assert_says(log, "refused to change 'over': the global version is at the end", 1);
+    assert_says(log, "pmxcfsctl db export", 2); /* with the warning */
+    assert_false(node_has(&node, "over"));
+    node_assert_stored(&node);
+    node_close(&node);
+    log_begin();
+    node_start_local(&node);
+    g_autofree char *again = log_end();
+    assert_says(again, "the global version is 9223372036853727231, and its range ends", 1);
+    assert_true(node_has(&node, "last"));
+    assert_int_equal(node_create(&node, "over"), -EOVERFLOW);
+    node_free(&node);
+}
+
+/* Once where it begins, and not with each change. */
+static void test_warning_of_versions(void **unused)
+{
+    struct node node = {0};
+
+    (void)unused;
+    node_start_local(&node);
+    set_version(&node, VERSION_WARNED - 2);
+    log_begin();
+    assert_int_equal(node_create(&node, "a"), 0);
+    g_autofree char *before = log_end();
+    assert_says(before, "its range ends", 0);
+    log_begin();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(node_write(&node, "a", "text"), 0);
+    set_version(&node, VERSION_WARNED + (1ull << 48) - 1);
+    assert_int_equal(node_write(&node, "a", "text"), 0);
+    g_autofree char *log = log_end();
+    assert_says(log, "its range ends", 2);
+    node_free(&node);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failed_verification), cmocka_unit_test(test_old_entry_differs),
-        cmocka_unit_test(test_merely_away),         cmocka_unit_test(test_root_differs),
-        cmocka_unit_test(test_newer_protocol),      cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_not_joined),          cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_failed_verification),
+        cmocka_unit_test(test_old_entry_differs),
+        cmocka_unit_test(test_merely_away),
+        cmocka_unit_test(test_root_differs),
+        cmocka_unit_test(test_commit_fails_again_and_again),
+        cmocka_unit_test(test_copy_of_the_last_attempt),
+        cmocka_unit_test(test_newer_protocol),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_not_joined),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_end_of_versions),
+        cmocka_unit_test(test_warning_of_versions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,73 @@ static void held_cannot_be_sent(void **state)
     fixture_clear(&fixture);
 }
 
+/* What was answered, or taken back, while it was held is not sent; its numbers stay unused. */
+static void held_and_answered(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    for (unsigned i = 0; i < CALLERS; i++) {
+        fixture.milliseconds = 100 * i;
+        ask(&fixture, i);
+    }
+    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "x"}, NULL);
+    assert_int_equal(waiters_fail(&fixture.waiters, 0, -EBUSY), 1);
+    assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[2].caller));
+    assert_int_equal(outbox_held(&fixture.outbox), 5);
+    outbox_drop_answered(&fixture.outbox); /* memory too: it may take long until all is in sync */
+    assert_int_equal(outbox_held(&fixture.outbox), 3);
+    waiters_answer(&fixture.waiters, 4, -EBUSY); /* by whoever it is, at the last moment */
+    outbox_release(&fixture.outbox);
+    check_sent(&fixture, "2 5"); /* nobody waits for 5, and nobody was told anything of it */
+    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "y"}, NULL);
+    check_sent(&fixture, "6");
+    fixture_clear(&fixture);
+}
+
+/* A request for an unlock goes, and stays, with the change that it was made for. */
+static void held_unlock_request(void **state)
+{
+    const struct change request = {.operation = CHANGE_UNLOCK_REQUEST, .path = "l"};
+    const struct change change = {.operation = CHANGE_MTIME, .path = "l"};
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    for (unsigned i = 0; i < 3; i++) {
+        fixture.waiting[i].caller = (struct caller){.answer = answer};
+        outbox_send_unlock(&fixture.outbox, &request, &change, &fixture.waiting[i].caller);
+    }
+    assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
+    outbox_drop_answered(&fixture.outbox);
+    assert_int_equal(outbox_held(&fixture.outbox), 4);
+    outbox_release(&fixture.outbox);
+    check_sent(&fixture, "1 2 5 6");
+    fixture_clear(&fixture);
+}
+
+static void held_marker(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < 3; i++)
+        ask(&fixture, i);
+    check_sent(&fixture, "1 2 3");
+    outbox_hold(&fixture.outbox);
+    waiters_begin_round(&fixture.waiters, 1);
+    outbox_send_marker(&fixture.outbox); /* 4 */
+    waiters_begin_round(&fixture.waiters, 2);
+    outbox_send_marker(&fixture.outbox); /* 5 */
+    assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[0].caller));
+    outbox_release(&fixture.outbox);
+    check_sent(&fixture, "5!");
+    fixture_clear(&fixture);
+}
+
 static void too_long(void **state)
 {
     struct fixture fixture;
@@ -352,6 +419,9 @@ int main(void)
         cmocka_unit_test(held_goes_out_in_order),
         cmocka_unit_test(held_is_dropped),
         cmocka_unit_test(held_cannot_be_sent),
+        cmocka_unit_test(held_and_answered),
+        cmocka_unit_test(held_unlock_request),
+        cmocka_unit_test(held_marker),
         cmocka_unit_test(too_long),
         cmocka_unit_test(a_round_ends_with_its_marker),
         cmocka_unit_test(a_round_fails),

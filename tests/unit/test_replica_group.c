@@ -371,6 +371,49 @@ static void test_held(void **unused)
     group_stop(&group);
 }
 
+/* A node waits for updates; callers of its changes are taken back, or have waited too long. Another
+ * node makes newer changes, and is told so: the older ones do not come after them. */
+static void test_held_and_given_up(void **unused)
+{
+    struct group group;
+    struct asker killed = {0};
+    struct asker late = {0};
+    struct asker waiting = {0};
+    struct asker newer[2] = {0};
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    group_fill(&group, 0, "f", 2);
+    struct node *node = &group.nodes[1];
+    group_leave(&group, 1);
+    assert_int_equal(group_do(&group, 0, change_create("meanwhile")), 0);
+    group_join(&group, 1);
+    while (node_status(node).mode != MODE_UPDATE)
+        assert_true(group_step(&group));
+    node_ask(node, &late, change_text("f0", "STALE"));
+    node->milliseconds += 20000;
+    node_ask(node, &killed, change_text("f1", "STALE"));
+    node_ask(node, &waiting, change_create("waiting"));
+    replica_expire(node->replica, 20000);
+    assert_int_equal(late.result, -EBUSY);
+    assert_true(replica_cancel(node->replica, &killed.caller));
+    assert_int_equal(node_status(node).held, 1);
+    node_ask(&group.nodes[0], &newer[0], change_text("f0", "NEWER"));
+    node_ask(&group.nodes[0], &newer[1], change_text("f1", "NEWER"));
+    group_settle(&group);
+    assert_int_equal(newer[0].result, 0);
+    assert_int_equal(newer[1].result, 0);
+    assert_int_equal(waiting.result, 0);
+    assert_int_equal(late.answers, 1);
+    assert_int_equal(killed.answers, 0);
+    for (size_t i = 0; i < 2; i++) {
+        node_assert_content(&group.nodes[i], "f0", "NEWER");
+        node_assert_content(&group.nodes[i], "f1", "NEWER");
+    }
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +427,7 @@ int main(void)
         cmocka_unit_test(test_lost_update),
         cmocka_unit_test(test_changes_in_between),
         cmocka_unit_test(test_held),
+        cmocka_unit_test(test_held_and_given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
