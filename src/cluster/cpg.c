@@ -233,7 +233,8 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *na
                                   const struct cpg_address *left, size_t left_count,
                                   const struct cpg_address *joined, size_t joined_count)
 {
-    g_autofree struct member *all = g_new(struct member, member_count + joined_count);
+    /* One more: without any there would be no array to point into. */
+    g_autofree struct member *all = g_new(struct member, member_count + joined_count + 1);
 
     (void)name;
     (void)left;
