@@ -21,7 +21,7 @@
 /* How long an answer is on its way, and how long a reader can be between asking for the size and
  * asking for the pages, if it has to wait for a processor. */
 #define ANSWER_MILLISECONDS 5u
-#define READER_MILLISECONDS 100u
+#define READER_MILLISECONDS 20u
 
 enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE, NOTICE_CALL };
 
