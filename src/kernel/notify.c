@@ -103,6 +103,7 @@ static void wait_for_readers(struct notifier *notifier, struct node *node)
         return;
     /* Who was told goes on to read: then the answer has been taken. */
     node_asked(notifier->table, node, &before);
+    end = now() + ANSWER_MILLISECONDS; /* drops after own writes wait behind this */
     do {
         usleep(1000);
         node_asked(notifier->table, node, &after);
