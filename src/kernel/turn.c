@@ -122,13 +122,16 @@ bool turn_is_done(const struct turn *turn)
     return turn->done;
 }
 
-/* Whoever asks gets the newer version; the kernel takes its size before it is told anything else,
- * since a notification makes answers void that are on their way: from then on they all say what it
- * knows. Its pages are dropped for those who read without asking. */
+/* No page that ends where the older version does must be there when the size grows: what is read
+ * again goes on with the newer one. Then whoever asks gets the newer version, and the kernel takes
+ * its size before it is told anything else, since a notification makes answers void that are on
+ * their way: from then on they all say what it knows. Pages that were read meanwhile, of either,
+ * are dropped too. */
 static void turn_over(struct turns *turns, struct turn *turn)
 {
     struct node_table *table = turns->teller->table;
 
+    teller_drop_pages(turns->teller, turn->node);
     node_show_newer(table, turn->node);
     teller_refresh_attributes(turns->teller, turn->node);
     teller_drop_pages(turns->teller, turn->node);
