@@ -17,10 +17,10 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
+#include "ctl/tools/backup.h"
 #include "remove_tree.h"
 #include "replica/internal.h"
 #include "replicas.h"
-#include "tools/backup.h"
 
 /* --- A node --- */
 
