@@ -31,7 +31,8 @@ struct own_write {
 
 /* An identity that the kernel keeps pages, attributes, locks and positions for. Its address is the
  * FUSE node id (the root's is FUSE_ROOT_ID), which is no inode number: a synchronisation can give a
- * number to another entry. Under the table's lock but for what never changes. */
+ * number to another entry. Under the table's lock but for what never changes.
+ * Many members: each says one thing about the same file, and they turn over together. */
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
