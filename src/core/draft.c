@@ -8,11 +8,6 @@
 #include "core/key.h"
 #include "core/state.h"
 
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
-
 struct effect *effect_new(const char *path, const char *to)
 {
     size_t path_size = path ? strlen(path) + 1 : 0;

@@ -34,11 +34,6 @@ struct buffer *synchronise_index(struct synchronisation *synchronisation)
 
 /* --- The leader's entries --- */
 
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
-
 void synchronise_stop(struct synchronisation *synchronisation)
 {
     if (!synchronisation->updates)
