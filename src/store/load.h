@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A load under way: the rows read so far, and what is wrong with them; what its steps share. Inside
- * store and tools only. */
+ * store and ctl/tools only. */
 #ifndef PMXCFS_STORE_LOAD_H
 #define PMXCFS_STORE_LOAD_H
 
