@@ -3,7 +3,6 @@
  * to one round. */
 #include <assert.h>
 
-#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 
 #define KEPT_OVERHEAD 128u /* about what a kept message costs beyond its bytes */

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <string.h>
 
 #include "store/file.h"
 #include "store/text.h"

@@ -3,7 +3,6 @@
 #include "store/safety.h"
 
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
