@@ -3,7 +3,6 @@
 #ifndef PMXCFS_CLUSTER_COROSYNC_H
 #define PMXCFS_CLUSTER_COROSYNC_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -4,7 +4,6 @@
 
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
-#include "cluster/wire.h"
 
 static void pending_free(struct pending *pending)
 {

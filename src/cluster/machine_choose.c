@@ -4,7 +4,6 @@
 #include <syslog.h>
 
 #include "base/util.h"
-#include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 #include "cluster/wire.h"
 #include "core/index.h"

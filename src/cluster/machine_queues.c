@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Messages that wait for the end of a synchronisation: the queue, the sync queue, and what belongs
  * to one round. */
-#include "cluster/machine.h"
+#include <assert.h>
+
 #include "cluster/machine_internal.h"
 
 #define KEPT_OVERHEAD 128u /* about what a kept message costs beyond its bytes */
@@ -14,7 +15,10 @@ struct buffer *machine_keep(struct machine *machine, struct buffer *message)
 
 struct buffer *machine_let_go(struct machine *machine, struct buffer *message)
 {
-    machine->kept_bytes -= (uint64_t)message_size(message) + KEPT_OVERHEAD;
+    uint64_t bytes = (uint64_t)message_size(message) + KEPT_OVERHEAD;
+
+    assert(machine->kept_bytes >= bytes);
+    machine->kept_bytes -= bytes;
     return message;
 }
 

@@ -4,7 +4,6 @@
 
 #include <glib.h>
 #include <openssl/evp.h>
-#include <string.h>
 
 #include "base/util.h"
 

@@ -2,16 +2,12 @@
 /* A draft: changes over a state that only the writer sees until they are stored and published. */
 #include "core/draft.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "core/key.h"
 #include "core/state.h"
-
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
 
 struct effect *effect_new(const char *path, const char *to)
 {
@@ -320,7 +316,9 @@ void draft_put(struct draft *draft, struct entry *entry)
     struct entry *old = draft_entry(draft, entry->inode);
     bool stays = old && place_equal(old, entry);
 
+    assert(entry->inode != 0); /* the root is no entry */
     if (old) {
+        assert(draft->bytes >= old->size);
         draft->bytes -= old->size;
         if (!stays)
             leave_place(draft, old);
@@ -340,6 +338,7 @@ void draft_remove(struct draft *draft, uint64_t inode)
     if (!old)
         return;
     leave_place(draft, old);
+    assert(draft->bytes >= old->size);
     draft->bytes -= old->size;
     g_hash_table_insert(draft->entries, INODE_KEY(inode), NULL);
 }

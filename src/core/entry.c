@@ -58,3 +58,8 @@ void entry_unref(struct entry *entry)
     buffer_unref(entry->content);
     g_free(entry);
 }
+
+void entry_destroy(void *entry)
+{
+    entry_unref(entry);
+}

@@ -47,6 +47,7 @@ struct entry *entry_clone_renamed(const struct entry *entry, uint64_t parent, co
 
 struct entry *entry_ref(struct entry *entry);
 void entry_unref(struct entry *entry); /* NULL is allowed */
+void entry_destroy(void *entry);       /* the same, as GLib's containers call it */
 
 static inline bool entry_is_directory(const struct entry *entry)
 {

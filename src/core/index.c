@@ -8,7 +8,6 @@
 
 #include "base/util.h"
 #include "core/digest.h"
-#include "core/state.h"
 
 static void put_index_entry(uint8_t *to, uint64_t inode, const uint8_t *digest)
 {

@@ -2,6 +2,8 @@
 /* Publication: a draft becomes what readers see. */
 #include "core/publish.h"
 
+#include <assert.h>
+
 /* With more changes than that the order of all entries is made anew. */
 #define ORDER_KEPT_MAX 256u
 
@@ -20,6 +22,7 @@ static void publish_entries(struct tree *tree, struct draft *draft, const GArray
     }
     g_hash_table_steal_all(draft->entries);
     tree->root = draft->root;
+    assert(tree->bytes == draft->bytes);
 }
 
 static void publish_guests(struct guest_list *guests, struct draft *draft)
@@ -45,6 +48,8 @@ void state_publish(struct state *state, struct draft *draft, uint64_t now)
 {
     const GArray *changes = draft_changes(draft);
 
+    assert(draft->base == state);
+    assert(draft->rebuild || draft->root.version >= state->tree->root.version);
     publish_entries(state->tree, draft, changes);
     publish_guests(&state->guests, draft);
     if (draft->rebuild) {

@@ -7,11 +7,6 @@
 
 #include "core/key.h"
 
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
-
 static void list_destroy(gpointer list)
 {
     g_ptr_array_unref(list);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -122,16 +123,13 @@ static int write_file(int fd, const uint8_t *data, size_t size)
 }
 
 /* The name is as safe on the disk as the bytes, or corosync might start without a file. */
-static void sync_directory(const char *path)
+static void sync_name(const char *path)
 {
     g_autofree char *directory = g_path_get_dirname(path);
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = directory_sync(path);
 
-    if (fd < 0)
-        return;
-    if (fsync(fd) < 0)
-        log_warning("cannot sync %s: %s", directory, strerror(errno));
-    close(fd);
+    if (error)
+        log_warning("cannot sync %s: %s", directory, strerror(-error));
 }
 
 static int replace_host_file(const char *path, const uint8_t *data, size_t size)
@@ -148,7 +146,7 @@ static int replace_host_file(const char *path, const uint8_t *data, size_t size)
     if (error)
         unlink(temporary);
     else
-        sync_directory(path);
+        sync_name(path);
     return error;
 }
 

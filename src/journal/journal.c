@@ -50,11 +50,6 @@ struct journal {
 
 /* ---- What waits ---- */
 
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
-
 GHashTable *journal_entries_new(void)
 {
     /* Without an equality function it compares without a call. */

@@ -20,4 +20,5 @@ struct replica_metrics {
     struct counter safety_copies;
     struct counter departures; /* the group was left because of an error */
 };
+
 #endif

@@ -7,9 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/wire.h"
-#include "core/index.h"
 #include "core/limits.h"
-#include "core/publish.h"
 #include "replica/internal.h"
 
 /* A file of 1 MiB and what SQLite writes around it. */

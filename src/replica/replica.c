@@ -2,7 +2,6 @@
 /* The replica's outside: reading, asking for changes, events, and the writer role. */
 #include "replica/replica.h"
 
-#include <assert.h>
 #include <errno.h>
 
 #include "base/log.h"

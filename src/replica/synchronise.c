@@ -8,9 +8,7 @@
 
 #include "base/log.h"
 #include "cluster/wire.h"
-#include "core/digest.h"
 #include "core/index.h"
-#include "store/store.h"
 
 /* Bytes of entries under way at a time. Corosync works on them with real-time priority: what is
  * under way at once is how long all else on a small host waits for a processor. Less would make the
@@ -33,11 +31,6 @@ struct buffer *synchronise_index(struct synchronisation *synchronisation)
 }
 
 /* --- The leader's entries --- */
-
-static void entry_destroy(gpointer entry)
-{
-    entry_unref(entry);
-}
 
 void synchronise_stop(struct synchronisation *synchronisation)
 {

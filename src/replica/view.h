@@ -41,6 +41,7 @@ struct replica_checksum {
     uint64_t version;
     uint32_t time; /* seconds */
 };
+
 /* Embedded in the replica. The writer writes, any thread reads. */
 struct view {
     struct clock_source *clock; /* borrowed */

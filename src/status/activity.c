@@ -3,7 +3,6 @@
 #include "status/activity.h"
 
 #include <glib.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -3,7 +3,6 @@
 #include "status/cluster_log.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/util.h"
 

@@ -3,7 +3,6 @@
 #include "status/json_text.h"
 
 #include <glib.h>
-#include <string.h>
 
 json_t *json_text_string(const char *bytes, size_t size)
 {

@@ -29,7 +29,6 @@
 
 /* One value on its way. */
 struct submission {
-    struct submission *next;
     size_t size; /* bytes of value, without a NUL */
     char *value; /* behind the key, in the same allocation */
     char key[];
@@ -40,10 +39,9 @@ struct rrd {
 
     struct lock lock; /* guards what follows, up to the thread's own */
     pthread_cond_t wake;
-    struct submission *first;
-    struct submission **last_next; /* where the next one is linked in */
-    size_t bytes;                  /* of all that wait */
-    struct rrd_statistics statistics;
+    GQueue queue;                     /* struct submission */
+    size_t bytes;                     /* of all that wait */
+    struct rrd_statistics statistics; /* but for `waiting` */
     bool stopping;
     bool ended;     /* the thread is done; `wake` tells the one who stops */
     bool abandoned; /* nobody waits for the thread any more: it frees everything */
@@ -60,18 +58,9 @@ struct rrd {
     struct rate_limit failures;
 };
 
-static void free_queue(struct submission *submission)
-{
-    while (submission) {
-        struct submission *next = submission->next;
-        g_free(submission);
-        submission = next;
-    }
-}
-
 static void free_all(struct rrd *rrd)
 {
-    free_queue(rrd->first);
+    g_queue_clear_full(&rrd->queue, g_free);
     rrdcached_clear(&rrd->rrdcached);
     pthread_cond_destroy(&rrd->wake);
     lock_destroy(&rrd->lock);
@@ -86,7 +75,6 @@ static struct submission *submission_new(const char *key, const void *value, siz
     size_t key_size = strlen(key) + 1;
     struct submission *submission = g_malloc(sizeof(*submission) + key_size + size);
 
-    submission->next = NULL;
     submission->size = size;
     submission->value = submission->key + key_size;
     memcpy(submission->key, key, key_size);
@@ -97,46 +85,35 @@ static struct submission *submission_new(const char *key, const void *value, siz
 /* Takes the first one out of the queue; the lock is held. */
 static struct submission *queue_take(struct rrd *rrd)
 {
-    struct submission *submission = rrd->first;
+    struct submission *submission = g_queue_pop_head(&rrd->queue);
 
-    if (!submission)
-        return NULL;
-    rrd->first = submission->next;
-    if (!rrd->first)
-        rrd->last_next = &rrd->first;
-    rrd->bytes -= submission->size;
-    rrd->statistics.waiting--;
+    if (submission)
+        rrd->bytes -= submission->size;
     return submission;
 }
 
-/* Appends one and gives those that had to go for it; the lock is held. */
-static struct submission *queue_append(struct rrd *rrd, struct submission *submission)
+/* Appends one and takes out those that have to go for it; the lock is held. */
+static void queue_append(struct rrd *rrd, struct submission *submission, GQueue *dropped)
 {
-    struct submission *dropped = NULL;
-
-    while (rrd->first && (rrd->statistics.waiting >= RRD_QUEUE_VALUES ||
-                          rrd->bytes + submission->size > RRD_QUEUE_BYTES)) {
-        struct submission *oldest = queue_take(rrd);
-        oldest->next = dropped;
-        dropped = oldest;
+    while (rrd->queue.length > 0 && (rrd->queue.length >= RRD_QUEUE_VALUES ||
+                                     rrd->bytes + submission->size > RRD_QUEUE_BYTES)) {
+        g_queue_push_tail(dropped, queue_take(rrd));
         rrd->statistics.dropped++;
     }
-    *rrd->last_next = submission;
-    rrd->last_next = &submission->next;
+    g_queue_push_tail(&rrd->queue, submission);
     rrd->bytes += submission->size;
-    rrd->statistics.waiting++;
-    return dropped;
 }
 
 void rrd_submit(struct rrd *rrd, const char *key, const void *value, size_t size)
 {
     struct submission *submission = submission_new(key, value, MIN(size, RRD_VALUE_MAX));
+    GQueue dropped = G_QUEUE_INIT;
 
     lock_take(&rrd->lock);
-    struct submission *dropped = queue_append(rrd, submission);
+    queue_append(rrd, submission, &dropped);
     pthread_cond_signal(&rrd->wake);
     lock_give(&rrd->lock);
-    free_queue(dropped);
+    g_queue_clear_full(&dropped, g_free);
 }
 
 static void hear_value(struct rrd_listener *listener, const char *key, const char *value)
@@ -152,7 +129,9 @@ struct rrd_listener *rrd_listener(struct rrd *rrd)
 struct rrd_statistics rrd_statistics(struct rrd *rrd)
 {
     LOCKED(&rrd->lock);
-    return rrd->statistics;
+    struct rrd_statistics statistics = rrd->statistics;
+    statistics.waiting = rrd->queue.length;
+    return statistics;
 }
 
 /* The files */
@@ -368,7 +347,7 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
     lock_init(&rrd->lock, LOCK_RANK_RRD);
     thread_condition_init(&rrd->wake);
     rrd->listener.value = hear_value;
-    rrd->last_next = &rrd->first;
+    g_queue_init(&rrd->queue);
     rrd->directory = g_strdup(directory);
     rrd->bad_keys.per_minute = 10;
     rrd->failures.per_minute = 10;
@@ -402,7 +381,7 @@ void rrd_stop(struct rrd *rrd)
     rrd->stopping = true;
     pthread_cond_broadcast(&rrd->wake);
     bool ended = wait_end(rrd);
-    uint32_t waiting = rrd->statistics.waiting;
+    uint32_t waiting = rrd->queue.length;
     rrd->abandoned = !ended;
     /* The thread may free everything from here on, so it is detached before. */
     pthread_t thread = rrd->thread;

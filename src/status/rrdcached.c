@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <glib.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

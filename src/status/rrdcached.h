@@ -7,8 +7,6 @@
  * be reached to bound that. rrdcached's protocol is lines of text over a socket (rrdcached(1)); the
  * one command that is needed here is spoken by this file. */
 
-#include <stdbool.h>
-
 struct rrdcached {
     char *path;      /* of the socket; NULL: there is none to ask */
     int fd;          /* -1: not connected */

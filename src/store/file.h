@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How config.db is opened: to look at it without a trace, to write, and for the first time. Inside
- * store and tools only. */
+ * store and ctl/tools only. */
 #ifndef PMXCFS_STORE_FILE_H
 #define PMXCFS_STORE_FILE_H
 

@@ -4,14 +4,12 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <string.h>
 
 #include "store/file.h"
 #include "store/text.h"
 
-/* Bytes of a path, and of a sentence of SQLite's, that are shown. */
+/* Bytes of a path that are shown. */
 #define PATH_SHOWN 400u
-#define SENTENCE_SHOWN 200u
 
 static void note_clear(gpointer pointer)
 {
@@ -82,20 +80,12 @@ char *remedy_restore(void)
         "restore a backup, or save what can be read with the .recover command of sqlite3");
 }
 
-char *load_sentence_shown(const char *sentence)
-{
-    GString *text = g_string_new(NULL);
-
-    text_append_shown(text, sentence, strlen(sentence), SENTENCE_SHOWN);
-    return g_string_free(text, FALSE);
-}
-
 void load_refuse_unreadable(struct load *load, const char *what)
 {
     int result = sqlite3_extended_errcode(load->db);
     int error = file_errno(load->db, result);
     bool damaged = error == -EBADMSG;
-    g_autofree char *reason = load_sentence_shown(sqlite3_errmsg(load->db));
+    g_autofree char *reason = text_sentence_shown(sqlite3_errmsg(load->db));
 
     load_refuse(load, PROBLEM_FILE, 0, 0,
                 damaged           ? remedy_restore()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A load under way: the rows read so far, and what is wrong with them; what its steps share. Inside
- * store and tools only. */
+ * store and ctl/tools only. */
 #ifndef PMXCFS_STORE_LOAD_H
 #define PMXCFS_STORE_LOAD_H
 
@@ -86,10 +86,6 @@ char *remedy_delete(uint64_t inode);
 char *remedy_set(uint64_t inode, const char *assignment);
 char *remedy_set_or_delete(uint64_t inode, const char *assignment);
 char *remedy_restore(void);
-
-/* A sentence of SQLite's, which may quote what it found in the file, so that it can be printed;
- * g_free() it. */
-char *load_sentence_shown(const char *sentence);
 
 /* Prepares `sql`; NULL: could not, which is noted as `what` being unreadable. */
 sqlite3_stmt *load_prepare(struct load *load, const char *sql, const char *what);

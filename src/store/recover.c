@@ -2,8 +2,6 @@
 /* A journal that a killed daemon left behind: brought into config.db, or set aside. */
 #include "store/recover.h"
 
-#include <errno.h>
-
 #include "base/log.h"
 #include "base/util.h"
 #include "core/publish.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Second step of a load: rows of config.db, one by one, and what each must be to become an entry.
- * Inside store and tools only. */
+ * Inside store and ctl/tools only. */
 #ifndef PMXCFS_STORE_ROWS_H
 #define PMXCFS_STORE_ROWS_H
 

@@ -3,7 +3,6 @@
 #include "store/safety.h"
 
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,29 +88,23 @@ static GPtrArray *find_taken(const struct draft *draft, uint32_t own)
     return taken;
 }
 
-/* A draft over an empty state that holds the entries and all directories above them. */
-static void add_with_parents(struct draft *copy, const struct tree *tree, struct entry *entry)
+/* An entry and all directories above it. */
+static void add_with_parents(GHashTable *copy, const struct tree *tree, struct entry *entry)
 {
-    while (entry && !draft_entry(copy, entry->inode)) {
-        draft_put(copy, entry_ref(entry));
+    while (entry && g_hash_table_insert(copy, (gpointer)(uintptr_t)entry->inode, entry))
         entry = tree_entry(tree, entry->parent);
-    }
 }
 
 static int write_copy(const char *path, const struct tree *tree, const GPtrArray *taken)
 {
-    struct state *empty = state_new(tree_new(), 0);
-    struct draft *copy = draft_new(empty);
+    g_autoptr(GHashTable) copy = g_hash_table_new(g_direct_hash, NULL);
     g_autofree char *message = NULL;
 
     for (guint i = 0; i < taken->len; i++)
         add_with_parents(copy, tree, taken->pdata[i]);
-    copy->root = tree->root;
-    int error = store_write(path, copy, &message);
+    int error = store_write(path, copy, &tree->root, &message);
     if (error)
         log_error("%s", message);
-    draft_free(copy);
-    state_free(empty);
     return error;
 }
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <glib.h>
 #include <sqlite3.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

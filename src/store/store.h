@@ -3,7 +3,6 @@
 #ifndef PMXCFS_STORE_STORE_H
 #define PMXCFS_STORE_STORE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/metrics.h"

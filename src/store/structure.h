@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Third step of a load: what rows must be to each other to make a tree: parents, names, guests.
- * Inside store and tools only. */
+ * Inside store and ctl/tools only. */
 #ifndef PMXCFS_STORE_STRUCTURE_H
 #define PMXCFS_STORE_STRUCTURE_H
 

@@ -2,11 +2,16 @@
 /* Bytes from anywhere as texts that can be printed. */
 #include "store/text.h"
 
-/* Bytes of a name that are shown. */
-#define NAME_SHOWN 128u
+#include <glib.h>
+#include <string.h>
 
-void text_append_shown(GString *text, const char *bytes, size_t length, size_t limit)
+/* Bytes of a name, and of a sentence, that are shown. */
+#define NAME_SHOWN 128u
+#define SENTENCE_SHOWN 200u
+
+static char *shown(const char *bytes, size_t length, size_t limit)
 {
+    GString *text = g_string_new(NULL);
     const char *end = bytes + MIN(length, limit);
 
     while (bytes < end) {
@@ -20,13 +25,6 @@ void text_append_shown(GString *text, const char *bytes, size_t length, size_t l
     }
     if (length > limit)
         g_string_append(text, "...");
-}
-
-static char *shown(const char *bytes, size_t length, size_t limit)
-{
-    GString *text = g_string_new(NULL);
-
-    text_append_shown(text, bytes, length, limit);
     return g_string_free(text, FALSE);
 }
 
@@ -38,4 +36,9 @@ char *store_text_shown(const char *bytes, size_t length)
 char *text_name_shown(const char *bytes, size_t length)
 {
     return shown(bytes, length, NAME_SHOWN);
+}
+
+char *text_sentence_shown(const char *sentence)
+{
+    return shown(sentence, strlen(sentence), SENTENCE_SHOWN);
 }

@@ -3,16 +3,14 @@
 #ifndef PMXCFS_STORE_TEXT_H
 #define PMXCFS_STORE_TEXT_H
 
-#include <glib.h>
 #include <stddef.h>
 
-/* Appends bytes: what is no printable UTF-8 becomes \xNN. Of more than `limit` bytes only so many,
- * and "...". */
-void text_append_shown(GString *text, const char *bytes, size_t length, size_t limit);
-
-/* The same as a copy; g_free() it. text_name_shown() cuts what is too long for a name in a
- * sentence. */
+/* A copy of the bytes, in which what is no printable UTF-8 is \xNN; g_free() it. */
 char *store_text_shown(const char *bytes, size_t length);
+
+/* The same, cut where it is too long for a name in a sentence, or for a sentence of SQLite's, which
+ * may quote what it found in the file. What is cut ends with "...". */
 char *text_name_shown(const char *bytes, size_t length);
+char *text_sentence_shown(const char *sentence);
 
 #endif

@@ -3,11 +3,13 @@
 #ifndef PMXCFS_STORE_WRITE_H
 #define PMXCFS_STORE_WRITE_H
 
-#include "core/draft.h"
+#include <glib.h>
 
-/* Stores all that `draft` has, safe against a power loss, in the database at `path`, which nobody
- * has open, or in a new one. The draft is over an empty state. 0, or a negative errno with
- * *message. */
-int store_write(const char *path, const struct draft *draft, char **message);
+#include "core/tree.h"
+
+/* Writes a new database at `path`, safe against a power loss: `entries` (inode → struct entry), the
+ * directories above them among them, and row 0. 0, or a negative errno with *message (g_free() it).
+ */
+int store_write(const char *path, GHashTable *entries, const struct root *root, char **message);
 
 #endif

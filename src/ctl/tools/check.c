@@ -11,6 +11,7 @@
 #include "store/file.h"
 #include "store/load.h"
 #include "store/read.h"
+#include "store/text.h"
 
 /* Of SQLite's integrity check. */
 #define INTEGRITY_LINES "100"
@@ -26,7 +27,7 @@ static int check_integrity(sqlite3 *db, struct store_checker *checker)
     sqlite3_stmt *row =
         load_prepare(&load, "PRAGMA integrity_check(" INTEGRITY_LINES ")", "the database");
     while (row && sqlite3_step(row) == SQLITE_ROW) {
-        g_autofree char *line = load_sentence_shown(load_text(row, 0));
+        g_autofree char *line = text_sentence_shown(load_text(row, 0));
         if (strcmp(line, "ok") != 0)
             load_refuse(&load, PROBLEM_FILE, 0, 0, remedy_restore(), "SQLite's integrity check: %s",
                         line);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <glib.h>
 
-#include "core/state.h"
 #include "ctl/tools/check.h"
 #include "store/file.h"
 #include "store/write.h"
@@ -21,21 +20,6 @@ int tools_create(const char *path, char **message)
         *message = g_strdup_printf("%s is there already", path);
         error = -EEXIST;
     }
-    return error;
-}
-
-static int write_tree(const struct tree *tree, const char *path, char **message)
-{
-    g_autoptr(GPtrArray) entries = tree_sorted(tree);
-    struct state *empty = state_new(tree_new(), 0);
-    struct draft *draft = draft_new(empty);
-
-    for (guint i = 0; i < entries->len; i++)
-        draft_put(draft, entry_ref(entries->pdata[i]));
-    draft->root = tree->root;
-    int error = store_write(path, draft, message);
-    draft_free(draft);
-    state_free(empty);
     return error;
 }
 
@@ -55,7 +39,7 @@ int tools_save(const struct tree *tree, const char *path, char **message)
     if (error)
         return error;
     file_remove(unfinished);
-    error = write_tree(tree, unfinished, message);
+    error = store_write(unfinished, tree->entries, &tree->root, message);
     if (!error) {
         error = tools_check(unfinished, NULL, &checker);
         if (error)
