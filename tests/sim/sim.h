@@ -244,8 +244,9 @@ bool node_is_at_rest(const struct node *node);
 void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
 const char *node_name(const struct node *node);
 
-/* growth.c: the table of how messages, time and memory grow; what main() gives back. */
-int growth_run(void);
+/* growth.c: the table of how messages, time and memory grow, and whether within bounds; what main()
+ * gives back. `brief`: small clusters, within seconds. */
+int growth_run(bool brief);
 
 /* client.c */
 void client_change(struct node *node);        /* asks for any change */
