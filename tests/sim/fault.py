@@ -35,6 +35,16 @@ FAULTS = {
         "copy->version = entry->version;\n    copy->has_digest = entry->has_digest;\n"
         "    memcpy(copy->digest, entry->digest, DIGEST_SIZE);",
     ),
+    "unsynced-kept-for-last": (
+        "cluster/machine.c",
+        "machine_queue(machine, arrival, machine->mode == MODE_UPDATE);",
+        "machine_queue(machine, arrival, machine->mode == MODE_UPDATE && machine_find_peer(machine, &arrival->sender)->synced);",
+    ),
+    "doubt-sent-again": (
+        "cluster/machine_queues.c",
+        "if (kept->doubtful) {",
+        "if (kept->doubtful && machine->mode == MODE_START) {",
+    ),
     "commit-not-compared": (
         "replica/synchronise.c",
         "if (result->capacity != leader->capacity ||",
