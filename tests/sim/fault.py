@@ -85,6 +85,11 @@ FAULTS = {
         "if_any(actions->merge, executor, action);",
         "(void)actions->merge;",
     ),
+    "stamped-before-merge": (
+        "status/status_group.c",
+        "if (group->holding && group->held.length < HELD_LOG_MAX) {",
+        "if (group->holding && group->held.length > HELD_LOG_MAX) {",
+    ),
     "values-not-sent-again": (
         "status/status_group.c",
         "resend_values(group, !action->alone);",
