@@ -6,7 +6,7 @@
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libssl-dev zlib1g-dev
-libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
+libcpg-dev libquorum-dev libcmap-dev libvotequorum-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"
 test="git clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest

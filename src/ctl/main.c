@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"db fold", "[FILE]", "bring in what a killed pmxcfs left in its journal", command_db_fold},
     {"db import", "DIR FILE", "make a database of files", command_db_import},
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
+    {"doctor", "", "say what is wrong with this host, and what mends it", command_doctor},
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},
@@ -75,7 +76,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version (before the command)\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(status, verify, db check, db diff, db fold, recover, restore --dry-run)");
+         "(doctor, status, verify, db check, db diff, db fold, recover, restore --dry-run)");
 }
 
 /* --- Which command --- */
