@@ -272,6 +272,23 @@ void status_set_quorate(struct status *status, bool quorate)
     lock_give(&status->lock);
 }
 
+void status_note_clock(struct status *status, uint32_t node, uint32_t time)
+{
+    int64_t ahead = (int64_t)time - (int64_t)status->clock->seconds(status->clock);
+
+    lock_take(&status->lock);
+    members_set_clock(status->members, node, ahead);
+    lock_give(&status->lock);
+}
+
+bool status_clock_of(struct status *status, uint32_t node, int64_t *ahead)
+{
+    lock_take(&status->lock);
+    bool known = members_get_clock(status->members, node, ahead);
+    lock_give(&status->lock);
+    return known;
+}
+
 void status_metrics_write(const struct status *status, struct open_metrics *metrics)
 {
     static const char *const names[TEXT_COUNT] = {

@@ -14,7 +14,7 @@ import subprocess
 import pytest
 from conftest import PMXCFSCTL
 from damage import DIRECTORY, FILE, ROWS, ROWS_REFUSED, make
-from harness import GROUP_ID, PATIENCE, Daemon, Namespace, cluster as clusters, wait_for
+from harness import BUILD_DIR, GROUP_ID, PATIENCE, Daemon, Namespace, cluster as clusters, wait_for
 
 ADDRESS = "192.0.2.1"
 CONF = clusters.corosync_conf([1, 2]).encode()
@@ -622,7 +622,19 @@ def held_up(cluster):
     cluster[2].daemon.send_signal(signal.SIGCONT)
 
 
-CLUSTER = [corosync_hangs, corosync_is_dead, cut_off, a_link_is_down, too_few_votes, daemon_elsewhere, other_corosync_conf, held_up]
+@fault
+def another_clock(cluster):
+    """A node whose clock is a minute ahead; it tells that with each message."""
+    daemon = cluster[2].daemon
+    environment = daemon.environment
+    daemon.environment = lambda: dict(environment(), LD_PRELOAD=os.path.join(BUILD_DIR, "tests", "cluster", "other_clock.so"), OTHER_CLOCK="60")
+    daemon.restart()
+    yield "warning: the clock of node2 is (59|60|61) s ahead of this node's"
+    daemon.environment = environment
+    daemon.restart()
+
+
+CLUSTER = [another_clock, corosync_hangs, corosync_is_dead, cut_off, a_link_is_down, too_few_votes, daemon_elsewhere, other_corosync_conf, held_up]
 
 
 @pytest.mark.parametrize("plant", CLUSTER, ids=lambda plant: plant.__name__)
