@@ -215,9 +215,9 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
     *missed = 0;
     lock_take(&status->lock);
     while (!text) {
-        uint64_t wanted = *position;
-        const struct feed_record *record = feed_get(status->feed, position);
-        *missed += *position - wanted;
+        uint64_t lost;
+        const struct feed_record *record = feed_get(status->feed, position, &lost);
+        *missed += lost;
         if (!record)
             break;
         text = feed_record_text(record, writer_name(status, record->node), all);
