@@ -13,7 +13,8 @@ static int command_help(const struct context *context, int argc, char **argv);
 static const struct command commands[] = {
     {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
      command_backup},
-    {"changes", "[--since VERSION]", "print each change as a line of JSON", command_changes},
+    {"changes", "[--path PATTERN] [--exec COMMAND]", "print each change, or call a command",
+     command_changes},
     {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
     {"db diff", "[-u] A [B]", "show in what two databases differ", command_db_diff},
     {"db dump", "[FILE]", "list all that is in a database", command_db_dump},
