@@ -60,6 +60,7 @@ int command_locks_break(const struct context *context, int argc, char **argv);
 int command_locks(const struct context *context, int argc, char **argv);
 int command_log(const struct context *context, int argc, char **argv);
 int command_members(const struct context *context, int argc, char **argv);
+int command_metrics(const struct context *context, int argc, char **argv);
 int command_recover(const struct context *context, int argc, char **argv);
 int command_restore(const struct context *context, int argc, char **argv);
 int command_status(const struct context *context, int argc, char **argv);

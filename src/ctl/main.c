@@ -35,6 +35,7 @@ static const struct command commands[] = {
     {"locks break", "--expired [LOCK...]", "have expired locks taken away", command_locks_break},
     {"log", "[-f] [-n N] [--node NODE]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},
+    {"metrics", "[--listen [ADDRESS]:PORT]", "show the metrics, or serve them", command_metrics},
     {"recover", "[--dry-run] FILE", "put the database of a dead host in place", command_recover},
     {"restore", "[--dry-run] FILE", "put a database in place of the present one", command_restore},
     {"status", "[--watch]", "show how this node and the cluster are", command_status},

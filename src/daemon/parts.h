@@ -57,6 +57,7 @@ struct parts {
     struct clock_source clock;
     struct publication publication;
     struct guest_source guests;
+    struct metrics_source metrics_source;
 
     struct status *status;
     struct rrd *rrd;

@@ -334,6 +334,15 @@ static struct reply get_activity(const struct request_sources *sources,
     return whole_buffer(activity_take(sources->activity));
 }
 
+static struct reply get_metrics(const struct request_sources *sources,
+                                const struct socket_request *request)
+{
+    struct metrics_source *source = sources->metrics_source;
+
+    (void)request;
+    return source ? whole_buffer(source->text(source)) : failure(-EOPNOTSUPP);
+}
+
 /* The requests by their numbers. Sizes are those of the data, without libqb's header. */
 static const struct {
     request_handler handler;
@@ -357,7 +366,8 @@ static const struct {
     [101] = {get_overview, 0, 0, false, "overview"},
     [102] = {get_locks, 0, 0, true, "locks"},
     [103] = {verify, 0, 0, true, "verify"},
-    [REQUEST_ID_MAX] = {get_activity, 0, 0, true, "activity"},
+    [104] = {get_activity, 0, 0, true, "activity"},
+    [REQUEST_ID_MAX] = {get_metrics, 0, 0, false, "metrics"},
 };
 
 const char *request_name(int32_t id)
