@@ -11,7 +11,7 @@
 #include "ctl/db.h"
 #include "ctl/doctor_ask_corosync.h"
 #include "ctl/nodelist.h"
-#include "tools/check.h"
+#include "ctl/tools/check.h"
 
 /* A daemon that hangs is a finding. */
 #define PATIENCE_MILLISECONDS 3000

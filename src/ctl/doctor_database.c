@@ -10,7 +10,7 @@
 #include "ctl/db_compare.h"
 #include "ctl/doctor.h"
 #include "ctl/kept.h"
-#include "tools/check.h"
+#include "ctl/tools/check.h"
 
 /* ---- Damage ---- */
 

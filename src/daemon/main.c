@@ -72,7 +72,7 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
 
 static struct buffer *take_metrics(struct metrics_source *source)
 {
-    return metrics_text(container_of(source, struct parts, metrics_source));
+    return metrics_text(container_of(source, struct parts, metrics.source));
 }
 
 static void connect_parts(struct parts *parts)
@@ -81,7 +81,7 @@ static void connect_parts(struct parts *parts)
     lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
     publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
-    parts->metrics_source = (struct metrics_source){.text = take_metrics};
+    parts->metrics.source = (struct metrics_source){.text = take_metrics};
 }
 
 /* --- Start --- */
@@ -264,7 +264,7 @@ static int start_socket(struct parts *parts)
                     .status = parts->status,
                     .status_group = parts->status_group,
                     .activity = parts->activity,
-                    .metrics_source = &parts->metrics_source},
+                    .metrics_source = &parts->metrics.source},
     };
 
     int error = socket_start(&options, &parts->socket);
