@@ -9,6 +9,7 @@
 #include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/doctor.h"
+#include "ctl/locks.h"
 
 #define SOON_DAYS 30
 #define CLOCK_SECONDS 5   /* messages take less */
@@ -26,11 +27,9 @@ void doctor_check_locks(struct doctor *doctor)
     {
         if (!field_bool(lock, "expired"))
             continue;
-        g_autofree char *holder = field_printable(lock, "holder");
-        g_ptr_array_add(expired,
-                        g_strdup_printf("%s of %s%s%s%s", field_text(lock, "path"),
-                                        field_text(lock, "node"), *holder == '-' ? "" : " (",
-                                        *holder == '-' ? "" : holder, *holder == '-' ? "" : ")"));
+        g_autofree char *holder = locks_holder(lock);
+        g_ptr_array_add(expired, g_strdup_printf("%s of %s (%s)", field_text(lock, "path"),
+                                                 field_text(lock, "node"), holder));
     }
     if (expired->len == 0)
         return;

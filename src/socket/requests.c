@@ -290,11 +290,14 @@ static json_t *lock_object(const struct request_sources *sources, const struct r
 {
     json_t *object = json_object();
     g_autofree char *node = status_name_of(sources->status, lock->writer);
+    bool own = g_strcmp0(node, status_node_name(sources->status)) == 0;
 
     json_text_set(object, "path", json_text_string(lock->path, strlen(lock->path)));
     json_text_set(object, "node", node ? json_text_string(node, strlen(node)) : json_null());
     json_text_set(object, "age", json_real((double)lock->age / 1000.0));
     json_text_set(object, "expired", json_boolean(lock->expired));
+    json_text_set(object, "holder",
+                  own ? activity_lock_holder(sources->activity, lock->path) : json_null());
     return object;
 }
 
