@@ -117,15 +117,16 @@ static GHashTable *count_guests(const struct tree *tree)
     return counts;
 }
 
-/* The names of members: of corosync.conf, or this node's alone. */
+/* The names of members: of corosync.conf, as corosync's clients take them, or this node's alone. */
 static GPtrArray *member_names(const struct doctor *doctor)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(GPtrArray) nodes = doctor->clustered ? doctor_cluster_nodes(doctor) : NULL;
+    g_autoptr(GPtrArray) nodes = doctor_cluster_nodes(doctor);
 
     for (guint i = 0; nodes && i < nodes->len; i++) {
         const struct nodelist_node *node = nodes->pdata[i];
-        g_ptr_array_add(names, g_strdup(node->name));
+        const char *address = node->addresses->len > 0 ? node->addresses->pdata[0] : "";
+        g_ptr_array_add(names, g_strdup(*node->name ? node->name : address));
     }
     if (names->len == 0 && doctor_node_name(doctor))
         g_ptr_array_add(names, g_strdup(doctor_node_name(doctor)));

@@ -82,13 +82,12 @@ static struct addrinfo *parse_address(const char *listen)
                                    .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
     const char *colon = strrchr(listen, ':');
     struct addrinfo *found = NULL;
-    g_autofree char *address = colon ? g_strndup(listen, (gsize)(colon - listen)) : NULL;
-    size_t length = address ? strlen(address) : 0;
+    g_autofree char *address = g_strndup(listen, colon ? (gsize)(colon - listen) : 0);
+    size_t length = strlen(address);
     guint64 port;
 
     bool good = colon && g_ascii_string_to_unsigned(colon + 1, 10, 1, UINT16_MAX, &port, NULL);
-    bool bracketed = length > 1 && address[0] == '[' && address[length - 1] == ']';
-    if (bracketed) {
+    if (length > 1 && address[0] == '[' && address[length - 1] == ']') {
         address[length - 1] = '\0';
         memmove(address, address + 1, length - 1);
     } else {
