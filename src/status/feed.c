@@ -104,7 +104,7 @@ static bool replaces_newest(const struct feed *feed, const struct feed_record *r
 
     return newest && record->operation == write && newest->operation == write &&
            record->node == newest->node && record->version > newest->version &&
-           strcmp(record->path, newest->path) == 0;
+           g_strcmp0(record->path, newest->path) == 0;
 }
 
 static void forget_oldest(struct feed *feed)
