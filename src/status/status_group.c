@@ -207,6 +207,7 @@ static void apply_message(struct executor *executor, const struct action *action
     }
     if (wire_parse_header(action->message->data, message_size(action->message), &header) < 0)
         return; /* the machine has looked at it before */
+    status_note_clock(group->status, action->sender.node, header.time);
     if (header.subtype == SUBTYPE_UPDATE)
         take_update(group, action->sender, &header);
     else if (header.subtype != SUBTYPE_LOG)
