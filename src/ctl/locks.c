@@ -22,9 +22,11 @@ char *locks_holder(json_t *lock)
 
     if (!json_is_object(holder))
         return g_strdup_printf("process unknown, on %s", field_text(lock, "node"));
+    long long process = (long long)field_number(holder, "pid");
     g_autofree char *command = field_printable(holder, "command");
-    return g_strdup_printf("process %lld (%s)%s", (long long)field_number(holder, "pid"), command,
-                           field_bool(holder, "alive") ? "" : ", which has ended");
+    if (!field_bool(holder, "alive"))
+        return g_strdup_printf("process %lld, which has ended", process);
+    return g_strdup_printf("process %lld (%s)", process, command);
 }
 
 static void print_lock(json_t *lock)

@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/lock.h"
 #include "base/process.h"
@@ -31,8 +33,7 @@ struct activity_row {
 /* Who took or renewed a lock. */
 struct holder {
     pid_t process;
-    uint64_t started; /* ticks: another process may get the number */
-    char command[COMMAND_SIZE];
+    uint64_t ticks; /* since boot, when it did: a process that started later only has the number */
 };
 
 struct activity {
@@ -193,13 +194,20 @@ struct buffer *activity_take(struct activity *activity)
 
 /* --- Who has a lock --- */
 
+static uint64_t ticks_since_boot(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t rate = (uint64_t)sysconf(_SC_CLK_TCK);
+    return (uint64_t)now.tv_sec * rate + (uint64_t)now.tv_nsec * rate / 1000000000;
+}
+
 void activity_note_lock(struct activity *activity, const char *path, pid_t caller)
 {
-    struct holder *holder = g_new0(struct holder, 1);
+    struct holder *holder = g_new(struct holder, 1);
 
-    holder->process = caller;
-    holder->started = process_start_ticks(caller);
-    find_command(caller, holder->command);
+    *holder = (struct holder){.process = caller, .ticks = ticks_since_boot()};
     LOCKED(&activity->lock);
     if (g_hash_table_size(activity->holders) >= HOLDERS_MAX)
         g_hash_table_remove_all(activity->holders); /* more than there ever are: most are gone */
@@ -217,11 +225,14 @@ json_t *activity_lock_holder(struct activity *activity, const char *path)
     lock_give(&activity->lock);
     if (!found)
         return json_null();
+    char command[COMMAND_SIZE] = "";
+    uint64_t started = process_start_ticks(holder.process);
+    bool alive = started > 0 && started <= holder.ticks;
+    if (alive)
+        find_command(holder.process, command);
     json_t *object = json_object();
     json_text_set(object, "pid", json_integer(holder.process));
-    json_text_set(object, "command", json_text_string(holder.command, strlen(holder.command)));
-    json_text_set(
-        object, "alive",
-        json_boolean(holder.started > 0 && process_start_ticks(holder.process) == holder.started));
+    json_text_set(object, "command", json_text_string(command, strlen(command)));
+    json_text_set(object, "alive", json_boolean(alive));
     return object;
 }

@@ -26,11 +26,11 @@ void activity_note(struct activity *activity, const char *operation, const char 
                    pid_t caller);
 
 /* `caller` has just taken or renewed the lock at `path`. Kept also if nobody watches,
- * for 1000 locks. Reads /proc. */
+ * for 1000 locks. */
 void activity_note_lock(struct activity *activity, const char *path, pid_t caller);
 
-/* Who did so last on this node, as an object of "pid", "command", "alive"; null: nobody since the
- * start. */
+/* Who did so last on this node, as an object of "pid", "command" (empty if it has ended), "alive";
+ * null: nobody since the start. Reads /proc. */
 json_t *activity_lock_holder(struct activity *activity, const char *path);
 
 /* What was noted since the last call, JSON as in doc/ipc.md, one reference; and goes on watching.

@@ -82,7 +82,7 @@ def test_who_has_a_lock(daemon, root):
     assert ask(root, LOCKS)[0]["holder"]["pid"] == own
     daemon.run(["touch", path], check=True)
     holder = ask(root, LOCKS)[0]["holder"]
-    assert holder["pid"] != own and holder["command"] == "touch" and not holder["alive"]
+    assert holder["pid"] != own and holder["command"] == "" and not holder["alive"]
     daemon.kill()
     daemon.start()
     fresh = Client(daemon)
