@@ -5,12 +5,12 @@
 # For Debian 12 and 13. Does nothing, and needs no network, if all is there.
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libssl-dev zlib1g-dev
-libcpg-dev libquorum-dev libcmap-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
+build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libssl-dev zlib1g-dev
+libcpg-dev libquorum-dev libcmap-dev libvotequorum-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"
 test="git clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
-python3-pytest-timeout python3-prometheus-client man-db mandoc zsh bash-completion
+python3-pytest-timeout python3-prometheus-client prometheus curl openssl man-db mandoc zsh bash-completion
 xz-utils liblzma-dev"
 
 case "${1:-test}" in

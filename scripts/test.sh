@@ -3,6 +3,7 @@
 # Installs what is missing, builds, and runs every test (doc/testing.md). The last line is
 # "N passed, N failed, N skipped"; the exit code is 0 only if nothing failed.
 #   scripts/test.sh [STAGE...]   only these stages (names as in the list at the end)
+#   scripts/test.sh --busy [STAGE...]   with two busy loops and a compiler beside every test
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -10,6 +11,11 @@ passed=0
 failed=0
 skipped=0
 failures=()
+busy=
+if [ "${1:-}" = --busy ]; then
+    busy=--busy
+    shift
+fi
 only=("$@")
 jobs=$(nproc)
 
@@ -79,6 +85,15 @@ configure_and_build() {
     ninja -C "$directory"
 }
 
+# Only what the tests with the thread sanitizer run.
+build_threads() {
+    if [ ! -f build-threads/build.ninja ]; then
+        CC=clang meson setup build-threads -Dwerror=true -Db_lundef=false -Db_sanitize=thread || return 1
+    fi
+    ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/mount/hold_listing tests/socket/socket_client \
+        tests/socket/socket_stress
+}
+
 build_fuzz() {
     if [ ! -f build-fuzz/build.ninja ]; then
         CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false -Db_lundef=false \
@@ -108,26 +123,40 @@ meson_tests() {
     count $(scripts/count-results.py "$1/meson-logs/testlog.json")
 }
 
-# python_tests DIRECTORY PATH...: pytest with the daemon that was built there, several paths at the same time.
-python_tests() {
-    local directory=$1 path process results processes=()
-    shift
-    for path in "$@"; do
-        BUILD_DIR=$directory /usr/bin/python3 -m pytest -q -p no:cacheprovider \
-            --junit-xml "$directory/pytest-${path##*/}.xml" "$path" &
-        processes+=($!)
+# python_suite NAME DIRECTORY PATH[:CHOICE]...: one more stage of pytest, with what was built in that directory.
+suites=()
+python_suite() {
+    local path
+    [ ${#only[@]} -eq 0 ] || [[ " ${only[*]} " == *" $1 "* ]] || return
+    for path in "${@:3}"; do
+        suites+=("$1:$2:$path")
     done
-    for process in "${processes[@]}"; do
-        wait "$process"
-        # 0: passed, 1: some failed, 5: none found; anything else broke off.
-        case $? in 0 | 1 | 5) ;; *) count 0 1 0 ;; esac
-    done
-    for path in "$@"; do
-        results=$directory/pytest-${path##*/}.xml
-        # shellcheck disable=SC2046 # three numbers
-        count $(scripts/count-results.py "$results")
-        rm -f "$results"
-    done
+}
+
+# Runs the stages that python_suite() was called for, all at the same time: most of them wait more than they compute.
+python_suites() {
+    local report numbers start=$SECONDS
+    [ ${#suites[@]} -gt 0 ] || return
+    echo "=== $(printf '%s\n' "${suites[@]%%:*}" | uniq | xargs)"
+    report=$(mktemp)
+    scripts/python-tests.py "${suites[@]}" | tee "$report"
+    read -r -a numbers < <(tail -n 1 "$report")
+    rm "$report"
+    # It tells them last, if it came so far.
+    if [[ ${numbers[*]:0:3} =~ ^[0-9]+\ [0-9]+\ [0-9]+$ ]]; then count "${numbers[@]:0:3}"; else count 0 1 0; fi
+    [ ${#numbers[@]} -le 3 ] || failures+=("${numbers[@]:3}")
+    echo "--- $((SECONDS - start)) s"
+}
+
+# Two busy loops and a compiler, until the end of the script.
+make_busy() {
+    # shellcheck disable=SC2064 # the pids of now
+    (while :; do :; done) & local first=$!
+    (while :; do :; done) & local second=$!
+    # shellcheck disable=SC2046 # a list of words
+    (while gcc -O2 -D_GNU_SOURCE -Isrc $(pkg-config --cflags glib-2.0) -c -o /dev/null src/cluster/machine.c 2>/dev/null; do :; done) &
+    # shellcheck disable=SC2064
+    trap "kill $first $second $!" EXIT
 }
 
 fuzzer_is_there() {
@@ -179,18 +208,19 @@ stage gcc check configure_and_build build-gcc gcc -Dwerror=true
 # shellcheck disable=SC2086 # a list of words
 stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
 stage tidy includes_and_tidy
+[ -z "$busy" ] || make_busy
 stage unit meson_tests build-gcc --no-suite sim
 stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
 stage sim meson_tests build-gcc --suite sim
 stage sim-sanitizers meson_tests build-sanitizers --suite sim
 stage fuzz fuzz 20
-stage mount python_tests build-sanitizers tests/mount
-stage clients python_tests build-sanitizers tests/socket tests/ctl
-stage crash python_tests build-gcc tests/crash
-stage cluster python_tests build-sanitizers tests/cluster
-stage linearizability python_tests build-sanitizers tests/linearizability
-# shellcheck disable=SC2086
-stage clang-threads check configure_and_build build-threads clang $sanitize -Db_sanitize=thread
+stage clang-threads check build_threads
+python_suite mount build-sanitizers tests/mount
+python_suite clients build-sanitizers tests/socket tests/ctl
+python_suite crash build-gcc tests/crash
+python_suite cluster build-sanitizers tests/cluster
+python_suite linearizability build-sanitizers tests/linearizability
 # What is checked against tmpfs has no daemon in it.
-PYTEST_ADDOPTS="-k 'not tmpfs'" stage threads python_tests build-threads tests/mount tests/socket
+python_suite threads build-threads "tests/mount:not tmpfs" tests/socket
+python_suites
 summary

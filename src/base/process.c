@@ -125,6 +125,21 @@ bool process_truncates(pid_t thread)
     return false;
 }
 
+uint64_t process_start_ticks(pid_t process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)process);
+    g_autofree char *text = NULL;
+    unsigned long long ticks = 0;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL))
+        return 0;
+    /* Field 22; the second one, a name in parentheses, may hold anything. */
+    const char *field = strrchr(text, ')');
+    for (int i = 2; field && i < 22; i++)
+        field = strchr(field + 1, ' ');
+    return field && sscanf(field, " %llu", &ticks) == 1 ? ticks : 0;
+}
+
 /* --- Having something open --- */
 
 static uint64_t inode_of_descriptor(const char *process, const char *descriptor)

@@ -15,6 +15,10 @@ bool process_is_dying(pid_t thread);
  * open with O_TRUNC asks for, but nobody will write there. */
 bool process_truncates(pid_t thread);
 
+/* When the process or thread was started, in ticks since the boot: with its number it tells it from
+ * all others. 0: there is none. */
+uint64_t process_start_ticks(pid_t process);
+
 /* A process that has the inode of that number on the file system mounted at `mountpoint` open:
  * "process 123 (NAME)"; NULL: none. g_free() it. Looks at all processes. */
 char *process_that_has_open(const char *mountpoint, uint64_t inode);

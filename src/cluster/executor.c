@@ -113,6 +113,9 @@ static void carry_out(struct executor *executor, const struct action *action)
     case ACTION_APPLY:
         if_any(actions->apply, executor, action);
         break;
+    case ACTION_GIVE_UP:
+        if_any(actions->give_up, executor, action);
+        break;
     case ACTION_SEND_UPDATES:
         if_any(actions->send_updates, executor, action);
         break;

@@ -18,6 +18,7 @@ struct group_actions {
     struct buffer *(*state)(struct executor *executor); /* SEND_STATE: what follows the epoch; a new
                                                            reference; NULL: it failed */
     void (*apply)(struct executor *executor, const struct action *action);
+    void (*give_up)(struct executor *executor, const struct action *action);
     void (*send_updates)(struct executor *executor, const struct action *action);
     void (*commit)(struct executor *executor, const struct action *action);
     void (*merge)(struct executor *executor, const struct action *action);

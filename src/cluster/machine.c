@@ -31,6 +31,15 @@ static void begin_synchronisation(struct machine *machine, bool joined, uint32_t
                                           &machine->epoch, time, NULL, 0));
 }
 
+static bool somebody_left(const struct machine *machine, const struct member *members, size_t count)
+{
+    guint stay = 0;
+
+    for (size_t i = 0; i < count; i++)
+        stay += machine_find_peer(machine, &members[i]) != NULL;
+    return stay < machine->members->len;
+}
+
 /* doc/cluster.md, "Configuration change" */
 void machine_configuration(struct machine *machine, const struct member *members,
                            size_t member_count, const struct member *joined, size_t joined_count,
@@ -39,9 +48,12 @@ void machine_configuration(struct machine *machine, const struct member *members
     (void)joined; /* that there is one is all that matters */
     machine->epoch =
         (struct epoch){++machine->epoch_counter, time, machine->self.node, machine->self.pid};
+    machine_return_to_queue(machine, members, member_count);
     machine_forget_round(machine);
     if (machine->mode >= MODE_LEAVE)
         return;
+    if (somebody_left(machine, members, member_count))
+        machine_doubt_queue(machine);
     machine_take_members(machine, members, member_count);
     log_members(machine);
     if (!machine_find_peer(machine, &machine->self)) {
@@ -68,13 +80,12 @@ static void apply_now(struct machine *machine, const struct arrival *arrival)
 /* doc/cluster.md, "keep" */
 static void keep_back(struct machine *machine, const struct arrival *arrival)
 {
-    const struct peer *peer = machine_find_peer(machine, &arrival->sender);
-
-    if (!peer) {
+    if (!machine_find_peer(machine, &arrival->sender)) {
         machine_stop(machine, MODE_LEAVE, "message from a process that is no member");
         return;
     }
-    machine_queue(machine, arrival, machine->mode == MODE_UPDATE && peer->synced);
+    /* What arrives during the updates those in sync apply at once, whoever sent it. */
+    machine_queue(machine, arrival, machine->mode == MODE_UPDATE);
     machine_within_bounds(machine);
 }
 

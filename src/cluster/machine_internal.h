@@ -11,6 +11,9 @@ struct kept {
     struct member sender;
     uint64_t count;
     struct buffer *message; /* a reference */
+    bool unsynced; /* sync queue: the sender was not in sync, and applies it after the queue
+                      of before; those in sync applied it on arrival */
+    bool doubtful; /* own: a member has left since, which may have applied it */
 };
 
 /* What is known of a member, beside its struct member. */
@@ -125,6 +128,13 @@ void machine_queue(struct machine *machine, const struct arrival *arrival, bool 
 void machine_deliver_queue(struct machine *machine);    /* after it was settled who is synced */
 void machine_apply_sync_queue(struct machine *machine); /* after a commit */
 void machine_resend_queue(struct machine *machine);     /* own ones, then it is empty */
+
+/* Before a round is forgotten: what arrived during its updates, and is in the state of nobody who
+ * goes on into `members`, goes back to the queue. */
+void machine_return_to_queue(struct machine *machine, const struct member *members, size_t count);
+
+/* A member has left: what is own in the queue may be in the state that it comes back with. */
+void machine_doubt_queue(struct machine *machine);
 void machine_drop_queue(struct machine *machine);
 void machine_drop_states(struct machine *machine);
 void machine_forget_round(struct machine *machine); /* all that ends with a synchronisation */

@@ -87,16 +87,68 @@ static int compare_kept(const void *a, const void *b, void *unused)
     return (difference > 0) - (difference < 0);
 }
 
+/* Behind those of the same count. */
+static void insert_kept(struct machine *machine, struct kept *kept)
+{
+    g_sequence_insert_sorted(machine->queue, kept, compare_kept, NULL);
+}
+
 void machine_queue(struct machine *machine, const struct arrival *arrival, bool for_sync_queue)
 {
     struct kept *kept = g_new(struct kept, 1);
 
-    *kept = (struct kept){arrival->sender, arrival->header.count,
-                          machine_keep(machine, arrival->message)};
+    *kept = (struct kept){.sender = arrival->sender,
+                          .count = arrival->header.count,
+                          .message = machine_keep(machine, arrival->message),
+                          .unsynced = !machine_find_peer(machine, &arrival->sender)->synced};
     if (for_sync_queue)
         g_queue_push_tail(&machine->sync_queue, kept);
-    else /* behind those of the same count */
-        g_sequence_insert_sorted(machine->queue, kept, compare_kept, NULL);
+    else
+        insert_kept(machine, kept);
+}
+
+/* Its caller hears that nobody knows, in place of its result. */
+static void give_up(struct machine *machine, struct kept *kept)
+{
+    if (same_member(&kept->sender, &machine->self))
+        machine_push(machine,
+                     (struct action){.type = ACTION_GIVE_UP, .message = buffer_ref(kept->message)});
+    drop_kept(machine, kept);
+}
+
+/* Whether somebody goes on who was in sync. */
+static bool any_synced_among(const struct machine *machine, const struct member *members,
+                             size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct peer *peer = machine_find_peer(machine, &members[i]);
+        if (peer && peer->synced)
+            return true;
+    }
+    return false;
+}
+
+/* Those in sync have what members sent that were not: it comes with their state. If none of them is
+ * left it is as if it had come before the updates. */
+void machine_return_to_queue(struct machine *machine, const struct member *members, size_t count)
+{
+    bool known = any_synced_among(machine, members, count);
+    struct kept *kept;
+
+    while ((kept = g_queue_pop_head(&machine->sync_queue))) {
+        if (kept->unsynced && !known)
+            insert_kept(machine, kept);
+        else
+            give_up(machine, kept);
+    }
+}
+
+void machine_doubt_queue(struct machine *machine)
+{
+    GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
+
+    for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at))
+        ((struct kept *)g_sequence_get(at))->doubtful = true;
 }
 
 static void apply_kept(struct machine *machine, struct kept *kept)
@@ -140,15 +192,26 @@ void machine_deliver_queue(struct machine *machine)
 
 /* doc/cluster.md, "Configuration change", 5: multicasts this node's own kept messages again, as
  * they are, and empties the queue: the others do the same with theirs, so that a member that has
- * just joined gets them all. */
+ * just joined gets them all. What a member that left may have applied is given up: should it be the
+ * one that joins, it would have it twice. */
 void machine_resend_queue(struct machine *machine)
 {
     GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
 
-    for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at)) {
-        const struct kept *kept = g_sequence_get(at);
-        if (same_member(&kept->sender, &machine->self))
+    while (!g_sequence_iter_is_end(at)) {
+        GSequenceIter *here = at;
+        struct kept *kept = g_sequence_get(here);
+
+        at = g_sequence_iter_next(at);
+        if (!same_member(&kept->sender, &machine->self))
+            continue;
+        g_sequence_remove(here);
+        if (kept->doubtful) {
+            give_up(machine, kept);
+        } else {
             machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
+            drop_kept(machine, kept);
+        }
     }
     machine_drop_queue(machine);
 }

@@ -36,6 +36,9 @@ enum action_type {
     ACTION_APPLY, /* apply the NORMAL message `message` of `sender`; if `own`, answer the caller of
                      its count (status group: own ones are ignored). What is malformed in it the
                      executor finds: configuration group machine_fail(), status group skip it */
+    ACTION_GIVE_UP, /* an own NORMAL message `message` will not be applied here by itself: a member
+                       that may have it left, or has it in a state that is to come. Answer the
+                       caller of its count that it is unknown */
     ACTION_SEND_UPDATES, /* leader: multicast an UPDATE with `epoch` for each of `inodes`, as they
                             are now, in a bounded window, then UPDATE_COMPLETE */
     ACTION_COMMIT,   /* replace own state: leader's index `message`, entries `updates`; report with
@@ -57,7 +60,7 @@ struct action {
     enum send_kind kind;    /* SEND */
     struct member sender;   /* APPLY */
     bool own;               /* APPLY */
-    struct buffer *message; /* SEND, APPLY; COMMIT: the leader's index alone */
+    struct buffer *message; /* SEND, APPLY, GIVE_UP; COMMIT: the leader's index alone */
     struct epoch epoch;     /* SEND_STATE, SEND_UPDATES */
     GArray *inodes;         /* SEND_UPDATES: uint64_t, each once */
     GPtrArray *updates;     /* COMMIT: struct buffer, kept UPDATE messages, whole */

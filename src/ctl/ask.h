@@ -21,6 +21,7 @@ enum ask_request {
     ASK_LOCKS = 102,
     ASK_VERIFY = 103,
     ASK_ACTIVITY = 104,
+    ASK_METRICS = 105,
 };
 
 /* Connects to the daemon; NULL with *code and in *error the errno, and tells nobody. */

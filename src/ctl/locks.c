@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "ctl/ask.h"
+#include "ctl/locks.h"
 #include "ctl/names.h"
 #include "ctl/terminal.h"
 
@@ -15,14 +16,26 @@
 #define PAUSE_MICROSECONDS 50000u
 #define LOCKS "priv/lock/"
 
+char *locks_holder(json_t *lock)
+{
+    json_t *holder = json_object_get(lock, "holder");
+
+    if (!json_is_object(holder))
+        return g_strdup_printf("process unknown, on %s", field_text(lock, "node"));
+    g_autofree char *command = field_printable(holder, "command");
+    return g_strdup_printf("process %lld (%s)%s", (long long)field_number(holder, "pid"), command,
+                           field_bool(holder, "alive") ? "" : ", which has ended");
+}
+
 static void print_lock(json_t *lock)
 {
     bool expired = field_bool(lock, "expired");
+    g_autofree char *holder = locks_holder(lock);
 
-    printf("%-40s %-16s %8.0f s  %s%s%s\n", field_text(lock, "path"), field_text(lock, "node"),
-           json_number_value(json_object_get(lock, "age")),
+    printf("%-40s %-16s %8.0f s  %s%-7s%s  %s\n", field_text(lock, "path"),
+           field_text(lock, "node"), json_number_value(json_object_get(lock, "age")),
            expired ? colour_begin(stdout, COLOUR_YELLOW) : "", expired ? "expired" : "held",
-           expired ? colour_end(stdout) : "");
+           expired ? colour_end(stdout) : "", holder);
 }
 
 int command_locks(const struct context *context, int argc, char **argv)
@@ -31,11 +44,13 @@ int command_locks(const struct context *context, int argc, char **argv)
     size_t i;
     json_t *lock;
 
-    if (!command_parse(&argc, &argv, NULL, NULL,
-                       "Show the locks: directory, the node that took or renewed it last, age by "
-                       "this node's clock, whether it has expired.\nAn expired lock goes when "
-                       "somebody asks for it.",
-                       0, 0))
+    if (!command_parse(
+            &argc, &argv, NULL, NULL,
+            "Show the locks: directory, the node that took or renewed it last, age by "
+            "this node's clock, whether it has expired, and the process that did so, if that "
+            "was through the mount of this node.\nAn expired lock goes when "
+            "somebody asks for it.",
+            0, 0))
         return EXIT_WRONG_USE;
     json_t *answer = ask(context, ASK_LOCKS, NULL, 0, &code);
     if (!answer)

@@ -13,7 +13,8 @@ static int command_help(const struct context *context, int argc, char **argv);
 static const struct command commands[] = {
     {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
      command_backup},
-    {"changes", "[--since VERSION]", "print each change as a line of JSON", command_changes},
+    {"changes", "[--path PATTERN] [--exec COMMAND]", "print each change, or call a command",
+     command_changes},
     {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
     {"db diff", "[-u] A [B]", "show in what two databases differ", command_db_diff},
     {"db dump", "[FILE]", "list all that is in a database", command_db_dump},
@@ -21,6 +22,7 @@ static const struct command commands[] = {
     {"db fold", "[FILE]", "bring in what a killed pmxcfs left in its journal", command_db_fold},
     {"db import", "DIR FILE", "make a database of files", command_db_import},
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
+    {"doctor", "", "say what is wrong with this host, and what mends it", command_doctor},
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},
@@ -33,6 +35,7 @@ static const struct command commands[] = {
     {"locks break", "--expired [LOCK...]", "have expired locks taken away", command_locks_break},
     {"log", "[-f] [-n N] [--node NODE]", "show the cluster log", command_log},
     {"members", "", "show the nodes of the cluster", command_members},
+    {"metrics", "[--listen [ADDRESS]:PORT]", "show the metrics, or serve them", command_metrics},
     {"recover", "[--dry-run] FILE", "put the database of a dead host in place", command_recover},
     {"restore", "[--dry-run] FILE", "put a database in place of the present one", command_restore},
     {"status", "[--watch]", "show how this node and the cluster are", command_status},
@@ -75,7 +78,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version (before the command)\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(status, verify, db check, db diff, db fold, recover, restore --dry-run)");
+         "(doctor, status, verify, db check, db diff, db fold, recover, restore --dry-run)");
 }
 
 /* --- Which command --- */

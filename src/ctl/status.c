@@ -7,6 +7,7 @@
 
 #include "ctl/ask.h"
 #include "ctl/db.h"
+#include "ctl/doctor.h"
 #include "ctl/terminal.h"
 
 #define PAUSE_DEFAULT "2" /* seconds */
@@ -202,6 +203,22 @@ static void print_all(json_t *overview)
     print_rest(overview);
 }
 
+/* What the doctor finds worst, if it finds anything; only root may look. */
+static void print_worst(const struct context *context)
+{
+    const struct doctor_options options = {0};
+    struct doctor doctor;
+
+    if (geteuid() != 0)
+        return;
+    doctor_examine(&doctor, context, &options, true);
+    g_autofree char *worst = doctor_first_line(&doctor);
+    if (worst)
+        printf("doctor     %s%s%s (pmxcfsctl doctor)\n", colour_begin(stdout, COLOUR_YELLOW), worst,
+               colour_end(stdout));
+    doctor_clear(&doctor);
+}
+
 /* Until the reader of our output goes away, somebody interrupts us, or presses q. */
 static void watch(const struct context *context, double seconds)
 {
@@ -261,6 +278,8 @@ int command_status(const struct context *context, int argc, char **argv)
         print_json(overview);
     else if (overview)
         print_all(overview);
+    if (overview && !context->json)
+        print_worst(context);
     json_decref(overview);
     return code;
 }

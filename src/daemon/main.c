@@ -70,12 +70,18 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
     return snapshot;
 }
 
+static struct buffer *take_metrics(struct metrics_source *source)
+{
+    return metrics_text(container_of(source, struct parts, metrics.source));
+}
+
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
     lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
     publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
+    parts->metrics.source = (struct metrics_source){.text = take_metrics};
 }
 
 /* --- Start --- */
@@ -257,7 +263,8 @@ static int start_socket(struct parts *parts)
                     .corosync = parts->corosync,
                     .status = parts->status,
                     .status_group = parts->status_group,
-                    .activity = parts->activity},
+                    .activity = parts->activity,
+                    .metrics_source = &parts->metrics.source},
     };
 
     int error = socket_start(&options, &parts->socket);

@@ -41,6 +41,7 @@ struct host {
 struct metrics {
     struct mount_metrics mount;
     struct socket_metrics socket;
+    struct metrics_source source;
 
     struct lock lock;    /* for what follows */
     struct buffer *text; /* of .metrics, and when it was made (milliseconds) */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "status/activity.h"
 
 /* A truncation that no write follows is sent after this time: long enough for a writer that has to
  * wait for a processor between its open and its write on a busy machine, so that other nodes see
@@ -173,9 +174,20 @@ static void note_failed_truncation(const struct request *request, int result)
                     g_strerror(-result));
 }
 
+/* For who asks whose a lock is: a lock is made, or renewed by its times. */
+static void note_lock(const struct request *request, int result)
+{
+    bool takes = request->kind == REQUEST_MKDIR || request->kind == REQUEST_SETATTR;
+
+    if (!result && takes && request->timed.thread > 0 && request->path &&
+        path_is_lock(request->path))
+        activity_note_lock(request->mount->options.activity, request->path, request->timed.thread);
+}
+
 static void finish(struct request *request, int result)
 {
     tell_kernel(request, result);
+    note_lock(request, result);
     note_failed_truncation(request, result);
     answer_now(request, result);
     request_free(request);

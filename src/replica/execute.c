@@ -86,6 +86,14 @@ static void apply_message(struct executor *executor, const struct action *action
     }
 }
 
+static void give_up(struct executor *executor, const struct action *action)
+{
+    struct header header;
+
+    if (wire_parse_header(action->message->data, message_size(action->message), &header) == 0)
+        waiters_answer(&replica_of(executor)->waiters, header.count, -EBUSY);
+}
+
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
 
 static struct buffer *send_state(struct executor *executor)
@@ -170,6 +178,7 @@ static void prepare_to_leave(struct executor *executor)
 static const struct group_actions actions = {
     .state = send_state,
     .apply = apply_message,
+    .give_up = give_up,
     .send_updates = send_updates,
     .commit = take_over,
     .synced = become_synced,

@@ -49,12 +49,17 @@ static void add_member(const struct request_sources *sources, json_t *list,
 {
     json_t *object = json_object();
     g_autofree char *name = status_name_of(sources->status, known->member.node);
+    int64_t ahead;
 
     json_text_set(object, "name", name ? text(name) : json_null());
     json_text_set(object, "id", number(known->member.node));
     json_text_set(object, "pid", number(known->member.pid));
     json_text_set(object, "in_sync", json_boolean(known->synced));
     json_text_set(object, "since", number(known->since));
+    json_text_set(object, "clock_offset",
+                  status_clock_of(sources->status, known->member.node, &ahead)
+                      ? json_integer((json_int_t)ahead)
+                      : json_null());
     json_array_append_new(list, object);
 }
 

@@ -290,11 +290,14 @@ static json_t *lock_object(const struct request_sources *sources, const struct r
 {
     json_t *object = json_object();
     g_autofree char *node = status_name_of(sources->status, lock->writer);
+    bool own = g_strcmp0(node, status_node_name(sources->status)) == 0;
 
     json_text_set(object, "path", json_text_string(lock->path, strlen(lock->path)));
     json_text_set(object, "node", node ? json_text_string(node, strlen(node)) : json_null());
     json_text_set(object, "age", json_real((double)lock->age / 1000.0));
     json_text_set(object, "expired", json_boolean(lock->expired));
+    json_text_set(object, "holder",
+                  own ? activity_lock_holder(sources->activity, lock->path) : json_null());
     return object;
 }
 
@@ -334,6 +337,15 @@ static struct reply get_activity(const struct request_sources *sources,
     return whole_buffer(activity_take(sources->activity));
 }
 
+static struct reply get_metrics(const struct request_sources *sources,
+                                const struct socket_request *request)
+{
+    struct metrics_source *source = sources->metrics_source;
+
+    (void)request;
+    return source ? whole_buffer(source->text(source)) : failure(-EOPNOTSUPP);
+}
+
 /* The requests by their numbers. Sizes are those of the data, without libqb's header. */
 static const struct {
     request_handler handler;
@@ -357,7 +369,8 @@ static const struct {
     [101] = {get_overview, 0, 0, false, "overview"},
     [102] = {get_locks, 0, 0, true, "locks"},
     [103] = {verify, 0, 0, true, "verify"},
-    [REQUEST_ID_MAX] = {get_activity, 0, 0, true, "activity"},
+    [104] = {get_activity, 0, 0, true, "activity"},
+    [REQUEST_ID_MAX] = {get_metrics, 0, 0, false, "metrics"},
 };
 
 const char *request_name(int32_t id)

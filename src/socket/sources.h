@@ -13,7 +13,7 @@ struct corosync;
 struct properties;
 struct store;
 
-#define REQUEST_ID_MAX 104
+#define REQUEST_ID_MAX 105
 
 /* What was counted of requests and connections. Owned by whoever makes the service. */
 struct socket_metrics {
@@ -26,6 +26,11 @@ struct socket_metrics {
     struct counter subscribers_gone;
 };
 
+/* Who makes the text of .metrics; embedded by whoever has all parts. */
+struct metrics_source {
+    struct buffer *(*text)(struct metrics_source *source); /* one reference; any thread */
+};
+
 struct request_sources {
     const char *mountpoint;
     const char *state_dir; /* where the database is */
@@ -35,6 +40,7 @@ struct request_sources {
     struct status *status;
     struct status_group *status_group;
     struct activity *activity;
+    struct metrics_source *metrics_source;
 
     /* The service's own. */
     struct properties *properties;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "base/process.h"
 #include "status/json_text.h"
 
 #define WATCH_MILLISECONDS 10000u
@@ -17,6 +18,7 @@
  * characters, which would grow more, are not kept. */
 #define PATH_KEPT 250u
 #define COMMAND_SIZE 32u
+#define HOLDERS_MAX 1000u
 
 struct activity_row {
     const char *operation;
@@ -26,11 +28,19 @@ struct activity_row {
     uint64_t count;
 };
 
+/* Who took or renewed a lock. */
+struct holder {
+    pid_t process;
+    uint64_t started; /* ticks: another process may get the number */
+    char command[COMMAND_SIZE];
+};
+
 struct activity {
     struct clock_source *clock;
     atomic_uint_fast64_t until; /* milliseconds; 0: nobody watches */
     struct lock lock;           /* for what follows */
     GHashTable *rows;           /* set of struct activity_row, owned */
+    GHashTable *holders;        /* path of a lock → struct holder, both owned */
     uint64_t more;
     uint64_t since; /* milliseconds */
 };
@@ -64,6 +74,7 @@ struct activity *activity_new(struct clock_source *clock)
 
     activity->clock = clock;
     activity->rows = g_hash_table_new_full(hash_row, same_row, free_row, NULL);
+    activity->holders = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     lock_init(&activity->lock, LOCK_RANK_ACTIVITY);
     return activity;
 }
@@ -73,6 +84,7 @@ void activity_free(struct activity *activity)
     if (!activity)
         return;
     g_hash_table_unref(activity->rows);
+    g_hash_table_unref(activity->holders);
     lock_destroy(&activity->lock);
     g_free(activity);
 }
@@ -106,17 +118,17 @@ static void replace_controls(char *text)
     }
 }
 
-/* The name of the caller's program, while it is there to be asked. */
-static void find_command(struct activity_row *row)
+/* The name of the caller's program, while it is there to be asked; in COMMAND_SIZE bytes. */
+static void find_command(pid_t caller, char *command)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int)row->caller);
+    g_autofree char *path = g_strdup_printf("/proc/%d/comm", (int)caller);
     FILE *file = fopen(path, "re");
 
     if (!file)
         return;
-    if (fgets(row->command, sizeof(row->command), file))
-        row->command[strcspn(row->command, "\n")] = '\0';
-    replace_controls(row->command);
+    if (fgets(command, COMMAND_SIZE, file))
+        command[strcspn(command, "\n")] = '\0';
+    replace_controls(command);
     fclose(file);
 }
 
@@ -132,7 +144,7 @@ void activity_note(struct activity *activity, const char *operation, const char 
     if (known) {
         known->count++;
     } else if (g_hash_table_size(activity->rows) < ROWS_MAX) {
-        find_command(row);
+        find_command(row->caller, row->command);
         g_hash_table_add(activity->rows, g_steal_pointer(&row));
     } else {
         activity->more++;
@@ -177,4 +189,39 @@ struct buffer *activity_take(struct activity *activity)
     lock_give(&activity->lock);
     json_text_set(object, "rows", rows);
     return json_text_buffer(object, JSON_COMPACT);
+}
+
+/* --- Who has a lock --- */
+
+void activity_note_lock(struct activity *activity, const char *path, pid_t caller)
+{
+    struct holder *holder = g_new0(struct holder, 1);
+
+    holder->process = caller;
+    holder->started = process_start_ticks(caller);
+    find_command(caller, holder->command);
+    LOCKED(&activity->lock);
+    if (g_hash_table_size(activity->holders) >= HOLDERS_MAX)
+        g_hash_table_remove_all(activity->holders); /* more than there ever are: most are gone */
+    g_hash_table_replace(activity->holders, g_strdup(path), holder);
+}
+
+json_t *activity_lock_holder(struct activity *activity, const char *path)
+{
+    struct holder holder = {0};
+
+    lock_take(&activity->lock);
+    const struct holder *found = g_hash_table_lookup(activity->holders, path);
+    if (found)
+        holder = *found;
+    lock_give(&activity->lock);
+    if (!found)
+        return json_null();
+    json_t *object = json_object();
+    json_text_set(object, "pid", json_integer(holder.process));
+    json_text_set(object, "command", json_text_string(holder.command, strlen(holder.command)));
+    json_text_set(
+        object, "alive",
+        json_boolean(holder.started > 0 && process_start_ticks(holder.process) == holder.started));
+    return object;
 }

@@ -3,6 +3,7 @@
 #ifndef PMXCFS_STATUS_ACTIVITY_H
 #define PMXCFS_STATUS_ACTIVITY_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -23,6 +24,14 @@ bool activity_is_watched(struct activity *activity);
  * `caller`: process or thread id. */
 void activity_note(struct activity *activity, const char *operation, const char *path,
                    pid_t caller);
+
+/* `caller` has just taken or renewed the lock at `path`. Kept also if nobody watches,
+ * for 1000 locks. Reads /proc. */
+void activity_note_lock(struct activity *activity, const char *path, pid_t caller);
+
+/* Who did so last on this node, as an object of "pid", "command", "alive"; null: nobody since the
+ * start. */
+json_t *activity_lock_holder(struct activity *activity, const char *path);
 
 /* What was noted since the last call, JSON as in doc/ipc.md, one reference; and goes on watching.
  */

@@ -47,8 +47,8 @@ void feed_start(struct feed *feed, uint64_t version)
 
 void feed_free(struct feed *feed)
 {
-    for (size_t i = 0; i < FEED_RECORDS; i++)
-        record_free(feed->records[i]);
+    for (size_t i = 0; i < feed->count; i++)
+        record_free(feed->records[(feed->first + i) % FEED_RECORDS]);
     g_ptr_array_unref(feed->early);
     g_free(feed);
 }
@@ -79,6 +79,7 @@ static struct feed_record *record_of_effect(const struct effect *effect)
 
     *record = (struct feed_record){
         .version = effect->version,
+        .from = effect->version - 1,
         .time = effect->time,
         .node = effect->writer,
         .operation = operation_name(effect->operation),
@@ -89,13 +90,42 @@ static struct feed_record *record_of_effect(const struct effect *effect)
     return record;
 }
 
+/* The i-th of those that are remembered, from the oldest. */
+static const struct feed_record *record_at(const struct feed *feed, size_t i)
+{
+    return feed->records[(feed->first + i) % FEED_RECORDS];
+}
+
+/* Does it make the newest record superfluous? */
+static bool replaces_newest(const struct feed *feed, const struct feed_record *record)
+{
+    const struct feed_record *newest = feed->count > 0 ? record_at(feed, feed->count - 1) : NULL;
+    const char *write = operation_name(CHANGE_WRITE);
+
+    return newest && record->operation == write && newest->operation == write &&
+           record->node == newest->node && record->version > newest->version &&
+           g_strcmp0(record->path, newest->path) == 0;
+}
+
+static void forget_oldest(struct feed *feed)
+{
+    feed->forgotten = record_at(feed, 0)->sequence;
+    record_free(feed->records[feed->first]);
+    feed->first = (feed->first + 1) % FEED_RECORDS;
+    feed->count--;
+}
+
 static void append(struct feed *feed, struct feed_record *record)
 {
-    struct feed_record **place = &feed->records[feed->next % FEED_RECORDS];
-
-    record_free(*place);
-    *place = record;
-    feed->next++;
+    if (replaces_newest(feed, record)) {
+        struct feed_record *newest = feed->records[(feed->first + --feed->count) % FEED_RECORDS];
+        record->from = newest->from;
+        record_free(newest);
+    } else if (feed->count == FEED_RECORDS) {
+        forget_oldest(feed);
+    }
+    record->sequence = feed->next++;
+    feed->records[(feed->first + feed->count++) % FEED_RECORDS] = record;
     feed->version = MAX(feed->version, record->version);
 }
 
@@ -184,39 +214,40 @@ void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt)
         take_early(feed, feed->early->len > EARLY_MAX ? UINT64_MAX : 0);
 }
 
-static uint64_t oldest(const struct feed *feed)
-{
-    return feed->next > FEED_RECORDS ? feed->next - FEED_RECORDS : 1;
-}
-
 uint64_t feed_find(const struct feed *feed, uint64_t version, uint64_t *missed)
 {
-    uint64_t low = oldest(feed);
-    uint64_t high = feed->next;
+    size_t low = 0;
+    size_t high = feed->count;
+    uint64_t before = feed->count > 0 ? record_at(feed, 0)->from : feed->version;
 
-    *missed = 0;
-    if (low < high) {
-        const struct feed_record *first = feed->records[low % FEED_RECORDS];
-        uint64_t before = first->paths ? first->from : first->version - 1;
-        *missed = before > version ? before - version : 0;
-    } else if (feed->version > version) {
-        *missed = feed->version - version;
-    }
+    *missed = before > version ? before - version : 0;
     while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (feed->records[middle % FEED_RECORDS]->version <= version)
+        size_t middle = low + (high - low) / 2;
+        if (record_at(feed, middle)->version <= version)
             low = middle + 1;
         else
             high = middle;
     }
-    return low;
+    return low < feed->count ? record_at(feed, low)->sequence : feed->next;
 }
 
-const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence)
+const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence, uint64_t *missed)
 {
-    if (*sequence < oldest(feed))
-        *sequence = oldest(feed);
-    return *sequence < feed->next ? feed->records[*sequence % FEED_RECORDS] : NULL;
+    size_t low = 0;
+    size_t high = feed->count;
+
+    *missed = *sequence <= feed->forgotten ? feed->forgotten + 1 - *sequence : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (record_at(feed, middle)->sequence < *sequence)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == feed->count)
+        return NULL;
+    *sequence = record_at(feed, low)->sequence;
+    return record_at(feed, low);
 }
 
 static bool may_see(const char *path, bool all)

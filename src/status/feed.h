@@ -14,8 +14,9 @@
 
 /* One change, or one synchronisation (operation "resync"). */
 struct feed_record {
+    uint64_t sequence;     /* its place in the feed */
     uint64_t version;      /* the global version that it made */
-    uint64_t from;         /* resync: the version before it */
+    uint64_t from;         /* the version before it, and before the writes that it stands for */
     uint32_t time;         /* seconds */
     uint32_t node;         /* node id of who made it */
     const char *operation; /* static */
@@ -27,11 +28,16 @@ struct feed_record {
     uint32_t more_private; /* and how many private ones */
 };
 
+/* Writes of one file in a row, by one node, are one record: the last, in the place of the others,
+ * whose sequences nobody has any more. Who is quick is told each; nobody misses the last. */
 struct feed {
-    struct feed_record *records[FEED_RECORDS]; /* a ring, by sequence */
-    uint64_t next;                             /* sequence of the next record, from 1 */
-    uint64_t version;                          /* of the last record; 0: not known yet */
-    GPtrArray *early;                          /* records whose predecessors are still to come */
+    struct feed_record *records[FEED_RECORDS]; /* a ring; sequences rise */
+    size_t first;                              /* index of the oldest */
+    size_t count;
+    uint64_t next;      /* sequence of the next record, from 1 */
+    uint64_t forgotten; /* sequence of the last record that had to go; 0: none */
+    uint64_t version;   /* of the last record; 0: not known yet */
+    GPtrArray *early;   /* records whose predecessors are still to come */
 };
 
 struct feed *feed_new(void);
@@ -49,9 +55,9 @@ void feed_add(struct feed *feed, const GPtrArray *effects, bool rebuilt);
  * remembered. */
 uint64_t feed_find(const struct feed *feed, uint64_t version, uint64_t *missed);
 
-/* The record of a sequence: NULL if it is still to come. If it is forgotten, the oldest one, and
- * *sequence is moved on to that. */
-const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence);
+/* The first record from that sequence on, which *sequence is moved on to: NULL if it is still to
+ * come. *missed: how many records from there on are forgotten. */
+const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence, uint64_t *missed);
 
 /* One JSON object in a line, without private paths unless `all`; NULL if nothing of it may be seen.
  * `node_name` NULL: not known. free() it. */

@@ -20,6 +20,7 @@ struct members *members_new(void)
 
     members->nodes = g_ptr_array_new_with_free_func(free_node);
     members->online = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    members->clocks = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, g_free);
     return members;
 }
 
@@ -29,6 +30,7 @@ void members_free(struct members *members)
         return;
     g_ptr_array_unref(members->nodes);
     g_array_unref(members->online);
+    g_hash_table_unref(members->clocks);
     g_free(members->cluster_name);
     g_free(members);
 }
@@ -90,6 +92,12 @@ bool members_set_nodes(struct members *members, const char *cluster_name, uint64
     return changed;
 }
 
+static gboolean is_offline(gpointer id, gpointer clock, gpointer members)
+{
+    (void)clock;
+    return !members_is_online(members, GPOINTER_TO_UINT(id));
+}
+
 bool members_set_online(struct members *members, const uint32_t *ids, size_t count)
 {
     bool changed = false;
@@ -103,6 +111,7 @@ bool members_set_online(struct members *members, const uint32_t *ids, size_t cou
     }
     g_array_set_size(members->online, 0);
     g_array_append_vals(members->online, ids, (guint)count);
+    g_hash_table_foreach_remove(members->clocks, is_offline, members);
     return changed;
 }
 
@@ -112,6 +121,28 @@ bool members_set_quorate(struct members *members, bool quorate)
 
     members->quorate = quorate;
     return changed;
+}
+
+void members_set_clock(struct members *members, uint32_t id, int64_t ahead)
+{
+    struct member_clock *clock = g_hash_table_lookup(members->clocks, GUINT_TO_POINTER(id));
+
+    if (!clock) {
+        clock = g_new(struct member_clock, 1);
+        clock->latest = ahead;
+        g_hash_table_insert(members->clocks, GUINT_TO_POINTER(id), clock);
+    }
+    clock->before = clock->latest;
+    clock->latest = ahead;
+}
+
+bool members_get_clock(const struct members *members, uint32_t id, int64_t *ahead)
+{
+    const struct member_clock *clock = g_hash_table_lookup(members->clocks, GUINT_TO_POINTER(id));
+
+    if (clock)
+        *ahead = MAX(clock->latest, clock->before);
+    return clock != NULL;
 }
 
 const struct cluster_node *members_by_id(const struct members *members, uint32_t id)

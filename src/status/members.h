@@ -20,11 +20,24 @@ struct members {
     uint64_t config_version; /* totem.config_version, 0 if absent */
     GPtrArray *nodes;        /* struct cluster_node, owned with their names, by id */
     GArray *online;          /* uint32_t: node ids in the status group */
+    GHashTable *clocks;      /* node id → struct member_clock, owned */
     bool quorate;
 };
 
 struct members *members_new(void);
 void members_free(struct members *members);
+
+/* How far a node's clock is ahead of ours, by the times of its messages: seconds. Messages can only
+ * be late, so that the most that the last two tell is nearest. */
+struct member_clock {
+    int64_t latest;
+    int64_t before;
+};
+
+void members_set_clock(struct members *members, uint32_t id, int64_t ahead);
+
+/* False: it has sent nothing yet. */
+bool members_get_clock(const struct members *members, uint32_t id, int64_t *ahead);
 
 /* A new node list. Nodes without name or with an id of 0 are left out, and the later ones of equal
  * ids or names. */

@@ -207,9 +207,9 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
     *missed = 0;
     LOCKED(&status->lock);
     for (;;) {
-        uint64_t wanted = *position;
-        const struct feed_record *record = feed_get(status->feed, position);
-        *missed += *position - wanted;
+        uint64_t lost;
+        const struct feed_record *record = feed_get(status->feed, position, &lost);
+        *missed += lost;
         if (!record)
             return NULL;
         (*position)++;
@@ -258,6 +258,20 @@ void status_set_quorate(struct status *status, bool quorate)
 {
     LOCKED(&status->lock);
     raise_clinfo(status, members_set_quorate(status->members, quorate));
+}
+
+void status_note_clock(struct status *status, uint32_t node, uint32_t time)
+{
+    int64_t ahead = (int64_t)time - (int64_t)status->clock->seconds(status->clock);
+
+    LOCKED(&status->lock);
+    members_set_clock(status->members, node, ahead);
+}
+
+bool status_clock_of(struct status *status, uint32_t node, int64_t *ahead)
+{
+    LOCKED(&status->lock);
+    return members_get_clock(status->members, node, ahead);
 }
 
 void status_metrics_write(const struct status *status, struct open_metrics *metrics)

@@ -71,6 +71,11 @@ void status_set_own_id(struct status *status, uint32_t id); /* this node's id; 0
 void status_set_online(struct status *status, const uint32_t *ids, size_t count);
 void status_set_quorate(struct status *status, bool quorate);
 
+/* A message of that node came, and has that time on it, in seconds; and how far its clock so is
+ * ahead of ours (false: none came since it is online). */
+void status_note_clock(struct status *status, uint32_t node, uint32_t time);
+bool status_clock_of(struct status *status, uint32_t node, int64_t *ahead);
+
 /* Key/value status. set_own stores a value of this node (size 0: deletes it): 0, and the value is
  * to be multicast; -EINVAL, -EFBIG, or -ENOSPC (see key_values.h). Use status_group_set(), which
  * multicasts too. set_remote stores one of another node: also -ENOENT, the node list lacks it. */

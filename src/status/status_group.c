@@ -29,7 +29,19 @@ struct status_group {
     struct lock send_lock; /* storing, numbering and multicasting are one step under it */
     uint64_t count;        /* of this process's NORMAL messages */
     atomic_bool unsent;    /* own values could not be sent: again, once sending works */
+    bool holding;          /* own state was sent, the merge is still to come */
+    GQueue held;           /* struct held_log: logged meanwhile */
 };
+
+/* Stamped when the states are merged: with the clock set back this node does not know before what
+ * stamp its last entry has with the others, who take anything that is not newer for known. */
+struct held_log {
+    char *ident, *tag, *message;
+    uint32_t pid;
+    uint8_t priority;
+};
+
+#define HELD_LOG_MAX 1000u /* beyond that they are stamped at once */
 
 static struct status_group *group_of(struct executor *executor)
 {
@@ -109,13 +121,51 @@ int status_group_set(struct status_group *group, const char *name, const void *v
     return error;
 }
 
+static void held_log_free(struct held_log *held)
+{
+    g_free(held->ident);
+    g_free(held->tag);
+    g_free(held->message);
+    g_free(held);
+}
+
+/* The caller holds the send lock. */
+static void log_now(struct status_group *group, const struct held_log *entry, bool send)
+{
+    struct buffer *stamped = status_log(group->status, entry->priority, entry->ident, entry->tag,
+                                        entry->message, entry->pid);
+
+    if (send)
+        send_normal(group, SUBTYPE_LOG, stamped->data, stamped->capacity);
+    buffer_unref(stamped);
+}
+
+/* The caller holds the send lock. */
+static void log_held(struct status_group *group, bool send)
+{
+    struct held_log *held;
+
+    group->holding = false;
+    while ((held = g_queue_pop_head(&group->held))) {
+        log_now(group, held, send);
+        held_log_free(held);
+    }
+}
+
 void status_group_log(struct status_group *group, uint8_t priority, const char *ident,
                       const char *tag, const char *message, uint32_t pid)
 {
     LOCKED(&group->send_lock);
-    struct buffer *entry = status_log(group->status, priority, ident, tag, message, pid);
-    send_normal(group, SUBTYPE_LOG, entry->data, entry->capacity);
-    buffer_unref(entry);
+    if (group->holding && group->held.length < HELD_LOG_MAX) {
+        struct held_log *held = g_new(struct held_log, 1);
+        *held = (struct held_log){
+            g_strdup(ident), g_strdup(tag), g_strdup(message), pid, priority,
+        };
+        g_queue_push_tail(&group->held, held);
+    } else {
+        const struct held_log entry = {(char *)ident, (char *)tag, (char *)message, pid, priority};
+        log_now(group, &entry, true);
+    }
 }
 
 /* --- Foreign messages --- */
@@ -157,6 +207,7 @@ static void apply_message(struct executor *executor, const struct action *action
     }
     if (wire_parse_header(action->message->data, message_size(action->message), &header) < 0)
         return; /* the machine has looked at it before */
+    status_note_clock(group->status, action->sender.node, header.time);
     if (header.subtype == SUBTYPE_UPDATE)
         take_update(group, action->sender, &header);
     else if (header.subtype != SUBTYPE_LOG)
@@ -178,15 +229,35 @@ static void merge(struct executor *executor, const struct action *action)
                                             .size = message_size(state) - SYNC_HEADER_SIZE};
         g_array_append_val(buffers, buffer);
     }
+    lock_take(&group->send_lock);
     size_t malformed = status_log_merge(
         group->status, (const struct cluster_log_buffer *)buffers->data, buffers->len);
+    log_held(group, true);
+    lock_give(&group->send_lock);
     if (malformed > 0)
         log_error("%zu malformed cluster log%s left out", malformed, malformed == 1 ? "" : "s");
 }
 
 static struct buffer *state(struct executor *executor)
 {
-    return status_log_buffer(group_of(executor)->status);
+    struct status_group *group = group_of(executor);
+
+    lock_take(&group->send_lock);
+    log_held(group, false); /* of a round that was not finished: they go with the state */
+    struct buffer *buffer = status_log_buffer(group->status);
+    group->holding = true;
+    lock_give(&group->send_lock);
+    return buffer;
+}
+
+/* There will be no merge. */
+static void stop_holding(struct executor *executor)
+{
+    struct status_group *group = group_of(executor);
+
+    lock_take(&group->send_lock);
+    log_held(group, false);
+    lock_give(&group->send_lock);
 }
 
 /* What was set while nobody was there to hear it. */
@@ -194,12 +265,18 @@ static void synced(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
 
+    stop_holding(executor);
     if (!action->alone || action->became)
         resend_values(group, !action->alone);
 }
 
 static const struct group_actions actions = {
-    .state = state, .apply = apply_message, .merge = merge, .synced = synced};
+    .state = state,
+    .apply = apply_message,
+    .merge = merge,
+    .synced = synced,
+    .leaving = stop_holding,
+};
 
 /* --- Events --- */
 
@@ -221,6 +298,7 @@ void status_group_handle(struct status_group *group, struct event *event)
     case EVENT_DISCONNECTED:
         atomic_store(&group->executor.mode, MODE_START);
         status_set_online(group->status, NULL, 0);
+        stop_holding(&group->executor);
         event_free(event);
         return;
     case EVENT_CONFIGURATION:
@@ -279,6 +357,7 @@ void status_group_free(struct status_group *group)
 {
     if (!group)
         return;
+    stop_holding(&group->executor);
     executor_destroy(&group->executor);
     lock_destroy(&group->send_lock);
     g_free(group);

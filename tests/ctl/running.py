@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import sys
 import termios
 import time
@@ -52,13 +53,20 @@ class Output:
 
 
 class Terminal:
-    """A pmxcfsctl at a terminal, whose keys are pressed here."""
+    """A pmxcfsctl at a terminal, whose keys are pressed here.
+
+    As under a shell, whoever began the session outlives the command: a terminal is hung up with its session's first
+    process, and nobody can set its modes from then on. So nsenter, and a shell in between that tells by which signal the
+    command ended, ignore the interrupt that the key gives to all of them.
+    """
 
     def __init__(self, daemon, *arguments):
-        command = [*daemon.namespace.enter(), "env", "TERM=xterm", PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
+        command = [*daemon.namespace.enter(), "sh", "-c", 'env --default-signal=INT "$@"; exit $?', "sh",
+                   "TERM=xterm", PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
         self.output = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.execvp(command[0], command)
 
     def wait(self, pattern, times=1):
@@ -77,7 +85,8 @@ class Terminal:
         while True:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
-                return os.waitstatus_to_exitcode(status)
+                code = os.waitstatus_to_exitcode(status)
+                return 128 - code if code > 128 else code
             assert time.monotonic() < end, self.output
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:

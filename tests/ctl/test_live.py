@@ -179,7 +179,7 @@ def test_log_follow(daemon):
 def test_locks(daemon, live):
     assert live("locks").stdout == "no locks\n"
     daemon.os.makedirs(daemon / "priv/lock/one")
-    assert re.match(r"priv/lock/one +node1 +\d+ s  held\n$", live("locks").stdout)
+    assert re.match(r"priv/lock/one +node1 +\d+ s  held     process \d+ \(python3[\w.]*\)\n$", live("locks").stdout)
     (lock,) = json.loads(live("locks", "--json").stdout)
     assert (lock["path"], lock["node"], lock["expired"]) == ("priv/lock/one", "node1", False)
     daemon.restart("--lock-lifetime", "0.01")

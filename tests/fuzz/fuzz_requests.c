@@ -181,6 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct reader input = {.data = data, .left = size};
     static const struct socket_metrics metrics;
     struct request_sources sources = {.mountpoint = "/etc/pve",
+                                      .state_dir = "/var/lib/pve-cluster",
                                       .store = node.store,
                                       .replica = node.replica,
                                       .metrics = &metrics};

@@ -56,7 +56,8 @@ static void check_claim(const struct call *call, const struct claim *claim)
 {
     struct sim *sim = call->node->sim;
 
-    if (!claim->owner || sim->now >= claim->until || !past_has(call->node->past, claim->change))
+    if (!claim->owner || sim->plan.deployed || sim->now >= claim->until ||
+        !past_has(call->node->past, claim->change))
         return;
     sim_fail(sim, "lock %u was given to node %u, but is node %u's for another %u ms", call->lock,
              call->node->id, claim->owner->id, (uint32_t)(claim->until - sim->now));

@@ -35,6 +35,16 @@ FAULTS = {
         "copy->version = entry->version;\n    copy->has_digest = entry->has_digest;\n"
         "    memcpy(copy->digest, entry->digest, DIGEST_SIZE);",
     ),
+    "unsynced-kept-for-last": (
+        "cluster/machine.c",
+        "machine_queue(machine, arrival, machine->mode == MODE_UPDATE);",
+        "machine_queue(machine, arrival, machine->mode == MODE_UPDATE && machine_find_peer(machine, &arrival->sender)->synced);",
+    ),
+    "doubt-sent-again": (
+        "cluster/machine_queues.c",
+        "if (kept->doubtful) {",
+        "if (kept->doubtful && machine->mode == MODE_START) {",
+    ),
     "commit-not-compared": (
         "replica/synchronise.c",
         "if (result->capacity != leader->capacity ||",
@@ -74,6 +84,11 @@ FAULTS = {
         "cluster/executor.c",
         "if_any(actions->merge, executor, action);",
         "(void)actions->merge;",
+    ),
+    "stamped-before-merge": (
+        "status/status_group.c",
+        "if (group->holding && group->held.length < HELD_LOG_MAX) {",
+        "if (group->holding && group->held.length > HELD_LOG_MAX) {",
     ),
     "values-not-sent-again": (
         "status/status_group.c",

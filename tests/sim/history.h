@@ -26,6 +26,7 @@ struct past {
     bool has_digest;
     uint64_t digest;   /* of the whole state, once a node published it */
     bool thin;         /* made by a group that was no majority, or not all in sync */
+    bool foreign;      /* had by a member of the deployed kind */
     GArray *witnesses; /* uint32_t: members of its configuration that had gone another way */
 };
 

@@ -30,6 +30,7 @@ static int workers = 2;
 static gboolean trace;
 static gboolean must_fail;
 static gboolean growth;
+static gboolean growth_brief;
 
 static const GOptionEntry options[] = {
     {"first", 'f', 0, G_OPTION_ARG_INT64, &seed_first, "the first seed (1)", "SEED"},
@@ -43,6 +44,7 @@ static const GOptionEntry options[] = {
      "success means that a seed fails: for builds with a fault in them", NULL},
     {"growth", 0, 0, G_OPTION_ARG_NONE, &growth,
      "print how messages, bytes, time and memory grow with nodes and entries", NULL},
+    {"growth-brief", 0, 0, G_OPTION_ARG_NONE, &growth_brief, "the same of small clusters", NULL},
     {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
 };
 
@@ -160,8 +162,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error ? error->message : "too many jobs");
         return 2;
     }
-    if (growth)
-        return growth_run();
+    if (growth || growth_brief)
+        return growth_run(!growth);
     if (must_fail)
         g_setenv("SIM_BRIEF", "1", TRUE);
     if (one_seed < 0)

@@ -295,22 +295,6 @@ static bool add_change(GHashTable *set, change_id change)
     return g_hash_table_add(set, copy);
 }
 
-/* Some may have finished a synchronisation alone, and apply what its sender, who has not, will send
- * once more. */
-static void note_unfinished(struct sim *sim)
-{
-    for (guint i = 0; i < sim->nodes->len; i++) {
-        const struct node *node = sim->nodes->pdata[i];
-        GHashTableIter iter;
-        gpointer change;
-        g_hash_table_iter_init(&iter, node->sent);
-        while (node->alive && g_hash_table_iter_next(&iter, NULL, &change)) {
-            if (!past_has(node->past, *(change_id *)change))
-                add_change(sim->unfinished, *(change_id *)change);
-        }
-    }
-}
-
 /* Notes the messages that some nodes received and others, who live on, did not. */
 static void note_splits(struct sim *sim, const struct ring *ring)
 {
@@ -324,8 +308,6 @@ static void note_splits(struct sim *sim, const struct ring *ring)
         if (header.type == MESSAGE_NORMAL)
             sim->statistics.splits +=
                 add_change(sim->split, change_identity(item->member.node, header.time));
-        else
-            note_unfinished(sim);
     }
 }
 

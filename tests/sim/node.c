@@ -159,12 +159,13 @@ static struct past *follow(const struct node *node, struct past *past, const GPt
         const struct effect *effect = effects->pdata[i];
         change_id change = change_identity(effect->writer, effect->time);
         bool made;
-        if (past_has(past, change) && !g_hash_table_contains(sim->unfinished, &change))
+        if (past_has(past, change) && !node_is_deployed(sim->nodes->pdata[effect->writer - 1]))
             sim_fail(sim, "node %u applies a change of node %u twice (%s)", node->id,
                      effect->writer, effect->path);
         past = history_extend(sim->history, past, change, &made);
         if (made)
             note_witnesses(node, past);
+        past->foreign = past->foreign || node_is_deployed(node);
     }
     return past;
 }
@@ -180,7 +181,7 @@ static void check_loss(const struct node *node, struct past *new)
     struct past *fork = past_fork(node->past, new);
     bool amnesia = sim->plan.power && !sim->plan.durable;
     bool strict = sim->plan.acknowledge_all && sim->plan.together && sim->plan.crashes == 0 &&
-                  sim->plan.disks == 0;
+                  sim->plan.disks == 0 && !sim->plan.deployed;
     char names[3][64];
 
     if (!fork || fork == node->past)
@@ -191,7 +192,7 @@ static void check_loss(const struct node *node, struct past *new)
     const struct past *won = past_first_step(fork, new);
     const struct past *lost = past_first_step(fork, node->past);
     bool split = g_hash_table_contains(sim->split, &won->change) ||
-                 g_hash_table_contains(sim->split, &lost->change);
+                 g_hash_table_contains(sim->split, &lost->change) || won->foreign || lost->foreign;
     for (guint i = 0; i < won->witnesses->len && !split && !amnesia; i++) {
         if (g_array_index(won->witnesses, uint32_t, i) == node->id)
             sim_fail(sim, "node %u had %s, but its configuration went on from %s to %s", node->id,
@@ -238,12 +239,13 @@ static void check_order(const struct node *node)
     struct sim *sim = node->sim;
     char names[2][64];
 
-    if (node_mode(node) != MODE_SYNCED)
+    if (node_mode(node) != MODE_SYNCED || node_is_deployed(node))
         return;
     for (guint i = 0; i < sim->nodes->len; i++) {
         const struct node *other = sim->nodes->pdata[i];
-        if (other == node || !other->alive || !other->past || disk_has_crashed(other->disk) ||
-            other->seen_ring != node->seen_ring || node_mode(other) != MODE_SYNCED)
+        if (other == node || node_is_deployed(other) || !other->alive || !other->past ||
+            disk_has_crashed(other->disk) || other->seen_ring != node->seen_ring ||
+            node_mode(other) != MODE_SYNCED)
             continue;
         if (!past_is_ancestor(node->past, other->past) &&
             !past_is_ancestor(other->past, node->past))
@@ -295,10 +297,15 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
         sim_trace(sim, "%u synchronised from %s to %s", node->id, name_past(node->past, names[0]),
                   name_past(past, names[1]));
         check_loss(node, past);
-        check_kept(node, past, effects);
+        if (!sim->plan.deployed) /* one that goes another way and is not told apart */
+            check_kept(node, past, effects);
     } else {
         past = follow(node, node->past, effects);
         sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
+        /* Two orders of changes can make one state. */
+        struct past *alike =
+            sim->plan.deployed ? history_find(sim->history, node_digest(node)) : NULL;
+        past = alike ? alike : past;
         if (!history_note_digest(sim->history, past, node_digest(node)))
             sim_fail(sim, "node %u: the same changes made another state than elsewhere (%s)",
                      node->id, name_past(past, names[0]));
@@ -433,7 +440,8 @@ static void check_loaded(struct node *node)
     if (!lawful)
         sim_fail(sim, "node %u came back with %s and had %s", node->id, name_past(found, names[0]),
                  name_past(node->past, names[1]));
-    sim_trace(sim, "%u started with %s", node->id, name_past(found, names[0]));
+    sim_trace(sim, "%u%s started with %s", node->id, node_is_deployed(node) ? " (deployed)" : "",
+              name_past(found, names[0]));
     node->past = found;
     node->version = node->replica->committer.state->tree->root.version;
     node->in_flight = NULL;
@@ -456,7 +464,7 @@ void node_start(struct node *node)
     struct store_options store_options = {
         .durability = sim->plan.durable ? STORE_FULL : STORE_NORMAL, .vfs = disk_vfs(node->disk)};
     struct replica_options options = {
-        .acknowledge_all = sim->plan.acknowledge_all,
+        .acknowledge_all = sim->plan.acknowledge_all && !node_is_deployed(node),
         .lock_lifetime = LOCK_LIFETIME,
         .safety_directory = disk_safety_directory(node->disk),
         .rejoin_delay = REJOIN_DELAY,

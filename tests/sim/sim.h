@@ -33,6 +33,7 @@ struct plan {
     uint32_t entries;     /* that every database has more */
     bool unchecked;       /* nothing is tested: to measure what the nodes do */
     bool strangers;       /* some nodes start with an empty database */
+    uint32_t deployed;    /* chance of a node to be of the deployed kind, a thousand: all */
     uint32_t changes;     /* chance of a change */
     uint32_t partitions;
     uint32_t crashes;
@@ -193,7 +194,6 @@ struct sim {
     struct history *history;
     GHashTable *acknowledged; /* change_id, owned */
     GHashTable *split;        /* change_id, owned: received by a part of its configuration */
-    GHashTable *unfinished;   /* change_id, owned: may be applied twice, see note_unfinished() */
     struct claim claims[CLAIMS];
     /* Status messages were given up, and others do not know yet what they said. */
     bool value_unheard;
@@ -244,8 +244,13 @@ bool node_is_at_rest(const struct node *node);
 void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
 const char *node_name(const struct node *node);
 
-/* growth.c: the table of how messages, time and memory grow; what main() gives back. */
-int growth_run(void);
+/* deployed.c: what members of the deployed kind do otherwise */
+void deployed_set(uint32_t node, bool is);
+bool node_is_deployed(const struct node *node);
+
+/* growth.c: the table of how messages, time and memory grow, and whether within bounds; what main()
+ * gives back. `brief`: small clusters, within seconds. */
+int growth_run(bool brief);
 
 /* client.c */
 void client_change(struct node *node);        /* asks for any change */

@@ -73,10 +73,6 @@ static void log_something(struct node *node)
 
     sim->statistics.told++;
     sim_trace(sim, "%u logs %s", node->id, message);
-    /* With its clock set back others may take it for old, as long as this node does not know what
-     * they had of it. */
-    if (sim->plan.jumps && status_group_mode(node->status_group) != MODE_SYNCED)
-        sim->log_unheard = true;
     status_group_log(node->status_group, 6, "root", "sim", message, node->pid);
     g_ptr_array_add(node->logged, message);
 }

@@ -23,7 +23,7 @@ def test_rights_and_sizes(root, reader):
         assert root.ask(number, b"x").error == errno.EINVAL
     assert reader.ask(OVERVIEW).error == 0
     assert reader.ask(OVERVIEW, b"x").error == errno.EINVAL
-    assert root.ask(105).error == errno.ECHRNG
+    assert root.ask(106).error == errno.ECHRNG
 
 
 def test_overview(daemon, root):
@@ -59,6 +59,35 @@ def test_locks(daemon):
     assert ask(root, LOCKS)[0]["age"] > 0.2
     daemon.os.rmdir(daemon / "priv/lock/one")
     assert ask(root, LOCKS) == []
+    root.close()
+
+
+def test_metrics(daemon, root, reader):
+    """The same text as in the mount, for readers too."""
+    for client in (root, reader):
+        assert client.ask(105).data.startswith(b"# TYPE pmxcfs_build info\n") and client.ask(105).data.endswith(b"# EOF\n")
+    names = [[line.split()[2] for line in text.splitlines() if line.startswith(b"# TYPE")] for text in (root.ask(105).data, daemon.os.read_file(daemon / ".metrics"))]
+    assert names[0] == names[1]
+    assert root.ask(105, b"x").error == errno.EINVAL
+
+
+def test_who_has_a_lock(daemon, root):
+    """The process that took or renewed it; of others that tried nothing is said; and whether it has ended."""
+    path = daemon / "priv/lock/one"
+    daemon.os.makedirs(path)
+    own = daemon.os.getpid()
+    (lock,) = ask(root, LOCKS)
+    assert lock["holder"]["pid"] == own and lock["holder"]["command"].startswith("python3") and lock["holder"]["alive"]
+    assert daemon.run(["mkdir", path]).returncode == 1
+    assert ask(root, LOCKS)[0]["holder"]["pid"] == own
+    daemon.run(["touch", path], check=True)
+    holder = ask(root, LOCKS)[0]["holder"]
+    assert holder["pid"] != own and holder["command"] == "touch" and not holder["alive"]
+    daemon.kill()
+    daemon.start()
+    fresh = Client(daemon)
+    assert ask(fresh, LOCKS)[0]["holder"] is None
+    fresh.close()
     root.close()
 
 

@@ -83,6 +83,10 @@ static void trace_action(struct fixture *fixture, const struct action *action)
                                (unsigned)get_le64(action->message->data + HEADER_SIZE),
                                action->own ? "*" : "");
         break;
+    case ACTION_GIVE_UP:
+        g_string_append_printf(trace, "give-up(%u) ",
+                               (unsigned)get_le64(action->message->data + HEADER_SIZE));
+        break;
     case ACTION_SEND_UPDATES:
         trace_updates(trace, action);
         break;

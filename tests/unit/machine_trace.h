@@ -35,6 +35,7 @@ extern const uint8_t some_digest[DIGEST_SIZE];
  *   apply(N:C)        with * if own                     commit(U)   with U kept updates
  *   merge(S)          with S states                     checksum
  *   synced, alone     with ! if the mode was another    request(I), verify(I)
+ *   give-up(C)        the own message C
  *   leave, out                                          error       a log line with LOG_ERR */
 struct fixture {
     struct machine *machine;

@@ -55,8 +55,9 @@ static char *versions_from(const struct feed *feed, uint64_t sequence)
 {
     GString *text = g_string_new(NULL);
     const struct feed_record *record;
+    uint64_t missed;
 
-    while ((record = feed_get(feed, &sequence))) {
+    while ((record = feed_get(feed, &sequence, &missed))) {
         g_string_append_printf(text, "%" G_GUINT64_FORMAT " ", record->version);
         sequence++;
     }
@@ -142,21 +143,71 @@ static void test_forgetting(void **unused)
     feed_start(feed, 1);
     for (uint64_t version = 2; version < 2 + FEED_RECORDS + 50; version++)
         add(feed, version);
-    assert_int_equal(feed_get(feed, &sequence)->version, 52);
+    assert_int_equal(feed_get(feed, &sequence, &missed)->version, 52);
     assert_int_equal(sequence, 51);
+    assert_int_equal(missed, 50);
     assert_int_equal(feed_find(feed, 1, &missed), 51);
     assert_int_equal(missed, 50);
     assert_int_equal(feed_find(feed, 51, &missed), 51);
     assert_int_equal(missed, 0);
     assert_int_equal(feed_find(feed, 52, &missed), 52);
     sequence = 51 + FEED_RECORDS;
-    assert_null(feed_get(feed, &sequence));
+    assert_null(feed_get(feed, &sequence, &missed));
+    assert_int_equal(missed, 0);
+    feed_free(feed);
+}
+
+static void add_write(struct feed *feed, uint64_t version, const char *path, uint32_t writer)
+{
+    g_autoptr(GPtrArray) effects = draft_effects_new();
+    struct effect *effect = make_effect(version, CHANGE_WRITE, path, NULL);
+
+    effect->writer = writer;
+    g_ptr_array_add(effects, effect);
+    feed_add(feed, effects, false);
+}
+
+/* A file that is written piece by piece takes one place of the memory; who has read the first
+ * pieces is told the last, and none is called missed. */
+static void test_writes_in_a_row(void **unused)
+{
+    struct feed *feed = feed_new();
+    uint64_t missed;
+    uint64_t sequence = 1;
+
+    (void)unused;
+    feed_start(feed, 1);
+    add_write(feed, 2, "a", 7);
+    assert_int_equal(feed_get(feed, &sequence, &missed)->version, 2);
+    sequence++;
+    add_write(feed, 3, "a", 7);
+    add_write(feed, 4, "a", 7);
+    assert_versions(feed, "4 ");
+    assert_int_equal(feed_get(feed, &sequence, &missed)->version, 4);
+    assert_int_equal(missed, 0);
+    assert_int_equal(sequence, 3);
+    assert_int_equal(feed_find(feed, 1, &missed), 3); /* it tells of 2 and 3 as well */
+    assert_int_equal(missed, 0);
+    assert_int_equal(feed_find(feed, 3, &missed), 3);
+    add_write(feed, 5, "a", 8); /* another node's */
+    add_write(feed, 6, "b", 8); /* another file */
+    add_write(feed, 7, "a", 8);
+    assert_versions(feed, "4 5 6 7 ");
+    add(feed, 8);
+    add_write(feed, 9, "a", 8);
+    assert_versions(feed, "4 5 6 7 8 9 ");
+    for (uint64_t version = 10; version < 10 + 2 * FEED_RECORDS; version++)
+        add_write(feed, version, "a", 8);
+    sequence = 1;
+    assert_int_equal(feed_get(feed, &sequence, &missed)->version, 4);
+    assert_int_equal(missed, 0); /* nothing had to go */
     feed_free(feed);
 }
 
 static json_t *parse(const struct feed *feed, uint64_t sequence, bool all)
 {
-    const struct feed_record *record = feed_get(feed, &sequence);
+    uint64_t missed;
+    const struct feed_record *record = feed_get(feed, &sequence, &missed);
     char *text = feed_record_text(record, "alpha", all);
     json_t *object = text ? json_loads(text, 0, NULL) : NULL;
 
@@ -319,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_forgetting),
+        cmocka_unit_test(test_writes_in_a_row),
         cmocka_unit_test(test_record),
         cmocka_unit_test(test_private),
         cmocka_unit_test(test_resync),

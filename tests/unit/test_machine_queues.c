@@ -158,8 +158,8 @@ static void updating(void **state)
     CHECK(&fixture, "");
     assert_int_equal(machine_queued(fixture.machine), 6);
     complete(&fixture);
-    CHECK(&fixture, "commit(2) synced! apply(1:1) apply(1:2) apply(1:0) "
-                    "apply(3:1) apply(2:1)* apply(3:2)");
+    CHECK(&fixture, "commit(2) synced! apply(1:1) apply(1:2) apply(3:2) apply(1:0) "
+                    "apply(3:1) apply(2:1)*");
     CHECK_MODE(&fixture, MODE_SYNCED);
     assert_int_equal(machine_queued(fixture.machine), 0);
 }
@@ -238,10 +238,30 @@ static void updates_are_forgotten(void **state)
     deliver_normal(&fixture, A, 1); /* applied by the synced: in the leader's index next time */
     deliver_normal(&fixture, B, 1);
     change_members(&fixture, "ABC", "");
-    assert_int_equal(machine_queued(fixture.machine), 1);
+    CHECK(&fixture, "give-up(1)"); /* whoever was in sync has that too */
+    assert_int_equal(machine_queued(fixture.machine), 0);
     become_updating(&fixture);
     complete(&fixture);
     CHECK(&fixture, "commit(0) synced!");
+}
+
+/* Nobody is left who was in sync: what the others sent meanwhile is in no state that is to come. */
+static void updates_go_back_to_the_queue(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+
+    (void)state;
+    become_updating(&fixture);
+    deliver_normal(&fixture, C, 2);
+    deliver_normal(&fixture, A, 1); /* of a synced one: with it */
+    deliver_normal(&fixture, B, 1);
+    change_members(&fixture, "BC", "");
+    CHECK(&fixture, "start(2)");
+    assert_int_equal(machine_queued(fixture.machine), 2);
+    change_members(&fixture, "BCX", "X");
+    /* A may have it. */
+    CHECK(&fixture, "give-up(1) start(3)");
+    assert_int_equal(machine_queued(fixture.machine), 0);
 }
 
 static void malformed_update(void **state)
@@ -273,6 +293,7 @@ int main(void)
         cmocka_unit_test(commit_fails),
         cmocka_unit_test(commit_too_late),
         cmocka_unit_test(updates_are_forgotten),
+        cmocka_unit_test(updates_go_back_to_the_queue),
         cmocka_unit_test(malformed_update),
     };
 

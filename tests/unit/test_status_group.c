@@ -240,6 +240,35 @@ static void test_values_travel(void **state)
         expect_stored(bus, i, "node2", "late", NULL);
 }
 
+/* How far another's clock is ahead is seen by the times of its messages, which can only be late. */
+static void test_clocks(void **state)
+{
+    struct bus *bus = *state;
+    struct status *second = bus->stations[1].status;
+    int64_t ahead = 1;
+
+    set_members(bus, 7);
+    assert_true(status_clock_of(second, 1, &ahead));
+    assert_int_equal(ahead, 0);
+    assert_false(status_clock_of(second, 2, &ahead)); /* one's own needs no measuring */
+    for (int i = 0; i < 2; i++) {
+        bus->clock.seconds += 60; /* it is sent by a clock that is ahead ... */
+        assert_int_equal(set(bus, 0, "x", "1"), 0);
+        bus->clock.seconds -= 60; /* ... of those who get it */
+        deliver_all(bus);
+    }
+    assert_true(status_clock_of(second, 1, &ahead));
+    assert_int_equal(ahead, 60);
+    bus->clock.seconds += 60;
+    assert_int_equal(set(bus, 0, "x", "1"), 0);
+    bus->clock.seconds -= 30; /* one that is late says nothing of clocks */
+    deliver_all(bus);
+    assert_true(status_clock_of(second, 1, &ahead));
+    assert_int_equal(ahead, 60);
+    set_members(bus, 6);
+    assert_false(status_clock_of(second, 1, &ahead));
+}
+
 static void test_values_outlive_absence(void **state)
 {
     struct bus *bus = *state;
@@ -842,6 +871,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_alone_sends_the_address_once),
         TEST(test_values_travel),
+        TEST(test_clocks),
         TEST(test_values_outlive_absence),
         TEST(test_log_travels),
         TEST(test_log_during_synchronisation),

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* pmxcfsctl doctor: learns what can be known of the host, and runs the table of checks over it. */
+#include "ctl/doctor.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cluster/conf.h"
+#include "ctl/ask.h"
+#include "ctl/db.h"
+#include "ctl/doctor_ask_corosync.h"
+#include "ctl/nodelist.h"
+#include "ctl/tools/check.h"
+
+/* A daemon that hangs is a finding. */
+#define PATIENCE_MILLISECONDS 3000
+
+#define LIST_SHOWN 5u
+
+/* Causes before what comes of them: of two findings that are equally bad the first one is told
+ * first. */
+static const struct {
+    const char *name;
+    void (*check)(struct doctor *doctor);
+} checks[] = {
+    {"state-directory", doctor_check_state_directory},
+    {"space", doctor_check_space},
+    {"group", doctor_check_group},
+    {"fuse", doctor_check_fuse},
+    {"database", doctor_check_database},
+    {"name", doctor_check_name},
+    {"renamed", doctor_check_renamed},
+    {"address", doctor_check_address},
+    {"corosync-conf", doctor_check_corosync_conf},
+    {"corosync-key", doctor_check_corosync_key},
+    {"corosync", doctor_check_corosync},
+    {"links", doctor_check_links},
+    {"votes", doctor_check_votes},
+    {"mount", doctor_check_mount},
+    {"daemon", doctor_check_daemon},
+    {"writes", doctor_check_writes},
+    {"sync", doctor_check_sync},
+    {"certificates", doctor_check_certificates},
+    {"clocks", doctor_check_clocks},
+    {"limits", doctor_check_limits},
+    {"safety-copies", doctor_check_safety_copies},
+    {"journal", doctor_check_journal},
+    {"permissions", doctor_check_permissions},
+    {"hidden", doctor_check_hidden},
+    {"lost-guests", doctor_check_lost_guests},
+    {"locks", doctor_check_locks},
+    {"release", doctor_check_release},
+};
+
+/* ---- What is learnt ---- */
+
+/* One question; NULL with *error. */
+static json_t *ask_once(struct client *client, enum ask_request id, int *error)
+{
+    g_autofree char *data = NULL;
+    size_t size;
+
+    *error = -client_ask(client, (int32_t)id, NULL, 0, &data, &size);
+    json_t *answer = *error ? NULL : json_loadb(data, size, 0, NULL);
+    if (!answer && !*error)
+        *error = EBADMSG;
+    return answer;
+}
+
+static void ask_daemon(struct doctor *doctor)
+{
+    struct client *client = client_open(doctor->context->socket, PATIENCE_MILLISECONDS);
+    int ignored;
+
+    if (!client) {
+        doctor->daemon_error = errno ? errno : ECONNREFUSED;
+        return;
+    }
+    doctor->overview = ask_once(client, ASK_OVERVIEW, &doctor->daemon_error);
+    if (doctor->overview) {
+        doctor->members = ask_once(client, ASK_MEMBERS, &ignored);
+        doctor->locks = ask_once(client, ASK_LOCKS, &ignored);
+    }
+    client_close(client);
+}
+
+/* As node_name(), without its words in the log. */
+static char *find_host_name(void)
+{
+    char name[256] = "";
+
+    if (gethostname(name, sizeof(name) - 1) < 0)
+        return NULL;
+    name[strcspn(name, ".")] = '\0';
+    return *name && !strchr(name, '/') ? g_strdup(name) : NULL;
+}
+
+static void ignore(struct store_checker *checker, const struct store_finding *finding)
+{
+    (void)checker;
+    (void)finding;
+}
+
+static void read_database(struct doctor *doctor)
+{
+    struct store_checker checker = {.found = ignore};
+
+    doctor->database = g_build_filename(doctor->options->state_dir, DATABASE_NAME, NULL);
+    if (tools_read(doctor->database, NULL, &checker, &doctor->tree) != 0)
+        doctor->tree = NULL;
+}
+
+static bool is_clustered(const struct doctor *doctor)
+{
+    if (doctor->overview)
+        return !field_bool(doctor->overview, "local");
+    if (doctor->tree)
+        return tree_child(doctor->tree, 0, CONF_PATH) != NULL;
+    return g_file_test(doctor->options->corosync_conf, G_FILE_TEST_EXISTS);
+}
+
+/* ---- Findings ---- */
+
+static void free_finding(gpointer pointer)
+{
+    struct doctor_finding *finding = pointer;
+
+    g_free(finding->what);
+    g_free(finding->why);
+    g_free(finding->command);
+    g_free(finding->risk);
+    g_free(finding);
+}
+
+void doctor_add(struct doctor *doctor, struct doctor_finding finding)
+{
+    finding.check = doctor->check;
+    g_ptr_array_add(doctor->findings, g_memdup2(&finding, sizeof(finding)));
+}
+
+bool doctor_has_critical(const struct doctor *doctor, const char *check)
+{
+    for (guint i = 0; i < doctor->findings->len; i++) {
+        const struct doctor_finding *finding = doctor->findings->pdata[i];
+        if (finding->severity == DOCTOR_CRITICAL && (!check || strcmp(finding->check, check) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Stable: insertion, for a handful. */
+static void sort_findings(GPtrArray *findings)
+{
+    for (guint i = 1; i < findings->len; i++) {
+        struct doctor_finding *moved = findings->pdata[i];
+        guint at = i;
+        for (; at > 0; at--) {
+            struct doctor_finding *before = findings->pdata[at - 1];
+            if (before->severity <= moved->severity)
+                break;
+            findings->pdata[at] = before;
+        }
+        findings->pdata[at] = moved;
+    }
+}
+
+void doctor_examine(struct doctor *doctor, const struct context *context,
+                    const struct doctor_options *given, bool quick)
+{
+    struct doctor_options *options = g_new(struct doctor_options, 1);
+
+    *doctor = (struct doctor){.context = context, .quick = quick, .host_name = find_host_name()};
+    doctor->findings = g_ptr_array_new_with_free_func(free_finding);
+    ask_daemon(doctor);
+    *options = (struct doctor_options){
+        .state_dir = g_strdup(given->state_dir),
+        .corosync_conf = g_strdup(given->corosync_conf),
+        .mountpoint = g_strdup(given->mountpoint),
+        .node_name = g_strdup(given->node_name),
+        .group = g_strdup(given->group),
+    };
+    doctor_options_complete(options, doctor->overview);
+    doctor->options = options;
+    read_database(doctor);
+    doctor->clustered = is_clustered(doctor);
+    if (doctor->clustered)
+        doctor->corosync = doctor_ask_corosync(PATIENCE_MILLISECONDS, &doctor->corosync_error);
+    for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
+        doctor->check = checks[i].name;
+        checks[i].check(doctor);
+    }
+    sort_findings(doctor->findings);
+}
+
+void doctor_clear(struct doctor *doctor)
+{
+    doctor_options_clear(doctor->options);
+    g_free(doctor->options);
+    g_free(doctor->host_name);
+    json_decref(doctor->overview);
+    json_decref(doctor->members);
+    json_decref(doctor->locks);
+    g_free(doctor->database);
+    if (doctor->tree)
+        tree_free(doctor->tree);
+    json_decref(doctor->corosync);
+    g_ptr_array_unref(doctor->findings);
+}
+
+/* ---- What several checks need ---- */
+
+char *doctor_service(const char *verb)
+{
+    static const char *const units[] = {"/lib/systemd/system/pve-cluster.service",
+                                        "/usr/lib/systemd/system/pve-cluster.service",
+                                        "/etc/systemd/system/pve-cluster.service"};
+    bool usual = true; /* what the documentation speaks of */
+
+    if (g_file_test("/usr/lib/systemd/system/pmxcfs.service", G_FILE_TEST_EXISTS) ||
+        g_file_test("/lib/systemd/system/pmxcfs.service", G_FILE_TEST_EXISTS)) {
+        usual = false;
+        for (size_t i = 0; i < G_N_ELEMENTS(units); i++)
+            usual = usual || g_file_test(units[i], G_FILE_TEST_EXISTS);
+    }
+    return g_strdup_printf("systemctl %s %s", verb, usual ? "pve-cluster" : "pmxcfs");
+}
+
+char *doctor_list(const GPtrArray *words)
+{
+    GString *list = g_string_new(NULL);
+
+    for (guint i = 0; i < MIN(words->len, LIST_SHOWN); i++)
+        g_string_append_printf(list, "%s%s", i > 0 ? ", " : "", (const char *)words->pdata[i]);
+    if (words->len > LIST_SHOWN)
+        g_string_append_printf(list, " and %u more", words->len - LIST_SHOWN);
+    return g_string_free(list, FALSE);
+}
+
+GPtrArray *doctor_cluster_nodes(const struct doctor *doctor)
+{
+    const struct entry *conf = doctor->tree ? tree_child(doctor->tree, 0, CONF_PATH) : NULL;
+
+    return conf && conf->content ? nodelist_parse((const char *)conf->content->data, conf->size)
+                                 : NULL;
+}
+
+const char *doctor_node_name(const struct doctor *doctor)
+{
+    if (doctor->overview)
+        return field_text(doctor->overview, "node");
+    return doctor->options->node_name ? doctor->options->node_name : doctor->host_name;
+}
+
+char *doctor_first_line(const struct doctor *doctor)
+{
+    if (doctor->findings->len == 0)
+        return NULL;
+    const struct doctor_finding *first = doctor->findings->pdata[0];
+    return g_strdup_printf("%s: %s", first->severity == DOCTOR_CRITICAL ? "critical" : "warning",
+                           first->what);
+}
