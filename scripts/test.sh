@@ -91,7 +91,7 @@ build_threads() {
         CC=clang meson setup build-threads -Dwerror=true -Db_lundef=false -Db_sanitize=thread || return 1
     fi
     ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/mount/hold_listing tests/socket/socket_client \
-        tests/socket/socket_stress
+        tests/socket/socket_stress tests/unit/test_threads
 }
 
 build_fuzz() {
@@ -215,6 +215,7 @@ stage sim meson_tests build-gcc --suite sim
 stage sim-sanitizers meson_tests build-sanitizers --suite sim
 stage fuzz fuzz 20
 stage clang-threads check build_threads
+stage unit-threads meson_tests build-threads --suite threads
 python_suite mount build-sanitizers tests/mount
 python_suite clients build-sanitizers tests/socket tests/ctl
 python_suite crash build-gcc tests/crash
