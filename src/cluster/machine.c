@@ -15,7 +15,7 @@ static void log_members(struct machine *machine)
     for (guint i = 0; i < machine->members->len; i++)
         g_string_append_printf(text, "%s %u/%u", i ? "," : "", member_at(machine, i)->node,
                                member_at(machine, i)->pid);
-    machine_push_log(machine, LOG_INFO, "%s", text->str);
+    machine_push_log(machine, LOG_DEBUG, "%s", text->str);
 }
 
 /* --- Configuration changes --- */

@@ -47,11 +47,12 @@ static void print_node(json_t *overview)
            field_text(overview, "mountpoint"), started);
     fputs("quorum     ", stdout);
     print_judged(field_bool(overview, "quorate"), "yes", "NO: this node is read-only");
-    printf(", since %s\nstate      ", quorate);
+    printf(", since %s\n", quorate);
+    fputs("state      ", stdout);
     print_judged(is_in_sync(overview), "in sync", field_text(overview, "state"));
     printf(", since %s\ndatabase   ", state);
     print_judged(field_bool(overview, "database_ok"), "takes writes",
-                 "TAKES NO WRITES: look for a full or failing disk");
+                 "TAKES NO WRITES: look for a full, read-only or failing disk");
     putchar('\n');
 }
 
@@ -68,6 +69,12 @@ static json_t *find_in_group(json_t *overview, json_int_t id)
             return member;
     }
     return NULL;
+}
+
+/* Of an older daemon that does not tell, it is assumed. */
+static bool is_connected(json_t *overview)
+{
+    return !json_is_false(json_object_get(overview, "connected"));
 }
 
 static void print_member(json_t *overview, const char *name, json_t *node)
@@ -96,10 +103,28 @@ static void print_members(json_t *overview, json_t *members)
         puts("cluster    none (local mode)");
         return;
     }
+    if (!is_connected(overview)) {
+        printf("cluster    %s, ", field_text(cluster, "name"));
+        print_judged(false, "", "COROSYNC IS NOT RUNNING, or does not answer");
+        puts("; of the other nodes nothing is known.\n           See 'systemctl status corosync' "
+             "and 'journalctl -u corosync'");
+        return;
+    }
+    if (json_object_size(nodes) > 0 && !json_object_get(nodes, field_text(overview, "node"))) {
+        fputs("name       ", stdout);
+        print_judged(false, "", "NO NODE OF THE CLUSTER HAS THIS HOST'S NAME");
+        puts(": was it renamed? 'local' leads nowhere, and\n           guests stay under the old "
+             "name; give it that name again, or see 'pmxcfsctl doctor'");
+    }
     json_object_foreach(nodes, name, node) online += field_bool(node, "online");
     printf("cluster    %s, %zu of %zu %s online\n", field_text(cluster, "name"), online,
            json_object_size(nodes), json_object_size(nodes) == 1 ? "node" : "nodes");
     json_object_foreach(nodes, name, node) print_member(overview, name, node);
+    if (!field_bool(overview, "quorate"))
+        printf("way out    start the nodes that are missing. If they are switched off for good: "
+               "'pvecm expected %zu'.\n           NEVER while they may still run: two halves would "
+               "change the cluster apart (split brain)\n",
+               online);
 }
 
 static void print_limit(const char *what, json_t *limit, bool is_size)

@@ -29,18 +29,18 @@ static void add_process(const struct parts *parts, struct open_metrics *metrics)
 
     open_metrics_family(metrics, "pmxcfs_build", OPEN_METRICS_INFO, NULL, "Which release runs.");
     open_metrics_info(metrics, "version", PMXCFS_VERSION);
-    open_metrics_single_gauge(metrics, "process_start_time_seconds", "seconds",
+    open_metrics_single_gauge(metrics, "pmxcfs_process_start_time_seconds", "seconds",
                               "When the daemon started, in seconds since 1970.",
                               status_start_time(parts->status));
     getrusage(RUSAGE_SELF, &usage);
-    open_metrics_family(metrics, "process_cpu_seconds", OPEN_METRICS_COUNTER, "seconds",
+    open_metrics_family(metrics, "pmxcfs_process_cpu_seconds", OPEN_METRICS_COUNTER, "seconds",
                         "Time that all threads have used.");
     open_metrics_counter_seconds(
         metrics, (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000000.0);
     if (memory) {
         if (fscanf(memory, "%" SCNu64 " %" SCNu64, &size, &resident) == 2)
-            open_metrics_single_gauge(metrics, "process_resident_memory_bytes", "bytes",
+            open_metrics_single_gauge(metrics, "pmxcfs_process_resident_memory_bytes", "bytes",
                                       "Memory in use.", resident * (uint64_t)sysconf(_SC_PAGESIZE));
         fclose(memory);
     }

@@ -2,6 +2,7 @@
 /* The order in which a change becomes known on this node. */
 #include "daemon/publication.h"
 
+#include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "host/corosync_conf.h"
@@ -84,11 +85,30 @@ void publication_told(struct publication *publication, GPtrArray *effects, bool 
     tell_status(publication, effects, rebuilt);
 }
 
+static void log_quorum(struct publication *publication, bool quorate)
+{
+    g_autofree char *missing = status_names(publication->status, false);
+    struct replica_status status;
+
+    replica_get_status(publication->replica, &status);
+    if (quorate)
+        log_info("the cluster has quorum: this node takes changes");
+    else if (!status.connected)
+        log_warning("corosync does not run, or does not answer: this node only reads; see "
+                    "'systemctl status corosync'");
+    else
+        log_warning("quorum is lost: this node only reads until enough nodes are back; missing: "
+                    "%s; see 'corosync-quorumtool -s'",
+                    missing ? missing : "none that is known");
+}
+
 static void on_quorum_changed(struct replica_listener *listener, bool quorate)
 {
     struct publication *publication = container_of(listener, struct publication, listener);
 
     status_set_quorate(publication->status, quorate);
+    if (publication->conf)
+        log_quorum(publication, quorate);
     if (publication->mount)
         mount_quorum_changed(publication->mount, quorate);
 }

@@ -21,6 +21,7 @@
 #define RESTART_FLAG "cfs-restart-flag"
 #define LOCK_RETRY_MILLISECONDS 50u
 #define STALE_MOUNTS_MAX 64u
+#define NAMES_SHOWN_MAX 5u /* of what a mount hides */
 
 static int report(const char *what, const char *path)
 {
@@ -147,21 +148,54 @@ static int remove_stale_mounts(const char *path)
     return 0;
 }
 
-static int test_empty(const char *path)
+static bool is_mounted(const char *path)
 {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GDir) directory = g_dir_open(path, 0, &error);
+    g_autofree char *parent = g_path_get_dirname(path);
+    struct stat here, above;
 
+    return stat(path, &here) == 0 && stat(parent, &above) == 0 && here.st_dev != above.st_dev;
+}
+
+/* The names in it, the first few of them; NULL: none. *error: negative errno. */
+static char *names_in(const char *path, int *error)
+{
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(GDir) directory = g_dir_open(path, 0, &problem);
+    unsigned int count = 0;
+    const char *name;
+
+    *error = directory ? 0 : -EIO;
     if (!directory) {
-        log_error("cannot read the mount point: %s", error->message);
-        return -EIO;
+        log_error("cannot read the mount point: %s", problem->message);
+        return NULL;
     }
-    const char *name = g_dir_read_name(directory);
-    if (!name)
-        return 0;
-    log_error("the mount point %s is not empty: it has '%s' in it (is something mounted there?)",
-              path, name);
-    return -ENOTEMPTY;
+    GString *names = g_string_new(NULL);
+    while ((name = g_dir_read_name(directory)) && ++count <= NAMES_SHOWN_MAX)
+        g_string_append_printf(names, "%s'%s'", count > 1 ? ", " : "", name);
+    if (name)
+        g_string_append(names, " and more");
+    return g_string_free(names, count == 0);
+}
+
+/* Whoever wrote there while nothing was mounted must not keep the host without its configuration.
+ */
+static int warn_of_hidden(const char *path)
+{
+    int error;
+    g_autofree char *names = names_in(path, &error);
+
+    if (error || !names)
+        return error;
+    if (is_mounted(path)) {
+        log_error("the mount point %s is not empty: another file system is mounted there, with %s "
+                  "in it; see 'findmnt %s', and unmount it",
+                  path, names, path);
+        return -ENOTEMPTY;
+    }
+    log_warning("the mount point %s is not empty: %s will be hidden below the mount. To look at "
+                "it: 'mount --bind / /mnt', then below /mnt%s",
+                path, names, path);
+    return 0;
 }
 
 /* Opening it also makes the kernel load its module. */
@@ -192,6 +226,6 @@ int paths_prepare_mountpoint(const char *path)
     error = paths_make_directory(path, 0755);
     if (error < 0)
         return error;
-    error = test_empty(path);
+    error = warn_of_hidden(path);
     return error < 0 ? error : test_fuse();
 }

@@ -236,6 +236,7 @@ static void note_not_sent(struct replica *replica, const struct event *event)
 static void before_connected(struct replica *replica, const struct event *event)
 {
     replica->self = event->member;
+    atomic_store(&replica->view.connected, true);
     atomic_store(&replica->view.joined, false);
     outbox_drop(&replica->outbox);
     /* All members wait for the slowest index: the digests are made before the group is joined. */
@@ -248,6 +249,7 @@ static void disconnected(struct replica *replica)
     if (!flush(replica))
         executor_run(&replica->executor);
     give_up_callers(replica);
+    atomic_store(&replica->view.connected, false);
     set_quorum(replica, false);
 }
 

@@ -14,8 +14,14 @@ static const struct {
     const char *why;
     const char *remedy;
 } texts[REFUSAL_COUNT] = {
-    [REFUSAL_QUORUM] = {"quorum", "there is no quorum",
-                        "see 'corosync-quorumtool -s' for the nodes that are missing"},
+    [REFUSAL_QUORUM] =
+        {"quorum", "there is no quorum",
+         "see 'corosync-quorumtool -s' for the nodes that are missing; if they are "
+         "switched off for good, 'pvecm expected N' makes N votes the cluster: never "
+         "while they may still run, or two halves change it apart (split brain)"},
+    [REFUSAL_COROSYNC] = {"corosync", "corosync does not run, or does not answer",
+                          "see 'systemctl status corosync' and 'journalctl -u corosync'; this node "
+                          "comes back by itself"},
     [REFUSAL_NOT_JOINED] = {"not_joined", "this node has not joined the cluster's group yet",
                             "see 'systemctl status corosync'; it is tried again by itself"},
     [REFUSAL_PROTOCOL] = {"protocol", "a member speaks a newer version of the protocol",

@@ -11,6 +11,7 @@
 
 enum refusal {
     REFUSAL_QUORUM,     /* no quorum */
+    REFUSAL_COROSYNC,   /* no connection to corosync, and so no quorum */
     REFUSAL_NOT_JOINED, /* not in the group (yet) */
     REFUSAL_PROTOCOL,   /* a member's protocol is newer */
     REFUSAL_DATABASE,   /* database error */

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "core/digest.h"
 #include "replica/internal.h"
+#include "store/store.h"
 
 static uint64_t now_milliseconds(const struct replica *replica)
 {
@@ -86,7 +87,8 @@ bool replica_is_quorate(const struct replica *replica)
 void replica_get_status(struct replica *replica, struct replica_status *status)
 {
     view_get_status(&replica->view, status);
-    status->broken = atomic_load(&replica->committer.broken);
+    status->broken =
+        atomic_load(&replica->committer.broken) || store_is_failing(replica->committer.parts.store);
     status->waiting = waiters_count(&replica->waiters);
     status->held = outbox_held(&replica->outbox);
 }
@@ -150,7 +152,7 @@ int replica_refusal(struct replica *replica, const char *path)
     int error;
 
     if (!atomic_load(&replica->view.quorate)) {
-        cause = REFUSAL_QUORUM;
+        cause = atomic_load(&replica->view.connected) ? REFUSAL_QUORUM : REFUSAL_COROSYNC;
         error = -EACCES;
     } else if (atomic_load(&replica->committer.broken)) {
         cause = REFUSAL_DATABASE;
@@ -263,8 +265,8 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
         return;
     outbox_drop_answered(&replica->outbox);
     log_warning("%u changes had no answer from the cluster for %" G_GUINT64_FORMAT
-                " ms: their callers get EBUSY; look at 'corosync-quorumtool' and the log of "
-                "corosync",
+                " ms: their callers get EBUSY; see 'systemctl status corosync' and "
+                "'journalctl -u corosync'",
                 expired, milliseconds);
 }
 

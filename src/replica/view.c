@@ -86,6 +86,7 @@ bool view_set_quorate(struct view *view, bool quorate)
 
 void view_get_status(struct view *view, struct replica_status *status)
 {
+    status->connected = atomic_load(&view->connected);
     status->joined = atomic_load(&view->joined);
     status->quorate = atomic_load(&view->quorate);
     LOCKED(&view->lock);

@@ -16,9 +16,10 @@
 /* What state the replica is in, for status and metrics. */
 struct replica_status {
     enum machine_mode mode;
+    bool connected; /* corosync is there */
     bool joined;
     bool quorate;
-    bool broken;           /* database error: changes are refused */
+    bool broken;           /* database error: changes are not, or not all, stored */
     bool lowest;           /* of the group's members: the one that asks for verifications */
     uint32_t mode_since;   /* seconds, as is ... */
     uint32_t quorum_since; /* ... when `quorate` last changed */
@@ -46,6 +47,7 @@ struct replica_checksum {
 struct view {
     struct clock_source *clock; /* borrowed */
     atomic_bool quorate;
+    atomic_bool connected; /* to corosync */
     atomic_bool joined;
     atomic_bool outdated; /* stays out: a member's protocol is newer */
 

@@ -176,6 +176,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "mountpoint", text(sources->mountpoint));
     json_text_set(object, "state_dir", text(sources->state_dir));
     json_text_set(object, "local", json_boolean(!sources->corosync));
+    json_text_set(object, "connected", json_boolean(!sources->corosync || replica.connected));
     json_text_set(object, "quorate", json_boolean(replica.quorate));
     json_text_set(object, "quorate_since", number(replica.quorum_since));
     json_text_set(object, "joined", json_boolean(replica.joined));

@@ -115,6 +115,18 @@ bool members_set_online(struct members *members, const uint32_t *ids, size_t cou
     return changed;
 }
 
+char *members_names(const struct members *members, bool online)
+{
+    GString *names = g_string_new(NULL);
+
+    for (guint i = 0; i < members->nodes->len; i++) {
+        const struct cluster_node *node = g_ptr_array_index(members->nodes, i);
+        if (members_is_online(members, node->id) == online)
+            g_string_append_printf(names, "%s%s", names->len ? ", " : "", node->name);
+    }
+    return g_string_free(names, names->len == 0);
+}
+
 bool members_set_quorate(struct members *members, bool quorate)
 {
     bool changed = members->quorate != quorate;

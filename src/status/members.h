@@ -44,6 +44,8 @@ bool members_get_clock(const struct members *members, uint32_t id, int64_t *ahea
 bool members_set_nodes(struct members *members, const char *cluster_name, uint64_t config_version,
                        const struct cluster_node *nodes, size_t count);
 bool members_set_online(struct members *members, const uint32_t *ids, size_t count);
+/* The names of the nodes that are (not) online, with commas, g_free() it; NULL: none. */
+char *members_names(const struct members *members, bool online);
 bool members_set_quorate(struct members *members, bool quorate);
 
 /* Borrowed; NULL: the node list has none of that id or name. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "base/open_metrics.h"
 #include "status/feed.h"
@@ -228,12 +229,26 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
            !members_by_id(status->members, GPOINTER_TO_UINT(id));
 }
 
+/* A host that was renamed, or whose node was never added. Holds the lock. */
+static void warn_of_name(struct status *status, bool changed)
+{
+    if (changed && status->members->nodes->len > 0 &&
+        !members_by_name(status->members, status->node_name))
+        log_warning(
+            "this host is named '%s', and no node of the cluster is: 'local' leads nowhere, "
+            "and guests stay under the old name; give the host its old name again "
+            "('hostnamectl set-hostname'), or change the name in corosync.conf and move what "
+            "is below nodes/",
+            status->node_name);
+}
+
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
     LOCKED(&status->lock);
-    raise_clinfo(status,
-                 members_set_nodes(status->members, cluster_name, config_version, nodes, count));
+    bool changed = members_set_nodes(status->members, cluster_name, config_version, nodes, count);
+    raise_clinfo(status, changed);
+    warn_of_name(status, changed);
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
 }
@@ -252,6 +267,12 @@ void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 {
     LOCKED(&status->lock);
     raise_clinfo(status, members_set_online(status->members, ids, count));
+}
+
+char *status_names(struct status *status, bool online)
+{
+    LOCKED(&status->lock);
+    return members_names(status->members, online);
 }
 
 void status_set_quorate(struct status *status, bool quorate)

@@ -69,6 +69,8 @@ void status_set_nodes(struct status *status, const char *cluster_name, uint64_t 
                       const struct cluster_node *nodes, size_t count);
 void status_set_own_id(struct status *status, uint32_t id); /* this node's id; 0: ignored */
 void status_set_online(struct status *status, const uint32_t *ids, size_t count);
+/* The names of the nodes that are (not) online, with commas, g_free() it; NULL: none. */
+char *status_names(struct status *status, bool online);
 void status_set_quorate(struct status *status, bool quorate);
 
 /* A message of that node came, and has that time on it, in seconds; and how far its clock so is

@@ -286,7 +286,12 @@ static void set_online(struct status_group *group, const struct event *event)
 
     for (size_t i = 0; i < event->member_count; i++)
         nodes[i] = event->members[i].node;
+    g_autofree char *before = status_names(group->status, true);
     status_set_online(group->status, nodes, event->member_count);
+    g_autofree char *online = status_names(group->status, true);
+    g_autofree char *missing = status_names(group->status, false);
+    if (online && g_strcmp0(before, online) != 0)
+        log_info("nodes that are online: %s; missing: %s", online, missing ? missing : "none");
 }
 
 void status_group_handle(struct status_group *group, struct event *event)

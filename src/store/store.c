@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <glib.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/lock.h"
@@ -24,6 +26,8 @@
 #define CHECKPOINT_PAGES_DEFAULT 1000u
 /* Problems that a refusal names; `pmxcfsctl db check` lists them all. */
 #define PROBLEMS_NAMED 3
+/* With that much room on the disk any change is taken: 1 MiB, and what SQLite writes around it. */
+#define ROOM_ENOUGH (2u << 20)
 
 struct store {
     char *path;
@@ -34,11 +38,14 @@ struct store {
     struct journal *journal;     /* NULL: there is none */
     struct store_listener *listener;
     struct histogram transactions;
+    atomic_bool
+        refusing; /* a change was not stored, and no other since that tells that it would be */
+    atomic_bool behind; /* what is in the journal could not be folded */
+    uint64_t refused;   /* bytes of the change that was not stored; the writer's */
 
     struct lock lock; /* held by who writes to config.db; guards what follows */
     sqlite3 *db;
     struct transaction transaction;
-    bool failing;            /* the last transaction failed */
     bool unmoved;            /* a commit that went not by the journal is in the WAL */
     bool checkpoint_failing; /* the last checkpoint of it failed */
 };
@@ -233,15 +240,56 @@ const struct replay_report *store_recovery(const struct store *store)
 
 /* ---- Commit ---- */
 
-/* Says it once when it begins and once when it is over, however many changes come meanwhile. Holds
- * the lock, as all that write do. */
-static void log_outcome(struct store *store, int error)
+bool store_is_failing(const struct store *store)
 {
-    if (error && !store->failing)
+    return atomic_load(&store->refusing) || atomic_load(&store->behind);
+}
+
+/* `part` of the state is as `error` tells. Says it once when the whole begins to fail, and once
+ * when that is over, however many changes come meanwhile. Holds the lock. */
+static void note_outcome(struct store *store, atomic_bool *part, int error)
+{
+    bool was_failing = store_is_failing(store);
+
+    atomic_store(part, error != 0);
+    if (error && !was_failing)
         log_error("cannot write to %s: %s", store->path, store->transaction.error);
-    else if (!error && store->failing)
+    else if (was_failing && !store_is_failing(store))
         log_info("%s takes writes again", store->path);
-    store->failing = error != 0;
+}
+
+static uint64_t draft_bytes(const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer data;
+    uint64_t bytes = 0;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &data)) {
+        const struct entry *entry = data;
+        bytes += entry && entry->content ? entry->size : 0;
+    }
+    return bytes;
+}
+
+/* A small change that is stored says nothing of larger ones, on a disk that is all but full. */
+static bool is_well_again(const struct store *store, const struct draft *draft)
+{
+    struct statvfs room;
+
+    return draft_bytes(draft) >= store->refused || statvfs(store->path, &room) < 0 ||
+           (uint64_t)room.f_bavail * room.f_frsize >= ROOM_ENOUGH;
+}
+
+/* Only while it fails, or begins to. */
+static void note_commit(struct store *store, const struct draft *draft, int error)
+{
+    if (!error && !is_well_again(store, draft))
+        return;
+    store->refused = error ? MAX(store->refused, draft_bytes(draft)) : 0;
+    lock_take(&store->lock);
+    note_outcome(store, &store->refusing, error);
+    lock_give(&store->lock);
 }
 
 static int write_entries(struct store *store, GHashTable *entries, const struct root *root,
@@ -251,7 +299,6 @@ static int write_entries(struct store *store, GHashTable *entries, const struct 
     int error = transaction_store(&store->transaction, entries, root, full);
 
     histogram_note_since(&store->transactions, begun);
-    log_outcome(store, error);
     return error;
 }
 
@@ -266,6 +313,7 @@ static int fold(struct store *store)
         if (!store->journal || !(waiting = journal_take(store->journal)))
             break;
         error = write_entries(store, waiting->entries, &waiting->root, true);
+        note_outcome(store, &store->behind, error);
         if (!error)
             journal_folded(store->journal);
     }
@@ -310,7 +358,6 @@ static int commit_directly(struct store *store, const struct draft *draft)
         if (error)
             g_snprintf(store->transaction.error, sizeof(store->transaction.error),
                        "the journal cannot be emptied: %s", g_strerror(-error));
-        log_outcome(store, error);
     }
     if (!error)
         error = write_entries(store, draft->entries, &draft->root, store->full);
@@ -327,6 +374,8 @@ int store_commit(struct store *store, const struct draft *draft)
         error = commit_directly(store, draft);
         urgency = JOURNAL_FIRST; /* to be moved out of the WAL */
     }
+    if (error || atomic_load(&store->refusing))
+        note_commit(store, draft, error);
     if (!error && store->listener && store->fold_delay > 0 && urgency != JOURNAL_WAITS)
         store->listener->flush_wanted(store->listener,
                                       urgency == JOURNAL_LARGE ? 0 : store->fold_delay);

@@ -68,6 +68,11 @@ int store_flush(struct store *store);
 /* Only while no commit is under way; NULL: nobody. The listener is not owned. */
 void store_set_listener(struct store *store, struct store_listener *listener);
 
+/* True from a change that was not stored, or a journal that could not be folded, until a change has
+ * been stored that is as large as the one that was not, or any on a disk with room for 2 MiB; and
+ * the journal was folded. Any thread. */
+bool store_is_failing(const struct store *store);
+
 /* What SQLite said at the last failed commit, "" if there was none; the writer's. */
 const char *store_error(const struct store *store);
 

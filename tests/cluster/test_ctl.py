@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pmxcfsctl and the metrics in a cluster: status, verify, the guests of a dead node, who has a lock."""
 
+import errno
 import json
 import os
 import re
@@ -44,7 +45,30 @@ def test_status(cluster):
     wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
     text = ctl(cluster[1], "status", code=4).stdout
     assert "NO: this node is read-only" in text
+    log = cluster[1].daemon.log_text()
+    assert "quorum is lost: this node only reads" in log and "the cluster has quorum" in log
+    assert "nodes that are online: node1, node2, node3; missing: none" in log
     wait_for(lambda: "1 of 3 nodes online" in ctl(cluster[1], "status", code=4).stdout, "the others are gone")
+    text = ctl(cluster[1], "status", code=4).stdout
+    assert "'pvecm expected 1'" in text and "split brain" in text
+
+
+def test_status_without_corosync(cluster, folder):
+    """What cannot be known is not told, and what is advised needs no corosync."""
+    node = cluster[2]
+    node.end_corosync()
+    wait_for(lambda: not status(node)["connected"], "the daemon hears of it")
+    text = ctl(node, "status", code=4).stdout
+    assert "COROSYNC IS NOT RUNNING" in text and "online" not in text and "in sync    " not in text
+    assert "systemctl status corosync" in text and "quorumtool" not in text and "pvecm" not in text
+    try:
+        node.write(folder + "/refused", b"x")
+        raise AssertionError("it is refused")
+    except OSError as error:
+        assert error.errno == errno.EACCES
+    assert "corosync does not run, or does not answer; see 'systemctl status corosync'" in node.daemon.log_text()
+    node.start_corosync()
+    wait_for(lambda: status(node)["connected"] and status(node)["state"] == "in sync", "it is back")
 
 
 def test_metrics(cluster, folder):

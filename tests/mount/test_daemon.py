@@ -243,9 +243,22 @@ def test_a_mount_point_that_is_not_empty(make_daemon):
     daemon = make_daemon()
     daemon.os.mkdir(daemon.mountpoint)
     daemon.os.write_file(daemon / "precious", b"x")
+    daemon.start()
+    assert daemon.is_mounted() and daemon.os.listdir(daemon.mountpoint).count("precious") == 0
+    log = daemon.log_text()
+    assert "the mount point %s is not empty: 'precious' will be hidden below the mount" % daemon.mountpoint in log
+    daemon.stop()
+    assert daemon.os.read_file(daemon / "precious") == b"x"
+
+
+def test_a_mount_point_where_something_is_mounted(make_daemon):
+    daemon = make_daemon()
+    daemon.os.mkdir(daemon.mountpoint)
+    daemon.run(["mount", "-t", "tmpfs", "tmpfs", daemon.mountpoint], check=True)
+    daemon.os.write_file(daemon / "precious", b"x")
     done = daemon.run_to_end()
     assert done.returncode == 1
-    assert daemon.mountpoint in done.stderr and "not empty" in done.stderr
+    assert daemon.mountpoint in done.stderr and "another file system is mounted there, with 'precious' in it" in done.stderr
     assert daemon.os.read_file(daemon / "precious") == b"x"
 
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from harness import BUILD_DIR, PMXCFS, SOURCE_DIR
-from harness.database import acknowledged, connect
+from harness import BUILD_DIR, PMXCFS, SOURCE_DIR, wait_for
+from harness.database import PMXCFSCTL, acknowledged, connect
 from support import DIRECTORY, FILE, check_integrity, contents, make_database, paths_of, read_rows, refused
 
 VECTORS = os.path.join(SOURCE_DIR, "tests", "vectors")
@@ -333,6 +333,53 @@ os.close(fd)
     daemon.stop()
     daemon.start()
     assert contents(worker, daemon.mountpoint) == shown
+
+
+def told(daemon):
+    """What status says of the database, in all places that must say the same."""
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "status"])
+    overview = json.loads(daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "status", "--json"]).stdout)
+    metrics = daemon.os.read_file(daemon / ".metrics").decode()
+    well = overview["database_ok"]
+    assert ("TAKES NO WRITES" in done.stdout) == (not well) and done.returncode == (0 if well else 4)
+    assert "pmxcfs_database_ok %d" % well in metrics
+    return well
+
+
+FILL = """
+fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+try:
+    while True:
+        os.write(fd, bytes(4096))
+except OSError as error:
+    assert error.errno == 28
+os.close(fd)
+"""
+
+
+def test_a_full_disk_is_told_until_a_change_is_stored(small):
+    """One verdict, told once in the log, also while changes small enough are taken."""
+    daemon, worker = small, small.os
+    assert told(daemon)
+    worker.write_file(daemon / "before", b"content")
+    filler = daemon.state_dir + "/filler"
+    worker.execute(FILL, {"path": filler})
+    with refused(errno.ENOSPC):
+        worker.write_file(daemon / "large", bytes(1000000))
+    for number in range(10):
+        assert not told(daemon)
+        try:
+            worker.write_file(daemon / "small", b"%d" % number)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+    assert not told(daemon)
+    assert daemon.log_text().count("cannot write to") == 1 and "takes writes again" not in daemon.log_text()
+    worker.unlink(filler)
+    assert not told(daemon), "nothing was stored yet"
+    worker.write_file(daemon / "after", b"x" * 900000)
+    worker.write_file(daemon / "large", bytes(1000000))
+    wait_for(lambda: told(daemon), "all is well again")
+    assert daemon.log_text().count("takes writes again") == 1
 
 
 def test_a_disk_full_from_writers_at_once(small):
