@@ -71,6 +71,19 @@ def test_status_without_corosync(cluster, folder):
     wait_for(lambda: status(node)["connected"] and status(node)["state"] == "in sync", "it is back")
 
 
+def test_a_host_that_was_renamed(cluster):
+    daemon = cluster[3].daemon
+    daemon.stop()
+    try:
+        daemon.start("--nodename", "renamed")
+        wait_for(lambda: "NO NODE OF THE CLUSTER HAS THIS HOST'S NAME" in daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "status"]).stdout,
+                 "status tells of it")
+        assert "this host is named 'renamed', and no node of the cluster is" in daemon.log_since_start()
+    finally:
+        daemon.restart()
+    assert "this host is named" not in daemon.log_since_start()
+
+
 def test_metrics(cluster, folder):
     before = [metric(node, "pmxcfs_changes_total") for node in cluster]
     sent = metric(cluster[1], "pmxcfs_messages_sent_total")

@@ -154,3 +154,9 @@ def test_dashboard_uses_names_that_exist(daemon):
         for group in re.findall(r"by \(([^)]*)\)", expression):
             labels = {label.strip() for label in group.split(",")} - {"instance"}
             assert labels <= set(known[names[0]]) | {"le"}, expression
+
+
+def test_all_names_are_our_own(daemon):
+    """Others' collectors, node_exporter's own above all, have families like process_cpu_seconds."""
+    names = [line.split()[2] for line in daemon.os.read_file(daemon / ".metrics").decode().splitlines() if line.startswith("# TYPE ")]
+    assert names and [name for name in names if not name.startswith("pmxcfs_")] == []

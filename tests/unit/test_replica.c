@@ -146,7 +146,7 @@ static void test_full_disk(void **unused)
     assert_int_equal(node_version(&node), version);
     node_assert_content(&node, "f", "before");
     assert_false(node_has(&node, "g"));
-    assert_false(node_status(&node).broken);
+    assert_true(node_status(&node).broken);
     disk_free();
     node_assert_stored(&node);
     assert_int_equal(node_create(&node, "g"), 0);
