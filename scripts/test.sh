@@ -14,6 +14,7 @@ failures=()
 busy=
 if [ "${1:-}" = --busy ]; then
     busy=--busy
+    export PMXCFS_TEST_PATIENCE=180
     shift
 fi
 only=("$@")

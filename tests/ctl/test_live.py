@@ -234,20 +234,28 @@ def test_top(daemon):
     worker = daemon.worker()
     for _ in range(20):
         worker.write_file(daemon / "busy", b"x")
-    output.wait('"path":"busy"')
+
+    def answers():
+        """Of the lines that are whole."""
+        return [json.loads(line) for line in output.text().rpartition("\n")[0].splitlines()]
+
+    def rows():
+        return [row for answer in answers() for row in answer["rows"] if (row["path"], row["operation"]) == ("busy", "write")]
+
+    # They may be spread over several looks.
+    wait_for(lambda: sum(row["count"] for row in rows()) >= 20, "all writes are shown")
     output.end()
-    answers = [json.loads(line) for line in output.text().splitlines()]
-    rows = [row for answer in answers for row in answer["rows"] if (row["path"], row["operation"]) == ("busy", "write")]
-    assert sum(row["count"] for row in rows) == 20
-    assert all(row["command"].startswith("python") for row in rows)
-    assert all(answer["milliseconds"] >= 250 for answer in answers)
+    assert sum(row["count"] for row in rows()) == 20
+    assert all(row["command"].startswith("python") for row in rows())
+    assert all(answer["milliseconds"] >= 250 for answer in answers())
 
 
 def test_top_as_a_table(daemon, live):
     worker = daemon.worker()
-    pending = worker.start("execute", "import time\nend = time.time() + 1.5\nwhile time.time() < end:\n"
-                           "    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))\n", {"path": daemon / "loop"})
+    pending = worker.start("execute", "while not os.path.exists(stop):\n    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))\n",
+                           {"path": daemon / "loop", "stop": daemon.directory + "/stop"})
     text = live("top", "-d", "1", "-n", "1", "-r", "3").stdout
+    open(daemon.directory + "/stop", "w").close()
     pending.result()
     assert re.search(r"^ +\d+\.\d  \w+ +\d+  python\S* +loop$", text, re.MULTILINE), text
     assert len(text.splitlines()) <= 8

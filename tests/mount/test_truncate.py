@@ -297,7 +297,7 @@ import random
 turn = os.open(lock, os.O_RDWR | os.O_CREAT)
 generator = random.Random(seed)
 result = []
-while not os.path.exists(directory + "/stop-writers"):
+while not result or not os.path.exists(directory + "/stop-writers"):
     size = generator.choice(sizes)
     data = (b"%d %d " % (seed, size)) + bytes([97 + generator.randrange(26)]) * size
     fcntl.flock(turn, fcntl.LOCK_EX)
@@ -315,7 +315,7 @@ READ = """
 result = (0, [])
 count = 0
 bad = []
-while not os.path.exists(directory + "/stop-readers"):
+while not count or not os.path.exists(directory + "/stop-readers"):
     before = time.monotonic()
     fd = os.open(directory + "/file", os.O_RDONLY)
     data = b""
