@@ -112,7 +112,7 @@ static void log_taken(const struct tree *tree, const GPtrArray *taken, const cha
 {
     log_warning(
         "the synchronisation takes away %u entries that only this node had; they are kept in %s "
-        "(a database of its own; pmxcfs(8), RECOVERY, says how to read it)",
+        "(a database of its own; pmxcfs(8), WHAT HOLDS, says how to read it)",
         taken->len, path);
     for (guint i = 0; i < MIN(taken->len, NAMES_LOGGED_MAX); i++) {
         g_autofree char *name = tree_path(tree, ((struct entry *)taken->pdata[i])->inode);
