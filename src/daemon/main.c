@@ -120,7 +120,9 @@ static int take_host(struct parts *parts)
 
 static int start_database(struct parts *parts, struct tree **tree)
 {
-    int error = database_open(&parts->options, &parts->store, tree);
+    history_start(&parts->history, &parts->options);
+    int error =
+        database_open(&parts->options, history_witness(&parts->history), &parts->store, tree);
     if (error < 0)
         return error;
     parts->flusher = flusher_start(parts->store);
@@ -170,6 +172,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
     parts->replica = replica_new(&options, parts->store, tree);
     parts->publication.replica = parts->replica;
     parts->publication.status = parts->status;
+    parts->publication.recorder = parts->history.recorder;
     status_rebuilt(parts->status, NULL);
 }
 
@@ -223,6 +226,7 @@ static int start_mount(struct parts *parts)
         .replica = parts->replica,
         .status = parts->status,
         .activity = parts->activity,
+        .askers = parts->history.askers,
         .metrics = &parts->metrics.mount,
         .metrics_text = on_metrics,
         .told = on_told,
@@ -295,6 +299,7 @@ static int start_inside(struct parts *parts)
         tree_free(tree);
         return error;
     }
+    history_loaded(&parts->history, tree, parts->status);
     start_replica(parts, tree);
     if (parts->cluster)
         return prepare_cluster(parts);
@@ -381,9 +386,10 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_settle(parts->replica);
         replica_free(parts->replica);
     }
+    flusher_stop(parts->flusher);
+    history_stop(&parts->history);
     stop_status(parts);
     corosync_free(parts->corosync); /* it holds the transports */
-    flusher_stop(parts->flusher);
     store_close(parts->store);
 }
 

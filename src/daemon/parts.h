@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "daemon/history.h"
 #include "daemon/publication.h"
 #include "host/options.h"
 #include "mount/operations.h"
@@ -63,6 +64,7 @@ struct parts {
     struct activity *activity;
     struct store *store;
     struct flusher *flusher;
+    struct history history;
     struct replica *replica;
     bool cluster; /* else local mode */
     struct loopback loopback;

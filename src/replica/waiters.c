@@ -210,11 +210,12 @@ bool waiters_waits(struct waiters *waiters, uint64_t count)
     return waits;
 }
 
-const void *waiters_origin(struct waiters *waiters, uint64_t count)
+const void *waiters_origin(struct waiters *waiters, uint64_t count, uint32_t *asker)
 {
     lock_take(&waiters->lock);
     const struct caller *caller = find(waiters, count);
     const void *origin = caller ? caller->origin : NULL;
+    *asker = caller ? caller->asker : 0;
     lock_give(&waiters->lock);
     return origin;
 }

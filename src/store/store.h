@@ -16,6 +16,15 @@ enum store_durability {
     STORE_FULL,   /* a commit survives power loss: synced before store_commit() returns */
 };
 
+/* Who is told what goes into config.db by way of the journal, before it does. Embed it. */
+struct store_witness {
+    /* What a journal holds that a killed daemon left: the effects (struct effect) of its records,
+     * in order, as far as the records tell. Borrowed. */
+    void (*replayed)(struct store_witness *witness, const GPtrArray *effects);
+    /* All up to that version is folded when this returns. Any thread that flushes or commits. */
+    void (*folding)(struct store_witness *witness, uint64_t version);
+};
+
 /* All zero is what a daemon wants. */
 struct store_options {
     enum store_durability durability;
@@ -24,6 +33,7 @@ struct store_options {
                             (doc/journal.md); 0: no journal, each commit goes to config.db */
     unsigned int checkpoint_pages; /* in the WAL, from which on a fold (or, without a journal, a
                                       commit) moves them into config.db; 0: 1000 */
+    struct store_witness *witness; /* NULL: nobody; must outlive the store */
     const char *vfs; /* SQLite's name of the file layer, NULL: the usual one. With another
                         one a missing database is made in place, not renamed to its name,
                         and there is no journal */
