@@ -68,13 +68,38 @@ void history_loaded(struct history *history, const struct tree *tree, struct sta
     if (!history->recorder)
         return;
     history->status = status;
+    status_set_askers(status, history->askers);
     recorder_set_names(history->recorder, &history->names);
     recorder_found(history->recorder, tree);
+}
+
+void history_ready(struct history *history, const struct options *options, struct replica *replica)
+{
+    if (!history->recorder)
+        return;
+    reverter_init(&history->reverter, replica);
+    history->trials =
+        trials_start(options->state_dir, history->recorder, &history->reverter.reverter);
+    if (!history->trials)
+        log_warning("there can be no trials: no thread (%s)", strerror(errno));
+}
+
+void history_begin_stop(struct history *history)
+{
+    trials_begin_stop(history->trials);
+}
+
+void history_stop_trials(struct history *history)
+{
+    trials_stop(history->trials);
+    history->trials = NULL;
 }
 
 void history_stop(struct history *history)
 {
     recorder_stop(history->recorder);
+    if (history->status)
+        status_set_askers(history->status, NULL);
     askers_stop(history->askers);
     history->recorder = NULL;
     history->askers = NULL;

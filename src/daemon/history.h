@@ -3,6 +3,7 @@
 #ifndef PMXCFS_DAEMON_HISTORY_H
 #define PMXCFS_DAEMON_HISTORY_H
 
+#include "daemon/reverter.h"
 #include "history/askers.h"
 #include "history/recorder.h"
 #include "host/options.h"
@@ -15,6 +16,8 @@ struct history {
     struct node_names names;
     struct askers *askers;
     struct recorder *recorder;
+    struct tree_reverter reverter;
+    struct trials *trials;
     struct status *status; /* knows what nodes are called */
 };
 
@@ -27,6 +30,13 @@ struct store_witness *history_witness(struct history *history);
 
 /* The database is loaded, and there are names of nodes now. */
 void history_loaded(struct history *history, const struct tree *tree, struct status *status);
+
+/* There is a replica that takes changes. */
+void history_ready(struct history *history, const struct options *options, struct replica *replica);
+
+/* No trial asks for more changes; and, when those under way are answered, none is left. */
+void history_begin_stop(struct history *history);
+void history_stop_trials(struct history *history);
 
 /* Writes what waits. When nobody publishes, asks or flushes any more; what the store folds then is
  * written already. */

@@ -248,6 +248,12 @@ static int start_mount(struct parts *parts)
     return error;
 }
 
+static int start_trials(struct parts *parts)
+{
+    history_ready(&parts->history, &parts->options, parts->replica);
+    return 0;
+}
+
 static int start_socket(struct parts *parts)
 {
     const struct socket_options options = {
@@ -261,7 +267,9 @@ static int start_socket(struct parts *parts)
                     .corosync = parts->corosync,
                     .status = parts->status,
                     .status_group = parts->status_group,
-                    .activity = parts->activity},
+                    .activity = parts->activity,
+                    .recorder = parts->history.recorder,
+                    .trials = parts->history.trials},
     };
 
     int error = socket_start(&options, &parts->socket);
@@ -312,8 +320,8 @@ static int start_inside(struct parts *parts)
 static int start(struct parts *parts)
 {
     static int (*const steps[])(struct parts * parts) = {
-        find_identity, take_host,    start_guard,   start_inside,
-        start_mount,   start_socket, start_cluster,
+        find_identity, take_host,    start_guard,  start_inside,
+        start_mount,   start_trials, start_socket, start_cluster,
     };
     int error = 0;
 
@@ -370,6 +378,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
 {
     if (parts->mount)
         flush_mount(parts);
+    history_begin_stop(&parts->history);
     stop_cluster(parts, resort);
     if (parts->replica)
         replica_expire(parts->replica, 0);
@@ -381,6 +390,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
+    history_stop_trials(&parts->history);
     activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);

@@ -43,8 +43,8 @@ struct history_version {
     enum history_kept kept; /* why there is none. HISTORY_KEPT and content 0: there are no bytes */
 };
 
-/* One change of one path. A rename is two of them, of the same version: the path that went
- * (`after` does not exist) and the one that came; so is, for each entry in it, that of a directory.
+/* One change of one path. A rename is two of them, of the same version: the path that went (`after`
+ * does not exist) and the one that came.
  */
 struct history_change {
     int64_t id;       /* ascends in the order in which this node applied them */

@@ -374,33 +374,16 @@ void recorder_found(struct recorder *recorder, const struct tree *tree)
     lock_give(&recorder->lock);
 }
 
-/* Names of all that is in a directory change with its own. */
-static bool moves_directory(const struct effect *effect)
-{
-    return effect->to && effect->after && entry_is_directory(effect->after);
-}
-
-/* The record that has all that the effect did; NULL: none is kept. */
-static struct record *make_record(const struct tree *tree, const struct effect *effect, bool *all)
-{
-    if (*all || !moves_directory(effect))
-        return record_of_effect(effect, false);
-    *all = true;
-    return record_of_tree(tree, HISTORY_RENAME, effect);
-}
-
 void recorder_take(struct recorder *recorder, const struct tree *tree, const GPtrArray *effects,
                    bool rebuilt)
 {
     g_autoptr(GPtrArray) records = g_ptr_array_new();
-    bool all = rebuilt;
-
     if (rebuilt && effects->len > 0)
         g_ptr_array_add(records,
                         record_of_tree(tree, HISTORY_RESYNC, effects->pdata[effects->len - 1]));
     for (guint i = 0; i < effects->len && !rebuilt; i++)
-        g_ptr_array_add(records, make_record(tree, effects->pdata[i], &all));
-    if (atomic_exchange(&recorder->tree_wanted, false) && !all)
+        g_ptr_array_add(records, record_of_effect(effects->pdata[i], false));
+    if (atomic_exchange(&recorder->tree_wanted, false) && !rebuilt)
         g_ptr_array_add(records, record_of_tree(tree, HISTORY_FOUND, NULL));
     lock_take(&recorder->lock);
     for (guint i = 0; i < records->len; i++)

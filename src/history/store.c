@@ -11,8 +11,9 @@
 #include "history/database.h"
 #include "store/file.h"
 
-#define PRUNE_SECONDS 3600 /* between looks at what is too old; what is too much is seen at once   \
-                            */
+#define PRUNE_SECONDS                                                                              \
+    3600 /* between looks at what is too old; what is too much is seen at once                     \
+          */
 
 enum query {
     QUERY_PATH,

@@ -57,6 +57,7 @@ struct status {
     uint64_t rrd_text_at;  /* milliseconds, when its text was made */
     struct feed *feed;
     struct feed_listener *feed_listener;
+    struct askers *askers; /* NULL: not known who asks */
     struct cluster_log *log;
     uint32_t log_uid; /* last uid of this process */
 
@@ -180,6 +181,13 @@ void status_set_feed_listener(struct status *status, struct feed_listener *liste
     lock_give(&status->lock);
 }
 
+void status_set_askers(struct status *status, struct askers *askers)
+{
+    lock_take(&status->lock);
+    status->askers = askers;
+    lock_give(&status->lock);
+}
+
 void status_start_feed(struct status *status, uint64_t version)
 {
     lock_take(&status->lock);
@@ -220,7 +228,10 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
         *missed += *position - wanted;
         if (!record)
             break;
-        text = feed_record_text(record, writer_name(status, record->node), all);
+        struct history_actor actor;
+        bool known = askers_get(status->askers, record->asker, &actor);
+        text =
+            feed_record_text(record, writer_name(status, record->node), known ? &actor : NULL, all);
         (*position)++;
     }
     lock_give(&status->lock);
