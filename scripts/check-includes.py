@@ -17,7 +17,7 @@ def read_table(design):
     section = re.search(r"^## Folders\n(.*?)^## ", design.read_text(), re.M | re.S)
     rows = re.findall(r"^\| (`[^|]*) \|[^|]*\| ([^|]*) \|$", section.group(1), re.M) if section else []
     for folders, uses in rows:
-        names = re.findall(r"`([a-z]+)/`", folders)
+        names = re.findall(r"`([a-z/]+)/`", folders)
         may_use = None if uses == "all" else set(re.findall(r"[a-z_]+(?:/[a-z_]+)?", uses))
         table.update(dict.fromkeys(names, may_use))
     return table

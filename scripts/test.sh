@@ -96,6 +96,7 @@ tidy() {
 
 includes_and_tidy() {
     check scripts/check-includes.py
+    check scripts/check-sizes.py
     check tidy
 }
 

@@ -9,7 +9,7 @@
 
 #include "core/entry.h"
 #include "core/limits.h"
-#include "tools/save.h"
+#include "ctl/tools/save.h"
 
 #define MTIME 1700000000
 #define FIRST_GUEST 100

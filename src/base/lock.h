@@ -17,6 +17,7 @@ enum lock_rank {
     LOCK_RANK_STATE,
     LOCK_RANK_NOTIFIER,
     LOCK_RANK_NAMES,
+    LOCK_RANK_TURNS,
     LOCK_RANK_NODES,
     LOCK_RANK_STATUS_SEND,
     LOCK_RANK_STATUS,
@@ -57,6 +58,17 @@ void lock_init(struct lock *lock, enum lock_rank rank);
 void lock_destroy(struct lock *lock);
 void lock_take(struct lock *lock);
 void lock_give(struct lock *lock);
+
+/* Takes the lock, and gives it back where the block ends that this stands in, however it is left:
+ * also behind what a return computes. */
+#define LOCKED(lock_pointer)                                                                       \
+    __attribute__((cleanup(lock_give_scoped), unused)) struct lock *scoped_lock = (lock_pointer);  \
+    lock_take(scoped_lock)
+
+static inline void lock_give_scoped(struct lock **lock)
+{
+    lock_give(*lock);
+}
 
 /* `until`: by CLOCK_REALTIME. 0, or -ETIMEDOUT: it was not taken. */
 int lock_take_until(struct lock *lock, const struct timespec *until);

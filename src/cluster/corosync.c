@@ -287,10 +287,8 @@ size_t corosync_outbox(struct corosync *corosync, enum machine_group which)
 {
     struct group *group = &corosync->groups[which];
 
-    lock_take(&group->lock);
-    size_t length = group->outbox.queue.length;
-    lock_give(&group->lock);
-    return length;
+    LOCKED(&group->lock);
+    return group->outbox.queue.length;
 }
 
 void corosync_verify(struct corosync *corosync)

@@ -194,10 +194,9 @@ static void take_overdue(struct group *group, GQueue *failed)
 
 void group_stop_sending(struct group *group)
 {
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     group->stopped = true;
     drop_outbox(group);
-    lock_give(&group->lock);
 }
 
 /* --- What cpg tells --- */
@@ -267,7 +266,7 @@ static void note_configuration(struct group *group, const struct event *event)
 {
     bool inside = event_has_member(event, group->self);
 
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     if (inside && group->membership == MEMBERSHIP_JOINED) {
         group->membership = MEMBERSHIP_MEMBER;
         group->outbox.pause = PAUSE_MIN;
@@ -276,7 +275,6 @@ static void note_configuration(struct group *group, const struct event *event)
         group->announced = false;
         group->cpg.spent = true;
     }
-    lock_give(&group->lock);
 }
 
 static void clear_batch(struct group *group)
@@ -339,9 +337,8 @@ void group_hand_on(struct group *group)
     if (group->batch.length == 0 || !hand_over(group, &group->batch))
         return;
     /* Corosync is alive: what it did not take before it may take now. */
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     group->outbox.send_at = 0;
-    lock_give(&group->lock);
 }
 
 void group_verify(struct group *group)
@@ -475,9 +472,8 @@ static int join(struct group *group)
     }
     counter_add(&group->metrics.joins, 1);
     group->joined_at = clock_milliseconds();
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     group->membership = MEMBERSHIP_JOINED;
-    lock_give(&group->lock);
     return 0;
 }
 
@@ -516,10 +512,9 @@ static uint64_t join_at(const struct group *group)
 
 static void get_membership(struct group *group, enum membership *membership, bool *stay_out)
 {
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     *membership = group->membership;
     *stay_out = group->stay_out;
-    lock_give(&group->lock);
 }
 
 int group_manage(struct group *group)

@@ -7,9 +7,9 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/tools/backup.h"
 #include "ctl/where.h"
 #include "store/store.h"
-#include "tools/backup.h"
 
 #define SUMMARY                                                                                    \
     "Copies the database to FILE (mode 0600), as it is at one moment, with all that was\n"         \

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "ctl/tools/check.h"
 #include "host/paths.h"
 #include "store/text.h"
-#include "tools/check.h"
 
 /* ---- Findings ---- */
 

@@ -6,9 +6,9 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/tools/check.h"
+#include "ctl/tools/repair.h"
 #include "ctl/where.h"
-#include "tools/check.h"
-#include "tools/repair.h"
 
 #define SUMMARY                                                                                    \
     "Names all that a load refuses, with inode, path and remedy. FILE (" DEFAULT_DATABASE ") is\n" \

@@ -9,10 +9,10 @@
 #include "core/path.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/tools/measure.h"
 #include "ctl/where.h"
 #include "store/store.h"
 #include "store/text.h"
-#include "tools/measure.h"
 
 #define BIGGEST_SHOWN 10u
 

@@ -8,9 +8,9 @@
 
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/tools/fold.h"
 #include "ctl/where.h"
 #include "store/store.h"
-#include "tools/fold.h"
 
 static void print_report(const struct replay_report *report)
 {

@@ -16,8 +16,8 @@
 #include "core/publish.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
+#include "ctl/tools/save.h"
 #include "store/text.h"
-#include "tools/save.h"
 
 struct import {
     struct state *state;

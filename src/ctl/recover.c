@@ -15,10 +15,10 @@
 #include "ctl/db.h"
 #include "ctl/nodelist.h"
 #include "ctl/restore.h"
+#include "ctl/tools/check.h"
 #include "ctl/where.h"
 #include "host/node.h"
 #include "store/text.h"
-#include "tools/check.h"
 
 #define DEFAULT_COROSYNC_DIR "/etc/corosync"
 

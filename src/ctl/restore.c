@@ -12,9 +12,9 @@
 #include "ctl/commands.h"
 #include "ctl/db.h"
 #include "ctl/db_compare.h"
+#include "ctl/tools/save.h"
 #include "ctl/where.h"
 #include "store/store.h"
-#include "tools/save.h"
 
 #define SUMMARY                                                                                    \
     "Puts a copy of FILE in the place of the database. pmxcfs must not be running; FILE must be\n" \

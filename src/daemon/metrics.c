@@ -126,13 +126,11 @@ struct buffer *metrics_text(struct parts *parts)
     struct metrics *kept = &parts->metrics;
     uint64_t now = parts->clock.milliseconds(&parts->clock);
 
-    lock_take(&kept->lock);
+    LOCKED(&kept->lock);
     if (!kept->text || now - kept->made >= TEXT_MILLISECONDS) {
         buffer_unref(kept->text);
         kept->text = make_text(parts);
         kept->made = now;
     }
-    struct buffer *text = buffer_ref(kept->text);
-    lock_give(&kept->lock);
-    return text;
+    return buffer_ref(kept->text);
 }

@@ -21,6 +21,7 @@
 /* So much is added at most before it is seen whether that is too much. */
 #define PRUNE_BYTES (2u * 1024 * 1024)
 
+/* Many members: what it was told, what the thread works with, and what others give it. */
 struct recorder {
     char *path;
     struct patterns *patterns;
@@ -41,6 +42,7 @@ struct recorder {
     pthread_cond_t wake;
     pthread_cond_t done;
     bool stop;
+    bool prompt;           /* all is wanted at once */
     bool wanted;           /* to be written at once */
     uint64_t due;          /* milliseconds; 0: nothing waits */
     GPtrArray *pending;    /* struct record */
@@ -336,10 +338,11 @@ static void push(struct recorder *recorder, struct record *record)
     recorder->status.taken++;
     recorder->status.waiting_bytes += record->bytes;
     g_ptr_array_add(recorder->pending, record);
-    if (recorder->due == 0 || recorder->status.waiting_bytes > recorder->queue_bytes / 2) {
+    if (recorder->due == 0 || recorder->prompt ||
+        recorder->status.waiting_bytes > recorder->queue_bytes / 2) {
         bool early =
             recorder->status.waiting_bytes > recorder->queue_bytes / 2 && !recorder->status.failing;
-        recorder->wanted |= early;
+        recorder->wanted |= early || recorder->prompt;
         if (recorder->due == 0)
             recorder->due = clock_milliseconds() + recorder->delay;
         pthread_cond_signal(&recorder->wake);
@@ -415,6 +418,12 @@ void recorder_settle(struct recorder *recorder, uint64_t version)
         error = lock_wait_until(&recorder->lock, &recorder->done, &end);
     recorder->settling--;
     lock_give(&recorder->lock);
+}
+
+void recorder_set_prompt(struct recorder *recorder, bool prompt)
+{
+    LOCKED(&recorder->lock);
+    recorder->prompt = prompt;
 }
 
 uint64_t recorder_ask(struct recorder *recorder)

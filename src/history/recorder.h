@@ -56,6 +56,10 @@ void recorder_settle(struct recorder *recorder, uint64_t version);
  */
 uint64_t recorder_ask(struct recorder *recorder);
 
+/* Whether changes are written as soon as they are taken: who asked for them is not in the journal,
+ * and must survive a kill while there are trials. Any thread. */
+void recorder_set_prompt(struct recorder *recorder, bool prompt);
+
 struct recorder_status {
     const char *path; /* the recorder's */
     uint64_t taken;   /* records, since the start */

@@ -36,6 +36,7 @@ struct trials {
 static void save(struct trials *trials)
 {
     lock_take(&trials->lock);
+    recorder_set_prompt(trials->recorder, trials->list->len > 0);
     json_t *list = trial_file_json(trials->list);
     lock_give(&trials->lock);
     int error = trial_file_write(trials->file, list);
@@ -229,6 +230,7 @@ struct trials *trials_start(const char *directory, struct recorder *recorder,
     trials->next = 1;
     for (guint i = 0; i < trials->list->len; i++)
         trials->next = MAX(trials->next, ((struct trial *)trials->list->pdata[i])->id + 1);
+    recorder_set_prompt(recorder, trials->list->len > 0);
     lock_init(&trials->lock, LOCK_RANK_TRIALS);
     thread_condition_init(&trials->wake);
     int error = thread_start(&trials->thread, trials_main, trials);

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "history/recorder.h"
+#include "history/revert.h"
 
 #define TRIALS_MAX 16u
 #define TRIAL_SECONDS_MAX 86400u
@@ -20,16 +21,6 @@ enum trial_end {
     TRIAL_ENDED,   /* the command is: what its processes change later is not the trial's */
     TRIAL_CONFIRM, /* what was changed stays */
     TRIAL_ABORT,   /* it is brought back now */
-};
-
-/* How a trial alters the tree: ordinary changes. Called by the trials' thread, one at a time; each
- * returns when that is done, 0 or a negative errno. */
-struct reverter {
-    /* What is at the path now: -ENOENT; *directory; else *content, g_bytes_unref() it. */
-    int (*look)(struct reverter *reverter, const char *path, bool *directory, GBytes **content);
-    int (*write)(struct reverter *reverter, const char *path, GBytes *content, bool exists);
-    int (*make_directory)(struct reverter *reverter, const char *path);
-    int (*remove)(struct reverter *reverter, const char *path);
 };
 
 struct trials;

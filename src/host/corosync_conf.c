@@ -218,10 +218,8 @@ static int start_cfgtool(pid_t *pid)
 
 static bool is_stopping(struct corosync_conf *conf)
 {
-    lock_take(&conf->lock);
-    bool stop = conf->stop;
-    lock_give(&conf->lock);
-    return stop;
+    LOCKED(&conf->lock);
+    return conf->stop;
 }
 
 /* Waits until the process is about to be reaped; false: it is late, or we are to stop. */
@@ -274,7 +272,7 @@ static bool take_work(struct corosync_conf *conf, struct buffer **content, uint3
                                        .tv_nsec = (long)(conf->reload_at % 1000) * 1000000};
     int error = 0;
 
-    lock_take(&conf->lock);
+    LOCKED(&conf->lock);
     while (!conf->content && !conf->stop && !error) {
         if (conf->reload_at)
             error = lock_wait_until(&conf->lock, &conf->changed, &reload_at);
@@ -285,9 +283,7 @@ static bool take_work(struct corosync_conf *conf, struct buffer **content, uint3
     *size = conf->size;
     *reload = conf->reload;
     conf->reload = false;
-    bool goes_on = !conf->stop;
-    lock_give(&conf->lock);
-    return goes_on;
+    return !conf->stop;
 }
 
 static void *run(void *data)
@@ -340,13 +336,12 @@ void corosync_conf_submit(struct corosync_conf *conf, const struct entry *entry,
 {
     if (!entry || !entry->content)
         return;
-    lock_take(&conf->lock);
+    LOCKED(&conf->lock);
     buffer_unref(conf->content);
     conf->content = buffer_ref(entry->content);
     conf->size = entry->size;
     conf->reload = conf->reload || reload;
     pthread_cond_signal(&conf->changed);
-    lock_give(&conf->lock);
 }
 
 static bool writes_conf(const struct effect *effect)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A member for each option, however many. All strings are owned by the struct; all paths are
+/* Many members: one for each option. All strings are owned by the struct; all paths are
  * absolute. */
 struct options {
     bool help;

@@ -267,12 +267,10 @@ int journal_append(struct journal *journal, const struct draft *draft,
 
 const struct journal_waiting *journal_take(struct journal *journal)
 {
-    lock_take(&journal->lock);
+    LOCKED(&journal->lock);
     if (!other_area(journal)->waiting && active_area(journal)->waiting)
         journal->active = 1 - journal->active;
-    const struct journal_waiting *waiting = other_area(journal)->waiting;
-    lock_give(&journal->lock);
-    return waiting;
+    return other_area(journal)->waiting;
 }
 
 void journal_folded(struct journal *journal)
@@ -289,14 +287,6 @@ const struct journal_metrics *journal_metrics(const struct journal *journal)
     return &journal->metrics;
 }
 
-uint64_t journal_age(struct journal *journal)
-{
-    lock_take(&journal->lock);
-    uint64_t result = age(journal);
-    lock_give(&journal->lock);
-    return result;
-}
-
 int journal_restart(struct journal *journal)
 {
     struct stat info;
@@ -307,10 +297,9 @@ int journal_restart(struct journal *journal)
         if (!error && journal->options.full && fdatasync(journal->file) < 0)
             error = -errno;
     }
-    lock_take(&journal->lock);
+    LOCKED(&journal->lock);
     assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
     journal->usable = !error && journal->options.delay > 0;
-    lock_give(&journal->lock);
     return error;
 }
 

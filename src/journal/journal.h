@@ -62,9 +62,6 @@ struct journal_metrics {
 };
 const struct journal_metrics *journal_metrics(const struct journal *journal);
 
-/* Milliseconds since the oldest record that waits; 0: none does. Any thread. */
-uint64_t journal_age(struct journal *journal);
-
 /* Closes it; `remove`: with its file. NULL is allowed. */
 void journal_close(struct journal *journal, bool remove);
 

@@ -36,12 +36,13 @@ struct directory {
     bool stuck;        /* nobody waits for it any more */
 };
 
-/* With the lock held. */
-static void leave_batch(struct name *name)
+/* With the lock held. True if the batch is done with it. */
+static bool leave_batch(struct name *name)
 {
-    if (name->batch)
-        name->batch->pending--;
+    bool last = name->batch && --name->batch->pending == 0;
+
     name->batch = NULL;
+    return last;
 }
 
 static void name_free(gpointer pointer)
@@ -73,9 +74,13 @@ static void drop_all(struct names *names, struct directory *directory)
         lock_give(&names->lock);
         drop(names, directory->node, name->name);
         lock_take(&names->lock);
-        leave_batch(name);
+        bool last = leave_batch(name);
         name_free(g_queue_pop_head(&directory->names));
-        pthread_cond_broadcast(&names->changed);
+        if (last) {
+            lock_give(&names->lock);
+            names->listener->dropped(names->listener);
+            lock_take(&names->lock);
+        }
     }
     g_hash_table_remove(names->directories, directory->node);
     node_unpin(names->table, directory->node);
@@ -120,10 +125,11 @@ static void hand_over(struct names *names, struct directory *directory)
     }
 }
 
-void names_init(struct names *names, struct replica *replica, const char *mountpoint,
-                struct fuse_session *session, struct node_table *table)
+void names_init(struct names *names, struct names_listener *listener, struct replica *replica,
+                const char *mountpoint, struct fuse_session *session, struct node_table *table)
 {
-    *names = (struct names){.replica = replica,
+    *names = (struct names){.listener = listener,
+                            .replica = replica,
                             .mountpoint = mountpoint,
                             .session = session,
                             .table = table,
@@ -203,23 +209,17 @@ static void tell_stuck(const struct names *names, const struct node *node)
                                          : "names in it may be old until it is free");
 }
 
-void names_wait(struct names *names, struct names_batch *batch)
+bool names_are_dropped(struct names *names, const struct names_batch *batch)
 {
-    struct node *stuck;
-
     lock_take(&names->lock);
-    while (batch->pending > 0) {
-        int64_t due = g_get_monotonic_time() + STUCK_MICROSECONDS / 10;
-        const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
-        if (lock_wait_until(&names->lock, &names->changed, &until) != -ETIMEDOUT ||
-            !(stuck = leave_stuck(names)))
-            continue;
-        lock_give(&names->lock);
+    struct node *stuck = batch->pending > 0 ? leave_stuck(names) : NULL;
+    bool dropped = batch->pending == 0;
+    lock_give(&names->lock);
+    if (stuck) {
         tell_stuck(names, stuck);
         node_unpin(names->table, stuck);
-        lock_take(&names->lock);
     }
-    lock_give(&names->lock);
+    return dropped;
 }
 
 bool names_stop(struct names *names)

@@ -11,12 +11,18 @@
 struct fuse_session;
 struct replica;
 
+/* Who is told that a batch may be done; any thread, no lock held. */
+struct names_listener {
+    void (*dropped)(struct names_listener *listener);
+};
+
 /* Names that one publication drops. */
 struct names_batch {
     unsigned int pending; /* those that are waited for */
 };
 
 struct names {
+    struct names_listener *listener;
     struct replica *replica; /* for paths in messages */
     const char *mountpoint;
     struct fuse_session *session;
@@ -31,16 +37,16 @@ struct names {
     bool end;
 };
 
-void names_init(struct names *names, struct replica *replica, const char *mountpoint,
-                struct fuse_session *session, struct node_table *table);
+void names_init(struct names *names, struct names_listener *listener, struct replica *replica,
+                const char *mountpoint, struct fuse_session *session, struct node_table *table);
 
 /* Drops a name of `directory`, soon. `batch` may be NULL. Any thread; waits for nothing. */
 void names_drop(struct names *names, struct node *directory, const char *name,
                 struct names_batch *batch);
 
-/* Waits until the names of the batch are dropped. A directory that holds that up for a second is
- * left to itself, and the log says who holds it. */
-void names_wait(struct names *names, struct names_batch *batch);
+/* True if the names of the batch are dropped. A directory that has held that up for a second is
+ * left to itself, and the log says who holds it: so it is to be asked now and then. */
+bool names_are_dropped(struct names *names, const struct names_batch *batch);
 
 /* Waits for the threads, a second at most. False: one is stuck, and nothing that it knows may be
  * freed. */

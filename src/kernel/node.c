@@ -206,14 +206,10 @@ static struct entry *current_of(const struct node *node, const struct tree *tree
     return node->gone || node->is_root ? NULL : tree_entry(tree, node->inode);
 }
 
-void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
+void node_view(struct node_table *table, struct node *node, const struct tree *tree,
                struct node_view *view)
 {
     lock_take(&table->lock);
-    node->asked = now;
-    node->asks++;
-    if (node->may_turn)
-        node->shows_older = node->may_turn = false;
     *view = (struct node_view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
@@ -227,8 +223,8 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
                            uint64_t now)
 {
     lock_take(&table->lock);
-    node->asked = now;
-    node->asks++;
+    node->read = now;
+    node->reads++;
     bool changes =
         (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
     struct entry *entry =
@@ -284,7 +280,8 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
             used = read_version(node->gone ? node->older : current, offset, size, used, to);
     } else {
         used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
-        used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
+        if (node->fills)
+            used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
         if (node->writing)
             used = read_own_write(node->writing, offset, size, used, to);
     }
@@ -357,7 +354,6 @@ static void end_node(struct node_table *table, struct entry *entry)
     if (!node->older)
         node->older = entry_ref(entry);
     node->shows_older = true;
-    node->may_turn = false;
 }
 
 /* What asked for the change through this node must see it at once, whatever came before. */
@@ -365,18 +361,21 @@ static void change_own(struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
-    node->shows_older = node->may_turn = false;
+    node->shows_older = false;
+    node->fills = node->older != NULL;
 }
 
-/* The kernel has pages and a size of the old version: both are shown until it has dropped them. */
+/* The kernel has pages and a size of the old version: both are shown until it asks again. */
 static void change_foreign(struct node *node, const struct effect *effect)
 {
-    if (node->shows_older || node->truncation != TRUNCATION_NONE)
-        return; /* an even older one; or it is empty here, and will be there */
-    replace(&node->older, effect->before);
-    node->shows_older = true;
-    node->may_turn = false;
-    node->turn++;
+    if (node->truncation != TRUNCATION_NONE)
+        return; /* it is empty here, and will be there */
+    if (!node->shows_older) {
+        replace(&node->older, effect->before);
+        node->shows_older = node->fills = true;
+        node->holds_from = 0;
+    }
+    node->resized = node->older->size != effect->after->size;
 }
 
 static void change_node(struct node_table *table, const struct effect *effect)
@@ -423,47 +422,69 @@ void node_note_drop(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
     node->dropped = true;
+    node->fills = node->older != NULL;
     lock_give(&table->lock);
 }
 
-bool node_has_older(struct node_table *table, const struct node *node, uint64_t *turn)
+bool node_has_older(struct node_table *table, const struct node *node)
 {
     lock_take(&table->lock);
-    *turn = node->turn;
     bool older = node->older && !node->gone;
     lock_give(&table->lock);
     return older;
 }
 
-bool node_shows_older(struct node_table *table, const struct node *node)
+/* With the lock held: the kernel has another size than the tree. */
+static bool differs(const struct node *node)
 {
-    lock_take(&table->lock);
-    bool older = node->shows_older && !node->gone;
-    lock_give(&table->lock);
-    return older;
+    return node->shows_older && node->resized && !node->gone && node->truncation == TRUNCATION_NONE;
 }
 
-uint64_t node_asked(struct node_table *table, const struct node *node, uint64_t *asks)
+bool node_shows_other_size(struct node_table *table, const struct node *node)
 {
     lock_take(&table->lock);
-    uint64_t asked = node->asked;
-    *asks = node->asks;
+    bool other = differs(node);
     lock_give(&table->lock);
-    return asked;
+    return other;
 }
 
-void node_may_turn(struct node_table *table, struct node *node)
+uint64_t node_reads(struct node_table *table, const struct node *node)
 {
     lock_take(&table->lock);
-    node->may_turn = node->shows_older && !node->gone;
+    uint64_t reads = node->reads;
+    lock_give(&table->lock);
+    return reads;
+}
+
+bool node_was_read_since(struct node_table *table, const struct node *node, uint64_t time)
+{
+    lock_take(&table->lock);
+    bool since = node->read >= time;
+    lock_give(&table->lock);
+    return since;
+}
+
+void node_hold_askers(struct node_table *table, struct node *node, uint64_t from)
+{
+    lock_take(&table->lock);
+    node->holds_from = from;
     lock_give(&table->lock);
 }
 
-void node_show_newer(struct node_table *table, struct node *node, uint64_t turn)
+bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now)
 {
     lock_take(&table->lock);
-    if (!node->gone && node->turn == turn)
-        node->shows_older = node->may_turn = false;
+    bool holds = differs(node) && node->holds_from && now >= node->holds_from;
+    lock_give(&table->lock);
+    return holds;
+}
+
+void node_show_newer(struct node_table *table, struct node *node)
+{
+    lock_take(&table->lock);
+    node->holds_from = 0;
+    if (!node->gone && node->shows_older)
+        node->shows_older = node->fills = false;
     lock_give(&table->lock);
 }
 
@@ -471,8 +492,10 @@ void node_settle(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
     /* What another change shows meanwhile is settled after that one's notifications. */
-    if (!node->shows_older)
+    if (!node->shows_older) {
         replace(&node->older, NULL);
+        node->fills = false;
+    }
     lock_give(&table->lock);
 }
 

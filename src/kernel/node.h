@@ -31,7 +31,8 @@ struct own_write {
 
 /* An identity that the kernel keeps pages, attributes, locks and positions for. Its address is the
  * FUSE node id (the root's is FUSE_ROOT_ID), which is no inode number: a synchronisation can give a
- * number to another entry. Under the table's lock but for what never changes. */
+ * number to another entry. Under the table's lock but for what never changes.
+ * Many members: each says one thing about the same file, and they turn over together. */
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
@@ -42,11 +43,12 @@ struct node {
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
                             the entry was last; NULL: none */
     bool shows_older;    /* it is what is shown */
-    uint64_t turn;       /* how often that has begun */
-    bool may_turn;       /* the kernel has dropped its pages: who asks for attributes is shown the
-                            newer one, and all others from then on */
-    uint64_t asked;      /* milliseconds: when attributes or pages were last asked for */
-    uint64_t asks;       /* how often */
+    bool resized;        /* and the newer one has another size */
+    bool fills;          /* where one version ends, pages go on with the other */
+    uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait for the newer
+                            one; 0: they do not */
+    uint64_t read;       /* milliseconds: when pages were last asked for */
+    uint64_t reads;      /* how often */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -123,7 +125,7 @@ struct node_view {
 
 /* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller
  * holds. */
-void node_view(struct node_table *table, struct node *node, const struct tree *tree, uint64_t now,
+void node_view(struct node_table *table, struct node *node, const struct tree *tree,
                struct node_view *view);
 
 /* What reads get while nothing changes: one reference; else NULL. The same lock. */
@@ -150,20 +152,24 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 /* The kernel is about to be told to drop the pages of a node. */
 void node_note_drop(struct node_table *table, struct node *node);
 
-/* True if there is an older version, which is shown or was until now. `*turn`: the node's. */
-bool node_has_older(struct node_table *table, const struct node *node, uint64_t *turn);
-bool node_shows_older(struct node_table *table, const struct node *node);
+/* True if there is an older version, which is shown or was until now. */
+bool node_has_older(struct node_table *table, const struct node *node);
 
-/* When (milliseconds) and how often anybody asked for attributes or pages. */
-uint64_t node_asked(struct node_table *table, const struct node *node, uint64_t *asks);
+/* True if the older version is shown, of another size than the newer one. */
+bool node_shows_other_size(struct node_table *table, const struct node *node);
 
-/* The kernel has dropped the pages of the older version: whoever asks for attributes is shown the
- * newer one, and all others from then on. */
-void node_may_turn(struct node_table *table, struct node *node);
+/* How often pages were asked for, and whether at that time (milliseconds) or later. */
+uint64_t node_reads(struct node_table *table, const struct node *node);
+bool node_was_read_since(struct node_table *table, const struct node *node, uint64_t time);
 
-/* The newer one is shown in any case, unless yet another has been published: a later turn, which is
- * waited for by itself. */
-void node_show_newer(struct node_table *table, struct node *node, uint64_t turn);
+/* From that time on (milliseconds), who asks for the attributes of a node that shows an older
+ * version of another size is not answered before node_show_newer(). */
+void node_hold_askers(struct node_table *table, struct node *node, uint64_t from);
+bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now);
+
+/* The newest one is shown. Pages end where it ends until the next node_note_drop(): the kernel
+ * shortens a file whose pages end early, if it has not been told of it meanwhile. */
+void node_show_newer(struct node_table *table, struct node *node);
 
 /* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
  * shown (again). */

@@ -1,38 +1,37 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Telling the kernel what changed, in order, from a thread of its own. */
-#define FUSE_USE_VERSION 312
-
 #include "kernel/notify.h"
 
-#include <errno.h>
-#include <fuse_lowlevel.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/thread.h"
+#include "base/util.h"
 #include "replica/replica.h"
-
-#define TELL_PAUSE_MICROSECONDS 50u
-#define TELL_PAUSE_MICROSECONDS_MAX 3200u
 
 /* Longer than the kernel needs to take an answer that it has got. */
 #define TAKE_MILLISECONDS 20u
 
-/* How long an answer is on its way, and how long a reader can be between asking for the size and
- * asking for the pages, if it has to wait for a processor. */
-#define ANSWER_MILLISECONDS 5u
-#define READER_MILLISECONDS 20u
+/* How soon a notice is looked at again: while something is due, and while names are held up. */
+#define TICK_MICROSECONDS 1000
+#define NAMES_MICROSECONDS 100000
 
 enum notice_kind { NOTICE_EFFECTS, NOTICE_QUORUM, NOTICE_NODE, NOTICE_CALL };
 
+/* What the kernel is told is done in two steps: all that can be done at once is, in the order of
+ * the queue; what has to wait (for readers, for directories) is waited for without holding up what
+ * others have queued. Notices end in order. */
 struct notice {
-    struct notice *next;
     enum notice_kind kind;
     GPtrArray *effects;        /* EFFECTS */
     bool rebuilt;              /* EFFECTS: of a synchronisation */
     bool quorate;              /* QUORUM */
     struct node *node;         /* NODE: pinned */
     struct notified *notified; /* CALL */
+
+    struct names_batch batch;
+    GPtrArray *turns;  /* struct turn: of nodes that are turned over */
+    GPtrArray *again;  /* struct node, pinned: to be told their attributes again ... */
+    uint64_t again_at; /* ... at that time (milliseconds) */
 };
 
 static uint64_t now(void)
@@ -40,91 +39,29 @@ static uint64_t now(void)
     return (uint64_t)g_get_monotonic_time() / 1000;
 }
 
-static fuse_ino_t node_id(const struct node *node)
+/* --- Attributes --- */
+
+/* An open with O_TRUNC that was being answered meanwhile makes the kernel keep older attributes
+ * than it was told of: then it is told again. */
+static void tell_attributes(struct notifier *notifier, struct notice *notice, struct node *node)
 {
-    return node->is_root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)node;
-}
+    uint64_t time = now();
 
-/* --- One node --- */
-
-/* Attributes, and from `offset` on (-1: none) pages. The kernel does not know a node whose first
- * look-up is still being answered, perhaps with what is old by now, and would keep that for ever:
- * so it is told again until it knows the node, or has forgotten it. */
-static void tell_node(struct notifier *notifier, const struct node *node, off_t offset)
-{
-    unsigned int pause = TELL_PAUSE_MICROSECONDS;
-
-    while (fuse_lowlevel_notify_inval_inode(notifier->session, node_id(node), offset, 0) ==
-               -ENOENT &&
-           node_is_known(notifier->table, node) && !atomic_load(&notifier->ending)) {
-        usleep(pause);
-        pause = MIN(2 * pause, TELL_PAUSE_MICROSECONDS_MAX);
-    }
-}
-
-/* True if the kernel may have taken older attributes after it was told: it has to be told again. */
-static bool tell_attributes_of(struct notifier *notifier, const struct node *node)
-{
-    uint64_t since = now() - TAKE_MILLISECONDS;
-
-    tell_node(notifier, node, -1);
-    return node_was_sized_since(notifier->table, node, since);
-}
-
-static void drop_pages(struct notifier *notifier, struct node *node)
-{
-    node_note_drop(notifier->table, node);
-    counter_add(&notifier->table->metrics->pages_dropped, 1);
-    tell_node(notifier, node, 0);
-}
-
-static bool was_asked_lately(struct notifier *notifier, const struct node *node)
-{
-    uint64_t asks;
-
-    return now() - node_asked(notifier->table, node, &asks) < READER_MILLISECONDS;
-}
-
-/* Somebody reads, or is about to: what was asked for before the notification is answered (and not
- * taken by the kernel); then whoever asks for attributes takes those of the newer version, for all
- * readers; or nobody has asked for so long that nobody is on the way to read. */
-static void wait_for_readers(struct notifier *notifier, struct node *node)
-{
-    uint64_t end = now() + 2 * READER_MILLISECONDS;
-    uint64_t before;
-    uint64_t after;
-
-    usleep(ANSWER_MILLISECONDS * 1000);
-    node_may_turn(notifier->table, node);
-    while (node_shows_older(notifier->table, node) && was_asked_lately(notifier, node) &&
-           now() < end)
-        usleep(1000);
-    if (node_shows_older(notifier->table, node))
+    teller_tell_attributes(&notifier->teller, node);
+    if (!node_was_sized_since(notifier->teller.table, node, time - TAKE_MILLISECONDS))
         return;
-    /* Who was told goes on to read: then the answer has been taken. */
-    node_asked(notifier->table, node, &before);
-    end = now() + ANSWER_MILLISECONDS; /* drops after own writes wait behind this */
-    do {
-        usleep(1000);
-        node_asked(notifier->table, node, &after);
-    } while (before == after && now() < end);
+    node_pin(notifier->teller.table, node);
+    g_ptr_array_add(notice->again, node);
+    notice->again_at = now() + TAKE_MILLISECONDS;
 }
 
-/* The node shows the older version until the kernel has dropped its pages of it; nobody reads one
- * version up to the size of the other. What was read in between is dropped once more, and with that
- * every answer has been taken that the kernel asked for before. */
-static void turn_over(struct notifier *notifier, struct node *node)
+static void tell_again(struct notifier *notifier, struct notice *notice)
 {
-    uint64_t turn;
-
-    if (!node_has_older(notifier->table, node, &turn))
-        return; /* it was turned over with an earlier change */
-    drop_pages(notifier, node);
-    if (was_asked_lately(notifier, node))
-        wait_for_readers(notifier, node);
-    node_show_newer(notifier->table, node, turn);
-    drop_pages(notifier, node);
-    node_settle(notifier->table, node);
+    for (guint i = 0; i < notice->again->len; i++) {
+        teller_tell_attributes(&notifier->teller, notice->again->pdata[i]);
+        node_unpin(notifier->teller.table, notice->again->pdata[i]);
+    }
+    g_ptr_array_set_size(notice->again, 0);
 }
 
 /* --- Effects --- */
@@ -132,43 +69,18 @@ static void turn_over(struct notifier *notifier, struct node *node)
 static void drop_entry(struct notifier *notifier, const struct entry *entry,
                        struct names_batch *batch)
 {
-    struct node *directory = node_find(notifier->table, entry->parent);
+    struct node *directory = node_find(notifier->teller.table, entry->parent);
 
     if (!directory)
         return;
     names_drop(&notifier->names, directory, entry->name, batch);
-    node_unpin(notifier->table, directory);
+    node_unpin(notifier->teller.table, directory);
 }
 
 static bool same_name(const struct entry *first, const struct entry *second)
 {
     return first->parent == second->parent && first->type == second->type &&
            strcmp(first->name, second->name) == 0;
-}
-
-/* True as tell_attributes_of(). */
-static bool tell_content(struct notifier *notifier, const struct effect *effect)
-{
-    const struct entry *before = effect->before;
-    const struct entry *after = effect->after;
-    struct node *node = before && after ? node_find(notifier->table, after->inode) : NULL;
-
-    if (!node)
-        return false;
-    if (before->content != after->content || before->size != after->size)
-        turn_over(notifier, node);
-    bool again = tell_attributes_of(notifier, node);
-    node_unpin(notifier->table, node);
-    return again;
-}
-
-static bool tell_contents(struct notifier *notifier, const GPtrArray *effects)
-{
-    bool again = false;
-
-    for (guint i = 0; i < effects->len; i++)
-        again = tell_content(notifier, effects->pdata[i]) || again;
-    return again;
 }
 
 static void drop_entries(struct notifier *notifier, const struct effect *effect,
@@ -185,155 +97,255 @@ static void drop_entries(struct notifier *notifier, const struct effect *effect,
         drop_entry(notifier, after, batch);
 }
 
-static void tell_effects(struct notifier *notifier, const struct notice *notice)
+static void tell_content(struct notifier *notifier, struct notice *notice,
+                         const struct effect *effect)
 {
-    struct names_batch batch = {0};
+    const struct entry *before = effect->before;
+    const struct entry *after = effect->after;
+    struct turn *turn = NULL;
 
+    if (!before || !after)
+        return;
+    struct node *node = node_find(notifier->teller.table, after->inode);
+    if (!node)
+        return;
+    if (before->content != after->content || before->size != after->size)
+        turn = turns_begin(&notifier->turns, node, now());
+    if (turn)
+        g_ptr_array_add(notice->turns, turn);
+    else
+        tell_attributes(notifier, notice, node);
+    node_unpin(notifier->teller.table, node);
+}
+
+static void begin_effects(struct notifier *notifier, struct notice *notice)
+{
     for (guint i = 0; i < notice->effects->len; i++)
-        drop_entries(notifier, notice->effects->pdata[i], &batch);
-    if (tell_contents(notifier, notice->effects)) {
-        usleep(TAKE_MILLISECONDS * 1000);
-        tell_contents(notifier, notice->effects);
-    }
-    names_wait(&notifier->names, &batch);
-    notifier->listener->told(notifier->listener, notice->effects, notice->rebuilt);
+        drop_entries(notifier, notice->effects->pdata[i], &notice->batch);
+    for (guint i = 0; i < notice->effects->len; i++)
+        tell_content(notifier, notice, notice->effects->pdata[i]);
 }
 
 /* --- Modes --- */
 
 /* Takes over the array. */
-static void tell_attributes(struct notifier *notifier, GPtrArray *nodes)
+static void tell_all_attributes(struct notifier *notifier, struct notice *notice, GPtrArray *nodes)
 {
-    bool again = false;
-
-    for (guint i = 0; i < nodes->len; i++)
-        again = tell_attributes_of(notifier, nodes->pdata[i]) || again;
-    if (again)
-        usleep(TAKE_MILLISECONDS * 1000);
     for (guint i = 0; i < nodes->len; i++) {
-        if (again)
-            tell_node(notifier, nodes->pdata[i], -1);
-        node_unpin(notifier->table, nodes->pdata[i]);
+        tell_attributes(notifier, notice, nodes->pdata[i]);
+        node_unpin(notifier->teller.table, nodes->pdata[i]);
     }
     g_ptr_array_unref(nodes);
 }
 
 /* Clients test for quorum with the link `local`: links show it only when the kernel has dropped all
  * other modes. Those that were looked up until then are found after that. */
-static void tell_modes(struct notifier *notifier, bool quorate)
+static void end_quorum(struct notifier *notifier, struct notice *notice)
 {
-    tell_attributes(notifier, node_all(notifier->table));
-    atomic_store(&notifier->links_quorate, quorate);
-    tell_attributes(notifier, node_all_links(notifier->table));
+    atomic_store(&notifier->links_quorate, notice->quorate);
+    tell_all_attributes(notifier, notice, node_all_links(notifier->teller.table));
+}
+
+/* --- The life of a notice --- */
+
+static struct notice *notice_new(enum notice_kind kind)
+{
+    struct notice *notice = g_new0(struct notice, 1);
+
+    notice->kind = kind;
+    notice->turns = g_ptr_array_new_with_free_func((GDestroyNotify)turn_unref);
+    notice->again = g_ptr_array_new();
+    return notice;
+}
+
+static void notice_free(struct notifier *notifier, struct notice *notice)
+{
+    for (guint i = 0; i < notice->again->len; i++)
+        node_unpin(notifier->teller.table, notice->again->pdata[i]);
+    if (notice->node)
+        node_unpin(notifier->teller.table, notice->node);
+    if (notice->effects)
+        g_ptr_array_unref(notice->effects);
+    g_ptr_array_unref(notice->again);
+    g_ptr_array_unref(notice->turns);
+    g_free(notice);
+}
+
+static void begin(struct notifier *notifier, struct notice *notice)
+{
+    if (notice->kind == NOTICE_EFFECTS)
+        begin_effects(notifier, notice);
+    else if (notice->kind == NOTICE_QUORUM)
+        tell_all_attributes(notifier, notice, node_all(notifier->teller.table));
+    else if (notice->kind == NOTICE_NODE)
+        teller_drop_pages(&notifier->teller, notice->node);
+}
+
+/* True if the kernel knows what the notice says. */
+static bool is_known(struct notifier *notifier, struct notice *notice)
+{
+    while (notice->turns->len > 0) {
+        if (!turn_is_done(notice->turns->pdata[notice->turns->len - 1]))
+            return false;
+        g_ptr_array_set_size(notice->turns, (gint)notice->turns->len - 1);
+    }
+    if (notice->again->len > 0 && now() < notice->again_at)
+        return false;
+    tell_again(notifier, notice);
+    return names_are_dropped(&notifier->names, &notice->batch);
+}
+
+static void end(struct notifier *notifier, struct notice *notice)
+{
+    if (notice->kind == NOTICE_EFFECTS)
+        notifier->listener->told(notifier->listener, g_steal_pointer(&notice->effects),
+                                 notice->rebuilt);
+    else if (notice->kind == NOTICE_QUORUM)
+        end_quorum(notifier, notice);
+    else if (notice->kind == NOTICE_CALL)
+        notice->notified->call(notice->notified);
+    notice_free(notifier, notice);
 }
 
 /* --- The thread --- */
 
-static void carry_out(struct notifier *notifier, const struct notice *notice)
+/* What can be done now. Microseconds after which there may be more; 0: none is under way. */
+static int64_t carry_on(struct notifier *notifier)
 {
-    switch (notice->kind) {
-    case NOTICE_EFFECTS:
-        tell_effects(notifier, notice);
-        break;
-    case NOTICE_QUORUM:
-        tell_modes(notifier, notice->quorate);
-        break;
-    case NOTICE_NODE:
-        drop_pages(notifier, notice->node);
-        node_unpin(notifier->table, notice->node);
-        break;
-    case NOTICE_CALL:
-        notice->notified->call(notice->notified);
-        break;
-    }
+    struct notice *notice;
+    bool turning = turns_advance(&notifier->turns, now());
+
+    while ((notice = g_queue_peek_head(&notifier->under_way)) && is_known(notifier, notice))
+        end(notifier, g_queue_pop_head(&notifier->under_way));
+    if (!notice)
+        return 0;
+    return turning || notice->again->len > 0 ? TICK_MICROSECONDS : NAMES_MICROSECONDS;
 }
 
-/* The next notice, or NULL at the end. With the lock held. */
-static struct notice *take_notice(struct notifier *notifier)
+/* Waits for a notice, for names, or so long (0: for ever). With the lock held. */
+static void wait(struct notifier *notifier, int64_t microseconds)
 {
-    while (!notifier->first && !notifier->end)
-        lock_wait(&notifier->lock, &notifier->there);
-    struct notice *notice = notifier->end ? NULL : notifier->first;
-    if (notice) {
-        notifier->first = notice->next;
-        if (!notifier->first)
-            notifier->last = &notifier->first;
+    int64_t due = g_get_monotonic_time() + microseconds;
+    const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
+    int error = 0;
+
+    while (g_queue_is_empty(&notifier->queue) && !notifier->woken && !notifier->end && !error) {
+        if (microseconds > 0)
+            error = lock_wait_until(&notifier->lock, &notifier->there, &until);
+        else
+            lock_wait(&notifier->lock, &notifier->there);
     }
-    return notice;
+    notifier->woken = false;
+}
+
+/* The next notice, or NULL. With the lock held, which is given back meanwhile. */
+static void take_notices(struct notifier *notifier)
+{
+    struct notice *notice;
+
+    while (!notifier->end && (notice = g_queue_pop_head(&notifier->queue))) {
+        lock_give(&notifier->lock);
+        begin(notifier, notice);
+        g_queue_push_tail(&notifier->under_way, notice);
+        lock_take(&notifier->lock);
+    }
 }
 
 static void *run(void *context)
 {
     struct notifier *notifier = context;
-    struct notice *notice;
 
     lock_take(&notifier->lock);
-    while ((notice = take_notice(notifier))) {
+    while (!notifier->end) {
+        take_notices(notifier);
         lock_give(&notifier->lock);
-        carry_out(notifier, notice);
-        g_free(notice);
+        int64_t pause = carry_on(notifier);
         lock_take(&notifier->lock);
+        wait(notifier, pause);
     }
     lock_give(&notifier->lock);
     return NULL;
 }
 
-static void queue_notice(struct notifier *notifier, const struct notice *content)
-{
-    struct notice *notice = g_new(struct notice, 1);
+/* --- For others --- */
 
-    *notice = *content;
+static void queue_notice(struct notifier *notifier, struct notice *notice)
+{
     lock_take(&notifier->lock);
-    *notifier->last = notice;
-    notifier->last = &notice->next;
+    g_queue_push_tail(&notifier->queue, notice);
+    pthread_cond_signal(&notifier->there);
+    lock_give(&notifier->lock);
+}
+
+static void on_dropped(struct names_listener *listener)
+{
+    struct notifier *notifier = container_of(listener, struct notifier, names_listener);
+
+    lock_take(&notifier->lock);
+    notifier->woken = true;
     pthread_cond_signal(&notifier->there);
     lock_give(&notifier->lock);
 }
 
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt)
 {
-    queue_notice(notifier,
-                 &(struct notice){.kind = NOTICE_EFFECTS, .effects = effects, .rebuilt = rebuilt});
+    struct notice *notice = notice_new(NOTICE_EFFECTS);
+
+    notice->effects = effects;
+    notice->rebuilt = rebuilt;
+    queue_notice(notifier, notice);
 }
 
 void notifier_tell_quorum(struct notifier *notifier, bool quorate)
 {
-    queue_notice(notifier, &(struct notice){.kind = NOTICE_QUORUM, .quorate = quorate});
+    struct notice *notice = notice_new(NOTICE_QUORUM);
+
+    notice->quorate = quorate;
+    queue_notice(notifier, notice);
 }
 
 void notifier_drop_node(struct notifier *notifier, struct node *node)
 {
-    node_pin(notifier->table, node);
-    queue_notice(notifier, &(struct notice){.kind = NOTICE_NODE, .node = node});
+    struct notice *notice = notice_new(NOTICE_NODE);
+
+    node_pin(notifier->teller.table, node);
+    notice->node = node;
+    queue_notice(notifier, notice);
 }
 
 void notifier_call(struct notifier *notifier, struct notified *notified)
 {
-    queue_notice(notifier, &(struct notice){.kind = NOTICE_CALL, .notified = notified});
+    struct notice *notice = notice_new(NOTICE_CALL);
+
+    notice->notified = notified;
+    queue_notice(notifier, notice);
 }
 
 void notifier_drop_time(struct notifier *notifier, uint64_t inode)
 {
-    struct node *node = node_find(notifier->table, inode);
+    struct node *node = node_find(notifier->teller.table, inode);
 
     if (!node)
         return;
-    tell_node(notifier, node, -1);
-    node_unpin(notifier->table, node);
+    teller_tell_attributes(&notifier->teller, node);
+    node_unpin(notifier->teller.table, node);
 }
 
+/* --- Beginning and end --- */
+
 void notifier_init(struct notifier *notifier, struct notifier_listener *listener,
-                   struct replica *replica, const char *mountpoint, struct fuse_session *session,
-                   struct node_table *table)
+                   struct turn_owner *owner, struct replica *replica, const char *mountpoint,
+                   struct fuse_session *session, struct node_table *table)
 {
     notifier->listener = listener;
-    notifier->session = session;
-    notifier->table = table;
-    notifier->last = &notifier->first;
+    notifier->names_listener.dropped = on_dropped;
+    notifier->teller =
+        (struct teller){.session = session, .mountpoint = mountpoint, .table = table};
     atomic_init(&notifier->links_quorate, replica_is_quorate(replica));
     lock_init(&notifier->lock, LOCK_RANK_NOTIFIER);
-    pthread_cond_init(&notifier->there, NULL);
-    names_init(&notifier->names, replica, mountpoint, session, table);
+    thread_condition_init(&notifier->there);
+    turns_init(&notifier->turns, &notifier->teller, owner);
+    names_init(&notifier->names, &notifier->names_listener, replica, mountpoint, session, table);
 }
 
 int notifier_start(struct notifier *notifier)
@@ -343,7 +355,7 @@ int notifier_start(struct notifier *notifier)
 
 bool notifier_stop(struct notifier *notifier)
 {
-    atomic_store(&notifier->ending, true);
+    atomic_store(&notifier->teller.ending, true);
     lock_take(&notifier->lock);
     notifier->end = true;
     pthread_cond_signal(&notifier->there);
@@ -352,21 +364,23 @@ bool notifier_stop(struct notifier *notifier)
     return names_stop(&notifier->names);
 }
 
-void notifier_destroy(struct notifier *notifier)
+static void forget_notices(struct notifier *notifier, GQueue *notices)
 {
     struct notice *notice;
 
-    while ((notice = notifier->first)) {
-        notifier->first = notice->next;
-        if (notice->node)
-            node_unpin(notifier->table, notice->node);
-        if (notice->effects)
-            g_ptr_array_unref(notice->effects);
-        if (notice->notified)
+    while ((notice = g_queue_pop_head(notices))) {
+        if (notice->kind == NOTICE_CALL)
             notice->notified->call(notice->notified);
-        g_free(notice);
+        notice_free(notifier, notice);
     }
+}
+
+void notifier_destroy(struct notifier *notifier)
+{
+    forget_notices(notifier, &notifier->under_way);
+    forget_notices(notifier, &notifier->queue);
+    turns_destroy(&notifier->turns);
+    names_destroy(&notifier->names);
     pthread_cond_destroy(&notifier->there);
     lock_destroy(&notifier->lock);
-    names_destroy(&notifier->names);
 }

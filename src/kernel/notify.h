@@ -10,7 +10,7 @@
 
 #include "base/lock.h"
 #include "kernel/names.h"
-#include "kernel/node.h"
+#include "kernel/turn.h"
 
 /* How long the kernel may keep the attributes that answer an open with O_TRUNC: it takes them even
  * if it was told of another's change meanwhile. So it must ask again soon; but not for each of many
@@ -32,25 +32,26 @@ struct notified {
 
 struct notifier {
     struct notifier_listener *listener;
-    struct fuse_session *session;
-    struct node_table *table;
+    struct names_listener names_listener;
+    struct teller teller;
+    struct turns turns;
     struct names names;
+    GQueue under_way; /* struct notice that are not done yet, in order; the notifier's thread's */
     /* What the links show of quorum: it changes once the kernel has dropped all other modes, as
      * programs take them for true of everything. */
     atomic_bool links_quorate;
-    atomic_bool ending; /* the kernel may not know any more what it knew */
 
     pthread_t thread;
     struct lock lock; /* guards what follows */
     pthread_cond_t there;
-    struct notice *first;
-    struct notice **last;
+    GQueue queue; /* struct notice */
+    bool woken;   /* names have been dropped */
     bool end;
 };
 
 void notifier_init(struct notifier *notifier, struct notifier_listener *listener,
-                   struct replica *replica, const char *mountpoint, struct fuse_session *session,
-                   struct node_table *table);
+                   struct turn_owner *owner, struct replica *replica, const char *mountpoint,
+                   struct fuse_session *session, struct node_table *table);
 
 /* 0 or a negative errno. */
 int notifier_start(struct notifier *notifier);

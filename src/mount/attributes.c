@@ -119,7 +119,7 @@ bool attributes_of_entry(struct mount *mount, struct node *node, const struct st
 {
     struct node_view view;
 
-    node_view(&mount->nodes, node, state->tree, timer_now(), &view);
+    node_view(&mount->nodes, node, state->tree, &view);
     attributes_of_view(mount, &view, path, attributes);
     entry_unref(view.entry);
     return !view.passing;

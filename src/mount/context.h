@@ -36,6 +36,7 @@ struct mount {
 
     struct node_table nodes;
     struct notifier_listener listener;
+    struct turn_owner turn_owner;
     struct notifier notifier;
     struct timer_owner timer_owner;
     struct timer timer;
@@ -82,6 +83,9 @@ ino_t number_of_virtual(enum virtual_name name);
  * state's lock. */
 void fill_entry(struct mount *mount, const struct state *state, const struct entry *entry,
                 const char *path, struct fuse_entry_param *param);
+
+/* Makes the mount the one that answers requests for attributes that waited. */
+void own_turns(struct mount *mount);
 
 /* The path of a node; NULL: it is gone; "": the root or a made-up name. g_free() it. */
 char *path_of_node(struct mount *mount, const struct node *node);

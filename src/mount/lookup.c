@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/util.h"
 #include "core/limits.h"
 #include "mount/handlers.h"
 #include "mount/virtual.h"
@@ -121,14 +122,32 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
     fuse_reply_none(req);
 }
 
+static void reply_getattr(struct mount *mount, fuse_req_t req, struct node *node)
+{
+    struct stat attributes;
+
+    bool lasts = attributes_of_node(mount, node, &attributes);
+    fuse_reply_attr(req, &attributes, lasts ? CACHE_FOR_EVER : 0);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
 {
     struct mount *mount = mount_of(req);
-    struct stat attributes;
+    struct node *node = node_of_id(mount, ino);
 
     (void)file;
-    bool lasts = attributes_of_node(mount, node_of_id(mount, ino), &attributes);
-    fuse_reply_attr(req, &attributes, lasts ? CACHE_FOR_EVER : 0);
+    if (!turns_wait(&mount->notifier.turns, req, node, timer_now()))
+        reply_getattr(mount, req, node);
+}
+
+static void answer_attributes(struct turn_owner *owner, fuse_req_t req, struct node *node)
+{
+    reply_getattr(container_of(owner, struct mount, turn_owner), req, node);
+}
+
+void own_turns(struct mount *mount)
+{
+    mount->turn_owner.answer_attributes = answer_attributes;
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

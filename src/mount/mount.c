@@ -119,8 +119,9 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     } else {
         node_table_init(&mount->nodes, &options->metrics->kernel);
         mount->listener.told = on_told;
-        notifier_init(&mount->notifier, &mount->listener, options->replica, options->mountpoint,
-                      mount->session, &mount->nodes);
+        own_turns(mount);
+        notifier_init(&mount->notifier, &mount->listener, &mount->turn_owner, options->replica,
+                      options->mountpoint, mount->session, &mount->nodes);
         request_own_timer(mount);
         timer_init(&mount->timer, &mount->timer_owner, &mount->nodes);
         return mount;

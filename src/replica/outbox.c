@@ -139,9 +139,8 @@ void outbox_send_marker(struct outbox *outbox)
 
 void outbox_hold(struct outbox *outbox)
 {
-    lock_take(&outbox->lock);
+    LOCKED(&outbox->lock);
     outbox->sending = false;
-    lock_give(&outbox->lock);
 }
 
 /* What was taken out of the queue is not sent: who waits for it gets EBUSY. */
@@ -185,15 +184,12 @@ void outbox_drop(struct outbox *outbox)
 
 void outbox_drop_answered(struct outbox *outbox)
 {
-    lock_take(&outbox->lock);
+    LOCKED(&outbox->lock);
     drop_answered(outbox);
-    lock_give(&outbox->lock);
 }
 
 size_t outbox_held(struct outbox *outbox)
 {
-    lock_take(&outbox->lock);
-    size_t held = outbox->held.length;
-    lock_give(&outbox->lock);
-    return held;
+    LOCKED(&outbox->lock);
+    return outbox->held.length;
 }

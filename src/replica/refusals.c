@@ -57,14 +57,13 @@ const char *refusals_name(enum refusal cause)
 static bool is_due(struct refusals *refusals, enum refusal cause, uint64_t now,
                    uint64_t *suppressed)
 {
-    lock_take(&refusals->lock);
+    LOCKED(&refusals->lock);
     uint64_t logged = refusals->causes[cause].logged;
     bool due = logged == 0 || now - logged >= PAUSE_MILLISECONDS;
     *suppressed = refusals->causes[cause].suppressed;
     refusals->causes[cause].suppressed = due ? 0 : *suppressed + 1;
     if (due)
         refusals->causes[cause].logged = MAX(now, 1);
-    lock_give(&refusals->lock);
     return due;
 }
 

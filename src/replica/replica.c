@@ -273,9 +273,8 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 
 void replica_post(struct replica *replica, struct event *event)
 {
-    lock_take(&replica->events_lock);
+    LOCKED(&replica->events_lock);
     event_push(&replica->events, event);
-    lock_give(&replica->events_lock);
 }
 
 /* Works off a queue of events as one batch. */
@@ -313,10 +312,9 @@ void replica_run(struct replica *replica)
 
 void replica_settle(struct replica *replica)
 {
-    lock_take(&replica->events_lock);
+    LOCKED(&replica->events_lock);
     while (replica->busy)
         lock_wait(&replica->events_lock, &replica->idle);
-    lock_give(&replica->events_lock);
 }
 
 /* --- The group's consumer --- */

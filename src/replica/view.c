@@ -59,7 +59,7 @@ static void show_members(struct view *view, const struct machine *machine)
 
 void view_show_machine(struct view *view, const struct machine *machine)
 {
-    lock_take(&view->lock);
+    LOCKED(&view->lock);
     view->queued = machine_queued(machine);
     view->verifications = machine_verifications(machine);
     if (machine_mode(machine) != view->mode)
@@ -67,23 +67,20 @@ void view_show_machine(struct view *view, const struct machine *machine)
     view->mode = machine_mode(machine);
     if (machine_generation(machine) != view->generation)
         show_members(view, machine);
-    lock_give(&view->lock);
 }
 
 void view_show_checksum(struct view *view, const struct replica_checksum *checksum)
 {
-    lock_take(&view->lock);
+    LOCKED(&view->lock);
     view->checksum = *checksum;
-    lock_give(&view->lock);
 }
 
 bool view_set_quorate(struct view *view, bool quorate)
 {
     if (atomic_exchange(&view->quorate, quorate) == quorate)
         return false;
-    lock_take(&view->lock);
+    LOCKED(&view->lock);
     view->quorum_since = now_seconds(view);
-    lock_give(&view->lock);
     return true;
 }
 
@@ -91,27 +88,23 @@ void view_get_status(struct view *view, struct replica_status *status)
 {
     status->joined = atomic_load(&view->joined);
     status->quorate = atomic_load(&view->quorate);
-    lock_take(&view->lock);
+    LOCKED(&view->lock);
     status->mode = view->mode;
     status->queued = view->queued;
     status->lowest = view->lowest;
     status->mode_since = view->mode_since;
     status->quorum_since = view->quorum_since;
     status->verifications = view->verifications;
-    lock_give(&view->lock);
 }
 
 GArray *view_members(struct view *view)
 {
-    lock_take(&view->lock);
-    GArray *members = g_array_copy(view->members);
-    lock_give(&view->lock);
-    return members;
+    LOCKED(&view->lock);
+    return g_array_copy(view->members);
 }
 
 void view_get_checksum(struct view *view, struct replica_checksum *checksum)
 {
-    lock_take(&view->lock);
+    LOCKED(&view->lock);
     *checksum = view->checksum;
-    lock_give(&view->lock);
 }

@@ -76,7 +76,7 @@ static void take_old(struct waiters *waiters, GQueue *queue, uint64_t limit, GQu
 
 void waiters_add(struct waiters *waiters, struct caller *caller, uint64_t count, uint64_t now)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     const GList *last = waiters->callers.tail;
     assert(!last || ((const struct caller *)last->data)->count < count);
     caller->count = count;
@@ -85,40 +85,35 @@ void waiters_add(struct waiters *waiters, struct caller *caller, uint64_t count,
     g_queue_push_tail_link(&waiters->callers, &caller->link);
     waiters->under_way.bytes += caller->reserve.bytes;
     waiters->under_way.entries += caller->reserve.entries;
-    lock_give(&waiters->lock);
 }
 
 void waiters_begin_round(struct waiters *waiters, uint64_t count)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     struct caller *caller = find(waiters, count);
     if (caller) {
         unlink_caller(waiters, caller);
         caller->marker = NOT_SENT;
         g_queue_push_tail_link(&waiters->stored, &caller->link);
     }
-    lock_give(&waiters->lock);
 }
 
 bool waiters_want_marker(struct waiters *waiters)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     const GList *last = waiters->stored.tail;
-    bool wanted = last && ((const struct caller *)last->data)->marker == NOT_SENT;
-    lock_give(&waiters->lock);
-    return wanted;
+    return last && ((const struct caller *)last->data)->marker == NOT_SENT;
 }
 
 void waiters_start_round(struct waiters *waiters, uint64_t marker)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     for (const GList *at = waiters->stored.tail; at; at = at->prev) {
         struct caller *caller = at->data;
         if (caller->marker != NOT_SENT)
             break;
         caller->marker = marker;
     }
-    lock_give(&waiters->lock);
 }
 
 /* --- Answering --- */
@@ -186,7 +181,7 @@ unsigned waiters_fail(struct waiters *waiters, uint64_t limit, int error)
 
 bool waiters_cancel(struct waiters *waiters, struct caller *caller)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     bool found = find(waiters, caller->count) == caller;
     if (found) {
         unlink_caller(waiters, caller);
@@ -194,7 +189,6 @@ bool waiters_cancel(struct waiters *waiters, struct caller *caller)
         g_queue_unlink(&waiters->stored, &caller->link);
         found = true;
     }
-    lock_give(&waiters->lock);
     return found;
 }
 
@@ -202,36 +196,30 @@ bool waiters_cancel(struct waiters *waiters, struct caller *caller)
 
 bool waiters_waits(struct waiters *waiters, uint64_t count)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     bool waits = find(waiters, count) != NULL;
     for (const GList *at = waiters->stored.head; at && !waits; at = at->next)
         waits = ((const struct caller *)at->data)->marker == count;
-    lock_give(&waiters->lock);
     return waits;
 }
 
 const void *waiters_origin(struct waiters *waiters, uint64_t count, uint32_t *asker)
 {
-    lock_take(&waiters->lock);
+    LOCKED(&waiters->lock);
     const struct caller *caller = find(waiters, count);
-    const void *origin = caller ? caller->origin : NULL;
+
     *asker = caller ? caller->asker : 0;
-    lock_give(&waiters->lock);
-    return origin;
+    return caller ? caller->origin : NULL;
 }
 
 struct admit_reserve waiters_reserve(struct waiters *waiters)
 {
-    lock_take(&waiters->lock);
-    struct admit_reserve under_way = waiters->under_way;
-    lock_give(&waiters->lock);
-    return under_way;
+    LOCKED(&waiters->lock);
+    return waiters->under_way;
 }
 
 size_t waiters_count(struct waiters *waiters)
 {
-    lock_take(&waiters->lock);
-    size_t count = waiters->callers.length;
-    lock_give(&waiters->lock);
-    return count;
+    LOCKED(&waiters->lock);
+    return waiters->callers.length;
 }

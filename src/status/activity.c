@@ -93,10 +93,9 @@ bool activity_is_watched(struct activity *activity)
         return false;
     if (activity->clock->milliseconds(activity->clock) < until)
         return true;
-    lock_take(&activity->lock);
+    LOCKED(&activity->lock);
     if (atomic_compare_exchange_strong(&activity->until, &until, 0))
         forget(activity);
-    lock_give(&activity->lock);
     return false;
 }
 

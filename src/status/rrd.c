@@ -151,10 +151,8 @@ struct rrd_listener *rrd_listener(struct rrd *rrd)
 
 struct rrd_statistics rrd_statistics(struct rrd *rrd)
 {
-    lock_take(&rrd->lock);
-    struct rrd_statistics statistics = rrd->statistics;
-    lock_give(&rrd->lock);
-    return statistics;
+    LOCKED(&rrd->lock);
+    return rrd->statistics;
 }
 
 /* The files */

@@ -137,13 +137,14 @@ static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
     return buffer_ref(cached->text);
 }
 
-/* With the lock held: keeps `text` (the caller's reference stays the caller's). */
-static void keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
+/* With the lock held: keeps `text`, which it gives (the caller's reference stays the caller's). */
+static struct buffer *keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
 {
     counter_add(&cached->made, 1);
     buffer_unref(cached->text);
     cached->text = buffer_ref(text);
     cached->version = version;
+    return text;
 }
 
 /* With the lock held. */
@@ -155,54 +156,46 @@ static void tell_feed_listener(const struct status *status)
 
 void status_published(struct status *status, const GPtrArray *effects)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     if (versions_published(&status->versions, effects))
         status->sequence++;
     feed_add(status->feed, effects, false);
     tell_feed_listener(status);
-    lock_give(&status->lock);
 }
 
 void status_rebuilt(struct status *status, const GPtrArray *effects)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     versions_rebuilt(&status->versions);
     status->sequence++;
     if (effects)
         feed_add(status->feed, effects, true);
     tell_feed_listener(status);
-    lock_give(&status->lock);
 }
 
 void status_set_feed_listener(struct status *status, struct feed_listener *listener)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     status->feed_listener = listener;
-    lock_give(&status->lock);
 }
 
 void status_set_askers(struct status *status, struct askers *askers)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     status->askers = askers;
-    lock_give(&status->lock);
 }
 
 void status_start_feed(struct status *status, uint64_t version)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     feed_start(status->feed, version);
-    lock_give(&status->lock);
 }
 
 uint64_t status_feed_position(struct status *status, uint64_t version, uint64_t *missed)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     *missed = 0;
-    uint64_t position =
-        version == UINT64_MAX ? status->feed->next : feed_find(status->feed, version, missed);
-    lock_give(&status->lock);
-    return position;
+    return version == UINT64_MAX ? status->feed->next : feed_find(status->feed, version, missed);
 }
 
 /* The name of the node that made a change; writer 0 is this node without a cluster. With the lock
@@ -218,24 +211,22 @@ static const char *writer_name(const struct status *status, uint32_t id)
 
 char *status_feed_next(struct status *status, uint64_t *position, bool all, uint64_t *missed)
 {
-    char *text = NULL;
-
     *missed = 0;
-    lock_take(&status->lock);
-    while (!text) {
+    LOCKED(&status->lock);
+    for (;;) {
         uint64_t wanted = *position;
         const struct feed_record *record = feed_get(status->feed, position);
         *missed += *position - wanted;
         if (!record)
-            break;
+            return NULL;
+        (*position)++;
         struct history_actor actor;
         bool known = askers_get(status->askers, record->asker, &actor);
-        text =
-            feed_record_text(record, writer_name(status, record->node), known ? &actor : NULL, all);
-        (*position)++;
+        char *text = feed_record_text(record, writer_name(status, record->node),
+                                      known ? &actor : NULL, all);
+        if (text)
+            return text;
     }
-    lock_give(&status->lock);
-    return text;
 }
 
 static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
@@ -250,37 +241,33 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     raise_clinfo(status,
                  members_set_nodes(status->members, cluster_name, config_version, nodes, count));
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
-    lock_give(&status->lock);
 }
 
 void status_set_own_id(struct status *status, uint32_t id)
 {
     if (id == 0)
         return;
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     raise_clinfo(status, status->own_id != id);
     status->own_id = id;
     g_hash_table_foreach_remove(status->others, is_unlisted, status);
-    lock_give(&status->lock);
 }
 
 void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     raise_clinfo(status, members_set_online(status->members, ids, count));
-    lock_give(&status->lock);
 }
 
 void status_set_quorate(struct status *status, bool quorate)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     raise_clinfo(status, members_set_quorate(status->members, quorate));
-    lock_give(&status->lock);
 }
 
 void status_metrics_write(const struct status *status, struct open_metrics *metrics)
@@ -302,10 +289,9 @@ void status_metrics_write(const struct status *status, struct open_metrics *metr
 
 void status_get_counters(struct status *status, struct status_counters *counters)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     *counters = (struct status_counters){.clinfo = status->versions.clinfo,
                                          .vmlist = status->versions.vmlist};
-    lock_give(&status->lock);
 }
 
 uint32_t status_start_time(const struct status *status)
@@ -320,10 +306,8 @@ const char *status_node_name(const struct status *status)
 
 char *status_name_of(struct status *status, uint32_t id)
 {
-    lock_take(&status->lock);
-    char *name = g_strdup(writer_name(status, id));
-    lock_give(&status->lock);
-    return name;
+    LOCKED(&status->lock);
+    return g_strdup(writer_name(status, id));
 }
 
 /* With the lock held: stores a checked value of the node that owns `values`. */
@@ -415,35 +399,28 @@ static struct node_values *values_by_name(struct status *status, const char *nod
 
 struct buffer *status_get(struct status *status, const char *node_name, const char *name)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     struct node_values *values = values_by_name(status, node_name);
     const struct key_value *value = values ? node_values_get(values, name) : NULL;
-    struct buffer *buffer = value ? buffer_ref(value->value) : NULL;
-    lock_give(&status->lock);
-    return buffer;
+    return value ? buffer_ref(value->value) : NULL;
 }
 
 GPtrArray *status_own_names(struct status *status)
 {
-    lock_take(&status->lock);
-    GPtrArray *names = node_values_names(status->own);
-    lock_give(&status->lock);
-    return names;
+    LOCKED(&status->lock);
+    return node_values_names(status->own);
 }
 
 struct buffer *status_own_value(struct status *status, const char *name)
 {
-    struct buffer *buffer = NULL;
-
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     const struct key_value *value = node_values_get(status->own, name);
     const char *address = status->own->address;
     if (value)
-        buffer = buffer_ref(value->value);
-    else if (address && strcmp(name, "nodeip") == 0)
-        buffer = buffer_copy(address, (uint32_t)strlen(address) + 1);
-    lock_give(&status->lock);
-    return buffer;
+        return buffer_ref(value->value);
+    if (address && strcmp(name, "nodeip") == 0)
+        return buffer_copy(address, (uint32_t)strlen(address) + 1);
+    return NULL;
 }
 
 struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
@@ -457,7 +434,7 @@ struct buffer *status_log(struct status *status, uint8_t priority, const char *i
                                         .priority = priority};
     struct cluster_log_entry entry;
 
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     struct cluster_log_stamp stamp = {.time = status->clock->seconds(status->clock),
                                       .uid = status->log_uid + 1};
     cluster_log_next_stamp(status->log, cluster_log_digest(status->node_name), &stamp);
@@ -466,7 +443,6 @@ struct buffer *status_log(struct status *status, uint8_t priority, const char *i
     struct buffer *buffer = cluster_log_entry_pack(&record);
     if (cluster_log_entry_parse(buffer->data, buffer->capacity, &entry) == 0)
         cluster_log_insert(status->log, &entry);
-    lock_give(&status->lock);
     return buffer;
 }
 
@@ -477,9 +453,8 @@ int status_log_remote(struct status *status, const uint8_t *data, size_t size)
 
     if (error)
         return error;
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     cluster_log_insert(status->log, &entry);
-    lock_give(&status->lock);
     return 0;
 }
 
@@ -488,10 +463,9 @@ static struct buffer *copy_log(struct status *status, uint64_t *version)
 {
     struct buffer *buffer = buffer_new(CLUSTER_LOG_SIZE);
 
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     memcpy(buffer->data, status->log->buffer, CLUSTER_LOG_SIZE);
     *version = status->log->version;
-    lock_give(&status->lock);
     return buffer;
 }
 
@@ -549,18 +523,16 @@ static json_t *kvstore_object(struct status *status)
 
 struct buffer *status_version_text(struct status *status)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     struct buffer *text = kept_text(&status->texts[TEXT_VERSION], status->sequence);
-    if (!text) {
-        json_t *object = json_object();
-        json_object_set_new(object, "starttime", json_integer(status->start_time));
-        versions_json(&status->versions, object);
-        json_object_set_new(object, "kvstore", kvstore_object(status));
-        text = json_text_buffer(object, PRETTY);
-        keep_text(&status->texts[TEXT_VERSION], status->sequence, text);
-    }
-    lock_give(&status->lock);
-    return text;
+    if (text)
+        return text;
+    json_t *object = json_object();
+    json_object_set_new(object, "starttime", json_integer(status->start_time));
+    versions_json(&status->versions, object);
+    json_object_set_new(object, "kvstore", kvstore_object(status));
+    return keep_text(&status->texts[TEXT_VERSION], status->sequence,
+                     json_text_buffer(object, PRETTY));
 }
 
 /* With the lock held: node id → address, borrowed. */
@@ -582,21 +554,18 @@ static GHashTable *known_addresses(struct status *status)
 
 struct buffer *status_members_text(struct status *status)
 {
-    lock_take(&status->lock);
+    LOCKED(&status->lock);
     uint64_t clinfo = status->versions.clinfo;
     struct buffer *text = kept_text(&status->texts[TEXT_MEMBERS], clinfo);
-    if (!text) {
-        json_t *object = json_object();
-        g_autoptr(GHashTable) addresses = known_addresses(status);
-        const char *name = status->node_name;
-        json_object_set_new(object, "nodename", json_text_string(name, strlen(name)));
-        json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
-        members_json(status->members, addresses, object);
-        text = json_text_buffer(object, PRETTY);
-        keep_text(&status->texts[TEXT_MEMBERS], clinfo, text);
-    }
-    lock_give(&status->lock);
-    return text;
+    if (text)
+        return text;
+    json_t *object = json_object();
+    g_autoptr(GHashTable) addresses = known_addresses(status);
+    const char *name = status->node_name;
+    json_object_set_new(object, "nodename", json_text_string(name, strlen(name)));
+    json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
+    members_json(status->members, addresses, object);
+    return keep_text(&status->texts[TEXT_MEMBERS], clinfo, json_text_buffer(object, PRETTY));
 }
 
 /* The version is read before the guests are copied: a text may show more than its version stands

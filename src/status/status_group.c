@@ -82,12 +82,11 @@ static void send_value(struct status_group *group, const char *name, const void 
 /* Sends an own value as it is now, so that it never follows a newer one. */
 static void resend_value(struct status_group *group, const char *name)
 {
-    lock_take(&group->send_lock);
+    LOCKED(&group->send_lock);
     struct buffer *value = status_own_value(group->status, name);
     if (value)
         send_value(group, name, value->data, value->capacity);
     buffer_unref(value);
-    lock_give(&group->send_lock);
 }
 
 static void resend_values(struct status_group *group, bool with_plain)
@@ -103,22 +102,20 @@ static void resend_values(struct status_group *group, bool with_plain)
 
 int status_group_set(struct status_group *group, const char *name, const void *value, size_t size)
 {
-    lock_take(&group->send_lock);
+    LOCKED(&group->send_lock);
     int error = status_set_own(group->status, name, value, size);
     if (!error)
         send_value(group, name, value, size);
-    lock_give(&group->send_lock);
     return error;
 }
 
 void status_group_log(struct status_group *group, uint8_t priority, const char *ident,
                       const char *tag, const char *message, uint32_t pid)
 {
-    lock_take(&group->send_lock);
+    LOCKED(&group->send_lock);
     struct buffer *entry = status_log(group->status, priority, ident, tag, message, pid);
     send_normal(group, SUBTYPE_LOG, entry->data, entry->capacity);
     buffer_unref(entry);
-    lock_give(&group->send_lock);
 }
 
 /* --- Foreign messages --- */

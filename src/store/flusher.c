@@ -33,12 +33,11 @@ static void flush_wanted(struct store_listener *listener, uint64_t within)
     struct flusher *flusher = container_of(listener, struct flusher, listener);
     uint64_t due = clock_milliseconds() + within * 4 / 5;
 
-    lock_take(&flusher->lock);
+    LOCKED(&flusher->lock);
     if (flusher->due == 0 || due < flusher->due) {
         flusher->due = due;
         pthread_cond_signal(&flusher->wake);
     }
-    lock_give(&flusher->lock);
 }
 
 /* Waits until a flush is due; false: to stop. Holds the lock. */

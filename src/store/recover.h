@@ -7,8 +7,8 @@
 #include "core/tree.h"
 #include "journal/journal.h"
 #include "journal/replay.h"
-#include "store/store.h"
 #include "store/transaction.h"
+#include "store/witness.h"
 
 /* Brings the journal at `path` into config.db and into *tree, which is what was loaded from there
  * (the pointer may change). What cannot be brought in is put into quarantine and logged. The file

@@ -295,7 +295,7 @@ static int checkpoint(struct store *store)
 
 int store_flush(struct store *store)
 {
-    lock_take(&store->lock);
+    LOCKED(&store->lock);
     /* SQLite counts the pages, and checkpoints in the commit that makes them too many. */
     sqlite3_wal_autocheckpoint(store->db, store->checkpoint_pages);
     int error = fold(store);
@@ -303,14 +303,13 @@ int store_flush(struct store *store)
         sqlite3_wal_autocheckpoint(store->db, 0);
     if (!error && store->unmoved)
         error = checkpoint(store);
-    lock_give(&store->lock);
     return error;
 }
 
 /* Into config.db itself, after all that waits in the journal. */
 static int commit_directly(struct store *store, const struct draft *draft)
 {
-    lock_take(&store->lock);
+    LOCKED(&store->lock);
     int error = fold(store);
     if (!error && store->journal) {
         error = journal_restart(store->journal);
@@ -322,7 +321,6 @@ static int commit_directly(struct store *store, const struct draft *draft)
     if (!error)
         error = write_entries(store, draft->entries, &draft->root, store->full);
     store->unmoved |= !error;
-    lock_give(&store->lock);
     return error;
 }
 

@@ -10,19 +10,11 @@
 #include "core/draft.h"
 #include "core/tree.h"
 #include "journal/replay.h"
+#include "store/witness.h"
 
 enum store_durability {
     STORE_NORMAL, /* a commit survives the end of the process; power loss may take the last ones */
     STORE_FULL,   /* a commit survives power loss: synced before store_commit() returns */
-};
-
-/* Who is told what goes into config.db by way of the journal, before it does. Embed it. */
-struct store_witness {
-    /* What a journal holds that a killed daemon left: the effects (struct effect) of its records,
-     * in order, as far as the records tell. Borrowed. */
-    void (*replayed)(struct store_witness *witness, const GPtrArray *effects);
-    /* All up to that version is folded when this returns. Any thread that flushes or commits. */
-    void (*folding)(struct store_witness *witness, uint64_t version);
 };
 
 /* All zero is what a daemon wants. */

@@ -18,13 +18,13 @@
 #include "core/digest.h"
 #include "core/index.h"
 #include "core/state.h"
+#include "ctl/tools/backup.h"
+#include "ctl/tools/check.h"
 #include "disk_log.h"
 #include "store/finding.h"
 #include "store/safety.h"
 #include "store/store.h"
 #include "store_place.h"
-#include "tools/backup.h"
-#include "tools/check.h"
 
 #define BIG 40000u /* bytes of a large file: ten pages, nothing more to learn from more */
 #define HUGE_SIZE                                                                                  \

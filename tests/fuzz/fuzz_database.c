@@ -6,10 +6,10 @@
 
 #include "core/index.h"
 #include "core/state.h"
+#include "ctl/tools/repair.h"
 #include "fuzz.h"
 #include "store/finding.h"
 #include "store/read.h"
-#include "tools/repair.h"
 
 #define INPUT_MAX (256u * 1024)
 #define VERSION_OFFSET 18u /* both bytes of the header that say that there is a log */

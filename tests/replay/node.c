@@ -16,59 +16,13 @@
 #include "core/index.h"
 #include "core/publish.h"
 #include "node.h"
-#include "remove_tree.h"
 #include "status/cluster_log.h"
 
 #define LOCK_LIFETIME 120000u      /* milliseconds */
 #define LOCK_LIFETIME_TIMERS 3000u /* of the recording with short timers */
 #define KEY_FIELD 256u
 
-/* --- Clocks, transports, listener --- */
-
-static uint64_t milliseconds(struct clock_source *clock)
-{
-    return container_of(clock, struct node, clock)->milliseconds;
-}
-
-static uint32_t seconds(struct clock_source *clock)
-{
-    return container_of(clock, struct node, clock)->seconds;
-}
-
-static void sent_free(gpointer pointer)
-{
-    struct sent *sent = pointer;
-
-    buffer_unref(sent->message);
-    g_free(sent);
-}
-
-static void add_sent(GPtrArray *list, size_t line, struct buffer *message)
-{
-    struct sent *sent = g_new(struct sent, 1);
-
-    sent->line = line;
-    sent->message = buffer_ref(message);
-    g_ptr_array_add(list, sent);
-}
-
-/* The recording says when a message comes back: here it is only noted. */
-static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
-                     uint64_t count)
-{
-    struct node_group *group = container_of(transport, struct node_group, transport);
-
-    (void)kind;
-    (void)count;
-    add_sent(group->sent, 0, message);
-    return 0;
-}
-
-static void leave(struct transport *transport, int stay_out)
-{
-    (void)stay_out;
-    container_of(transport, struct node_group, transport)->left++;
-}
+/* --- The listener --- */
 
 /* The guest list was built anew: ours counts that also when there are no guests. */
 static void count_rebuild(struct node *node)
@@ -251,10 +205,12 @@ static void start_status(struct node *node, size_t from)
     static const struct cluster_node nodes[] = {{1, 1, "node1"}, {2, 1, "node2"}, {3, 1, "node3"}};
     g_autofree char *address = find_address(node, from);
 
-    node->seconds = find_start_time(node, from, node->self.pid);
-    node->status = status_new(nodes[node->number - 1].name, address, node->self.pid, &node->clock);
-    node->status_group = status_group_new(node->status, &node->groups[TRACE_STATUS].transport,
-                                          &node->clock, node->self);
+    node->clock.seconds = find_start_time(node, from, node->self.pid);
+    node->status =
+        status_new(nodes[node->number - 1].name, address, node->self.pid, &node->clock.source);
+    node->status_group =
+        status_group_new(node->status, &node->groups[TRACE_STATUS].transport.transport,
+                         &node->clock.source, node->self);
     status_set_nodes(node->status, "lab", 1, nodes, 3);
 }
 
@@ -263,11 +219,11 @@ static void start(struct node *node, size_t from)
     struct store_options store_options = {0};
     struct tree *tree;
     g_autofree char *message = NULL;
-    bool first = !g_file_test(node->path, G_FILE_TEST_EXISTS);
+    bool first = !g_file_test(node->place.path, G_FILE_TEST_EXISTS);
 
     stop(node);
     node->self = find_self(node, from);
-    if (store_open(node->path, &store_options, &node->store, &tree, &message))
+    if (store_open(node->place.path, &store_options, &node->store, &tree, &message))
         fail_msg("%s", message);
     if (first)
         import(node, from, node->store, &tree);
@@ -275,14 +231,14 @@ static void start(struct node *node, size_t from)
         .self = node->self,
         .lock_lifetime =
             strcmp(node->recording, "timers") == 0 ? LOCK_LIFETIME_TIMERS : LOCK_LIFETIME,
-        .clock = &node->clock,
+        .clock = &node->clock.source,
         .listener = &node->listener,
     };
     start_status(node, from);
     node->replica = replica_new(&options, node->store, tree);
     node->vmlist_apart = 0;
     count_rebuild(node);
-    replica_set_transport(node->replica, &node->groups[TRACE_CONFIGURATION].transport);
+    replica_set_transport(node->replica, &node->groups[TRACE_CONFIGURATION].transport.transport);
     replica_post(node->replica, event_quorum(true));
     replica_run(node->replica);
 }
@@ -297,33 +253,29 @@ struct node *node_new(const char *recording, unsigned number, bool lazy)
     node->trace = trace_load(recording, number);
     node->done = g_array_new(FALSE, TRUE, sizeof(bool));
     g_array_set_size(node->done, node->trace->len);
-    node->directory = g_dir_make_tmp("pmxcfs-replay-XXXXXX", NULL);
-    assert_non_null(node->directory);
-    node->path = g_build_filename(node->directory, "config.db", NULL);
-    node->clock = (struct clock_source){.seconds = seconds, .milliseconds = milliseconds};
+    place_start(&node->place);
+    manual_clock_init(&node->clock, 0, 0);
     node->listener = (struct replica_listener){publishing, published, quorum_changed};
-    for (size_t i = 0; i < G_N_ELEMENTS(node->groups); i++)
-        node->groups[i] = (struct node_group){
-            .transport = {multicast, leave},
-            .node = node,
-            .sent = g_ptr_array_new_with_free_func(sent_free),
-            .expected = g_ptr_array_new_with_free_func(sent_free),
-        };
+    for (size_t i = 0; i < G_N_ELEMENTS(node->groups); i++) {
+        struct node_group *group = &node->groups[i];
+        sent_queue_init(&group->sent);
+        sent_queue_init(&group->expected);
+        test_transport_init(&group->transport, &group->sent, &node->self);
+        group->transport.joined = true;
+    }
     return node;
 }
 
 void node_free(struct node *node)
 {
     stop(node);
-    remove_tree(node->directory);
+    place_stop(&node->place);
     for (size_t i = 0; i < G_N_ELEMENTS(node->groups); i++) {
-        g_ptr_array_unref(node->groups[i].sent);
-        g_ptr_array_unref(node->groups[i].expected);
+        sent_queue_destroy(&node->groups[i].sent);
+        sent_queue_destroy(&node->groups[i].expected);
     }
     g_ptr_array_unref(node->trace);
     g_array_unref(node->done);
-    g_free(node->path);
-    g_free(node->directory);
     g_free(node);
 }
 
@@ -389,7 +341,7 @@ static void ask_status(struct node *node, const struct header *header)
     assert_int_equal(header->subtype, 3);
     assert_int_equal(cluster_log_entry_parse(header->body, header->body_size, &entry), 0);
     g_autofree char *message = unescape(entry.message);
-    node->seconds = entry.time;
+    node->clock.seconds = entry.time;
     status_group_log(node->status_group, entry.priority, entry.ident, entry.tag, message,
                      entry.pid);
 }
@@ -471,8 +423,8 @@ static bool was_sent(const struct node_group *group, enum trace_group which,
 {
     g_autofree char *wanted = describe(which, message);
 
-    for (guint i = 0; i < group->sent->len; i++) {
-        const struct sent *sent = group->sent->pdata[i];
+    for (const GList *at = group->sent.messages.head; at; at = at->next) {
+        const struct sent *sent = at->data;
         g_autofree char *text = describe(which, sent->message);
         if (strcmp(text, wanted) == 0)
             return true;
@@ -486,14 +438,14 @@ static gint compare_strings(gconstpointer a, gconstpointer b)
 }
 
 /* Descriptions of a list of messages: the NORMAL ones in their order, the others sorted. */
-static char *describe_all(enum trace_group which, const GPtrArray *list)
+static char *describe_all(enum trace_group which, const struct sent_queue *queue)
 {
     g_autoptr(GPtrArray) normal = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) others = g_ptr_array_new_with_free_func(g_free);
     GString *text = g_string_new(NULL);
 
-    for (guint i = 0; i < list->len; i++) {
-        const struct sent *sent = list->pdata[i];
+    for (const GList *at = queue->messages.head; at; at = at->next) {
+        const struct sent *sent = at->data;
         bool is_normal = get_le16(sent->message->data) == MESSAGE_NORMAL;
         g_ptr_array_add(is_normal ? normal : others, describe(which, sent->message));
     }
@@ -511,18 +463,18 @@ void node_compare_sent(struct node *node, const char *when)
         replica_run(node->replica);
     for (int i = 0; i < 2; i++) {
         struct node_group *group = &node->groups[i];
-        g_autofree char *ours = describe_all((enum trace_group)i, group->sent);
-        g_autofree char *theirs = describe_all((enum trace_group)i, group->expected);
+        g_autofree char *ours = describe_all((enum trace_group)i, &group->sent);
+        g_autofree char *theirs = describe_all((enum trace_group)i, &group->expected);
         if (strcmp(ours, theirs) != 0) {
             fprintf(stderr, "node %u, %s, the recorded node sent:\n%swe sent:\n%s", node->number,
                     when, theirs, ours);
             fail_msg("%s, node %u, '%s': what is sent differs", node->recording, node->number,
                      when);
         }
-        assert_int_equal(group->left, 0);
-        node->compared += group->expected->len;
-        g_ptr_array_set_size(group->sent, 0);
-        g_ptr_array_set_size(group->expected, 0);
+        assert_int_equal(group->transport.leaves, 0);
+        node->compared += group->expected.messages.length;
+        sent_queue_clear(&group->sent);
+        sent_queue_clear(&group->expected);
     }
 }
 
@@ -538,12 +490,12 @@ static void play_send(struct node *node, size_t index)
         return;
     g_array_index(node->done, bool, index) = true;
     replica_run(node->replica);
-    add_sent(group->expected, event->line, event->message);
+    sent_queue_add(&group->expected, node->self, event->message);
     assert_int_equal(wire_parse_header(event->message->data, event->message->capacity, &header), 0);
     if (was_sent(group, event->group, event->message))
         return;
     /* Not of our own accord, so somebody, or an hour gone by, asked for it. */
-    node->seconds = header.time;
+    node->clock.seconds = header.time;
     if (header.type == MESSAGE_VERIFY_REQUEST) {
         replica_post(node->replica, event_new(EVENT_VERIFY));
         replica_run(node->replica);
@@ -611,7 +563,7 @@ void node_play(struct node *node, size_t index)
     const struct trace_event *event = trace_at(node->trace, index);
 
     if (event->time > 0)
-        node->milliseconds = (uint64_t)(event->time * 1000);
+        node->clock.milliseconds = (uint64_t)(event->time * 1000);
     switch (event->type) {
     case TRACE_INIT:
         if (event->group == TRACE_CONFIGURATION)

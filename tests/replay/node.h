@@ -8,24 +8,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fixture.h"
 #include "replica/replica.h"
 #include "status/status_group.h"
 #include "store/store.h"
+#include "store_place.h"
 #include "trace.h"
-
-/* A message that is to be compared: sent by us, or by the recorded node. */
-struct sent {
-    size_t line; /* in the recording, 0: ours */
-    struct buffer *message;
-};
 
 /* One of the two groups as the node sees it. */
 struct node_group {
-    struct transport transport;
-    struct node *node;
-    GPtrArray *sent;     /* struct sent: ours since the last comparison */
-    GPtrArray *expected; /* struct sent: the recorded node's */
-    unsigned left;       /* how often we wanted to leave */
+    struct test_transport transport;
+    struct sent_queue sent;     /* ours since the last comparison */
+    struct sent_queue expected; /* the recorded node's */
 };
 
 struct node {
@@ -34,12 +28,9 @@ struct node {
     unsigned number;
     GPtrArray *trace;
     GArray *done; /* bool for each event: a SEND that was acted upon before its turn */
-    char *directory;
-    char *path; /* of config.db */
+    struct place place;
 
-    uint64_t milliseconds; /* the clocks */
-    uint32_t seconds;
-    struct clock_source clock;
+    struct manual_clock clock;
     struct replica_listener listener;
 
     struct member self;

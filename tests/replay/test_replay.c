@@ -78,11 +78,11 @@ static void compare_database(struct node *node, const char *step)
 {
     size_t size;
     g_autofree char *bytes = read_file(node, step, "db", &size);
-    g_autofree char *copy = g_build_filename(node->directory, "recorded.db", NULL);
+    g_autofree char *copy = g_build_filename(node->place.directory, "recorded.db", NULL);
 
     assert_true(g_file_set_contents(copy, bytes, (gssize)size, NULL));
     g_autofree char *theirs = rows_of(copy);
-    g_autofree char *ours = rows_of(node->path);
+    g_autofree char *ours = rows_of(node->place.path);
     assert_true(strlen(theirs) > 100);
     if (strcmp(ours, theirs) != 0) {
         fprintf(stderr, "recorded:\n%sours:\n%s", theirs, ours);

@@ -99,6 +99,7 @@ struct seat {
     GQueue outbox; /* struct outgoing */
 };
 
+/* Many members: a machine, the process on it, and what the checks know of both. */
 struct node {
     struct sim *sim;
     uint32_t id; /* from 1 */

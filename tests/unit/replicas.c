@@ -17,22 +17,11 @@
 #include "base/util.h"
 #include "cluster/wire.h"
 #include "core/index.h"
-#include "remove_tree.h"
+#include "ctl/tools/backup.h"
 #include "replica/internal.h"
 #include "replicas.h"
-#include "tools/backup.h"
 
 /* --- A node --- */
-
-static uint64_t milliseconds(struct clock_source *clock)
-{
-    return atomic_load(&container_of(clock, struct node, clock)->milliseconds);
-}
-
-static uint32_t seconds(struct clock_source *clock)
-{
-    return (uint32_t)atomic_load(&container_of(clock, struct node, clock)->seconds);
-}
 
 static void tell(struct node *node, const char *what, int number)
 {
@@ -82,14 +71,10 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
 
 static void prepare(struct node *node)
 {
-    node->directory = g_dir_make_tmp("pmxcfs-replica-XXXXXX", NULL);
-    assert_non_null(node->directory);
-    node->path = g_build_filename(node->directory, "config.db", NULL);
-    node->clock = (struct clock_source){.milliseconds = milliseconds, .seconds = seconds};
+    place_start(&node->place);
+    manual_clock_init(&node->clock, 1000000, 1700000000);
     node->listener = (struct replica_listener){on_publishing, on_published, on_quorum_changed};
     node->story = g_string_new(NULL);
-    atomic_init(&node->milliseconds, 1000000);
-    atomic_init(&node->seconds, 1700000000);
 }
 
 void node_open(struct node *node)
@@ -98,24 +83,24 @@ void node_open(struct node *node)
     struct tree *tree;
     g_autofree char *message = NULL;
 
-    if (!node->directory)
+    if (!node->story)
         prepare(node);
-    if (store_open(node->path, &options, &node->store, &tree, &message))
+    if (store_open(node->place.path, &options, &node->store, &tree, &message))
         fail_msg("%s", message);
     struct replica_options replica_options = {
         .self = node->self,
         .local = node->group == NULL,
         .acknowledge_all = node->acknowledge_all,
         .lock_lifetime = 120000,
-        .safety_directory = node->directory,
-        .clock = &node->clock,
+        .safety_directory = node->place.directory,
+        .clock = &node->clock.source,
         .listener = &node->listener,
     };
     node->replica = replica_new(&replica_options, node->store, tree);
-    node->leaving = false;
-    node->stays_out = false;
+    node->transport.leaving = false;
+    node->transport.stays_out = false;
     if (node->group)
-        replica_set_transport(node->replica, &node->transport);
+        replica_set_transport(node->replica, &node->transport.transport);
 }
 
 void node_close(struct node *node)
@@ -130,11 +115,9 @@ void node_free(struct node *node)
 {
     if (node->replica)
         node_close(node);
-    if (!node->directory)
+    if (!node->story)
         return;
-    remove_tree(node->directory);
-    g_free(node->directory);
-    g_free(node->path);
+    place_stop(&node->place);
     g_string_free(node->story, TRUE);
 }
 
@@ -299,10 +282,10 @@ void node_assert_stored(struct node *node)
     struct store_options options = {0};
     struct store *store = NULL;
     struct tree *tree = NULL;
-    g_autofree char *copy = g_strconcat(node->path, ".copy", NULL);
+    g_autofree char *copy = g_strconcat(node->place.path, ".copy", NULL);
     g_autofree char *message = NULL;
 
-    if (tools_backup(node->path, copy, &message) ||
+    if (tools_backup(node->place.path, copy, &message) ||
         store_open(copy, &options, &store, &tree, &message))
         fail_msg("%s", message);
     struct state *loaded = state_new(tree, 0);
@@ -320,7 +303,7 @@ void disk_full(const struct node *node, uint64_t bytes)
 {
     struct rlimit limit;
     GStatBuf status;
-    g_autofree char *log = g_strconcat(node->path, "-wal", NULL);
+    g_autofree char *log = g_strconcat(node->place.path, "-wal", NULL);
 
     if (g_stat(log, &status) == 0)
         bytes += (uint64_t)status.st_size;
@@ -341,87 +324,24 @@ void disk_free(void)
 
 /* --- A group --- */
 
-static bool is_update(const struct buffer *message)
-{
-    return get_le16(message->data) == MESSAGE_UPDATE;
-}
-
-static void enqueue(struct group *group, struct member sender, struct buffer *message)
-{
-    struct delivery *delivery = g_new(struct delivery, 1);
-
-    *delivery = (struct delivery){sender, buffer_ref(message)};
-    pthread_mutex_lock(&group->lock);
-    g_queue_push_tail(&group->queue, delivery);
-    if (is_update(message)) {
-        group->update_bytes += message->capacity;
-        group->update_bytes_max = MAX(group->update_bytes_max, group->update_bytes);
-    }
-    pthread_mutex_unlock(&group->lock);
-}
-
-static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
-                     uint64_t count)
-{
-    struct node *node = container_of(transport, struct node, transport);
-
-    (void)kind;
-    (void)count;
-    if (!node->member)
-        return -EBUSY;
-    if (node->refuse)
-        return node->refuse;
-    enqueue(node->group, node->self, message);
-    return 0;
-}
-
-static void leave(struct transport *transport, int stay_out)
-{
-    struct node *node = container_of(transport, struct node, transport);
-
-    node->leaving = true;
-    node->stays_out = stay_out;
-}
-
 void group_start(struct group *group, unsigned nodes)
 {
     *group = (struct group){.next_pid = 100};
-    pthread_mutex_init(&group->lock, NULL);
-    g_queue_init(&group->queue);
+    sent_queue_init(&group->sent);
     for (unsigned i = 0; i < nodes; i++) {
         struct node *node = &group->nodes[i];
         node->group = group;
         node->self = (struct member){i + 1, group->next_pid++};
-        node->transport = (struct transport){multicast, leave};
+        test_transport_init(&node->transport, &group->sent, &node->self);
         node_open(node);
     }
 }
 
-static struct delivery *dequeue(struct group *group)
-{
-    pthread_mutex_lock(&group->lock);
-    struct delivery *delivery = g_queue_pop_head(&group->queue);
-    if (delivery && is_update(delivery->message))
-        group->update_bytes -= delivery->message->capacity;
-    pthread_mutex_unlock(&group->lock);
-    return delivery;
-}
-
-static void delivery_free(struct delivery *delivery)
-{
-    buffer_unref(delivery->message);
-    g_free(delivery);
-}
-
 void group_stop(struct group *group)
 {
-    struct delivery *delivery;
-
     for (size_t i = 0; i < NODES_MAX; i++)
         node_free(&group->nodes[i]);
-    while ((delivery = dequeue(group)))
-        delivery_free(delivery);
-    pthread_mutex_destroy(&group->lock);
+    sent_queue_destroy(&group->sent);
 }
 
 static void run(struct node *node)
@@ -440,12 +360,12 @@ static void configure(struct group *group, const struct node *joined)
     size_t count = 0;
 
     for (size_t i = 0; i < NODES_MAX; i++) {
-        if (group->nodes[i].member)
+        if (group->nodes[i].transport.joined)
             members[count++] = group->nodes[i].self;
     }
     for (size_t i = 0; i < NODES_MAX; i++) {
         struct node *node = &group->nodes[i];
-        if (!node->member)
+        if (!node->transport.joined)
             continue;
         replica_post(
             node->replica,
@@ -465,10 +385,10 @@ void group_join(struct group *group, unsigned index)
     struct node *node = &group->nodes[index];
 
     deliver_all(group);
-    node->leaving = false;
+    node->transport.leaving = false;
     replica_post(node->replica, event_connected(node->self));
     replica_post(node->replica, event_quorum(true));
-    node->member = true;
+    node->transport.joined = true;
     configure(group, node);
 }
 
@@ -477,7 +397,7 @@ void group_leave(struct group *group, unsigned index)
     struct node *node = &group->nodes[index];
 
     deliver_all(group);
-    node->member = false;
+    node->transport.joined = false;
     configure(group, NULL);
     replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     run(node);
@@ -488,9 +408,9 @@ static bool let_one_leave(struct group *group)
 {
     for (size_t i = 0; i < NODES_MAX; i++) {
         struct node *node = &group->nodes[i];
-        if (!node->member || !node->leaving)
+        if (!node->transport.joined || !node->transport.leaving)
             continue;
-        node->member = false;
+        node->transport.joined = false;
         node->left++;
         configure(group, NULL);
         return true;
@@ -502,17 +422,17 @@ bool group_step(struct group *group)
 {
     if (let_one_leave(group))
         return true;
-    struct delivery *delivery = dequeue(group);
-    if (!delivery)
+    struct sent *sent = sent_queue_take(&group->sent);
+    if (!sent)
         return false;
     for (size_t i = 0; i < NODES_MAX; i++) {
         struct node *node = &group->nodes[i];
-        if (!node->member)
+        if (!node->transport.joined)
             continue;
-        replica_post(node->replica, event_message(delivery->sender, delivery->message));
+        replica_post(node->replica, event_message(sent->sender, sent->message));
         run(node);
     }
-    delivery_free(delivery);
+    sent_free(sent);
     return true;
 }
 
@@ -531,7 +451,7 @@ void group_start_joined(struct group *group, unsigned nodes)
 
 void group_inject(struct group *group, struct member sender, struct buffer *message)
 {
-    enqueue(group, sender, message);
+    sent_queue_add(&group->sent, sender, message);
     buffer_unref(message);
 }
 
@@ -551,7 +471,7 @@ void group_assert_same(struct group *group)
 
     for (size_t i = 0; i < NODES_MAX; i++) {
         struct node *node = &group->nodes[i];
-        if (!node->member)
+        if (!node->transport.joined)
             continue;
         assert_int_equal(node_status(node).mode, MODE_SYNCED);
         assert_int_equal(node_status(node).queued, 0);
@@ -569,7 +489,7 @@ void group_assert_same(struct group *group)
 
 unsigned node_count_copies(const struct node *node)
 {
-    GDir *directory = g_dir_open(node->directory, 0, NULL);
+    GDir *directory = g_dir_open(node->place.directory, 0, NULL);
     unsigned copies = 0;
     const char *name;
 

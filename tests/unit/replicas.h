@@ -5,14 +5,15 @@
 #define PMXCFS_TESTS_REPLICAS_H
 
 #include <glib.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fixture.h"
 #include "replica/loopback.h"
 #include "replica/replica.h"
 #include "store/store.h"
+#include "store_place.h"
 
 #define NODES_MAX 4
 
@@ -22,25 +23,17 @@ struct group;
 struct node {
     struct group *group; /* NULL: local mode */
     struct member self;
-    char *directory;
-    char *path; /* of config.db */
+    struct place place;
     struct store *store;
     struct replica *replica;
     struct loopback loopback;
-    struct transport transport;
-    struct clock_source clock;
+    struct test_transport transport;
+    struct manual_clock clock;
     struct replica_listener listener;
-    atomic_uint_fast64_t milliseconds;
-    atomic_uint_fast32_t seconds;
     bool acknowledge_all;  /* before node_start() */
     unsigned fail_commits; /* while the disk is full for it */
     uint64_t fail_room;    /* bytes that it takes all the same */
-    int refuse;            /* what its multicast() gives instead of sending; 0: sends */
-
-    bool member;  /* of the group */
-    bool leaving; /* wants to leave */
-    bool stays_out;
-    unsigned left; /* how often it has left */
+    unsigned left;         /* how often it has left */
 
     /* What its listener saw. */
     GString *story; /* "publishing 2;published 2;answer 0;" */
@@ -50,19 +43,11 @@ struct node {
     unsigned quorum_changes;
 };
 
-struct delivery {
-    struct member sender;
-    struct buffer *message;
-};
-
 /* The group: messages in one order for all. */
 struct group {
     struct node nodes[NODES_MAX];
-    pthread_mutex_t lock; /* of the queue */
-    GQueue queue;         /* struct delivery */
+    struct sent_queue sent;
     uint32_t next_pid;
-    uint64_t update_bytes; /* of UPDATE messages in the queue */
-    uint64_t update_bytes_max;
 };
 
 /* A change that somebody asked for, and its answer. */

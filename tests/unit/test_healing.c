@@ -70,7 +70,7 @@ static void put(struct group *group, const char *path, const char *text)
 /* The only safety copy of a node: a database that loads, for its owner alone. store_close() it. */
 static struct tree *load_copy(const struct node *node)
 {
-    GDir *directory = g_dir_open(node->directory, 0, NULL);
+    GDir *directory = g_dir_open(node->place.directory, 0, NULL);
     struct store_options options = {0};
     struct store *store;
     struct tree *tree;
@@ -83,7 +83,7 @@ static struct tree *load_copy(const struct node *node)
         if (!g_str_has_prefix(name, "config.db.kept-"))
             continue;
         assert_null(path);
-        path = g_build_filename(node->directory, name, NULL);
+        path = g_build_filename(node->place.directory, name, NULL);
     }
     g_dir_close(directory);
     assert_non_null(path);
@@ -238,7 +238,7 @@ static void make_old_copies(const struct node *node)
 {
     for (int i = 0; i < 10; i++) {
         g_autofree char *path =
-            g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->directory, i);
+            g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->place.directory, i);
         assert_true(g_file_set_contents(path, "old", 3, NULL));
     }
 }
@@ -246,7 +246,7 @@ static void make_old_copies(const struct node *node)
 static bool has_old_copy(const struct node *node, int number)
 {
     g_autofree char *path =
-        g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->directory, number);
+        g_strdup_printf("%s/config.db.kept-20010101-00000%d-5", node->place.directory, number);
 
     return g_file_test(path, G_FILE_TEST_EXISTS);
 }
@@ -284,10 +284,10 @@ static void test_commit_fails_again_and_again(void **unused)
         assert_int_equal(node_count_copies(node), 11);
         pause = MIN(2 * pause, SYNCHRONISE_PAUSE_MAX);
         assert_false(is_ready(node));
-        node->milliseconds += pause - 1;
+        node->clock.milliseconds += pause - 1;
         assert_false(is_ready(node));
-        node->milliseconds += 1;
-        node->seconds += pause / 1000;
+        node->clock.milliseconds += 1;
+        node->clock.seconds += pause / 1000;
     }
     assert_int_equal(pause, SYNCHRONISE_PAUSE_MAX);
     assert_int_equal(counter_get(&replica_metrics(node->replica)->safety_copies), 1);
@@ -329,7 +329,7 @@ static void test_copy_of_the_last_attempt(void **unused)
     struct entry *other = find(node, "other");
     memcpy(other->content->data, "wrong", 5);
     other->has_digest = false;
-    node->seconds += 10;
+    node->clock.seconds += 10;
     group_join(&group, 1);
     group_settle(&group);
     assert_int_equal(node->left, 2);
@@ -366,7 +366,7 @@ static void test_newer_protocol(void **unused)
         assert_int_equal(asker.result, -EBUSY);
     }
     g_autofree char *log = log_end();
-    assert_true(node->stays_out);
+    assert_true(node->transport.stays_out);
     node_assert_content(node, "f", "text");
     assert_says(log, "newer version of the protocol", 3); /* by both nodes, and one refusal */
     assert_says(log, "refused to change 'x'", 1);
@@ -390,7 +390,7 @@ static void test_rate(void **unused)
         node_ask(node, &asker, change_create("d/file"));
         assert_int_equal(asker.result, -EACCES);
     }
-    node->milliseconds += 10000;
+    node->clock.milliseconds += 10000;
     struct asker asker = {0};
     node_ask(node, &asker, change_create("d/other"));
     g_autofree char *log = log_end();

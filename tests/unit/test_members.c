@@ -12,27 +12,12 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "fixture.h"
 #include "json_text.h"
 #include "status/status.h"
 
-struct fake_clock {
-    struct clock_source source;
-    uint32_t seconds;
-    atomic_uint_fast64_t milliseconds;
-};
-
-static uint32_t fake_seconds(struct clock_source *source)
-{
-    return container_of(source, struct fake_clock, source)->seconds;
-}
-
-static uint64_t fake_milliseconds(struct clock_source *source)
-{
-    return atomic_load(&container_of(source, struct fake_clock, source)->milliseconds);
-}
-
 struct fixture {
-    struct fake_clock clock;
+    struct manual_clock clock;
     struct status *status;
 };
 
@@ -40,9 +25,7 @@ static int set_up(void **state)
 {
     struct fixture *fixture = g_new0(struct fixture, 1);
 
-    fixture->clock.source =
-        (struct clock_source){.seconds = fake_seconds, .milliseconds = fake_milliseconds};
-    fixture->clock.seconds = 5000;
+    manual_clock_init(&fixture->clock, 0, 5000);
     fixture->status = status_new("alpha", "10.0.0.1", 42, &fixture->clock.source);
     *state = fixture;
     return 0;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/open_metrics.h"
-#include "base/util.h"
+#include "fixture.h"
 #include "json_text.h"
 #include "status/activity.h"
 
@@ -93,16 +93,6 @@ static void text_is_open_metrics(void **state)
 
 /* --- Activity --- */
 
-struct test_clock {
-    struct clock_source source;
-    uint64_t now;
-};
-
-static uint64_t milliseconds(struct clock_source *source)
-{
-    return container_of(source, struct test_clock, source)->now;
-}
-
 static json_t *take(struct activity *activity)
 {
     return json_of_text(activity_take(activity));
@@ -115,7 +105,8 @@ static json_int_t number_of(const json_t *object, const char *key)
 
 static void activity_counts_while_watched(void **state)
 {
-    struct test_clock clock = {.source = {.milliseconds = milliseconds}, .now = 1000};
+    struct manual_clock clock;
+    manual_clock_init(&clock, 1000, 0);
     struct activity *activity = activity_new(&clock.source);
     static const char operation[] = "write";
 
@@ -128,13 +119,13 @@ static void activity_counts_while_watched(void **state)
     activity_note(activity, operation, "a\xff", 0);
     activity_note(activity, operation, "a\xff", 0);
     activity_note(activity, operation, "b", 0);
-    clock.now += 500;
+    clock.milliseconds += 500;
     json_t *second = take(activity);
     assert_int_equal(number_of(second, "milliseconds"), 500);
     assert_int_equal(json_array_size(json_object_get(second, "rows")), 2);
     json_decref(second);
     activity_note(activity, operation, "c", 0);
-    clock.now += 10000;
+    clock.milliseconds += 10000;
     assert_false(activity_is_watched(activity));
     json_t *third = take(activity);
     assert_int_equal(number_of(third, "milliseconds"), 0);
@@ -145,7 +136,8 @@ static void activity_counts_while_watched(void **state)
 
 static void activity_is_bounded(void **state)
 {
-    struct test_clock clock = {.source = {.milliseconds = milliseconds}, .now = 1000};
+    struct manual_clock clock;
+    manual_clock_init(&clock, 1000, 0);
     struct activity *activity = activity_new(&clock.source);
     g_autofree char *path = g_strnfill(5000, '\xff');
 

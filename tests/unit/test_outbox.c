@@ -12,6 +12,7 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "fixture.h"
 #include "replica/outbox.h"
 
 #define NOW 1000u
@@ -28,23 +29,11 @@ struct fixture {
     struct waiters waiters;
     struct outbox outbox;
     struct transport transport;
-    struct clock_source clock;
-    uint64_t milliseconds;
+    struct manual_clock clock;
     int refuse;    /* what multicast() gives instead */
     GString *sent; /* counts, and "!" for a marker */
     struct waiting waiting[CALLERS];
 };
-
-static uint32_t seconds(struct clock_source *clock)
-{
-    (void)clock;
-    return NOW;
-}
-
-static uint64_t milliseconds(struct clock_source *clock)
-{
-    return container_of(clock, struct fixture, clock)->milliseconds;
-}
 
 static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
                      uint64_t count)
@@ -78,11 +67,11 @@ static void fixture_init(struct fixture *fixture)
 {
     *fixture = (struct fixture){
         .transport = {.multicast = multicast},
-        .clock = {.seconds = seconds, .milliseconds = milliseconds},
         .sent = g_string_new(NULL),
     };
+    manual_clock_init(&fixture->clock, 0, NOW);
     waiters_init(&fixture->waiters);
-    outbox_init(&fixture->outbox, &fixture->waiters, &fixture->clock);
+    outbox_init(&fixture->outbox, &fixture->waiters, &fixture->clock.source);
     fixture->outbox.transport = &fixture->transport;
 }
 
@@ -211,7 +200,7 @@ static void held_and_answered(void **state)
     (void)state;
     fixture_init(&fixture);
     for (unsigned i = 0; i < CALLERS; i++) {
-        fixture.milliseconds = 100 * i;
+        fixture.clock.milliseconds = 100 * i;
         ask(&fixture, i);
     }
     outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "x"}, NULL);
@@ -379,7 +368,7 @@ static void those_who_waited_long_enough(void **state)
     fixture_init(&fixture);
     outbox_release(&fixture.outbox);
     for (unsigned i = 0; i < CALLERS; i++) {
-        fixture.milliseconds = 100 * i;
+        fixture.clock.milliseconds = 100 * i;
         ask(&fixture, i);
     }
     waiters_begin_round(&fixture.waiters, 1);

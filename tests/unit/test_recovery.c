@@ -14,9 +14,9 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "ctl/tools/backup.h"
 #include "journal/record.h"
 #include "store_node.h"
-#include "tools/backup.h"
 
 static int start(void **state)
 {

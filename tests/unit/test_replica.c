@@ -206,16 +206,16 @@ static void test_local_unlock(void **unused)
     assert_int_equal(node_mkdir(&node, "priv/lock/a"), 0);
     assert_int_equal(node_unlock(&node, "priv/lock/x"), -ENOENT);
     assert_int_equal(node_unlock(&node, "priv/lock/a"), -EACCES);
-    node.milliseconds += 120000;
+    node.clock.milliseconds += 120000;
     assert_int_equal(node_unlock(&node, "priv/lock/a"), -EACCES); /* "over 120 s" */
     /* Renewed: the 120 s start anew. */
     assert_int_equal(node_do(&node, (struct change){.operation = CHANGE_MTIME,
                                                     .path = "priv/lock/a",
                                                     .offset = 1700000100}),
                      0);
-    node.milliseconds += 1;
+    node.clock.milliseconds += 1;
     assert_int_equal(node_unlock(&node, "priv/lock/a"), -EACCES);
-    node.milliseconds += 120000;
+    node.clock.milliseconds += 120000;
     /* One with something in it stays, however old. */
     assert_int_equal(node_create(&node, "priv/lock/a/f"), 0);
     assert_int_equal(node_unlock(&node, "priv/lock/a"), -ENOTEMPTY);

@@ -299,7 +299,7 @@ static void test_verification(void **unused)
             replica_post(group.nodes[i].replica, event_new(EVENT_VERIFY));
             replica_run(group.nodes[i].replica);
         }
-        assert_int_equal(g_queue_get_length(&group.queue), 1);
+        assert_int_equal(g_queue_get_length(&group.sent.messages), 1);
         group_settle(&group);
         group_assert_same(&group);
     }
@@ -319,23 +319,22 @@ static void test_verification_in_a_batch(void **unused)
 {
     struct group group;
     struct asker asker = {0};
-    struct delivery *delivery;
+    struct sent *sent;
 
     (void)unused;
     group_start_joined(&group, 2);
     node_ask(&group.nodes[0], &asker, change_create("f"));
     replica_post(group.nodes[0].replica, event_new(EVENT_VERIFY));
     replica_run(group.nodes[0].replica);
-    assert_int_equal(g_queue_get_length(&group.queue), 2);
-    while ((delivery = g_queue_pop_head(&group.queue))) {
-        replica_post(group.nodes[0].replica, event_message(delivery->sender, delivery->message));
-        replica_post(group.nodes[1].replica, event_message(delivery->sender, delivery->message));
+    assert_int_equal(g_queue_get_length(&group.sent.messages), 2);
+    while ((sent = sent_queue_take(&group.sent))) {
+        replica_post(group.nodes[0].replica, event_message(sent->sender, sent->message));
+        replica_post(group.nodes[1].replica, event_message(sent->sender, sent->message));
         replica_run(group.nodes[1].replica); /* one by one */
-        buffer_unref(delivery->message);
-        g_free(delivery);
+        sent_free(sent);
     }
     replica_run(group.nodes[0].replica); /* at once */
-    assert_int_equal(g_queue_get_length(&group.queue), 1);
+    assert_int_equal(g_queue_get_length(&group.sent.messages), 1);
     group_settle(&group);
     assert_int_equal(group.nodes[1].left, 0);
     group_assert_same(&group);

@@ -43,8 +43,8 @@ static void test_quorum(void **unused)
     asker = (struct asker){0};
     node_ask(node, &asker, (struct change){.operation = CHANGE_UNLOCK_REQUEST, .path = "f"});
     assert_int_equal(asker.result, -EACCES);
-    assert_true(g_queue_is_empty(&group.queue)); /* nothing was sent */
-    node_assert_content(node, "f", "");          /* reads go on */
+    assert_true(g_queue_is_empty(&group.sent.messages)); /* nothing was sent */
+    node_assert_content(node, "f", "");                  /* reads go on */
     set_quorum(node, false);
     assert_int_equal(node->quorum_changes, 2);
     set_quorum(node, true);
@@ -92,16 +92,15 @@ static void test_quorum_in_a_batch(void **unused)
     struct node *node = &group.nodes[0];
     node->keep_story = true;
     node_ask(node, &asker, change_create("f"));
-    struct delivery *delivery = g_queue_pop_head(&group.queue);
-    replica_post(node->replica, event_message(delivery->sender, delivery->message));
+    struct sent *sent = sent_queue_take(&group.sent);
+    replica_post(node->replica, event_message(sent->sender, sent->message));
     replica_post(node->replica, event_quorum(false));
     replica_run(node->replica);
     assert_int_equal(asker.result, 0);
     assert_int_equal(node->left, 0);
-    assert_false(node->leaving);
+    assert_false(node->transport.leaving);
     assert_string_equal(node->story->str, "publishing 1;published 1;answer 0;quorum 0;");
-    buffer_unref(delivery->message);
-    g_free(delivery);
+    sent_free(sent);
     group_stop(&group);
 }
 
@@ -115,7 +114,7 @@ static void test_disconnected(void **unused)
     struct node *node = &group.nodes[0];
     for (size_t i = 0; i < 3; i++)
         node_ask(node, &askers[i], change_create(i == 0 ? "f" : "g"));
-    node->member = false; /* corosync dies with messages under way */
+    node->transport.joined = false; /* corosync dies with messages under way */
     replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     for (size_t i = 0; i < 3; i++) {
@@ -147,15 +146,15 @@ static void test_send_fails(void **unused)
     (void)unused;
     group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
-    node->refuse = -ENOBUFS;
+    node->transport.refuse = -ENOBUFS;
     node_ask(node, &asker, change_create("f"));
     assert_int_equal(asker.answers, 1);
     assert_int_equal(asker.result, -ENOBUFS);
-    node->refuse = 0;
+    node->transport.refuse = 0;
     assert_int_equal(node->replica->waiters.under_way.entries, 0);
     asker = (struct asker){0};
     node_ask(node, &asker, change_create("f"));
-    g_autofree struct delivery *lost = g_queue_pop_tail(&group.queue);
+    g_autofree struct sent *lost = g_queue_pop_tail(&group.sent.messages);
     buffer_unref(lost->message);
     replica_post(node->replica, event_send_failed(SEND_NORMAL, asker.caller.count));
     replica_post(node->replica, event_send_failed(SEND_NORMAL, 4711)); /* nobody's */
@@ -164,17 +163,17 @@ static void test_send_fails(void **unused)
     assert_int_equal(asker.answers, 1);
     /* What keeps the group in step must go out, or the node leaves; a request for a verification
      * need not. */
-    node->refuse = -EBUSY;
+    node->transport.refuse = -EBUSY;
     replica_post(node->replica, event_new(EVENT_VERIFY));
     replica_run(node->replica);
-    assert_false(node->leaving);
+    assert_false(node->transport.leaving);
     replica_post(node->replica, event_send_failed(SEND_UPDATE, 0));
     replica_run(node->replica);
-    assert_false(node->leaving);
-    node->refuse = 0;
+    assert_false(node->transport.leaving);
+    node->transport.refuse = 0;
     replica_post(node->replica, event_send_failed(SEND_SYNC, 0));
     replica_run(node->replica);
-    assert_true(node->leaving);
+    assert_true(node->transport.leaving);
     group_settle(&group);
     assert_int_equal(node->left, 1);
     group_stop(&group);
@@ -187,11 +186,11 @@ static void test_state_not_sent(void **unused)
 
     (void)unused;
     group_start_joined(&group, 2);
-    group.nodes[0].refuse = -ENOBUFS;
+    group.nodes[0].transport.refuse = -ENOBUFS;
     group_join(&group, 1); /* joins again: nodes[0] cannot say SYNC_START */
     group_settle(&group);
     assert_int_equal(group.nodes[0].left, 1);
-    group.nodes[0].refuse = 0;
+    group.nodes[0].transport.refuse = 0;
     group_join(&group, 0);
     group_settle(&group);
     group_assert_same(&group);
@@ -257,11 +256,10 @@ static void test_broken_in_a_batch(void **unused)
     node_ask(node, &askers[0], change_create("a"));
     node_ask(node, &askers[1], change_create("b"));
     node_ask(node, &askers[2], change_create("a"));
-    struct delivery *delivery;
-    while ((delivery = g_queue_pop_head(&group.queue))) {
-        replica_post(node->replica, event_message(delivery->sender, delivery->message));
-        buffer_unref(delivery->message);
-        g_free(delivery);
+    struct sent *sent;
+    while ((sent = sent_queue_take(&group.sent))) {
+        replica_post(node->replica, event_message(sent->sender, sent->message));
+        sent_free(sent);
     }
     replica_post(node->replica, event_new(EVENT_VERIFY)); /* asks for a checksum of it all */
     disk_full(node, 0);
@@ -272,7 +270,7 @@ static void test_broken_in_a_batch(void **unused)
     assert_true(askers[0].result == -EIO || askers[0].result == -ENOSPC);
     assert_true(askers[1].result == -EIO || askers[1].result == -ENOSPC);
     assert_int_equal(askers[2].result, -EEXIST);
-    assert_true(node->leaving);
+    assert_true(node->transport.leaving);
     assert_int_equal(node_version(node), 1);
     assert_int_equal(node->replica->committer.outcomes->len, 0);
     assert_true(draft_is_empty(node->replica->committer.draft));
@@ -320,7 +318,7 @@ static void test_acknowledge_all(void **unused)
     second = (struct asker){0};
     node_ask(node, &second, change_create("h"));
     assert_true(group_step(&group));
-    node->member = false;
+    node->transport.joined = false;
     replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     assert_int_equal(second.result, -EBUSY);
@@ -347,11 +345,11 @@ static void test_unlock(void **unused)
     assert_int_equal(group_do(&group, 1, change_mkdir("priv/lock/a")), 0);
     assert_int_equal(group_do(&group, 2, ask), -EACCES);
     /* Only the clock of the lowest node counts. */
-    group.nodes[1].milliseconds += 1000000;
-    group.nodes[2].milliseconds += 1000000;
+    group.nodes[1].clock.milliseconds += 1000000;
+    group.nodes[2].clock.milliseconds += 1000000;
     assert_int_equal(group_do(&group, 2, ask), -EACCES);
     assert_true(node_has(&group.nodes[2], "priv/lock/a"));
-    group.nodes[0].milliseconds += 120001;
+    group.nodes[0].clock.milliseconds += 120001;
     /* The request, and then the mtime, which still finds the lock; then it is gone. */
     assert_int_equal(group_do(&group, 2, ask), -EACCES);
     for (size_t i = 0; i < 3; i++)
@@ -360,8 +358,8 @@ static void test_unlock(void **unused)
     assert_int_equal(group_do(&group, 2, change_mkdir("priv/lock/a")), 0);
     group_assert_same(&group);
     /* Its age survives that another node joins, and that the lowest goes: node 2's clock. */
-    group.nodes[0].milliseconds += 100000;
-    group.nodes[1].milliseconds += 130000;
+    group.nodes[0].clock.milliseconds += 100000;
+    group.nodes[1].clock.milliseconds += 130000;
     group_leave(&group, 2);
     group_join(&group, 2);
     group_settle(&group);

@@ -83,11 +83,11 @@ static void test_expire(void **unused)
     group_start_joined(&group, 2);
     struct node *node = &group.nodes[0];
     node_ask(node, &asker, change_create("f"));
-    node->milliseconds += 10000;
+    node->clock.milliseconds += 10000;
     node_ask(node, &late, change_create("g"));
     replica_expire(node->replica, 20000);
     assert_int_equal(asker.answers, 0);
-    node->milliseconds += 10000;
+    node->clock.milliseconds += 10000;
     replica_expire(node->replica, 20000);
     assert_int_equal(asker.result, -EBUSY);
     assert_int_equal(late.answers, 0);
@@ -142,7 +142,7 @@ static void test_diverged(void **unused)
         group_fill(&group, 0, "first", 3);
         group_leave(&group, 0);
         group_join(&group, 1);
-        group.nodes[1].seconds += 100;
+        group.nodes[1].clock.seconds += 100;
         group_fill(&group, 1, "second", equal ? 3 : 2);
         group_join(&group, 0);
         group_settle(&group);
@@ -187,8 +187,8 @@ static void test_window(void **unused)
         assert_int_equal(askers[i].answers, 1);
         assert_int_equal(askers[i].result, 0);
     }
-    assert_true(group.update_bytes_max < 64 * 1024 + 21000);
-    assert_true(group.update_bytes_max > 32 * 1024);
+    assert_true(group.sent.update_bytes_max < 64 * 1024 + 21000);
+    assert_true(group.sent.update_bytes_max > 32 * 1024);
     group_assert_same(&group);
     node_assert_content(&group.nodes[1], "f0", "meanwhile");
     assert_int_equal(group.nodes[1].left, 0);
@@ -233,15 +233,14 @@ static void test_lost_update(void **unused)
     }
     group_join(&group, 1);
     while (group.nodes[1].left == 0) {
-        struct delivery *next = g_queue_peek_head(&group.queue);
+        struct sent *next = g_queue_peek_head(&group.sent.messages);
         if (next && get_le16(next->message->data) == MESSAGE_UPDATE && lost == 0) {
             lost++;
-            g_queue_pop_head(&group.queue);
+            sent_queue_take(&group.sent);
             replica_post(group.nodes[0].replica,
                          event_send_failed(SEND_UPDATE, next->message->capacity));
             replica_run(group.nodes[0].replica);
-            buffer_unref(next->message);
-            g_free(next);
+            sent_free(next);
             continue;
         }
         assert_true(group_step(&group)); /* it does not stand still */
@@ -270,7 +269,7 @@ static void inject_create(struct group *group, const struct node *sender, const 
 
 static bool is_next(struct group *group, uint16_t type)
 {
-    const struct delivery *next = g_queue_peek_head(&group->queue);
+    const struct sent *next = g_queue_peek_head(&group->sent.messages);
 
     assert_non_null(next);
     return get_le16(next->message->data) == type;
@@ -289,7 +288,7 @@ static void test_changes_in_between(void **unused)
     group_join(&group, 1);
     group_settle(&group);
     group_fill(&group, 0, "f", 3);
-    group.nodes[2].member = false;
+    group.nodes[2].transport.joined = false;
     group_join(&group, 2); /* and before anything is delivered: */
     node_ask(&group.nodes[0], &askers[0], change_create("a"));
     node_ask(&group.nodes[1], &askers[1], change_create("b"));
@@ -305,7 +304,7 @@ static void test_changes_in_between(void **unused)
     struct node *fourth = &group.nodes[3];
     replica_post(fourth->replica, event_connected(fourth->self));
     replica_post(fourth->replica, event_quorum(true));
-    fourth->member = true;
+    fourth->transport.joined = true;
     struct member members[4];
     for (size_t i = 0; i < 4; i++)
         members[i] = group.nodes[i].self;
@@ -344,10 +343,10 @@ static void test_held(void **unused)
     node_ask(node, &early, change_create("early"));
     while (node_status(node).mode != MODE_SYNCED) {
         assert_int_equal(early.answers, 0);
-        for (GList *link = group.queue.head; link; link = link->next) {
-            const struct delivery *delivery = link->data;
-            if (delivery->sender.node == node->self.node)
-                assert_int_not_equal(get_le16(delivery->message->data), MESSAGE_NORMAL);
+        for (GList *link = group.sent.messages.head; link; link = link->next) {
+            const struct sent *sent = link->data;
+            if (sent->sender.node == node->self.node)
+                assert_int_not_equal(get_le16(sent->message->data), MESSAGE_NORMAL);
         }
         assert_true(group_step(&group));
     }
@@ -359,7 +358,7 @@ static void test_held(void **unused)
     group_leave(&group, 1);
     group_join(&group, 1);
     node_ask(node, &gone, change_create("gone"));
-    node->member = false;
+    node->transport.joined = false;
     replica_post(node->replica, event_new(EVENT_DISCONNECTED));
     replica_run(node->replica);
     assert_int_equal(gone.result, -EBUSY);
@@ -391,7 +390,7 @@ static void test_held_and_given_up(void **unused)
     while (node_status(node).mode != MODE_UPDATE)
         assert_true(group_step(&group));
     node_ask(node, &late, change_text("f0", "STALE"));
-    node->milliseconds += 20000;
+    node->clock.milliseconds += 20000;
     node_ask(node, &killed, change_text("f1", "STALE"));
     node_ask(node, &waiting, change_create("waiting"));
     replica_expire(node->replica, 20000);

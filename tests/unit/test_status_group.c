@@ -11,6 +11,7 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "fixture.h"
 #include "json_text.h"
 #include "status/status_group.h"
 #include "trace.h"
@@ -20,90 +21,42 @@
 static const struct cluster_node node_list[NODES] = {
     {1, 1, "node1"}, {2, 1, "node2"}, {3, 1, "node3"}};
 
-struct fake_clock {
-    struct clock_source source;
-    uint32_t seconds;
-};
-
-static uint32_t fake_seconds(struct clock_source *source)
-{
-    return container_of(source, struct fake_clock, source)->seconds;
-}
-
-static uint64_t fake_milliseconds(struct clock_source *source)
-{
-    return 1000ull * container_of(source, struct fake_clock, source)->seconds;
-}
-
-static const struct clock_source fake_source = {.seconds = fake_seconds,
-                                                .milliseconds = fake_milliseconds};
-
-/* A message on the bus. */
-struct parcel {
-    struct member sender;
-    struct buffer *message;
-};
-
-struct bus;
-
 struct station {
-    struct transport transport;
-    struct bus *bus;
+    struct test_transport transport;
     struct member self;
     struct status *status;
     struct status_group *group;
-    bool joined;
-    int refuse; /* multicast answers this */
-    unsigned left, stayed_out;
 };
 
 /* Delivers in one order to all that are joined. */
 struct bus {
-    struct fake_clock clock;
-    pthread_mutex_t lock; /* for `parcels` */
-    GQueue parcels;       /* struct parcel */
-    unsigned sent;
+    struct manual_clock clock;
+    struct sent_queue sent;
+    GString *counts; /* of the NORMAL messages of node 1, as they were delivered */
     struct station stations[NODES];
 };
 
-static int multicast(struct transport *transport, struct buffer *message, enum send_kind kind,
-                     uint64_t count)
+static void note_count(struct bus *bus, const struct sent *sent)
 {
-    struct station *station = container_of(transport, struct station, transport);
-    struct bus *bus = station->bus;
+    struct header header;
 
-    (void)kind;
-    (void)count;
-    if (station->refuse)
-        return station->refuse;
-    struct parcel *parcel = g_new(struct parcel, 1);
-    *parcel = (struct parcel){station->self, buffer_ref(message)};
-    pthread_mutex_lock(&bus->lock);
-    g_queue_push_tail(&bus->parcels, parcel);
-    bus->sent++;
-    pthread_mutex_unlock(&bus->lock);
-    return 0;
-}
-
-static void leave(struct transport *transport, int stay_out)
-{
-    struct station *station = container_of(transport, struct station, transport);
-
-    station->left++;
-    station->stayed_out += stay_out != 0;
+    if (sent->sender.node == 1 &&
+        wire_parse_header(sent->message->data, message_size(sent->message), &header) == 0 &&
+        header.type == MESSAGE_NORMAL)
+        g_string_append_printf(bus->counts, "%u ", (unsigned)header.count);
 }
 
 static void deliver_all(struct bus *bus)
 {
-    struct parcel *parcel;
+    struct sent *sent;
 
-    while ((parcel = g_queue_pop_head(&bus->parcels))) {
+    while ((sent = sent_queue_take(&bus->sent))) {
+        note_count(bus, sent);
         for (size_t i = 0; i < NODES; i++)
-            if (bus->stations[i].joined)
+            if (bus->stations[i].transport.joined)
                 status_group_handle(bus->stations[i].group,
-                                    event_message(parcel->sender, parcel->message));
-        buffer_unref(parcel->message);
-        g_free(parcel);
+                                    event_message(sent->sender, sent->message));
+        sent_free(sent);
     }
 }
 
@@ -118,16 +71,16 @@ static void set_members(struct bus *bus, unsigned joined)
         if (!(joined & 1u << i))
             continue;
         members[count++] = station->self;
-        if (!station->joined)
+        if (!station->transport.joined)
             fresh[fresh_count++] = station->self;
     }
     for (size_t i = 0; i < NODES; i++) {
         struct station *station = &bus->stations[i];
-        bool was = station->joined;
-        station->joined = joined & 1u << i;
-        if (station->joined && !was)
+        bool was = station->transport.joined;
+        station->transport.joined = joined & 1u << i;
+        if (station->transport.joined && !was)
             status_group_handle(station->group, event_connected(station->self));
-        if (station->joined)
+        if (station->transport.joined)
             status_group_handle(station->group,
                                 event_configuration(members, count, fresh, fresh_count));
         else if (was)
@@ -140,20 +93,19 @@ static int set_up(void **state)
 {
     struct bus *bus = g_new0(struct bus, 1);
 
-    bus->clock = (struct fake_clock){fake_source, 1000};
-    pthread_mutex_init(&bus->lock, NULL);
-    g_queue_init(&bus->parcels);
+    manual_clock_init(&bus->clock, 1000000, 1000);
+    sent_queue_init(&bus->sent);
+    bus->counts = g_string_new(NULL);
     for (uint32_t i = 0; i < NODES; i++) {
         struct station *station = &bus->stations[i];
         g_autofree char *address = g_strdup_printf("10.0.0.%u", i + 1);
-        station->bus = bus;
-        station->transport = (struct transport){.multicast = multicast, .leave = leave};
+        test_transport_init(&station->transport, &bus->sent, &station->self);
         station->self = (struct member){i + 1, 100 + i};
         station->status =
             status_new(node_list[i].name, address, station->self.pid, &bus->clock.source);
         status_set_nodes(station->status, "lab", 1, node_list, NODES);
-        station->group = status_group_new(station->status, &station->transport, &bus->clock.source,
-                                          (struct member){0, 0});
+        station->group = status_group_new(station->status, &station->transport.transport,
+                                          &bus->clock.source, (struct member){0, 0});
     }
     *state = bus;
     return 0;
@@ -162,17 +114,13 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct bus *bus = *state;
-    struct parcel *parcel;
 
-    while ((parcel = g_queue_pop_head(&bus->parcels))) {
-        buffer_unref(parcel->message);
-        g_free(parcel);
-    }
     for (size_t i = 0; i < NODES; i++) {
         status_group_free(bus->stations[i].group);
         status_free(bus->stations[i].status);
     }
-    pthread_mutex_destroy(&bus->lock);
+    sent_queue_destroy(&bus->sent);
+    g_string_free(bus->counts, TRUE);
     g_free(bus);
     return 0;
 }
@@ -237,12 +185,12 @@ static void test_alone_sends_the_address_once(void **state)
     struct station *station = &bus->stations[0];
 
     assert_int_equal(set(bus, 0, "key", "before"), 0);
-    assert_int_equal(bus->sent, 0);
+    assert_int_equal(bus->sent.total, 0);
     set_members(bus, 1);
-    assert_int_equal(bus->sent, 1);
+    assert_int_equal(bus->sent.total, 1);
     assert_int_equal(status_group_mode(station->group), MODE_SYNCED);
     status_group_handle(station->group, event_configuration(&station->self, 1, NULL, 0));
-    assert_int_equal(bus->sent, 1);
+    assert_int_equal(bus->sent.total, 1);
     expect_node(bus, 0, "node1", 1, "10.0.0.1");
     expect_node(bus, 0, "node2", 0, NULL);
 }
@@ -281,11 +229,11 @@ static void test_values_travel(void **state)
     buffer_unref(rrd);
 
     /* an empty value deletes everywhere; what is refused here goes nowhere */
-    unsigned sent = bus->sent;
+    unsigned sent = bus->sent.total;
     g_autofree char *large = g_strnfill(32769, 'x');
     assert_int_equal(set(bus, 1, "large", large), -EFBIG);
     assert_int_equal(set(bus, 1, "", "x"), -EINVAL);
-    assert_int_equal(bus->sent, sent);
+    assert_int_equal(bus->sent.total, sent);
     assert_int_equal(set(bus, 1, "late", ""), 0);
     deliver_all(bus);
     for (size_t i = 0; i < NODES; i++)
@@ -338,17 +286,16 @@ static void test_log_during_synchronisation(void **state)
     struct member members[] = {bus->stations[0].self, bus->stations[1].self};
 
     for (size_t i = 0; i < 2; i++) {
-        bus->stations[i].joined = true;
+        bus->stations[i].transport.joined = true;
         status_group_handle(bus->stations[i].group, event_connected(bus->stations[i].self));
         status_group_handle(bus->stations[i].group, event_configuration(members, 2, members, 2));
     }
     assert_int_equal(status_group_mode(bus->stations[1].group), MODE_START_SYNC);
     status_group_log(bus->stations[1].group, 6, "root", "t", "before", 1);
-    struct parcel *start = g_queue_pop_head(&bus->parcels);
+    struct sent *start = sent_queue_take(&bus->sent);
     for (size_t i = 0; i < 2; i++)
         status_group_handle(bus->stations[i].group, event_message(start->sender, start->message));
-    buffer_unref(start->message);
-    g_free(start);
+    sent_free(start);
     status_group_log(bus->stations[1].group, 6, "root", "t", "after", 1);
     deliver_all(bus);
     for (size_t i = 0; i < 2; i++) {
@@ -362,7 +309,7 @@ static void inject(struct bus *bus, uint16_t subtype, const void *body, size_t s
     static uint64_t count = 1000;
     struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, ++count, 1000, body, size);
 
-    multicast(&bus->stations[1].transport, message, SEND_NORMAL, count);
+    sent_queue_add(&bus->sent, bus->stations[1].self, message);
     buffer_unref(message);
     deliver_all(bus);
 }
@@ -400,7 +347,7 @@ static void test_malformed_messages(void **state)
     inject(bus, 1, bytes, 256 + 5);
     for (size_t i = 0; i < NODES; i++) {
         assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
-        assert_int_equal(bus->stations[i].left, 0);
+        assert_int_equal(bus->stations[i].transport.leaves, 0);
         assert_int_equal(log_entries(bus, i), entries);
     }
     expect_node(bus, 0, "node2", 1, "10.0.0.2");
@@ -420,20 +367,19 @@ static void test_malformed_states(void **state)
     memset(bytes, 0xab, CLUSTER_LOG_SIZE);
     for (size_t round = 0; round < G_N_ELEMENTS(sizes); round++) {
         for (size_t i = 0; i < 2; i++) {
-            bus->stations[i].joined = true;
+            bus->stations[i].transport.joined = true;
             status_group_handle(bus->stations[i].group, event_connected(bus->stations[i].self));
             status_group_handle(bus->stations[i].group,
                                 event_configuration(members, 3, members, 3));
         }
-        struct parcel *start = g_queue_peek_head(&bus->parcels);
+        const struct sent *start = g_queue_peek_head(&bus->sent.messages);
         struct header header;
         assert_int_equal(wire_parse_header(start->message->data, start->message->capacity, &header),
                          0);
         struct buffer *message = wire_build_sync(MESSAGE_STATE, STATUS_PROTOCOL, &header.epoch,
                                                  1000, bytes, sizes[round]);
-        struct parcel *parcel = g_new(struct parcel, 1);
-        *parcel = (struct parcel){members[2], message};
-        g_queue_push_tail(&bus->parcels, parcel);
+        sent_queue_add(&bus->sent, members[2], message);
+        buffer_unref(message);
         deliver_all(bus);
         for (size_t i = 0; i < 2; i++) {
             assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
@@ -448,13 +394,13 @@ static void test_refused_sends(void **state)
     struct bus *bus = *state;
 
     set_members(bus, 3);
-    bus->stations[0].refuse = -ENOBUFS;
+    bus->stations[0].transport.refuse = -ENOBUFS;
     assert_int_equal(set(bus, 0, "a", "1"), 0);
     assert_int_equal(set(bus, 0, "b", "2"), 0);
     deliver_all(bus);
     expect_stored(bus, 0, NULL, "a", "1");
     expect_stored(bus, 1, "node1", "a", NULL);
-    bus->stations[0].refuse = 0;
+    bus->stations[0].transport.refuse = 0;
     assert_int_equal(set(bus, 0, "c", "3"), 0);
     deliver_all(bus);
     expect_stored(bus, 1, "node1", "a", "1");
@@ -462,12 +408,37 @@ static void test_refused_sends(void **state)
     expect_stored(bus, 1, "node1", "c", "3");
 
     /* the same when the transport finds out later */
-    unsigned sent = bus->sent;
+    unsigned sent = bus->sent.total;
     status_group_handle(bus->stations[0].group, event_send_failed(SEND_NORMAL, 0));
-    assert_int_equal(bus->stations[0].left, 0);
+    assert_int_equal(bus->stations[0].transport.leaves, 0);
     set(bus, 0, "d", "4");
     deliver_all(bus);
-    assert_int_equal(bus->sent, sent + 1 + 4 + 1); /* d; then a b c d and nodeip */
+    assert_int_equal(bus->sent.total, sent + 1 + 4 + 1); /* d; then a b c d and nodeip */
+}
+
+/* doc/cluster.md, "Count" */
+static void test_counts(void **state)
+{
+    struct bus *bus = *state;
+    struct station *station = &bus->stations[0];
+
+    set_members(bus, 1); /* 1: its address */
+    assert_int_equal(set(bus, 0, "a", "1"), 0);
+    status_group_log(station->group, 6, "root@pam", "test", "text", 7);
+    deliver_all(bus);
+    assert_string_equal(bus->counts->str, "1 2 3 ");
+    station->transport.refuse = -ENOBUFS;
+    assert_int_equal(set(bus, 0, "b", "2"), 0); /* uses 4 up */
+    station->transport.refuse = 0;
+    assert_int_equal(set(bus, 0, "c", "3"), 0);
+    deliver_all(bus); /* 6 to 9: a, b, c and the address once more */
+    assert_string_equal(bus->counts->str, "1 2 3 5 6 7 8 9 ");
+    set_members(bus, 0);
+    assert_int_equal(set(bus, 0, "a", "4"), 0); /* is not sent, and has no number */
+    set_members(bus, 1);                        /* 10: the address */
+    assert_int_equal(set(bus, 0, "d", "5"), 0);
+    deliver_all(bus);
+    assert_string_equal(bus->counts->str, "1 2 3 5 6 7 8 9 10 11 ");
 }
 
 static void test_synchronisation_cannot_be_sent(void **state)
@@ -477,21 +448,21 @@ static void test_synchronisation_cannot_be_sent(void **state)
 
     set_members(bus, 3);
     status_group_handle(station->group, event_send_failed(SEND_SYNC, 0));
-    assert_int_equal(station->left, 1);
-    assert_int_equal(station->stayed_out, 0);
+    assert_int_equal(station->transport.leaves, 1);
+    assert_int_equal(station->transport.stays_out, 0);
     assert_int_equal(status_group_mode(station->group), MODE_LEAVE);
-    unsigned sent = bus->sent;
+    unsigned sent = bus->sent.total;
     assert_int_equal(set(bus, 1, "key", "kept for later"), 0);
-    assert_int_equal(bus->sent, sent);
+    assert_int_equal(bus->sent.total, sent);
 
     set_members(bus, 1);
     set_members(bus, 3);
     assert_int_equal(status_group_mode(station->group), MODE_SYNCED);
     expect_stored(bus, 0, "node2", "key", "kept for later");
 
-    station->refuse = -ENOBUFS; /* its STATE is refused */
+    station->transport.refuse = -ENOBUFS; /* its STATE is refused */
     set_members(bus, 7);
-    assert_int_equal(station->left, 2);
+    assert_int_equal(station->transport.leaves, 2);
 }
 
 static void test_newer_protocol(void **state)
@@ -501,7 +472,7 @@ static void test_newer_protocol(void **state)
 
     set_members(bus, 1);
     status_group_handle(bus->stations[0].group, event_message(bus->stations[1].self, message));
-    assert_int_equal(bus->stations[0].stayed_out, 1);
+    assert_int_equal(bus->stations[0].transport.stays_out, 1);
     buffer_unref(message);
 }
 
@@ -554,14 +525,14 @@ static void test_threads(void **state)
     }
     for (size_t i = 0; i < 2; i++)
         pthread_join(threads[i], NULL);
-    for (GList *item = bus->parcels.head; item; item = item->next) {
-        const struct parcel *parcel = item->data;
+    for (GList *item = bus->sent.messages.head; item; item = item->next) {
+        const struct sent *sent = item->data;
         struct header header;
-        wire_parse_header(parcel->message->data, parcel->message->capacity, &header);
+        wire_parse_header(sent->message->data, sent->message->capacity, &header);
         assert_true(header.count > last);
         last = header.count;
     }
-    assert_int_equal(bus->parcels.length, 800);
+    assert_int_equal(bus->sent.messages.length, 800);
     set_members(bus, 3);
     struct buffer *own = status_get(bus->stations[0].status, NULL, "key");
     struct buffer *theirs = status_get(bus->stations[1].status, "node1", "key");
@@ -576,35 +547,18 @@ static void test_threads(void **state)
  * and show what it showed. */
 
 struct replay {
-    struct transport transport;
-    struct fake_clock clock;
+    struct test_transport transport;
+    struct manual_clock clock;
     const char *directory;
     unsigned node;
     GPtrArray *trace;
     size_t at;
     struct status *status;
     struct status_group *group;
-    GQueue sent; /* struct buffer: sent by us, not yet by the recording */
+    struct sent_queue sent; /* by us, not yet by the recording */
+    struct member self;
     unsigned compared;
 };
-
-static int replay_multicast(struct transport *transport, struct buffer *message,
-                            enum send_kind kind, uint64_t count)
-{
-    struct replay *replay = container_of(transport, struct replay, transport);
-
-    (void)kind;
-    (void)count;
-    g_queue_push_tail(&replay->sent, buffer_ref(message));
-    return 0;
-}
-
-static void replay_leave(struct transport *transport, int stay_out)
-{
-    (void)transport;
-    (void)stay_out;
-    fail_msg("the group was left");
-}
 
 /* The next event of that type in the group at or after `from`, before the process ends. */
 static const struct trace_event *look_ahead(const struct replay *replay, size_t from,
@@ -648,11 +602,12 @@ static void start_process(struct replay *replay, struct member self)
 
     status_group_free(replay->group);
     status_free(replay->status);
+    replay->self = self;
     replay->clock.seconds = start_time(replay, self);
     replay->status = status_new(node->name, address, self.pid, &replay->clock.source);
     status_set_nodes(replay->status, "lab", 1, node_list, NODES);
     replay->group =
-        status_group_new(replay->status, &replay->transport, &replay->clock.source, self);
+        status_group_new(replay->status, &replay->transport.transport, &replay->clock.source, self);
     status_group_handle(replay->group, event_connected(self));
 }
 
@@ -681,10 +636,11 @@ static void compare_sent(struct replay *replay, const struct trace_event *event)
 
     assert_int_equal(wire_parse_header(event->message->data, event->message->capacity, &theirs), 0);
     replay->clock.seconds = theirs.time;
-    if (g_queue_is_empty(&replay->sent))
+    if (g_queue_is_empty(&replay->sent.messages))
         ask_for(replay, &theirs);
-    struct buffer *message = g_queue_pop_head(&replay->sent);
-    assert_non_null(message);
+    struct sent *sent = sent_queue_take(&replay->sent);
+    assert_non_null(sent);
+    const struct buffer *message = sent->message;
     assert_int_equal(message->capacity, event->message->capacity);
     assert_int_equal(wire_parse_header(message->data, message->capacity, &ours), 0);
     if (theirs.type == MESSAGE_NORMAL && theirs.subtype == 1) {
@@ -697,7 +653,7 @@ static void compare_sent(struct replay *replay, const struct trace_event *event)
     } else {
         assert_memory_equal(message->data, event->message->data, message->capacity);
     }
-    buffer_unref(message);
+    sent_free(sent);
     replay->compared++;
 }
 
@@ -835,28 +791,32 @@ static void replay_event(struct replay *replay, const struct trace_event *event)
 static void run_replay(const char *directory, unsigned node, unsigned expected_steps)
 {
     struct replay replay = {
-        .transport = {.multicast = replay_multicast, .leave = replay_leave},
-        .clock = {fake_source, 0},
         .directory = directory,
         .node = node,
         .trace = trace_load(directory, node),
     };
     unsigned compared_steps = 0;
 
+    manual_clock_init(&replay.clock, 0, 0);
+    sent_queue_init(&replay.sent);
+    test_transport_init(&replay.transport, &replay.sent, &replay.self);
+    replay.transport.joined = true;
     for (replay.at = 0; replay.at < replay.trace->len; replay.at++) {
         const struct trace_event *event = trace_at(replay.trace, replay.at);
         if (event->type == TRACE_MARK) {
-            assert_true(g_queue_is_empty(&replay.sent));
+            assert_true(g_queue_is_empty(&replay.sent.messages));
             compared_steps += at_mark(&replay, event->mark);
         } else if (event->group == TRACE_STATUS) {
             replay_event(&replay, event);
         }
     }
-    assert_true(g_queue_is_empty(&replay.sent));
+    assert_true(g_queue_is_empty(&replay.sent.messages));
+    assert_int_equal(replay.transport.leaves, 0);
     assert_int_equal(compared_steps, expected_steps);
     assert_true(replay.compared > 5);
     status_group_free(replay.group);
     status_free(replay.status);
+    sent_queue_destroy(&replay.sent);
     g_ptr_array_unref(replay.trace);
 }
 
@@ -888,6 +848,7 @@ int main(void)
         TEST(test_malformed_messages),
         TEST(test_malformed_states),
         TEST(test_refused_sends),
+        TEST(test_counts),
         TEST(test_synchronisation_cannot_be_sent),
         TEST(test_newer_protocol),
         TEST(test_local_mode),

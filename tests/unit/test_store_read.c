@@ -15,10 +15,10 @@
 
 #include "base/log.h"
 #include "collector.h"
+#include "ctl/tools/check.h"
 #include "store/read.h"
 #include "store/store.h"
 #include "store_place.h"
-#include "tools/check.h"
 
 static int start(void **state)
 {

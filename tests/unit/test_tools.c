@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Copies of a database, new ones, and folding without a daemon (tools/). */
+/* Copies of a database, new ones, and folding without a daemon (ctl/tools/). */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +12,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "ctl/tools/backup.h"
+#include "ctl/tools/fold.h"
+#include "ctl/tools/save.h"
 #include "store_node.h"
-#include "tools/backup.h"
-#include "tools/fold.h"
-#include "tools/save.h"
 
 static int start(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a check lists, and that it alters nothing (tools/check.h). */
+/* What a check lists, and that it alters nothing (ctl/tools/check.h). */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "collector.h"
+#include "ctl/tools/check.h"
 #include "store_place.h"
-#include "tools/check.h"
 
 static int start(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A database and its journal as they are at one moment, while a daemon may be writing to both. */
-#include "tools/snapshot.h"
+#include "ctl/tools/snapshot.h"
 
 #include <errno.h>
 

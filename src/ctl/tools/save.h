@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* New databases: an empty one, and one that holds a tree. */
-#ifndef PMXCFS_TOOLS_SAVE_H
-#define PMXCFS_TOOLS_SAVE_H
+#ifndef PMXCFS_CTL_TOOLS_SAVE_H
+#define PMXCFS_CTL_TOOLS_SAVE_H
 
 #include "core/tree.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How large a database is. */
-#include "tools/measure.h"
+#include "ctl/tools/measure.h"
 
 #include <glib.h>
 #include <sys/stat.h>

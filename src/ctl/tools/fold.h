@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Brings a journal that was left behind into its database, without a daemon. */
-#ifndef PMXCFS_TOOLS_FOLD_H
-#define PMXCFS_TOOLS_FOLD_H
+#ifndef PMXCFS_CTL_TOOLS_FOLD_H
+#define PMXCFS_CTL_TOOLS_FOLD_H
 
 #include "journal/replay.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Looks at a database without altering it: what is in it, and what is wrong with it. */
-#ifndef PMXCFS_TOOLS_CHECK_H
-#define PMXCFS_TOOLS_CHECK_H
+#ifndef PMXCFS_CTL_TOOLS_CHECK_H
+#define PMXCFS_CTL_TOOLS_CHECK_H
 
 #include "core/tree.h"
 #include "store/finding.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A copy of config.db at one moment, with what is in the journal, while a daemon may be writing. */
-#include "tools/backup.h"
+#include "ctl/tools/backup.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -8,10 +8,10 @@
 
 #include "base/log.h"
 #include "core/state.h"
+#include "ctl/tools/snapshot.h"
 #include "journal/replay.h"
 #include "store/file.h"
 #include "store/store.h"
-#include "tools/snapshot.h"
 
 #define BUSY_TIMEOUT 10000
 

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Makes a database that loads of one that does not: what the load's own checks find is put right,
  * until they find nothing more. */
-#include "tools/repair.h"
+#include "ctl/tools/repair.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "ctl/tools/salvage.h"
+#include "ctl/tools/save.h"
+#include "ctl/tools/snapshot.h"
 #include "journal/read.h"
 #include "journal/replay.h"
 #include "store/file.h"
 #include "store/load.h"
 #include "store/structure.h"
 #include "store/text.h"
-#include "tools/salvage.h"
-#include "tools/save.h"
-#include "tools/snapshot.h"
 
 /* Times that all rows are looked at; each brings one level of a tree into order at least. */
 #define ROUNDS_MAX 10000

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Looks at a database without altering it: what is in it, and what is wrong with it. */
-#include "tools/check.h"
+#include "ctl/tools/check.h"
 
 #include <errno.h>
 #include <glib.h>
 #include <string.h>
 
+#include "ctl/tools/snapshot.h"
 #include "journal/replay.h"
 #include "store/file.h"
 #include "store/load.h"
 #include "store/read.h"
-#include "tools/snapshot.h"
 
 /* Of SQLite's integrity check. */
 #define INTEGRITY_LINES "100"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Reads the rows of a damaged table: from page to page that can be read. Inside tools only. */
-#ifndef PMXCFS_TOOLS_SALVAGE_H
-#define PMXCFS_TOOLS_SALVAGE_H
+#ifndef PMXCFS_CTL_TOOLS_SALVAGE_H
+#define PMXCFS_CTL_TOOLS_SALVAGE_H
 
 #include "store/load.h"
 

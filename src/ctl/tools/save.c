@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* New databases: an empty one, and one that holds a tree. */
-#include "tools/save.h"
+#include "ctl/tools/save.h"
 
 #include <errno.h>
 #include <glib.h>
 
 #include "core/state.h"
+#include "ctl/tools/check.h"
 #include "store/file.h"
 #include "store/write.h"
-#include "tools/check.h"
 
 int tools_create(const char *path, char **message)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A copy of config.db at one moment, with what is in the journal, while a daemon may be writing. */
-#ifndef PMXCFS_TOOLS_BACKUP_H
-#define PMXCFS_TOOLS_BACKUP_H
+#ifndef PMXCFS_CTL_TOOLS_BACKUP_H
+#define PMXCFS_CTL_TOOLS_BACKUP_H
 
 /* Copies the database at `path` as it is between two commits, with what is in its journal, to
  * `copy` (mode 0600), which is replaced in one step. A daemon may be working on it. 0, or a

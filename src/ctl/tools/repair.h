@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Makes a database that loads of one that does not. */
-#ifndef PMXCFS_TOOLS_REPAIR_H
-#define PMXCFS_TOOLS_REPAIR_H
+#ifndef PMXCFS_CTL_TOOLS_REPAIR_H
+#define PMXCFS_CTL_TOOLS_REPAIR_H
 
 #include <sqlite3.h>
 

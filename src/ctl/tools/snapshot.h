@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A database and its journal as they are at one moment, while a daemon may be writing to both.
  * Inside tools only. */
-#ifndef PMXCFS_TOOLS_SNAPSHOT_H
-#define PMXCFS_TOOLS_SNAPSHOT_H
+#ifndef PMXCFS_CTL_TOOLS_SNAPSHOT_H
+#define PMXCFS_CTL_TOOLS_SNAPSHOT_H
 
 #include <glib.h>
 #include <sqlite3.h>

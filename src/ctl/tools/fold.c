@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Brings a journal that was left behind into its database, without a daemon. */
-#include "tools/fold.h"
+#include "ctl/tools/fold.h"
 
 #include <errno.h>
 #include <glib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* How large a database is. */
-#ifndef PMXCFS_TOOLS_MEASURE_H
-#define PMXCFS_TOOLS_MEASURE_H
+#ifndef PMXCFS_CTL_TOOLS_MEASURE_H
+#define PMXCFS_CTL_TOOLS_MEASURE_H
 
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Reads the rows of a damaged table: from page to page that can be read. */
-#include "tools/salvage.h"
+#include "ctl/tools/salvage.h"
 
 #include <errno.h>
 
