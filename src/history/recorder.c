@@ -286,7 +286,6 @@ struct recorder *recorder_start(const struct recorder_options *options)
     recorder->batch = records_new();
     recorder->pending = records_new();
     recorder->status.path = recorder->path;
-    recorder->wanted = true; /* the file is opened */
     lock_init(&recorder->lock, LOCK_RANK_RECORDER);
     thread_condition_init(&recorder->wake);
     thread_condition_init(&recorder->done);

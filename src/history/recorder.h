@@ -23,7 +23,8 @@ struct recorder_options {
 
 struct recorder;
 
-/* Starts the thread, which opens or makes the history. Nothing that is wrong with that keeps anyone
+/* Starts the thread, which opens or makes the history when there is something to write: a database
+ * that is refused leaves no trace. Nothing that is wrong with that keeps anyone
  * from anything: it is logged, and tried again. NULL, with errno set, if there can be no thread. */
 struct recorder *recorder_start(const struct recorder_options *options);
 
