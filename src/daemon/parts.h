@@ -49,7 +49,7 @@ struct metrics {
 };
 
 /* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
- * embedded here are how lower parts call upper ones. */
+ * embedded here are how lower parts call upper ones. Many members: one for each part. */
 struct parts {
     struct options options;
     struct host host;

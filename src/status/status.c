@@ -38,6 +38,7 @@ enum status_text {
     TEXT_COUNT
 };
 
+/* Many members: all that its lock guards. */
 struct status {
     struct lock lock; /* for everything below but what is set once */
     struct clock_source *clock;
@@ -222,8 +223,8 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
         (*position)++;
         struct history_actor actor;
         bool known = askers_get(status->askers, record->asker, &actor);
-        char *text = feed_record_text(record, writer_name(status, record->node),
-                                      known ? &actor : NULL, all);
+        char *text =
+            feed_record_text(record, writer_name(status, record->node), known ? &actor : NULL, all);
         if (text)
             return text;
     }
