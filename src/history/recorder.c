@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The recorder: a thread that writes what is published into history.db, off the writer's way. */
+#include "history/recorder.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "history/record.h"
+
+#define QUEUE_BYTES_DEFAULT (32u * 1024 * 1024)
+#define QUEUE_RECORDS_MAX 100000u
+#define RETRY_MILLISECONDS 5000u
+#define SETTLE_MILLISECONDS 5000u
+#define REPLAY_MILLISECONDS 10000u
+/* So much is added at most before it is seen whether that is too much. */
+#define PRUNE_BYTES (2u * 1024 * 1024)
+
+/* Many members: what it was told, what the thread works with, and what others give it. */
+struct recorder {
+    char *path;
+    struct patterns *patterns;
+    struct askers *askers;
+    struct history_limits limits;
+    uint64_t delay;
+    size_t queue_bytes;
+    bool private;
+    _Atomic(struct node_names *) names;
+    pthread_t thread;
+    atomic_bool tree_wanted; /* the history has to be compared with the tree */
+
+    /* The thread's own. */
+    struct history_store *store; /* NULL: not open */
+    GPtrArray *batch;            /* struct record: what is being written, or could not be */
+
+    struct lock lock; /* never held over I/O; guards what follows */
+    pthread_cond_t wake;
+    pthread_cond_t done;
+    bool stop;
+    bool prompt;           /* all is wanted at once */
+    bool wanted;           /* to be written at once */
+    uint64_t due;          /* milliseconds; 0: nothing waits */
+    GPtrArray *pending;    /* struct record */
+    uint64_t published;    /* the version that was taken last */
+    uint64_t lost;         /* records left out since the last that was written */
+    unsigned int settling; /* so many wait for `done` */
+    struct recorder_status status;
+};
+
+static void record_destroy(gpointer record)
+{
+    record_free(record);
+}
+
+static GPtrArray *records_new(void)
+{
+    return g_ptr_array_new_with_free_func(record_destroy);
+}
+
+/* --- Writing: the thread alone --- */
+
+static void add_names(struct recorder *recorder)
+{
+    struct node_names *names = atomic_load(&recorder->names);
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
+
+    for (guint i = 0; names && i < recorder->batch->len; i++) {
+        const struct record *record = recorder->batch->pdata[i];
+        if (!g_hash_table_add(seen, GUINT_TO_POINTER(record->node)))
+            continue;
+        g_autofree char *name = names->name_of(names, record->node);
+        if (name)
+            history_store_name(recorder->store, record->node, name);
+    }
+}
+
+static int write_records(struct recorder *recorder, struct record_writer *writer)
+{
+    uint64_t had = history_store_version(recorder->store);
+    struct history_actor actor;
+    size_t bytes = 0;
+    int error = 0;
+
+    for (guint i = 0; i < recorder->batch->len && !error; i++) {
+        const struct record *record = recorder->batch->pdata[i];
+        if (record->replayed && record->version <= had)
+            continue;
+        writer->actor = askers_get(recorder->askers, record->asker, &actor) ? &actor : NULL;
+        error = record_write(writer, record);
+        if (!error && record->tree)
+            error = history_store_complete(recorder->store, writer->now);
+        bytes += record->bytes;
+        if (!error && bytes >= PRUNE_BYTES) {
+            error = history_store_prune(recorder->store, writer->now);
+            bytes = 0;
+        }
+    }
+    return error;
+}
+
+/* Nothing was to be kept: then nothing is written, or an idle cluster would wear the disk. */
+static int end_transaction(struct recorder *recorder, const struct record_writer *writer)
+{
+    const struct record *last = recorder->batch->pdata[recorder->batch->len - 1];
+    int error = 0;
+
+    if (writer->rows > 0) {
+        add_names(recorder);
+        error = history_store_set_version(recorder->store, last->version);
+        if (!error)
+            error = history_store_prune(recorder->store, writer->now);
+    }
+    return error ? error : history_store_commit(recorder->store);
+}
+
+static int attempt(struct recorder *recorder, uint64_t lost, uint64_t *rows)
+{
+    struct record_writer writer = {
+        .store = recorder->store,
+        .patterns = recorder->patterns,
+        .private = recorder->private,
+        .now = (int64_t)time(NULL),
+    };
+    int error = history_store_begin(recorder->store);
+
+    if (error)
+        return error;
+    const struct record *first = recorder->batch->pdata[0];
+    if (lost > 0)
+        error = record_write_gap(&writer, first->version, lost);
+    if (!error)
+        error = write_records(recorder, &writer);
+    if (!error)
+        error = end_transaction(recorder, &writer);
+    if (error)
+        history_store_rollback(recorder->store);
+    *rows = writer.rows;
+    return error;
+}
+
+static int open_store(struct recorder *recorder, char **message)
+{
+    return recorder->store
+               ? 0
+               : history_store_open(recorder->path, &recorder->limits, &recorder->store, message);
+}
+
+/* A new history has to be told what there is; the writer does that with its next change. */
+static int write_batch(struct recorder *recorder, uint64_t lost, uint64_t *rows, char **message)
+{
+    int error = open_store(recorder, message);
+
+    *rows = 0;
+    if (error || recorder->batch->len == 0)
+        return error;
+    error = attempt(recorder, lost, rows);
+    if (error == -EBADMSG && history_store_renew(recorder->store) == 0)
+        error = attempt(recorder, lost, rows);
+    if (error)
+        *message = g_strdup(history_store_error(recorder->store));
+    return error;
+}
+
+/* Says it once when it begins and once when it is over. With the lock held. */
+static void note_outcome(struct recorder *recorder, int error, const char *message)
+{
+    if (error && !recorder->status.failing)
+        log_warning("the history is not written (%s): changes wait in memory, and are left out of "
+                    "it when those are too many",
+                    message ? message : g_strerror(-error));
+    else if (!error && recorder->status.failing)
+        log_info("the history is written again");
+    recorder->status.failing = error != 0;
+}
+
+static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost)
+{
+    struct history_store_size size;
+    uint64_t bytes = 0;
+
+    history_store_size(recorder->store, &size);
+    for (guint i = 0; i < recorder->batch->len; i++)
+        bytes += ((const struct record *)recorder->batch->pdata[i])->bytes;
+    lock_take(&recorder->lock);
+    recorder->status.written += recorder->batch->len;
+    recorder->status.rows += rows;
+    recorder->status.waiting_bytes -= bytes;
+    recorder->status.bytes = size.bytes;
+    recorder->status.complete = size.complete;
+    recorder->status.left_out = size.left_out;
+    recorder->lost -= recorder->batch->len > 0 ? lost : 0;
+    lock_give(&recorder->lock);
+    if (recorder->batch->len > 0 && (size.fresh || lost > 0))
+        atomic_store(&recorder->tree_wanted, true);
+    g_ptr_array_set_size(recorder->batch, 0);
+}
+
+static int work(struct recorder *recorder, uint64_t lost)
+{
+    g_autofree char *message = NULL;
+    uint64_t rows;
+    int error = write_batch(recorder, lost, &rows, &message);
+
+    if (!error)
+        note_written(recorder, rows, lost);
+    lock_take(&recorder->lock);
+    note_outcome(recorder, error, message);
+    return error;
+}
+
+/* Waits until something is to be written; false: to stop, and nothing is left. Holds the lock. */
+static bool wait_for_work(struct recorder *recorder)
+{
+    for (;;) {
+        uint64_t now = clock_milliseconds();
+        if (recorder->stop)
+            return recorder->pending->len > 0;
+        if (recorder->wanted || (recorder->due > 0 && now >= recorder->due))
+            return true;
+        if (recorder->due == 0) {
+            lock_wait(&recorder->lock, &recorder->wake);
+            continue;
+        }
+        struct timespec until = {.tv_sec = (time_t)(recorder->due / 1000u),
+                                 .tv_nsec = (long)(recorder->due % 1000u) * 1000000};
+        lock_wait_until(&recorder->lock, &recorder->wake, &until);
+    }
+}
+
+static void *recorder_main(void *pointer)
+{
+    struct recorder *recorder = pointer;
+
+    lock_take(&recorder->lock);
+    while (wait_for_work(recorder)) {
+        uint64_t lost = recorder->lost;
+        recorder->wanted = false;
+        recorder->due = 0;
+        g_ptr_array_extend_and_steal(recorder->batch, g_steal_pointer(&recorder->pending));
+        recorder->pending = records_new();
+        lock_give(&recorder->lock);
+        if (work(recorder, lost)) { /* takes the lock */
+            recorder->due = clock_milliseconds() + RETRY_MILLISECONDS;
+            if (recorder->stop)
+                break;
+        }
+        pthread_cond_broadcast(&recorder->done);
+    }
+    if (recorder->status.failing && recorder->batch->len > 0)
+        log_warning("%u changes are not in the history", recorder->batch->len);
+    lock_give(&recorder->lock);
+    return NULL;
+}
+
+/* --- Start, stop --- */
+
+static void recorder_free(struct recorder *recorder)
+{
+    history_store_close(recorder->store);
+    g_ptr_array_unref(recorder->batch);
+    g_ptr_array_unref(recorder->pending);
+    patterns_free(recorder->patterns);
+    pthread_cond_destroy(&recorder->wake);
+    pthread_cond_destroy(&recorder->done);
+    lock_destroy(&recorder->lock);
+    g_free(recorder->path);
+    g_free(recorder);
+}
+
+struct recorder *recorder_start(const struct recorder_options *options)
+{
+    struct recorder *recorder = g_new0(struct recorder, 1);
+
+    recorder->path = g_build_filename(options->directory, HISTORY_FILE, NULL);
+    recorder->patterns = patterns_new(options->patterns);
+    recorder->askers = options->askers;
+    recorder->limits = options->limits;
+    recorder->delay = options->delay;
+    recorder->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : QUEUE_BYTES_DEFAULT;
+    recorder->private = options->private;
+    recorder->batch = records_new();
+    recorder->pending = records_new();
+    recorder->status.path = recorder->path;
+    lock_init(&recorder->lock, LOCK_RANK_RECORDER);
+    thread_condition_init(&recorder->wake);
+    thread_condition_init(&recorder->done);
+    int error = thread_start(&recorder->thread, recorder_main, recorder);
+    if (!error)
+        return recorder;
+    recorder_free(recorder);
+    errno = -error;
+    return NULL;
+}
+
+void recorder_stop(struct recorder *recorder)
+{
+    if (!recorder)
+        return;
+    lock_take(&recorder->lock);
+    recorder->stop = true;
+    pthread_cond_signal(&recorder->wake);
+    lock_give(&recorder->lock);
+    pthread_join(recorder->thread, NULL);
+    recorder_free(recorder);
+}
+
+void recorder_set_names(struct recorder *recorder, struct node_names *names)
+{
+    atomic_store(&recorder->names, names);
+}
+
+/* --- What is given to it --- */
+
+static bool has_room(const struct recorder *recorder, const struct record *record)
+{
+    uint64_t waiting = recorder->status.taken - recorder->status.written;
+
+    return waiting < QUEUE_RECORDS_MAX &&
+           recorder->status.waiting_bytes + record->bytes <= recorder->queue_bytes;
+}
+
+/* With the lock held; takes the record over. */
+static void push(struct recorder *recorder, struct record *record)
+{
+    if (!record)
+        return;
+    if (!has_room(recorder, record)) {
+        recorder->lost++;
+        record_free(record);
+        return;
+    }
+    recorder->status.taken++;
+    recorder->status.waiting_bytes += record->bytes;
+    g_ptr_array_add(recorder->pending, record);
+    if (recorder->due == 0 || recorder->prompt ||
+        recorder->status.waiting_bytes > recorder->queue_bytes / 2) {
+        bool early =
+            recorder->status.waiting_bytes > recorder->queue_bytes / 2 && !recorder->status.failing;
+        recorder->wanted |= early || recorder->prompt;
+        if (recorder->due == 0)
+            recorder->due = clock_milliseconds() + recorder->delay;
+        pthread_cond_signal(&recorder->wake);
+    }
+}
+
+void recorder_replayed(struct recorder *recorder, const GPtrArray *effects)
+{
+    uint64_t until = clock_milliseconds() + REPLAY_MILLISECONDS;
+
+    lock_take(&recorder->lock);
+    for (guint i = 0; i < effects->len; i++)
+        push(recorder, record_of_effect(effects->pdata[i], true));
+    recorder->wanted = true;
+    pthread_cond_signal(&recorder->wake);
+    struct timespec end = {.tv_sec = (time_t)(until / 1000u),
+                           .tv_nsec = (long)(until % 1000u) * 1000000};
+    while (recorder->status.written < recorder->status.taken && !recorder->status.failing &&
+           lock_wait_until(&recorder->lock, &recorder->done, &end) == 0)
+        ;
+    lock_give(&recorder->lock);
+}
+
+void recorder_found(struct recorder *recorder, const struct tree *tree)
+{
+    struct record *record = record_of_tree(tree, HISTORY_FOUND, NULL);
+
+    lock_take(&recorder->lock);
+    recorder->published = tree->root.version;
+    push(recorder, record);
+    recorder->wanted = true;
+    lock_give(&recorder->lock);
+}
+
+void recorder_take(struct recorder *recorder, const struct tree *tree, const GPtrArray *effects,
+                   bool rebuilt)
+{
+    g_autoptr(GPtrArray) records = g_ptr_array_new();
+    if (rebuilt && effects->len > 0)
+        g_ptr_array_add(records,
+                        record_of_tree(tree, HISTORY_RESYNC, effects->pdata[effects->len - 1]));
+    for (guint i = 0; i < effects->len && !rebuilt; i++)
+        g_ptr_array_add(records, record_of_effect(effects->pdata[i], false));
+    if (atomic_exchange(&recorder->tree_wanted, false) && !rebuilt)
+        g_ptr_array_add(records, record_of_tree(tree, HISTORY_FOUND, NULL));
+    lock_take(&recorder->lock);
+    for (guint i = 0; i < records->len; i++)
+        push(recorder, records->pdata[i]);
+    recorder->published = tree->root.version;
+    if (recorder->settling > 0)
+        pthread_cond_broadcast(&recorder->done);
+    lock_give(&recorder->lock);
+}
+
+/* Versions may go back, by a synchronisation; then the time is what ends the wait. */
+void recorder_settle(struct recorder *recorder, uint64_t version)
+{
+    uint64_t until = clock_milliseconds() + SETTLE_MILLISECONDS;
+    struct timespec end = {.tv_sec = (time_t)(until / 1000u),
+                           .tv_nsec = (long)(until % 1000u) * 1000000};
+    int error = 0;
+
+    lock_take(&recorder->lock);
+    recorder->settling++;
+    while (recorder->published < version && !recorder->status.failing && !error)
+        error = lock_wait_until(&recorder->lock, &recorder->done, &end);
+    uint64_t wanted = recorder->status.taken;
+    if (recorder->status.written < wanted) {
+        recorder->wanted = true;
+        pthread_cond_signal(&recorder->wake);
+    }
+    while (recorder->status.written < wanted && !recorder->status.failing && !error)
+        error = lock_wait_until(&recorder->lock, &recorder->done, &end);
+    recorder->settling--;
+    lock_give(&recorder->lock);
+}
+
+void recorder_set_prompt(struct recorder *recorder, bool prompt)
+{
+    LOCKED(&recorder->lock);
+    recorder->prompt = prompt;
+}
+
+uint64_t recorder_ask(struct recorder *recorder)
+{
+    lock_take(&recorder->lock);
+    uint64_t taken = recorder->status.taken;
+    if (recorder->status.written < taken) {
+        recorder->wanted = true;
+        pthread_cond_signal(&recorder->wake);
+    }
+    lock_give(&recorder->lock);
+    return taken;
+}
+
+void recorder_get_status(struct recorder *recorder, struct recorder_status *status)
+{
+    lock_take(&recorder->lock);
+    *status = recorder->status;
+    status->left_out += recorder->lost;
+    lock_give(&recorder->lock);
+}
