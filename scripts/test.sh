@@ -91,7 +91,7 @@ build_threads() {
     if [ ! -f build-threads/build.ninja ]; then
         CC=clang meson setup build-threads -Dwerror=true -Db_lundef=false -Db_sanitize=thread || return 1
     fi
-    ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/mount/hold_listing tests/socket/socket_client \
+    ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/make_database tests/mount/hold_listing tests/socket/socket_client \
         tests/socket/socket_stress tests/unit/test_threads
 }
 
