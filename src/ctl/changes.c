@@ -115,6 +115,16 @@ static void print_pretty(json_t *event)
     putchar('\n');
 }
 
+static void show(const struct following *following, json_t *event, const char *line, size_t size)
+{
+    if (following->command)
+        run_command(following->command, event, line, size);
+    else if (following->pretty)
+        print_pretty(event);
+    else
+        puts(line);
+}
+
 /* False: the reader of our output has gone away. */
 static bool take(struct following *following, const char *line, size_t size)
 {
@@ -124,14 +134,8 @@ static bool take(struct following *following, const char *line, size_t size)
         return true;
     if (json_object_get(event, "version"))
         following->version = (uint64_t)field_number(event, "version");
-    if (!is_wanted(following, event))
-        ;
-    else if (following->command)
-        run_command(following->command, event, line, size);
-    else if (following->pretty)
-        print_pretty(event);
-    else
-        puts(line);
+    if (is_wanted(following, event))
+        show(following, event, line, size);
     json_decref(event);
     return fflush(stdout) != EOF && !ferror(stdout);
 }

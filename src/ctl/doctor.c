@@ -237,6 +237,20 @@ char *doctor_list(const GPtrArray *words)
     return g_string_free(list, FALSE);
 }
 
+GPtrArray *doctor_names_without(json_t *list, const char *field)
+{
+    GPtrArray *names = g_ptr_array_new();
+    json_t *object;
+    size_t i;
+
+    json_array_foreach(list, i, object)
+    {
+        if (!field_bool(object, field))
+            g_ptr_array_add(names, (gpointer)field_text(object, "name"));
+    }
+    return names;
+}
+
 GPtrArray *doctor_cluster_nodes(const struct doctor *doctor)
 {
     const struct entry *conf = doctor->tree ? tree_child(doctor->tree, 0, CONF_PATH) : NULL;

@@ -74,6 +74,10 @@ char *doctor_service(const char *verb);
 /* Words for lists: "a, b and 3 more"; g_free() it. */
 char *doctor_list(const GPtrArray *words);
 
+/* The "name" of each object of a list that has not that field, or has it false; the names are
+ * borrowed. g_ptr_array_unref() it. */
+GPtrArray *doctor_names_without(json_t *list, const char *field);
+
 /* The nodes of the corosync.conf in the database, struct nodelist_node; NULL: there is none.
  * g_ptr_array_unref() it. */
 GPtrArray *doctor_cluster_nodes(const struct doctor *doctor);

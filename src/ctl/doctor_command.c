@@ -142,6 +142,24 @@ static void print_all(const struct doctor *doctor)
     print_versions(doctor);
 }
 
+static int examine(const struct context *context, const struct doctor_options *options)
+{
+    struct doctor doctor;
+
+    if (geteuid() != 0) {
+        fputs("error: root alone may look at all that: sudo pmxcfsctl doctor\n", stderr);
+        return EXIT_FAILED;
+    }
+    doctor_examine(&doctor, context, options, false);
+    if (context->json)
+        print_all_json(&doctor);
+    else
+        print_all(&doctor);
+    int code = doctor.findings->len > 0 ? EXIT_FOUND : EXIT_DONE;
+    doctor_clear(&doctor);
+    return code;
+}
+
 int command_doctor(const struct context *context, int argc, char **argv)
 {
     struct doctor_options options = {0};
@@ -155,28 +173,15 @@ int command_doctor(const struct context *context, int argc, char **argv)
         {"nodename", 0, 0, G_OPTION_ARG_STRING, &options.node_name,
          "name of this node (the host name)", "NAME"},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
-    struct doctor doctor;
     int code = EXIT_WRONG_USE;
 
-    if (!command_parse(
+    if (command_parse(
             &argc, &argv, entries, NULL,
             "Look at the whole host and say, worst first, what is wrong, why, which command "
             "mends\nit, and what that command risks. Changes nothing, and needs no daemon.\n\nExit "
             "codes: 0 healthy; 4 something was found; 1 you are not root",
             0, 0))
-        ;
-    else if (geteuid() != 0) {
-        fputs("error: root alone may look at all that: sudo pmxcfsctl doctor\n", stderr);
-        code = EXIT_FAILED;
-    } else {
-        doctor_examine(&doctor, context, &options, false);
-        if (context->json)
-            print_all_json(&doctor);
-        else
-            print_all(&doctor);
-        code = doctor.findings->len > 0 ? EXIT_FOUND : EXIT_DONE;
-        doctor_clear(&doctor);
-    }
+        code = examine(context, &options);
     doctor_options_clear(&options);
     return code;
 }

@@ -307,20 +307,6 @@ void doctor_check_links(struct doctor *doctor)
 
 /* ---- Votes ---- */
 
-static GPtrArray *missing_names(json_t *corosync)
-{
-    GPtrArray *names = g_ptr_array_new();
-    json_t *node;
-    size_t i;
-
-    json_array_foreach(json_object_get(corosync, "nodes"), i, node)
-    {
-        if (!field_bool(node, "joined"))
-            g_ptr_array_add(names, (gpointer)field_text(node, "name"));
-    }
-    return names;
-}
-
 static void tell_no_quorum(struct doctor *doctor, json_t *votes, const char *missing)
 {
     long long total = (long long)field_number(votes, "total");
@@ -406,7 +392,8 @@ void doctor_check_votes(struct doctor *doctor)
 
     if (!votes)
         return;
-    g_autoptr(GPtrArray) names = missing_names(doctor->corosync);
+    g_autoptr(GPtrArray) names =
+        doctor_names_without(json_object_get(doctor->corosync, "nodes"), "joined");
     g_autofree char *missing = names->len > 0 ? doctor_list(names) : g_strdup("nobody known");
     if (!field_bool(votes, "quorate")) {
         tell_no_quorum(doctor, votes, missing);

@@ -177,20 +177,6 @@ static void tell_not_in_sync(struct doctor *doctor, const char *state)
                        });
 }
 
-static GPtrArray *others_not_in_sync(json_t *overview)
-{
-    GPtrArray *names = g_ptr_array_new();
-    json_t *member;
-    size_t i;
-
-    json_array_foreach(json_object_get(overview, "group"), i, member)
-    {
-        if (!field_bool(member, "in_sync"))
-            g_ptr_array_add(names, (gpointer)field_text(member, "name"));
-    }
-    return names;
-}
-
 /* Nodes whose corosync is there, and whose daemon is not. */
 static GPtrArray *without_daemon(const struct doctor *doctor)
 {
@@ -230,7 +216,8 @@ static void check_absent(struct doctor *doctor)
 
 static void check_others(struct doctor *doctor)
 {
-    g_autoptr(GPtrArray) late = others_not_in_sync(doctor->overview);
+    g_autoptr(GPtrArray) late =
+        doctor_names_without(json_object_get(doctor->overview, "group"), "in_sync");
 
     if (late->len > 0) {
         g_autofree char *list = doctor_list(late);

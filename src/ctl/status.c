@@ -124,7 +124,7 @@ static void print_members(json_t *overview, json_t *members)
         printf("way out    start the nodes that are missing. If they are switched off for good: "
                "'pvecm expected %zu'.\n           NEVER while they may still run: two halves would "
                "change the cluster apart (split brain)\n",
-               online);
+               MAX(online, 1));
 }
 
 static void print_limit(const char *what, json_t *limit, bool is_size)

@@ -150,10 +150,10 @@ static int remove_stale_mounts(const char *path)
 
 static bool is_mounted(const char *path)
 {
-    g_autofree char *parent = g_path_get_dirname(path);
-    struct stat here, above;
+    struct statx here;
 
-    return stat(path, &here) == 0 && stat(parent, &above) == 0 && here.st_dev != above.st_dev;
+    return statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, &here) == 0 &&
+           here.stx_attributes & STATX_ATTR_MOUNT_ROOT;
 }
 
 /* The names in it, the first few of them; NULL: none. *error: negative errno. */

@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
+/* Longer than a page is filled before the write of it has been answered, even in a group that is
+ * slow. */
+#define FILLED_MILLISECONDS 10000u
+
 #define KEY(inode) ((gpointer)(uintptr_t)(inode))
 
 void node_table_init(struct node_table *table, struct kernel_metrics *metrics)
@@ -225,6 +229,7 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
     lock_take(&table->lock);
     node->read = now;
     node->reads++;
+    node->reread = node->dropped > 0;
     bool changes =
         (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
     struct entry *entry =
@@ -418,10 +423,10 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
     lock_give(&table->lock);
 }
 
-void node_note_drop(struct node_table *table, struct node *node)
+void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     lock_take(&table->lock);
-    node->dropped = true;
+    node->dropped = now;
     node->fills = node->older != NULL;
     lock_give(&table->lock);
 }
@@ -538,14 +543,15 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     return taken;
 }
 
-bool node_end_change(struct node_table *table, struct node *node, bool failed)
+bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now)
 {
     lock_take(&table->lock);
     node->writing = NULL;
     if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
-    bool stale = node->reread;
-    node->dropped = node->reread = false;
+    bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    node->dropped = 0;
+    node->reread = false;
     lock_give(&table->lock);
     return stale;
 }

@@ -60,8 +60,9 @@ struct node {
                                         has one at a time under way for a file. NULL: none */
     /* A page that is dropped while the kernel has filled it for a write that is yet to come is
      * read again without what is written. */
-    bool dropped; /* pages were, since the last own change was answered */
-    bool reread;  /* and some were read since */
+    uint64_t dropped; /* milliseconds: when pages were, since the last own change was answered; 0:
+                         they were not */
+    bool reread;      /* and some were read since */
 
     uint64_t lookups; /* the kernel's references */
     uint32_t pins;    /* our own for a while */
@@ -149,8 +150,8 @@ bool node_is_gone(struct node_table *table, const struct node *node);
  * others changed go on showing the old version until node_show_newer(). */
 void node_table_publishing(struct node_table *table, const GPtrArray *effects, bool rebuilt);
 
-/* The kernel is about to be told to drop the pages of a node. */
-void node_note_drop(struct node_table *table, struct node *node);
+/* The kernel is about to be told to drop the pages of a node, at `now` (milliseconds). */
+void node_note_drop(struct node_table *table, struct node *node, uint64_t now);
 
 /* True if there is an older version, which is shown or was until now. */
 bool node_has_older(struct node_table *table, const struct node *node);
@@ -191,10 +192,10 @@ bool node_is_emptied(struct node_table *table, const struct node *node);
  * it. `write` (NULL: it is none) must stay until node_end_change(). */
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write);
 
-/* It has been answered: true if the kernel may have pages that are not as they should be, and has
- * to drop them. `failed`: a truncation that was to be made by it is given up, the old content is
- * there again. */
-bool node_end_change(struct node_table *table, struct node *node, bool failed);
+/* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
+ * they should be, and has to drop them. `failed`: a truncation that was to be made by it is given
+ * up, the old content is there again. */
+bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now);
 
 /* What the timer does with a node of its list at `now`: it stays there, or is no longer listed, or
  * its truncation has to be sent (as if by node_begin_change()). */

@@ -238,16 +238,14 @@ static void wait(struct notifier *notifier, int64_t microseconds)
     notifier->woken = false;
 }
 
-/* The next notice, or NULL. With the lock held, which is given back meanwhile. */
-static void take_notices(struct notifier *notifier)
+/* What has been queued until now, and no more: however many come, those before them end too. */
+static void begin_all(struct notifier *notifier, GQueue *notices)
 {
     struct notice *notice;
 
-    while (!notifier->end && (notice = g_queue_pop_head(&notifier->queue))) {
-        lock_give(&notifier->lock);
+    while ((notice = g_queue_pop_head(notices))) {
         begin(notifier, notice);
         g_queue_push_tail(&notifier->under_way, notice);
-        lock_take(&notifier->lock);
     }
 }
 
@@ -257,8 +255,10 @@ static void *run(void *context)
 
     lock_take(&notifier->lock);
     while (!notifier->end) {
-        take_notices(notifier);
+        GQueue taken = notifier->queue;
+        g_queue_init(&notifier->queue);
         lock_give(&notifier->lock);
+        begin_all(notifier, &taken);
         int64_t pause = carry_on(notifier);
         lock_take(&notifier->lock);
         wait(notifier, pause);

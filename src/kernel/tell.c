@@ -101,7 +101,7 @@ void teller_refresh_attributes(struct teller *teller, const struct node *node)
 
 void teller_drop_pages(struct teller *teller, struct node *node)
 {
-    node_note_drop(teller->table, node);
+    node_note_drop(teller->table, node, (uint64_t)g_get_monotonic_time() / 1000);
     counter_add(&teller->table->metrics->pages_dropped, 1);
     tell(teller, node, 0);
 }

@@ -160,7 +160,7 @@ static void tell_kernel(struct request *request, int result)
     bool stale = doubtful || request->stale || (result && request->changes_content);
 
     if (request->changes_content &&
-        node_end_change(&mount->nodes, request->node, result && request->truncates))
+        node_end_change(&mount->nodes, request->node, result && request->truncates, timer_now()))
         stale = true;
     if (request->node && stale)
         notifier_drop_node(&mount->notifier, request->node);

@@ -39,10 +39,9 @@ struct store {
     struct store_listener *listener;
     struct store_witness *witness; /* NULL: nobody */
     struct histogram transactions;
-    atomic_bool
-        refusing; /* a change was not stored, and no other since that tells that it would be */
-    atomic_bool behind; /* what is in the journal could not be folded */
-    uint64_t refused;   /* bytes of the change that was not stored; the writer's */
+    atomic_bool refusing; /* a change was not stored, and none since that shows it would be */
+    atomic_bool behind;   /* what is in the journal could not be folded */
+    uint64_t refused;     /* bytes of the change that was not stored; the writer's */
 
     struct lock lock; /* held by who writes to config.db; guards what follows */
     sqlite3 *db;

@@ -280,14 +280,7 @@ def rows_inside(daemon):
         return read_rows(copy)
 
 
-def test_full_disk(small):
-    """ENOSPC to the caller, nothing half done, and on it goes when there is room."""
-    daemon, worker = small, small.os
-    worker.write_file(daemon / "before", b"content")
-    filler = daemon.state_dir + "/filler"
-    model = {"before": b"content"}
-    errors = 0
-    worker.execute("""
+FILL = """
 fd = os.open(path, os.O_WRONLY | os.O_CREAT)
 try:
     while True:
@@ -295,7 +288,17 @@ try:
 except OSError as error:
     assert error.errno == 28
 os.close(fd)
-""", {"path": filler})
+"""
+
+
+def test_full_disk(small):
+    """ENOSPC to the caller, nothing half done, and on it goes when there is room."""
+    daemon, worker = small, small.os
+    worker.write_file(daemon / "before", b"content")
+    filler = daemon.state_dir + "/filler"
+    model = {"before": b"content"}
+    errors = 0
+    worker.execute(FILL, {"path": filler})
     for number in range(40):
         path = "file%d" % number
         try:
@@ -344,17 +347,6 @@ def told(daemon):
     assert ("TAKES NO WRITES" in done.stdout) == (not well) and done.returncode == (0 if well else 4)
     assert "pmxcfs_database_ok %d" % well in metrics
     return well
-
-
-FILL = """
-fd = os.open(path, os.O_WRONLY | os.O_CREAT)
-try:
-    while True:
-        os.write(fd, bytes(4096))
-except OSError as error:
-    assert error.errno == 28
-os.close(fd)
-"""
 
 
 def test_a_full_disk_is_told_until_a_change_is_stored(small):

@@ -50,11 +50,6 @@ FAULTS = {
         "if (result->capacity != leader->capacity ||",
         "if (result->capacity == 0 &&",
     ),
-    "changes-not-held": (
-        "replica/outbox.c",
-        "    if (outbox->sending)\n",
-        "    if (outbox->transport)\n",
-    ),
     "rounds-survive-commit": (
         "replica/commit.c",
         "waiters_fail_rounds(committer->parts.waiters, -EBUSY);",

@@ -76,7 +76,15 @@ def fetch(daemon, path, end, cached=None):
         return None
     command = ["rrdtool", "fetch", full, "AVERAGE", "--start", str(end - 60), "--end", str(end - 60), "--resolution", "60"]
     command += ["--daemon", "unix:" + cached.socket] if cached else []
-    lines = daemon.run(command, check=True).stdout.split("\n")
+    found = []
+
+    def has_fetched():  # the daemon may have the file locked just now
+        found.append(daemon.run(command))
+        return "could not lock" not in found[-1].stderr
+
+    wait_for(has_fetched, "the file is not locked")
+    assert found[-1].returncode == 0, found[-1].stderr
+    lines = found[-1].stdout.split("\n")
     names = lines[0].split()
     for line in lines[1:]:
         if line.startswith("%d:" % end):

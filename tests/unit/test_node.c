@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Unit tests of the kernel's nodes: what one shows while others and this node itself change its
+ * file. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "core/buffer.h"
+#include "core/draft.h"
+#include "core/tree.h"
+#include "kernel/node.h"
+
+#define INODE 7u
+#define NOW 1000u
+#define OLD "old"
+#define NEW "a newer content"
+
+/* A tree with one file, and the kernel's node of it. */
+struct fixture {
+    struct kernel_metrics metrics;
+    struct node_table table;
+    struct tree *tree;
+    struct node *node;
+};
+
+static struct entry *file_with(const char *text)
+{
+    struct buffer *content = buffer_copy(text, (uint32_t)strlen(text));
+    struct entry *entry = entry_new(INODE, 0, ENTRY_FILE, "f", 1, content, content->capacity);
+
+    buffer_unref(content);
+    return entry;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *fixture = g_new0(struct fixture, 1);
+
+    node_table_init(&fixture->table, &fixture->metrics);
+    fixture->tree = tree_new();
+    tree_put(fixture->tree, file_with(OLD));
+    fixture->node = node_look_up(&fixture->table, INODE);
+    *state = fixture;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *fixture = *state;
+
+    node_forget(&fixture->table, fixture->node, 1);
+    assert_int_equal(counter_get(&fixture->metrics.nodes_freed), 1);
+    node_table_destroy(&fixture->table);
+    tree_free(fixture->tree);
+    g_free(fixture);
+    return 0;
+}
+
+/* The file gets that content (NULL: it is deleted), asked for through `origin`. */
+static void publish(struct fixture *fixture, const char *text, const void *origin)
+{
+    struct entry *before = entry_ref(tree_entry(fixture->tree, INODE));
+    struct entry *after = text ? file_with(text) : NULL;
+    struct effect effect = {
+        .operation = text ? CHANGE_WRITE : CHANGE_DELETE,
+        .truncated = true,
+        .origin = origin,
+        .before = before,
+        .after = after,
+    };
+    g_autoptr(GPtrArray) effects = g_ptr_array_new();
+
+    g_ptr_array_add(effects, &effect);
+    node_table_publishing(&fixture->table, effects, false);
+    tree_remove(fixture->tree, INODE);
+    if (after)
+        tree_put(fixture->tree, entry_ref(after));
+    entry_unref(before);
+    entry_unref(after);
+}
+
+static uint32_t size_shown(struct fixture *fixture)
+{
+    struct node_view view;
+
+    node_view(&fixture->table, fixture->node, fixture->tree, &view);
+    uint32_t size = view.emptied ? 0 : view.entry->size;
+    entry_unref(view.entry);
+    return size;
+}
+
+static void assert_page(struct fixture *fixture, const char *expected)
+{
+    char page[64] = {0};
+    size_t size = node_read(&fixture->table, fixture->node, fixture->tree, false, 0, sizeof(page),
+                            (uint8_t *)page);
+
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal(page, expected);
+}
+
+static void test_others_change(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NEW, NULL);
+    assert_true(node_has_older(&fixture->table, fixture->node));
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    assert_page(fixture, OLD "ewer content"); /* no page ends before that of either */
+    node_show_newer(&fixture->table, fixture->node);
+    assert_int_equal(size_shown(fixture), strlen(NEW));
+    assert_page(fixture, NEW);
+    node_settle(&fixture->table, fixture->node);
+    assert_false(node_has_older(&fixture->table, fixture->node));
+}
+
+/* A page that ends early makes the kernel shorten the file: so it must, once the newer is shown. */
+static void test_pages_of_a_shorter_version(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, "x", NULL);
+    assert_page(fixture, OLD);
+    node_show_newer(&fixture->table, fixture->node);
+    assert_page(fixture, "x");
+    node_note_drop(&fixture->table, fixture->node, NOW);
+    assert_page(fixture, "xld"); /* the kernel is told of it in just that moment */
+    node_settle(&fixture->table, fixture->node);
+    assert_page(fixture, "x");
+}
+
+/* What the kernel has stays the oldest that is shown, whatever comes after. */
+static void test_several_changes_are_one_turn(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NEW, NULL);
+    publish(fixture, "third", NULL);
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    node_show_newer(&fixture->table, fixture->node);
+    assert_page(fixture, "third");
+    publish(fixture, "4", NULL); /* another turn begins */
+    assert_int_equal(size_shown(fixture), strlen("third"));
+    node_settle(&fixture->table, fixture->node); /* of the first */
+    assert_true(node_has_older(&fixture->table, fixture->node));
+}
+
+static void test_who_asks_waits(void **state)
+{
+    struct fixture *fixture = *state;
+
+    node_hold_askers(&fixture->table, fixture->node, 100);
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 100)); /* nothing is older */
+    publish(fixture, NEW, NULL);
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 100)); /* a turn of its own */
+    node_hold_askers(&fixture->table, fixture->node, 100);
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 99));
+    assert_true(node_holds_askers(&fixture->table, fixture->node, 100));
+    node_show_newer(&fixture->table, fixture->node);
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 100));
+}
+
+static void test_equal_sizes_wait_for_nobody(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, "dlo", NULL);
+    node_hold_askers(&fixture->table, fixture->node, 1);
+    assert_true(node_has_older(&fixture->table, fixture->node));
+    assert_false(node_shows_other_size(&fixture->table, fixture->node));
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
+}
+
+/* Who writes sees it at once, whatever others wrote before. */
+static void test_own_change(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 1, .size = 2, .data = (const uint8_t *)"WW"};
+
+    publish(fixture, NEW, NULL);
+    assert_false(node_begin_change(&fixture->table, fixture->node, &write));
+    assert_page(fixture, "oWWewer content");
+    publish(fixture, "aWWnewer content", fixture->node);
+    assert_int_equal(size_shown(fixture), strlen("aWWnewer content"));
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
+    assert_page(fixture, "aWWnewer content");
+}
+
+static void test_truncation_waits(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
+
+    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_int_equal(size_shown(fixture), 0);
+    publish(fixture, NEW, NULL); /* it stays empty here, and will be there */
+    assert_int_equal(size_shown(fixture), 0);
+    assert_false(node_has_older(&fixture->table, fixture->node));
+    assert_int_equal(node_meet(&fixture->table, fixture->node, 109), NODE_STAYS);
+    assert_true(node_begin_change(&fixture->table, fixture->node, &write));
+    publish(fixture, "W", fixture->node);
+    node_end_change(&fixture->table, fixture->node, false, NOW);
+    assert_int_equal(size_shown(fixture), 1);
+    assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_DONE);
+    node_unpin(&fixture->table, fixture->node);
+}
+
+static void test_a_truncation_fails(void **state)
+{
+    struct fixture *fixture = *state;
+
+    node_truncate(&fixture->table, fixture->node, 5, 10, 110);
+    assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
+    node_end_change(&fixture->table, fixture->node, true, NOW);
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    node_unpin(&fixture->table, fixture->node);
+}
+
+/* A page that is read again while an own write is under way may lack it. */
+static void test_pages_that_were_read_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
+
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree, NOW));
+    node_begin_change(&fixture->table, fixture->node, &write);
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
+    node_note_drop(&fixture->table, fixture->node, NOW);
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree, NOW));
+    node_begin_change(&fixture->table, fixture->node, &write);
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
+    node_begin_change(&fixture->table, fixture->node, &write);
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
+}
+
+/* Who has a deleted file open goes on seeing what it was; its name leads to another node. */
+static void test_gone(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NULL, NULL);
+    assert_true(node_is_gone(&fixture->table, fixture->node));
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    assert_page(fixture, OLD);
+    assert_null(node_find(&fixture->table, INODE));
+    assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_others_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pages_of_a_shorter_version, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_several_changes_are_one_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_asks_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_equal_sizes_wait_for_nobody, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_own_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests_name("node", tests, NULL, NULL);
+}
