@@ -62,9 +62,12 @@ static GPtrArray *take_foreign(GPtrArray *effects)
 /* Only the writer alters the tree, and this is the writer: others' look-ups go on. */
 static void record(struct publication *publication, const GPtrArray *effects, bool rebuilt)
 {
+    if (!rebuilt && !recorder_wants_tree(publication->recorder)) {
+        recorder_take(publication->recorder, effects);
+        return;
+    }
     const struct state *state = replica_read_lock(publication->replica);
-
-    recorder_take(publication->recorder, state->tree, effects, rebuilt);
+    recorder_take_tree(publication->recorder, state->tree, effects, rebuilt);
     replica_read_unlock(publication->replica);
 }
 
