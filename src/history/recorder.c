@@ -11,6 +11,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "history/batch.h"
 #include "history/queue.h"
 
 #define QUEUE_BYTES_DEFAULT (32u * 1024 * 1024)
@@ -18,25 +19,20 @@
 #define RETRY_MILLISECONDS 5000u
 #define SETTLE_MILLISECONDS 5000u
 #define REPLAY_MILLISECONDS 10000u
-/* So much is added at most before it is seen whether that is too much. */
-#define PRUNE_BYTES (2u * 1024 * 1024)
 
 /* Many members: what it was told, what the thread works with, and what others give it. */
 struct recorder {
     char *path;
     struct patterns *patterns;
-    struct askers *askers;
-    struct history_limits limits;
     uint64_t delay;
     size_t queue_bytes;
-    bool private;
     _Atomic(struct node_names *) names;
     pthread_t thread;
     atomic_bool tree_wanted; /* the history has to be compared with the tree */
 
     /* The thread's own. */
-    struct history_store *store; /* NULL: not open */
-    struct record_queue batch;   /* what is being written, or could not be */
+    struct batch_writer writer;
+    struct record_queue batch; /* what is being written, or could not be */
 
     struct lock lock; /* never held over I/O; guards what follows */
     pthread_cond_t wake;
@@ -52,108 +48,6 @@ struct recorder {
     unsigned int settling; /* so many wait for `done` */
     struct recorder_status status;
 };
-
-/* --- Writing: the thread alone --- */
-
-static void add_names(struct recorder *recorder)
-{
-    struct node_names *names = atomic_load(&recorder->names);
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
-
-    for (const struct record *record = names ? recorder->batch.first : NULL; record;
-         record = record->next) {
-        if (!g_hash_table_add(seen, GUINT_TO_POINTER(record->node)))
-            continue;
-        g_autofree char *name = names->name_of(names, record->node);
-        if (name)
-            history_store_name(recorder->store, record->node, name);
-    }
-}
-
-static int write_records(struct recorder *recorder, struct record_writer *writer)
-{
-    uint64_t had = history_store_version(recorder->store);
-    struct history_actor actor;
-    size_t bytes = 0;
-    int error = 0;
-
-    for (const struct record *record = recorder->batch.first; record && !error;
-         record = record->next) {
-        if (record->replayed && record->version <= had)
-            continue;
-        writer->actor = askers_get(recorder->askers, record->asker, &actor) ? &actor : NULL;
-        error = record_write(writer, record);
-        if (!error && record->tree)
-            error = history_store_complete(recorder->store, writer->now);
-        bytes += record->bytes;
-        if (!error && bytes >= PRUNE_BYTES) {
-            error = history_store_prune(recorder->store, writer->now);
-            bytes = 0;
-        }
-    }
-    return error;
-}
-
-/* Nothing was to be kept: then nothing is written, or an idle cluster would wear the disk. */
-static int end_transaction(struct recorder *recorder, const struct record_writer *writer)
-{
-    int error = 0;
-
-    if (writer->rows > 0) {
-        add_names(recorder);
-        error = history_store_set_version(recorder->store, recorder->batch.last->version);
-        if (!error)
-            error = history_store_prune(recorder->store, writer->now);
-    }
-    return error ? error : history_store_commit(recorder->store);
-}
-
-static int attempt(struct recorder *recorder, uint64_t lost, uint64_t *rows)
-{
-    struct record_writer writer = {
-        .store = recorder->store,
-        .patterns = recorder->patterns,
-        .private = recorder->private,
-        .now = (int64_t)time(NULL),
-    };
-    int error = history_store_begin(recorder->store);
-
-    if (error)
-        return error;
-    if (lost > 0)
-        error = record_write_gap(&writer, recorder->batch.first->version, lost);
-    if (!error)
-        error = write_records(recorder, &writer);
-    if (!error)
-        error = end_transaction(recorder, &writer);
-    if (error)
-        history_store_rollback(recorder->store);
-    *rows = writer.rows;
-    return error;
-}
-
-static int open_store(struct recorder *recorder, char **message)
-{
-    return recorder->store
-               ? 0
-               : history_store_open(recorder->path, &recorder->limits, &recorder->store, message);
-}
-
-/* A new history has to be told what there is; the writer does that with its next change. */
-static int write_batch(struct recorder *recorder, uint64_t lost, uint64_t *rows, char **message)
-{
-    int error = open_store(recorder, message);
-
-    *rows = 0;
-    if (error || !recorder->batch.first)
-        return error;
-    error = attempt(recorder, lost, rows);
-    if (error == -EBADMSG && history_store_renew(recorder->store) == 0)
-        error = attempt(recorder, lost, rows);
-    if (error)
-        *message = g_strdup(history_store_error(recorder->store));
-    return error;
-}
 
 /* Says it once when it begins and once when it is over. With the lock held. */
 static void note_outcome(struct recorder *recorder, int error, const char *message)
@@ -172,7 +66,7 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
     const struct record *last = recorder->batch.last;
     struct history_store_size size;
 
-    history_store_size(recorder->store, &size);
+    history_store_size(recorder->writer.store, &size);
     lock_take(&recorder->lock);
     recorder->status.written = last ? last->number : recorder->status.written;
     recorder->status.rows += rows;
@@ -188,11 +82,13 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
     record_queue_clear(&recorder->batch);
 }
 
+/* A new history has to be told what there is; the writer does that with its next change. */
 static int work(struct recorder *recorder, uint64_t lost)
 {
     g_autofree char *message = NULL;
     uint64_t rows;
-    int error = write_batch(recorder, lost, &rows, &message);
+    int error = batch_write(&recorder->writer, &recorder->batch, lost,
+                            atomic_load(&recorder->names), &rows, &message);
 
     if (!error)
         note_written(recorder, rows, lost);
@@ -248,7 +144,7 @@ static void *recorder_main(void *pointer)
 
 static void recorder_free(struct recorder *recorder)
 {
-    history_store_close(recorder->store);
+    history_store_close(recorder->writer.store);
     record_queue_clear(&recorder->batch);
     record_queue_clear(&recorder->pending);
     patterns_free(recorder->patterns);
@@ -265,11 +161,13 @@ struct recorder *recorder_start(const struct recorder_options *options)
 
     recorder->path = g_build_filename(options->directory, HISTORY_FILE, NULL);
     recorder->patterns = patterns_new(options->patterns);
-    recorder->askers = options->askers;
-    recorder->limits = options->limits;
+    recorder->writer = (struct batch_writer){.path = recorder->path,
+                                             .limits = options->limits,
+                                             .patterns = recorder->patterns,
+                                             .askers = options->askers,
+                                             .private = options->private};
     recorder->delay = options->delay;
     recorder->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : QUEUE_BYTES_DEFAULT;
-    recorder->private = options->private;
     recorder->status.path = recorder->path;
     lock_init(&recorder->lock, LOCK_RANK_RECORDER);
     thread_condition_init(&recorder->wake);

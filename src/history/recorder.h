@@ -31,11 +31,7 @@ struct recorder *recorder_start(const struct recorder_options *options);
 /* Writes what waits, and ends the thread. NULL is allowed. */
 void recorder_stop(struct recorder *recorder);
 
-/* What nodes are called: `name_of` gives a string that g_free() frees, or NULL. Any thread, once.
- */
-struct node_names {
-    char *(*name_of)(struct node_names *names, uint32_t node);
-};
+/* What nodes are called; once. Any thread asks. */
 void recorder_set_names(struct recorder *recorder, struct node_names *names);
 
 /* What a journal holds that a killed daemon left, before it goes into config.db: written, unless
