@@ -77,6 +77,10 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
     recorder->status.left_out = size.left_out;
     recorder->lost -= last ? lost : 0;
     lock_give(&recorder->lock);
+    if (last && lost > 0)
+        log_warning("%" G_GUINT64_FORMAT " changes were left out of the history: more waited than "
+                    "it may keep in memory",
+                    lost);
     if (last && (size.fresh || lost > 0))
         atomic_store(&recorder->tree_wanted, true);
     record_queue_clear(&recorder->batch);
@@ -103,7 +107,7 @@ static bool wait_for_work(struct recorder *recorder)
     for (;;) {
         uint64_t now = clock_milliseconds();
         if (recorder->stop)
-            return recorder->pending.first != NULL;
+            return recorder->pending.first || recorder->batch.first;
         if (recorder->wanted || (recorder->due > 0 && now >= recorder->due))
             return true;
         if (recorder->due == 0) {
