@@ -63,6 +63,7 @@ void confirm_configuration(struct confirm *confirm, struct member self,
     g_array_unref(confirm->members);
     confirm->members = now;
     g_array_set_size(confirm->asked, 0);
+    confirm->due = false;
 }
 
 /* --- Delivered messages --- */
@@ -70,6 +71,7 @@ void confirm_configuration(struct confirm *confirm, struct member self,
 /* One answer to each member: to its last request, and so to those before. */
 static void note_asked(struct confirm *confirm, struct member sender, uint64_t count)
 {
+    confirm->due = true;
     for (guint i = 0; i < confirm->asked->len; i++) {
         struct confirmation *asked = &g_array_index(confirm->asked, struct confirmation, i);
         if (same_member(&asked->member, &sender)) {
@@ -121,12 +123,16 @@ void confirm_take(struct confirm *confirm, struct member sender, const struct he
 
 struct buffer *confirm_answer(struct confirm *confirm, uint32_t time)
 {
-    if (confirm->asked->len == 0)
+    if (!confirm->due)
         return NULL;
-    struct buffer *message = wire_build_confirmation(
-        (const struct confirmation *)confirm->asked->data, confirm->asked->len, time);
-    g_array_set_size(confirm->asked, 0);
-    return message;
+    confirm->due = false;
+    return wire_build_confirmation((const struct confirmation *)confirm->asked->data,
+                                   confirm->asked->len, time);
+}
+
+void confirm_again(struct confirm *confirm)
+{
+    confirm->due = confirm->asked->len > 0;
 }
 
 /* --- What this node's requests came to --- */

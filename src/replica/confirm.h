@@ -20,7 +20,8 @@
 struct confirm {
     struct member self;
     GArray *members; /* of the group, in their order: struct confirming */
-    GArray *asked;   /* struct confirmation: others' requests that are to be answered */
+    GArray *asked;   /* struct confirmation: the last request of each other member */
+    bool due;        /* some of them are not answered */
     char *told;      /* node ids of those who do not, as the log has it; NULL: nothing yet; owned */
 };
 
@@ -37,9 +38,12 @@ void confirm_configuration(struct confirm *confirm, struct member self,
 void confirm_take(struct confirm *confirm, struct member sender, const struct header *header,
                   bool synced);
 
-/* A message that confirms all that others have asked for, which is forgotten, one reference; NULL:
- * nobody has. Everything that was delivered must be stored. */
+/* A message that confirms the last that each other member has asked for, one reference; NULL:
+ * nobody has asked since the last one. Everything that was delivered must be stored. */
 struct buffer *confirm_answer(struct confirm *confirm, uint32_t time);
+
+/* That message could not be sent: it is to be made again. */
+void confirm_again(struct confirm *confirm);
 
 /* The request of this node up to which all members that can have confirmed; 0: none. */
 uint64_t confirm_reached(const struct confirm *confirm);

@@ -242,11 +242,14 @@ static void note_not_sent(struct replica *replica, const struct event *event)
         break;
     case SEND_SYNC: /* the machine has to know */
         break;
-    case SEND_UPDATE: /* the count of an entry is its size; all else has none */
+    case SEND_UPDATE: /* the count of an entry is its size; a VERIFY_REQUEST has none */
         log_warning("%s could not be sent", event->count ? "an entry of the synchronisation"
-                                                         : "a request or a confirmation");
+                                                         : "a request for a verification");
         if (event->count)
             synchronise_delivered(&replica->synchronisation, event->count);
+        break;
+    case SEND_CONFIRMATION:
+        confirm_again(&replica->confirm);
         break;
     }
 }
@@ -330,8 +333,7 @@ void replica_handle(struct replica *replica, const struct event *event)
                          machine_mode(replica->executor.machine) < MODE_LEAVE);
 }
 
-/* Tells others that what they asked about is stored here, one message for all of a batch. One that
- * is lost is made good by the next, or its asker's callers get EBUSY in time. */
+/* Tells others that what they asked about is stored here, one message for all of a batch. */
 static void confirm_to_others(struct replica *replica)
 {
     if (machine_mode(replica->executor.machine) != MODE_SYNCED)
@@ -340,7 +342,8 @@ static void confirm_to_others(struct replica *replica)
         confirm_answer(&replica->confirm, executor_seconds(&replica->executor));
     if (!message)
         return;
-    executor_multicast(&replica->executor, message, SEND_UPDATE, 0, "a confirmation");
+    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, 0, "a confirmation"))
+        confirm_again(&replica->confirm);
     buffer_unref(message);
 }
 

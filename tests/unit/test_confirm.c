@@ -201,10 +201,17 @@ static void one_answer_for_many(void **state)
     assert_int_equal(count, 50);
     buffer_unref(message);
     assert_null(confirm_answer(&confirm, 8));
+    confirm_again(&confirm); /* it could not be sent */
+    message = confirm_answer(&confirm, 8);
+    header = header_of(message);
+    assert_int_equal(header.body_size, 2 * 16);
+    buffer_unref(message);
+    assert_null(confirm_answer(&confirm, 8));
     request(&confirm, 1, 6, false);
     assert_null(confirm_answer(&confirm, 8));
     request(&confirm, 1, 7, true);
     confirm_configuration(&confirm, members[0], members, 1);
+    confirm_again(&confirm);
     assert_null(confirm_answer(&confirm, 8));
     request(&confirm, 1, 8, true); /* has left */
     assert_null(confirm_answer(&confirm, 8));
