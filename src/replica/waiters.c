@@ -231,5 +231,5 @@ struct admit_reserve waiters_reserve(struct waiters *waiters)
 size_t waiters_count(struct waiters *waiters)
 {
     LOCKED(&waiters->lock);
-    return waiters->callers.length;
+    return waiters->callers.length + waiters->stored.length;
 }

@@ -63,7 +63,8 @@ bool waiters_waits(struct waiters *waiters, uint64_t count);
 /* The origin of the caller of that count; NULL: there is none. */
 const void *waiters_origin(struct waiters *waiters, uint64_t count);
 
-/* What the changes that are waited for may add at most; and how many callers wait for those. */
+/* What the changes that are waited for may add at most; and how many callers wait, for whatever it
+ * is. */
 struct admit_reserve waiters_reserve(struct waiters *waiters);
 size_t waiters_count(struct waiters *waiters);
 

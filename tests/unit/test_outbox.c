@@ -304,7 +304,7 @@ static void a_round_ends_with_its_marker(void **state)
     outbox_send_marker(&fixture.outbox);
     outbox_send_marker(&fixture.outbox);
     check_sent(&fixture, "1 2 3 4! 5!");
-    assert_int_equal(waiters_count(&fixture.waiters), 0);
+    assert_int_equal(waiters_count(&fixture.waiters), 3);
     waiters_end_rounds(&fixture.waiters, 3);
     assert_int_equal(fixture.waiting[0].answers, 0);
     waiters_end_rounds(&fixture.waiters, 4);

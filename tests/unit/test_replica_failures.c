@@ -302,7 +302,7 @@ static void test_acknowledge_all(void **unused)
     assert_true(group_step(&group));
     assert_int_equal(failed.result, -ENOENT); /* nothing to wait for */
     assert_int_equal(first.answers, 0);
-    assert_int_equal(node_status(node).waiting, 0);
+    assert_int_equal(node_status(node).waiting, 1);
     uint64_t version = node_version(node);
     assert_true(group_step(&group)); /* corosync has delivered this node its own request ... */
     assert_int_equal(first.answers, 0);
