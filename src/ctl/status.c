@@ -36,6 +36,20 @@ static bool is_well(json_t *overview)
            field_bool(overview, "database_ok");
 }
 
+/* With --acknowledge=all: whose confirmation a change is answered without. */
+static void print_answers(json_t *overview)
+{
+    g_autoptr(GPtrArray) unable =
+        doctor_names_without(json_object_get(overview, "group"), "confirms");
+    g_autofree char *list = unable->len > 0 ? doctor_list(unable) : NULL;
+    g_autofree char *bad =
+        g_strdup_printf("WITHOUT %s, which cannot confirm: what it has is not known", list);
+
+    fputs("answers    ", stdout);
+    print_judged(!list, "when all members have confirmed a change", bad);
+    putchar('\n');
+}
+
 static void print_node(json_t *overview)
 {
     g_autofree char *started = db_time_shown((uint32_t)field_number(overview, "started"));
@@ -54,6 +68,8 @@ static void print_node(json_t *overview)
     print_judged(field_bool(overview, "database_ok"), "takes writes",
                  "TAKES NO WRITES: look for a full, read-only or failing disk");
     putchar('\n');
+    if (strcmp(field_text(overview, "acknowledge"), "all") == 0)
+        print_answers(overview);
 }
 
 /* The member of the group with that node id; NULL: it is not in the group. */

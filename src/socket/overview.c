@@ -55,6 +55,7 @@ static void add_member(const struct request_sources *sources, json_t *list,
     json_text_set(object, "id", number(known->member.node));
     json_text_set(object, "pid", number(known->member.pid));
     json_text_set(object, "in_sync", json_boolean(known->synced));
+    json_text_set(object, "confirms", json_boolean(known->confirms));
     json_text_set(object, "since", number(known->since));
     json_text_set(object, "clock_offset",
                   status_clock_of(sources->status, known->member.node, &ahead)
@@ -182,6 +183,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "joined", json_boolean(replica.joined));
     json_text_set(object, "state", text(mode_text(&replica)));
     json_text_set(object, "state_since", number(replica.mode_since));
+    json_text_set(object, "acknowledge", text(replica.acknowledge_all ? "all" : "own"));
     json_text_set(object, "database_ok", json_boolean(!replica.broken));
     json_text_set(object, "versions", versions_object(sources->status, sizes.version));
     json_text_set(object, "group", group_array(sources));

@@ -39,7 +39,8 @@ def test_overview(daemon, root):
     assert (before["locks"], before["guests"]) == (1, 0)
     assert set(before["queues"].values()) == {0}
     (member,) = before["group"]
-    assert (member["name"], member["id"], member["in_sync"]) == ("node1", 0, True)
+    assert (member["name"], member["id"], member["in_sync"], member["confirms"]) == ("node1", 0, True, True)
+    assert before["acknowledge"] == "own"
     daemon.os.makedirs(daemon / "nodes/a/lxc")
     daemon.os.write_file(daemon / "nodes/a/lxc/100.conf", b"x")
     after = ask(root, OVERVIEW)
