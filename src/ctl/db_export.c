@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,13 +53,40 @@ static int open_target(const char *path)
     return -1;
 }
 
+/* A path of the tree may be longer than a call takes: a descriptor, the caller's, of a directory
+ * from where the rest, which *path is moved to, is short enough. -1 with errno. */
+static int descend(int directory, const char **path)
+{
+    int at = dup(directory);
+
+    while (at >= 0 && strlen(*path) >= PATH_MAX) {
+        g_autofree char *part = g_strndup(*path, PATH_MAX - 1);
+        char *slash = strrchr(part, '/'); /* names are shorter */
+        *slash = '\0';
+        int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int error = errno;
+        close(at);
+        errno = error;
+        at = next;
+        *path += slash + 1 - part;
+    }
+    return at;
+}
+
 static int write_file(int directory, const char *path, const struct entry *entry)
 {
     const struct timespec times[2] = {{.tv_sec = entry->mtime}, {.tv_sec = entry->mtime}};
-    int fd = openat(directory, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const char *rest = path;
+    int parent = descend(directory, &rest);
 
-    if (fd < 0)
+    if (parent < 0)
         return fail("make", path);
+    int fd = openat(parent, rest, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        fail("make", path);
+    close(parent);
+    if (fd < 0)
+        return -1;
     int result = entry->content ? write_all(fd, entry->content->data, entry->size) : 0;
     if (result < 0 || fchmod(fd, 0600) < 0 || futimens(fd, times) < 0)
         result = fail("write", path);
@@ -69,9 +97,29 @@ static int write_file(int directory, const char *path, const struct entry *entry
 
 static int make_directory(int directory, const char *path)
 {
-    if (mkdirat(directory, path, 0700) < 0 || fchmodat(directory, path, 0700, 0) < 0)
-        return fail("make the directory", path);
-    return 0;
+    const char *rest = path;
+    int parent = descend(directory, &rest);
+    int result =
+        parent < 0 || mkdirat(parent, rest, 0700) < 0 || fchmodat(parent, rest, 0700, 0) < 0
+            ? fail("make the directory", path)
+            : 0;
+
+    if (parent >= 0)
+        close(parent);
+    return result;
+}
+
+static int set_time(int directory, const char *path, const struct entry *entry)
+{
+    const struct timespec times[2] = {{.tv_sec = entry->mtime}, {.tv_sec = entry->mtime}};
+    const char *rest = path;
+    int parent = descend(directory, &rest);
+    int result =
+        parent < 0 || utimensat(parent, rest, times, 0) < 0 ? fail("set the time of", path) : 0;
+
+    if (parent >= 0)
+        close(parent);
+    return result;
 }
 
 /* Once all is in them. */
@@ -79,10 +127,8 @@ static int set_directory_times(int directory, const GArray *entries)
 {
     for (guint i = entries->len; i-- > 0;) {
         const struct db_entry *item = &g_array_index(entries, struct db_entry, i);
-        const struct timespec times[2] = {{.tv_sec = item->entry->mtime},
-                                          {.tv_sec = item->entry->mtime}};
-        if (entry_is_directory(item->entry) && utimensat(directory, item->path, times, 0) < 0)
-            return fail("set the time of", item->path);
+        if (entry_is_directory(item->entry) && set_time(directory, item->path, item->entry) < 0)
+            return -1;
     }
     return 0;
 }

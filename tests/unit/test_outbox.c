@@ -269,7 +269,7 @@ static void held_marker(void **state)
 static void too_long(void **state)
 {
     struct fixture fixture;
-    g_autofree char *path = g_strnfill(9000, 'x');
+    g_autofree char *path = g_strnfill(90000, 'x');
     g_autofree uint8_t *data = g_malloc0(FILE_SIZE_MAX);
     struct change change = {
         .operation = CHANGE_WRITE, .path = path, .data = data, .size = FILE_SIZE_MAX};
