@@ -10,8 +10,10 @@
 #include "ctl/kept.h"
 #include "ctl/names.h"
 #include "ctl/where.h"
+#include "history/reader.h"
 
 #define FILES ":files"
+#define RECORDED_MAX 2000 /* changes that are looked through */
 
 /* What is begun. */
 struct begun {
@@ -85,6 +87,32 @@ static void offer_copies(const struct begun *begun)
         offer(begun, copies->pdata[i], "a safety copy");
 }
 
+/* Paths of the history, deleted ones among them. */
+static void offer_recorded(const struct begun *begun)
+{
+    const struct history_filter filter = {.limit = RECORDED_MAX};
+    g_autoptr(GHashTable) told = g_hash_table_new(g_str_hash, g_str_equal);
+    struct history_reader *reader = NULL;
+    g_autofree char *message = NULL;
+    GPtrArray *changes = NULL;
+    int code;
+    g_autofree char *directory = where_state_dir(&begun->context, NULL, &code);
+    g_autofree char *file = g_build_filename(directory ? directory : "", HISTORY_FILE, NULL);
+
+    if (!directory || history_open(file, &reader, &message))
+        return;
+    if (history_list(reader, &filter, &changes) == 0) {
+        for (guint i = 0; i < changes->len; i++) {
+            const struct history_change *change = changes->pdata[i];
+            if (*change->path && g_hash_table_add(told, change->path))
+                offer(begun, change->path, change->after.exists ? "" : "deleted");
+        }
+        g_hash_table_remove_all(told);
+        g_ptr_array_unref(changes);
+    }
+    history_close(reader);
+}
+
 /* By what a table of options calls the value, or a help the arguments. */
 static void offer_value(const char *kind, const struct begun *begun)
 {
@@ -96,6 +124,8 @@ static void offer_value(const char *kind, const struct begun *begun)
         offer_locks(begun);
     else if (g_str_has_prefix(kind, "COPY"))
         offer_copies(begun);
+    else if (strstr(kind, "PATH"))
+        offer_recorded(begun);
     else if (strstr(kind, "FILE") || strstr(kind, "DIR") || strcmp(kind, "A [B]") == 0)
         puts(FILES);
 }

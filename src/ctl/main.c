@@ -26,6 +26,8 @@ static const struct command commands[] = {
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},
+    {"history", "[--since WHEN] [PATH|PATTERN]", "show what was changed, when, by whom",
+     command_history},
     {"kept diff", "[-u] COPY", "show in what a safety copy differs from the database",
      command_kept_diff},
     {"kept list", "", "list the safety copies", command_kept_list},

@@ -10,6 +10,7 @@
 #include "core/path.h"
 #include "core/publish.h"
 #include "core/state.h"
+#include "journal/replay_effects.h"
 
 /* Whole records are looked for behind a damaged one; so many are enough to know. */
 #define CHECKSUMS_MAX 64u
@@ -154,9 +155,10 @@ static int apply_row(struct draft *draft, const struct journal_row *row, GHashTa
 }
 
 static int apply_record(struct draft *draft, const struct journal_record *record,
-                        GHashTable *changed)
+                        GHashTable *changed, GPtrArray *effects)
 {
     struct reader reader = {.data = record->rows, .left = record->rows_size};
+    g_autoptr(GPtrArray) before = effects ? replay_effects_before(draft, record) : NULL;
     struct journal_row row;
     int error = 0;
 
@@ -165,6 +167,8 @@ static int apply_record(struct draft *draft, const struct journal_record *record
     if (!error && reader.bad)
         error = -EBADMSG;
     draft->root = record->after;
+    if (effects && !error)
+        replay_effects_add(draft, record, before, effects);
     return error;
 }
 
@@ -177,7 +181,7 @@ static int apply_area(struct replay *replay, const struct replay_area *area, str
     for (uint32_t i = 0; i < area->count && !error; i++) {
         struct journal_record record;
         journal_record_read(area->data + at, area->size - at, &record);
-        error = apply_record(draft, &record, changed);
+        error = apply_record(draft, &record, changed, replay->effects);
         at += journal_aligned(record.size);
     }
     replay->changes += area->count;

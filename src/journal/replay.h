@@ -31,11 +31,13 @@ enum replay_outcome {
 struct replay {
     struct replay_area areas[JOURNAL_AREAS];
     enum replay_outcome outcome;
-    bool damaged;     /* why all or some of it cannot: true: it is damaged; false: config.db is
-                         another one than that on which it was made */
-    bool keep;        /* some of it was acknowledged and is not brought in */
-    uint32_t changes; /* records brought in */
-    char *reason;     /* if `keep`: what is wrong. Owned */
+    bool damaged;       /* why all or some of it cannot: true: it is damaged; false: config.db is
+                           another one than that on which it was made */
+    bool keep;          /* some of it was acknowledged and is not brought in */
+    uint32_t changes;   /* records brought in */
+    char *reason;       /* if `keep`: what is wrong. Owned */
+    GPtrArray *effects; /* set after replay_read(): what the records that are brought in did (struct
+                           effect) is added. NULL: not wanted. The caller's */
 };
 
 /* What was done with the journal that a killed daemon left. */

@@ -9,6 +9,7 @@
 
 #include "cluster/corosync.h"
 #include "core/limits.h"
+#include "history/recorder.h"
 #include "replica/metrics.h"
 #include "status/json_text.h"
 #include "store/metrics.h"
@@ -166,6 +167,30 @@ static json_t *verification_object(struct replica *replica, const struct replica
     return object;
 }
 
+/* null: none is written. */
+static json_t *history_object(struct recorder *recorder)
+{
+    struct recorder_status status;
+
+    if (!recorder)
+        return json_null();
+    json_t *object = json_object();
+    recorder_get_status(recorder, &status);
+    json_text_set(object, "path", text(status.path));
+    json_text_set(object, "bytes", number(status.bytes));
+    json_text_set(object, "complete", number((uint64_t)status.complete));
+    json_text_set(object, "left_out", number(status.left_out));
+    json_text_set(object, "asked", number(status.taken));
+    json_text_set(object, "written", number(status.written));
+    json_text_set(object, "failing", json_boolean(status.failing));
+    return object;
+}
+
+struct buffer *overview_history_text(struct recorder *recorder)
+{
+    return json_text_buffer(history_object(recorder), JSON_COMPACT);
+}
+
 static json_t *clients_object(const struct socket_metrics *metrics)
 {
     json_t *object = json_object();
@@ -221,6 +246,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "locks", number(sizes.locks));
     json_text_set(object, "queues", queues_object(sources, &replica));
     json_text_set(object, "clients", clients_object(sources->metrics));
+    json_text_set(object, "history", history_object(sources->recorder));
     json_text_set(object, "verification", verification_object(sources->replica, &replica));
     return json_text_buffer(object, JSON_COMPACT);
 }

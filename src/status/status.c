@@ -39,6 +39,7 @@ enum status_text {
     TEXT_COUNT
 };
 
+/* Many members: all that its lock guards. */
 struct status {
     struct lock lock; /* for everything below but what is set once */
     struct clock_source *clock;
@@ -58,6 +59,7 @@ struct status {
     uint64_t rrd_text_at;  /* milliseconds, when its text was made */
     struct feed *feed;
     struct feed_listener *feed_listener;
+    struct askers *askers; /* NULL: not known who asks */
     struct cluster_log *log;
     uint32_t log_uid; /* last uid of this process */
 
@@ -179,6 +181,12 @@ void status_set_feed_listener(struct status *status, struct feed_listener *liste
     status->feed_listener = listener;
 }
 
+void status_set_askers(struct status *status, struct askers *askers)
+{
+    LOCKED(&status->lock);
+    status->askers = askers;
+}
+
 void status_start_feed(struct status *status, uint64_t version)
 {
     LOCKED(&status->lock);
@@ -214,7 +222,10 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
         if (!record)
             return NULL;
         (*position)++;
-        char *text = feed_record_text(record, writer_name(status, record->node), all);
+        struct history_actor actor;
+        bool known = askers_get(status->askers, record->asker, &actor);
+        char *text =
+            feed_record_text(record, writer_name(status, record->node), known ? &actor : NULL, all);
         if (text)
             return text;
     }

@@ -45,6 +45,10 @@ void status_published(struct status *status, const GPtrArray *effects /* struct 
 void status_rebuilt(struct status *status,
                     const GPtrArray *effects); /* load (NULL), or commit of a synchronisation */
 
+/* Who knows what the askers of changes are; NULL: nobody (any more). */
+struct askers;
+void status_set_askers(struct status *status, struct askers *askers);
+
 /* The change feed (status/feed.h). A listener is told that there is something new, with the status'
  * lock held: it may wake a thread, no more. NULL: nobody. */
 struct feed_listener {

@@ -381,8 +381,10 @@ static void answers_by_count(void **state)
     for (unsigned i = 0; i < 3; i++)
         ask(&fixture, i);
     fixture.waiting[1].caller.origin = &mine;
-    assert_ptr_equal(waiters_origin(&fixture.waiters, 2), &mine);
-    assert_null(waiters_origin(&fixture.waiters, 4));
+    uint32_t asker;
+    assert_ptr_equal(waiters_origin(&fixture.waiters, 2, &asker), &mine);
+    assert_null(waiters_origin(&fixture.waiters, 4, &asker));
+    assert_int_equal(asker, 0);
     assert_int_equal(waiters_reserve(&fixture.waiters).bytes, 30);
     assert_int_equal(waiters_reserve(&fixture.waiters).entries, 3);
     waiters_answer(&fixture.waiters, 2, -ENOENT);
