@@ -27,6 +27,7 @@ static const struct command commands[] = {
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
     {"diff", "PATH [A [B]]", "show how a file differs from what it was", command_history_diff},
     {"doctor", "", "say what is wrong with this host, and what mends it", command_doctor},
+    {"export", "--at WHEN DIR", "write all files as they were at a moment", command_export},
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},

@@ -234,6 +234,79 @@ def test_audit_words_that_are_wrong(either):
     assert "is no time" in either("audit", "--since", "soon", code=2).stderr
 
 
+# --- export
+
+
+def files_below(directory):
+    """Path and text of each file; None for a directory."""
+    found = {}
+    for parent, directories, files in os.walk(directory):
+        assert not os.lstat(parent).st_mode & 0o077
+        found.update({os.path.relpath(os.path.join(parent, name), directory): None for name in directories})
+        for name in files:
+            path = os.path.join(parent, name)
+            assert os.stat(path).st_mode & 0o777 == 0o600
+            with open(path) as file:
+                found[os.path.relpath(path, directory)] = file.read()
+    return found
+
+
+def test_export(damaged, tmp_path):
+    """The whole tree of a moment, now and in between."""
+    run = damaged("")
+    one = versions(run, "storage.cfg")[1]
+    last = versions(run, "nodes/node1/qemu-server/100.conf")[-1]
+    shown = run("export", "--at", last - 1, tmp_path / "before").stdout
+    before = files_below(tmp_path / "before")
+    assert before["storage.cfg"] == STORAGE[-1] and before["nodes/node1/qemu-server/100.conf"] == "name: web\ncores: 2\n"
+    assert before["nodes/node2/qemu-server"] is None and "nodes/node2/qemu-server/100.conf" not in before
+    assert "2 files, " in shown and "as after version %d of " % (last - 1) in shown
+    answer = json.loads(run("--json", "export", "--at", "now", tmp_path / "now").stdout)
+    now = files_below(tmp_path / "now")
+    assert now == {**{path: text for path, text in before.items() if "100.conf" not in path}, "nodes/node2/qemu-server/100.conf": "name: web\ncores: 2\n"}
+    assert (answer["version"], answer["complete"], answer["files"], answer["missing"], answer["damaged"]) == (last, True, 2, [], [])
+    known = json.loads(run("--json", "show", "storage.cfg").stdout)
+    assert os.stat(tmp_path / "now/storage.cfg").st_mtime == known["after"]["mtime"]
+    run("export", "--at", one, tmp_path / "first")
+    assert files_below(tmp_path / "first")["storage.cfg"] == STORAGE[0]
+
+
+def test_export_that_is_refused(damaged, tmp_path):
+    run = damaged("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    assert "is not empty" in run("export", "--at", "now", tmp_path / "full", code=1).stderr
+    assert "of which moment?" in run("export", tmp_path / "new", code=2).stderr
+    answer = run("export", "--at", "2001-01-01", tmp_path / "new", code=1).stderr
+    assert "nothing is recorded from before '2001-01-01'" in answer and "complete from" in answer
+    assert not (tmp_path / "new").exists()
+
+
+def test_export_of_what_is_not_complete(damaged, tmp_path):
+    """It is said, and directories that are not in it are made."""
+    run = damaged("UPDATE meta SET value = 1000 WHERE key = 'complete_id'; DELETE FROM changes WHERE operation = 2")
+    last = versions(run, "storage.cfg")[-1]
+    assert "warning: the history is complete from" in run("export", "--at", last + 8, tmp_path / "new").stderr
+    assert files_below(tmp_path / "new")["nodes/node1/qemu-server/100.conf"].startswith("name: web")
+
+
+def test_export_without_what_is_private_or_damaged(filled, live, ctl, tmp_path):
+    """The rest is written, and what is not is named."""
+    write(filled, "priv/password", "secret")
+    versions(live, "priv/password")
+    filled.stop()
+    path = os.path.join(filled.state_dir, "history.db")
+    assert "not in it:\n  priv/password\n" in ctl("export", "--database", path, "--at", "now", tmp_path / "one").stderr
+    connection = sqlite3.connect(path)
+    connection.executescript("UPDATE contents SET data = x'00' WHERE size = %d" % len(STORAGE[-1]))
+    connection.close()
+    done = ctl("--json", "export", "--database", path, "--at", "now", tmp_path / "two", code=1)
+    answer = json.loads(done.stdout)
+    assert answer["damaged"] == ["storage.cfg"] and [one["path"] for one in answer["missing"]] == ["priv/password"]
+    assert path in done.stderr and "the content of storage.cfg" in done.stderr
+    assert set(files_below(tmp_path / "one")) - set(files_below(tmp_path / "two")) == {"storage.cfg"}
+
+
 # --- damage
 
 
