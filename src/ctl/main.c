@@ -11,7 +11,7 @@
 static int command_help(const struct context *context, int argc, char **argv);
 
 static const struct command commands[] = {
-    {"audit", "[--user USER] [--path PATH]", "show who had what changed on this node",
+    {"audit", "[--user LOGIN] [--path PATH]", "show who had what changed on this node",
      command_audit},
     {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
      command_backup},

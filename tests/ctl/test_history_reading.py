@@ -6,6 +6,8 @@ import os
 import sqlite3
 
 import pytest
+from conftest import PMXCFSCTL
+from harness import GROUP_ID
 
 STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tpath /srv\n\tcontent iso\n"]
 KEY = "-----BEGIN PRIVATE KEY-----\nvery secret\n"
@@ -137,8 +139,6 @@ def test_diff_of_a_deleted_file(daemon, live):
 
 def test_secrets_are_masked(make_daemon):
     """Those of private paths, of which a content is kept only if it is wanted, and keys anywhere."""
-    from conftest import PMXCFSCTL
-
     daemon = make_daemon(options=["--history-private"]).start()
 
     def run(*arguments):
@@ -307,6 +307,53 @@ def test_export_without_what_is_private_or_damaged(filled, live, ctl, tmp_path):
     assert set(files_below(tmp_path / "one")) - set(files_below(tmp_path / "two")) == {"storage.cfg"}
 
 
+# --- guests
+
+
+@pytest.fixture
+def deleted(filled):
+    """101 was deleted, 102 is there again, 103 became a container; 100 has moved."""
+    for number in (101, 102, 103):
+        write(filled, "nodes/node1/qemu-server/%d.conf" % number, "name: gone\n")
+        filled.os.unlink(filled / ("nodes/node1/qemu-server/%d.conf" % number))
+    write(filled, "nodes/node2/qemu-server/102.conf", "name: back\n")
+    write(filled, "nodes/node2/lxc/103.conf", "hostname: other\n")
+    return filled
+
+
+UNDELETE = "pmxcfsctl undelete nodes/node1/qemu-server/101.conf"
+
+
+def test_deleted_guests(deleted, live, ctl):
+    """With the command that brings them back, of a running daemon and of a dead host."""
+    answer = json.loads(live("--json", "guests").stdout)
+    assert set(answer["ids"]) == {"100", "102", "103"}
+    (gone,) = answer["deleted"]
+    assert (gone["id"], gone["type"], gone["node"], gone["undelete"], gone["who"]["uid"]) == ("101", "qemu", "node1", UNDELETE, 0)
+    shown = live("guests").stdout.splitlines()
+    assert shown[3] == "" and shown[4].startswith("       101  qemu    node1  deleted ") and shown[5].strip() == UNDELETE
+    assert json.loads(live("--json", "guests", "--deleted", "now", "102").stdout)["deleted"] == []
+    assert json.loads(live("--json", "guests", "--node", "node2").stdout)["deleted"] == []
+    assert "guest 101 was deleted; '%s' brings it back" % UNDELETE in live("guests", "101", code=1).stderr
+    assert "is no time" in live("guests", "--deleted", "soon", code=2).stderr
+    deleted.stop()
+    dead = json.loads(ctl("--json", "guests", "--database", deleted.state_dir).stdout)
+    assert dead["deleted"] == [gone] and {i: one["node"] for i, one in dead["ids"].items()} == {i: one["node"] for i, one in answer["ids"].items()}
+
+
+def test_guests_where_the_history_tells_nothing(deleted, live):
+    """Not for others than root, not without a history; with a damaged one they are listed nevertheless."""
+    done = live("--json", "guests", uid=GROUP_ID, gid=GROUP_ID)
+    assert "deleted" not in json.loads(done.stdout) and done.stderr == ""
+    versions(live, "storage.cfg")
+    connection = sqlite3.connect(os.path.join(deleted.state_dir, "history.db"))
+    connection.executescript("UPDATE changes SET new_type = 99")
+    connection.close()
+    done = live("--json", "guests")
+    assert "deleted" not in json.loads(done.stdout) and len(json.loads(done.stdout)["ids"]) == 3
+    assert "the deleted guests cannot be read: the file is damaged" in done.stderr
+
+
 # --- damage
 
 
@@ -339,4 +386,4 @@ def test_damaged_rows(damaged):
     run = damaged("UPDATE changes SET new_type = 99")
     for command in (["show", "storage.cfg"], ["diff", "storage.cfg"], ["blame", "storage.cfg"], ["audit"], ["history"]):
         answer = run(*command, code=1).stderr
-        assert damaged.path in answer and "damaged" in answer and "sets a damaged file aside" in answer
+        assert damaged.path in answer and "damaged" in answer and "A new one begins when " + damaged.path in answer
