@@ -67,8 +67,8 @@ static int write_file(struct export *export, const struct history_change *change
 
 static int write_change(struct export *export, const struct history_change *change)
 {
-    /* Of what is older than the history some directories may not be in it. */
-    int result = export->at.complete ? 0 : write_tree_parents(export->directory, change->path);
+    /* Where records are missing those of directories may be among them. */
+    int result = write_tree_parents(export->directory, change->path);
 
     if (result == 0 && change->after.directory) {
         result = write_tree_directory(export->directory, change->path);

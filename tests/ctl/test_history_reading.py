@@ -128,6 +128,22 @@ def test_diff_as_json(either):
     assert json.loads(either("--json", "diff", "storage.cfg", "now").stdout) == {"same": True, "differences": []}
 
 
+def test_diff_of_what_is_written_in_pieces(daemon, live, tmp_path):
+    """That is one change, however many the kernel makes of it; so is the making of a new file."""
+
+    def copy(lines):
+        (tmp_path / "source").write_text("\n".join(lines) + "\n")
+        assert daemon.run(["dd", "status=none", "bs=65536", "if=%s" % (tmp_path / "source"), "of=%s" % (daemon / "large")]).returncode == 0
+
+    copy(map(str, range(60000)))
+    assert len(versions(live, "large")) > 2
+    assert hunks(live("diff", "large", code=4).stdout)[0] == "@@ -0,0 +1,60000 @@"
+    copy([*map(str, range(1, 60000)), "end"])
+    assert [line for line in hunks(live("diff", "large", code=4).stdout) if line[0] in "+-"] == ["-0", "+end"]
+    write(daemon, "small", "a\n")
+    assert live("diff", "small", code=4).stdout.startswith("--- /dev/null\n+++ b/small\t")
+
+
 def test_diff_of_a_deleted_file(daemon, live):
     write(daemon, "storage.cfg", STORAGE[0])
     daemon.os.unlink(daemon / "storage.cfg")
