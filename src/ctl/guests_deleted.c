@@ -10,7 +10,6 @@
 #include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/history_common.h"
-#include "store/text.h"
 
 #define PATTERN "nodes/*/*.conf"
 
@@ -114,10 +113,10 @@ void guests_print_deleted(json_t *deleted)
     json_array_foreach(deleted, i, guest)
     {
         g_autofree char *when = db_time_shown((uint32_t)field_number(guest, "time"));
-        const char *command = field_text(guest, "undelete");
-        g_autofree char *shown = store_text_shown(command, strlen(command));
+        g_autofree char *node = field_printable(guest, "node");
+        g_autofree char *command = field_printable(guest, "undelete");
         printf("%s%10s  %-6s  %s  deleted %s  %s\n%12s%s\n", i == 0 ? "\n" : "",
-               field_text(guest, "id"), field_text(guest, "type"), field_text(guest, "node"), when,
-               field_text(guest, "by"), "", shown);
+               field_text(guest, "id"), field_text(guest, "type"), node, when,
+               field_text(guest, "by"), "", command);
     }
 }

@@ -52,9 +52,9 @@ static bool are_known(json_t *ids, json_t *deleted, char **wanted)
         if (json_object_get(ids, *wanted))
             continue;
         json_t *gone = guests_find_deleted(deleted, *wanted);
+        g_autofree char *command = gone ? field_printable(gone, "undelete") : NULL;
         if (gone)
-            fprintf(stderr, "error: guest %s was deleted; '%s' brings it back\n", *wanted,
-                    field_text(gone, "undelete"));
+            fprintf(stderr, "error: guest %s was deleted; '%s' brings it back\n", *wanted, command);
         else
             names_complain("guest", *wanted, known);
         all = false;

@@ -122,12 +122,6 @@ struct history_reader *history_common_open_quietly(const struct context *context
     return flush_daemon(context, &path, &error) == EXIT_DONE && path ? open_file(path) : NULL;
 }
 
-int history_common_complain(int error)
-{
-    fprintf(stderr, "error: the history cannot be read: %s\n", g_strerror(-error));
-    return EXIT_FAILED;
-}
-
 int history_common_damaged(const struct history_reader *reader, const char *what, int error)
 {
     const char *file = history_file(reader);

@@ -28,11 +28,8 @@ char *history_common_path(const char *given);
  * what those are on this node, if the history is this node's: `database` NULL. */
 char *history_common_here(const struct context *context, const char *database, const char *given);
 
-/* Says on stderr why the history could not be read; EXIT_FAILED. */
-int history_common_complain(int error);
-
-/* The same with the file, what of it could not be read ("the content of storage.cfg"; NULL: it is
- * not known) and what can be done. */
+/* Says on stderr why the history could not be read: its file, what of it ("the content of
+ * storage.cfg"; NULL: it is not known) and what can be done. EXIT_FAILED. */
 int history_common_damaged(const struct history_reader *reader, const char *what, int error);
 
 /* False: stderr says that the history has no node of that name, and which may be meant. */

@@ -4,6 +4,7 @@
 import json
 import os
 import sqlite3
+import subprocess
 
 import pytest
 from conftest import PMXCFSCTL
@@ -117,6 +118,18 @@ def test_diff(either):
     assert "--- a/nodes/node1/qemu-server/100.conf\t" in either("diff", moved, str(before), code=4).stdout
     everything = either("diff", "", str(one), code=4).stdout
     assert "+++ b/storage.cfg" in everything and "+++ b/" + moved in everything and "node1/qemu-server" not in everything
+
+
+def test_diff_on_a_terminal(daemon, live):
+    """In colours, and without what the terminal would obey."""
+    write(daemon, "note", "a\n")
+    write(daemon, "note", "b\x1b[2J\n")
+    for command in ("diff", "blame"):
+        call = "%s --socket-name %s %s note" % (PMXCFSCTL, daemon.socket_name, command)
+        shown = daemon.run(["env", "-u", "NO_COLOR", "TERM=xterm", "script", "-qec", call, "/dev/null"], stdin=subprocess.DEVNULL).stdout
+        assert "b\\x1b[2J" in shown and "\x1b[2J" not in shown
+        assert "\x1b" not in live(command, "note", code=4 if command == "diff" else 0).stdout.replace("\x1b[2J", "")
+        assert command == "blame" or "\x1b[32m+b" in shown, shown
 
 
 def test_diff_as_json(either):
