@@ -68,8 +68,11 @@ int command_metrics(const struct context *context, int argc, char **argv);
 int command_recover(const struct context *context, int argc, char **argv);
 int command_restore(const struct context *context, int argc, char **argv);
 int command_show(const struct context *context, int argc, char **argv);
+int command_revert(const struct context *context, int argc, char **argv);
+int command_rollback(const struct context *context, int argc, char **argv);
 int command_status(const struct context *context, int argc, char **argv);
 int command_top(const struct context *context, int argc, char **argv);
+int command_undelete(const struct context *context, int argc, char **argv);
 int command_verify(const struct context *context, int argc, char **argv);
 int command_versions(const struct context *context, int argc, char **argv);
 

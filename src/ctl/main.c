@@ -45,8 +45,11 @@ static const struct command commands[] = {
     {"recover", "[--dry-run] FILE", "put the database of a dead host in place", command_recover},
     {"restore", "[--dry-run] FILE", "put a database in place of the present one", command_restore},
     {"show", "PATH[@VERSION|@WHEN]", "show what a file held", command_show},
+    {"revert", "[--to VERSION|WHEN] PATH", "make a file what it was", command_revert},
+    {"rollback", "--to VERSION|WHEN", "make the tree what it was", command_rollback},
     {"status", "[--watch]", "show how this node and the cluster are", command_status},
     {"top", "[-d SECONDS]", "show who asks for what how often", command_top},
+    {"undelete", "PATH", "bring back what was deleted", command_undelete},
     {"verify", "", "have all nodes compare their copies now", command_verify},
     {"versions", "", "show the counters that clients poll", command_versions},
 };
