@@ -212,6 +212,7 @@ def test_guests_of_a_dead_node(cluster):
     cluster[2].end()
     wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
     assert "no quorum" in ctl(cluster[1], "guests", "move", "--from", "node2", "--to", "node1", code=1).stderr
+    assert "no quorum" in ctl(cluster[1], "undelete", "nodes/node3/lxc/3000.conf", code=1).stderr
 
 
 def test_lock_has_an_owner(cluster):
