@@ -144,6 +144,7 @@ static int start_status(struct parts *parts)
 {
     parts->status =
         status_new(parts->host.nodename, parts->host.address, (uint32_t)getpid(), &parts->clock);
+    status_set_release(parts->status, PMXCFS_VERSION);
     int error = rrd_start(parts->options.rrd_dir, parts->options.rrdcached_address, &parts->rrd);
     if (error < 0) {
         log_error("cannot start the thread that writes RRD files: %s", strerror(-error));

@@ -14,9 +14,11 @@
 
 #define BUSY_MILLISECONDS 5000u
 #define PATH_BYTES_MAX 65536 /* far more than any path of a tree has */
+#define PATHS_MAX 1000000
 
 struct history_reader {
     sqlite3 *db;
+    char *file;
 };
 
 /* --- Opening --- */
@@ -55,6 +57,7 @@ int history_open(const char *path, struct history_reader **opened, char **messag
     }
     *opened = g_new(struct history_reader, 1);
     (*opened)->db = db;
+    (*opened)->file = g_steal_pointer(&real);
     return 0;
 }
 
@@ -63,7 +66,13 @@ void history_close(struct history_reader *reader)
     if (!reader)
         return;
     sqlite3_close(reader->db);
+    g_free(reader->file);
     g_free(reader);
+}
+
+const char *history_file(const struct history_reader *reader)
+{
+    return reader->file;
 }
 
 /* --- Foreign columns --- */
@@ -113,16 +122,21 @@ static char *path_of(sqlite3_stmt *row, int column, bool *bad)
     return g_strdup(text);
 }
 
-/* What fits, without what a terminal would obey. */
+/* Takes out what a terminal would obey. */
+static void clean_text(char *text)
+{
+    for (; *text; text++) {
+        if (g_ascii_iscntrl(*text))
+            *text = '?';
+    }
+}
+
 static void copy_text(sqlite3_stmt *row, int column, char *to, size_t room)
 {
     const char *text = (const char *)sqlite3_column_text(row, column);
 
     g_strlcpy(to, text ? text : "", room);
-    for (; *to; to++) {
-        if (g_ascii_iscntrl(*to))
-            *to = '?';
-    }
+    clean_text(to);
 }
 
 static void read_version(sqlite3_stmt *row, int first, struct history_version *version, bool *bad)
@@ -439,10 +453,8 @@ char *history_node_name(struct history_reader *reader, uint32_t node)
     g_autofree char *sql = g_strdup_printf("SELECT name FROM nodes WHERE id = %u", node);
     char *name = file_ask(reader->db, sql);
 
-    for (char *c = name; c && *c; c++) {
-        if (g_ascii_iscntrl(*c))
-            *c = '?';
-    }
+    if (name)
+        clean_text(name);
     return name;
 }
 
@@ -462,6 +474,64 @@ int history_node_id(struct history_reader *reader, const char *name, uint32_t *n
     if (result != SQLITE_OK)
         return file_errno(reader->db, result);
     return bad ? -EBADMSG : found ? 0 : -ENOENT;
+}
+
+/* The first column of all rows. */
+static int read_texts(struct history_reader *reader, const char *sql, GPtrArray **texts)
+{
+    sqlite3_stmt *statement;
+    int error = prepare(reader, sql, &statement);
+
+    *texts = NULL;
+    if (error)
+        return error;
+    *texts = g_ptr_array_new_with_free_func(g_free);
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+        if (text && *text && sqlite3_column_bytes(statement, 0) <= PATH_BYTES_MAX)
+            g_ptr_array_add(*texts, g_strdup(text));
+    }
+    int result = sqlite3_finalize(statement);
+    if (result != SQLITE_OK)
+        g_clear_pointer(texts, g_ptr_array_unref);
+    return result != SQLITE_OK ? file_errno(reader->db, result) : 0;
+}
+
+int history_known_paths(struct history_reader *reader, GPtrArray **paths)
+{
+    return read_texts(
+        reader, "SELECT path FROM paths ORDER BY id DESC LIMIT " G_STRINGIFY(PATHS_MAX), paths);
+}
+
+int history_known_nodes(struct history_reader *reader, GPtrArray **nodes)
+{
+    int error = read_texts(reader, "SELECT name FROM nodes ORDER BY name", nodes);
+
+    for (guint i = 0; !error && i < (*nodes)->len; i++)
+        clean_text((*nodes)->pdata[i]);
+    return error;
+}
+
+int history_known_users(struct history_reader *reader, GArray **users)
+{
+    sqlite3_stmt *statement;
+    int error =
+        prepare(reader, "SELECT uid FROM actors UNION SELECT login FROM actors", &statement);
+
+    *users = NULL;
+    if (error)
+        return error;
+    *users = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        bool bad = false;
+        uint32_t user = (uint32_t)number_of(statement, 0, 0, UINT32_MAX, &bad);
+        if (!bad && user != UINT32_MAX) /* that is none */
+            g_array_append_val(*users, user);
+    }
+    int result = sqlite3_finalize(statement);
+    if (result != SQLITE_OK)
+        g_clear_pointer(users, g_array_unref);
+    return result != SQLITE_OK ? file_errno(reader->db, result) : 0;
 }
 
 int history_summary(struct history_reader *reader, struct history_summary *summary)

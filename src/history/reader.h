@@ -21,6 +21,9 @@ struct history_reader;
 int history_open(const char *path, struct history_reader **reader, char **message);
 void history_close(struct history_reader *reader); /* NULL is allowed */
 
+/* The file that it reads; the reader's. */
+const char *history_file(const struct history_reader *reader);
+
 /* Who asked for a change; known only on the node where it was asked for. */
 struct history_actor {
     bool known;     /* else nothing here is */
@@ -107,6 +110,12 @@ char *history_node_name(struct history_reader *reader, uint32_t node);
 
 /* The id of a node of that name; -ENOENT. */
 int history_node_id(struct history_reader *reader, const char *name, uint32_t *node);
+
+/* All that the history knows a name of, for messages and completion: paths (the newest first, at
+ * most a million) and nodes (char *), uids of processes and logins (uint32_t). Unref them. */
+int history_known_paths(struct history_reader *reader, GPtrArray **paths);
+int history_known_nodes(struct history_reader *reader, GPtrArray **nodes);
+int history_known_users(struct history_reader *reader, GArray **users);
 
 struct history_summary {
     uint64_t bytes; /* of the file, without what is free in it */

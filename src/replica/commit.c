@@ -119,16 +119,14 @@ void commit_apply(struct committer *committer, const struct outcome *delivered)
 
 /* --- Storing, publishing, answering --- */
 
-/* With acknowledge all a change that is stored here is not answered for yet, and a marker of this
- * node that comes back answers for all those before it. */
+/* With acknowledge all a change that is stored here is not answered for yet. */
 static void answer_outcome(struct committer *committer, const struct outcome *outcome)
 {
     struct waiters *waiters = committer->parts.waiters;
-    bool all = committer->parts.acknowledge_all;
 
-    if (!outcome->own || (all && waiters_end_round(waiters, outcome->count)))
+    if (!outcome->own)
         return;
-    if (all && !outcome->result)
+    if (committer->parts.acknowledge_all && !outcome->result)
         waiters_begin_round(waiters, outcome->count);
     else
         waiters_answer(waiters, outcome->count, outcome->result);

@@ -40,7 +40,7 @@ struct commit_parts {
     struct replica_listener *listener;
     struct clock_source *clock;
     bool local;           /* a change that is not stored is undone; else the node has to leave */
-    bool acknowledge_all; /* answer after a second round through the group */
+    bool acknowledge_all; /* answer when all members have confirmed a change */
 };
 
 /* Embedded in the replica. All is the writer's, but for what is said to be otherwise. */

@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "cluster/executor.h"
 #include "replica/commit.h"
+#include "replica/confirm.h"
 #include "replica/counters.h"
 #include "replica/options.h"
 #include "replica/outbox.h"
@@ -31,6 +32,7 @@ struct replica {
     struct executor executor;
     struct committer committer;
     struct synchronisation synchronisation;
+    struct confirm confirm;
 
     /* The writer role. */
     struct lock events_lock;

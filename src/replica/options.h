@@ -13,7 +13,7 @@
 struct replica_options {
     struct member self;     /* local mode: node 0 */
     bool local;             /* no cluster: expired locks are judged by the asker */
-    bool acknowledge_all;   /* answer after a second round through the group */
+    bool acknowledge_all;   /* answer when all members have confirmed a change */
     uint32_t lock_lifetime; /* milliseconds */
     uint64_t rejoin_delay;  /* milliseconds between joins of the group, at least; grows while the
                                database takes no synchronisation; 0: it does not */

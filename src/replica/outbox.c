@@ -118,15 +118,12 @@ void outbox_send_unlock(struct outbox *outbox, const struct change *request,
 
 void outbox_send_marker(struct outbox *outbox)
 {
-    /* A change without a path is an error on every node, and harms none: it only comes back. */
-    struct change nothing = {.operation = CHANGE_MTIME};
-    struct buffer *message;
-
     if (!waiters_want_marker(outbox->waiters))
         return;
-    wire_build_change(&nothing, &message);
     lock_take(&outbox->lock);
-    uint64_t count = number(outbox, message);
+    uint64_t count = ++outbox->count;
+    struct buffer *message =
+        wire_build_confirm_request(count, outbox->clock->seconds(outbox->clock));
     waiters_start_round(outbox->waiters, count);
     int error = send_or_hold(outbox, message, count, count);
     lock_give(&outbox->lock);

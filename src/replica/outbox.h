@@ -42,7 +42,7 @@ void outbox_send_unlock(struct outbox *outbox, const struct change *request,
                         const struct change *change, struct caller *caller);
 
 /* Sends a marker for all whose change is stored here and not known to be safe with all, if there is
- * anybody: a change that does nothing, but comes back only when all before it were delivered. */
+ * anybody: a request for confirmation, with a number of its own (replica/confirm.h). */
 void outbox_send_marker(struct outbox *outbox);
 
 /* Holds what comes from here on; sends all that was held and is still waited for, in order, and

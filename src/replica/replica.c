@@ -87,6 +87,7 @@ bool replica_is_quorate(const struct replica *replica)
 void replica_get_status(struct replica *replica, struct replica_status *status)
 {
     view_get_status(&replica->view, status);
+    status->acknowledge_all = replica->options.acknowledge_all;
     status->broken =
         atomic_load(&replica->committer.broken) || store_is_failing(replica->committer.parts.store);
     status->waiting = waiters_count(&replica->waiters);

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/directory.h"
+#include "base/log.h"
+#include "journal/quarantine.h"
 
 /* Byte for byte what deployed nodes have in their files. */
 const char file_schema[] = "CREATE TABLE IF NOT EXISTS tree ("
@@ -101,6 +103,36 @@ static int probe_absent(const char *path, const char *vfs, char **message)
                         "database back, or move that file away to begin with an empty one",
                         path, path, suffix);
     return -EBADMSG;
+}
+
+/* Whoever takes the database away without its log, as 'pvecm add' does, wants a new one. */
+int file_set_log_aside(const char *path, char **message)
+{
+    static const char *const suffixes[] = {"-wal", "-journal"};
+    g_autofree char *index = g_strconcat(path, "-shm", NULL);
+
+    if (exists(path, "", NULL))
+        return 0;
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *log = g_strconcat(path, suffixes[i], NULL);
+        g_autofree char *name = NULL;
+        if (!exists(path, suffixes[i], NULL))
+            continue;
+        int error = quarantine_move(log, "orphaned", &name);
+        if (error) {
+            *message = g_strdup_printf("%s is missing, and %s, which holds changes to it, cannot "
+                                       "be renamed: %s",
+                                       path, log, g_strerror(-error));
+            return error;
+        }
+        log_warning(
+            "%s is missing, and %s was left beside it: that is now %s, and this node begins "
+            "with an empty database; if the database is missing by mistake, stop pmxcfs and "
+            "put both back",
+            path, log, name);
+    }
+    unlink(index);
+    return 0;
 }
 
 char *file_resolve(const char *path, const char *vfs)

@@ -48,7 +48,7 @@ def test_filters(daemon, live):
     assert changes(live, "--since", "1d") == everything and changes(live, "--since", "2037-01-01") == []
     assert changes(live, "--node", everything[0]["node"], "-n", "0") == [one for one in everything if one["node"] == everything[0]["node"]]
     assert "older ones" in live("history", "-n", "1").stderr
-    assert "no changes" in live("history", "nothing/of/it").stdout
+    assert "no changes" in live("history", "nothing/*").stdout
 
 
 def test_of_a_dead_host(daemon, live, ctl):
@@ -63,12 +63,15 @@ def test_of_a_dead_host(daemon, live, ctl):
 
 
 def test_what_is_wrong(daemon, live, ctl, tmp_path):
+    fill(daemon)
     assert "'yesterdy' is no time" in live("history", "--since", "yesterdy", code=2).stderr
+    assert "no node 'node11'; did you mean 'node1'?" in live("history", "--node", "node11", code=1).stderr
     assert "no node 'nowhere'" in live("history", "--node", "nowhere", code=1).stderr
     assert "--lines" in live("history", "-n", "-1", code=2).stderr
     damaged = tmp_path / "history.db"
     damaged.write_bytes(b"no database at all" * 100)
-    assert str(damaged) in ctl("history", "--database", damaged, code=1).stderr
+    answer = ctl("history", "--database", damaged, code=1).stderr
+    assert str(damaged) in answer and "Every node writes a history" in answer
     assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
 
 
