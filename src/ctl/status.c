@@ -223,6 +223,29 @@ static void print_sizes(json_t *overview)
            (long long)field_number(overview, "locks"));
 }
 
+/* An older daemon tells nothing of it. */
+static void print_history(json_t *overview)
+{
+    json_t *history = json_object_get(overview, "history");
+    json_int_t complete = field_number(history, "complete");
+    json_int_t left_out = field_number(history, "left_out");
+
+    if (!history)
+        return;
+    fputs("history    ", stdout);
+    if (json_is_null(history)) {
+        puts("none is written (--history-size)");
+        return;
+    }
+    g_autofree char *size = db_size_shown((uint64_t)field_number(history, "bytes"));
+    g_autofree char *since = complete > 0 ? db_time_shown((uint32_t)complete) : NULL;
+    printf("%s, %s%s", size, since ? "complete since " : "not begun yet", since ? since : "");
+    if (left_out > 0)
+        printf(", %lld changes left out", (long long)left_out);
+    print_judged(!field_bool(history, "failing"), "", "; CANNOT BE WRITTEN: see the log");
+    putchar('\n');
+}
+
 static void print_queues(json_t *overview)
 {
     const char *separator = "queues     ";
@@ -286,6 +309,7 @@ static void print_all(json_t *overview)
     print_node(overview);
     print_members(overview, json_object_get(overview, "members"));
     print_sizes(overview);
+    print_history(overview);
     print_queues(overview);
     print_rest(overview);
 }

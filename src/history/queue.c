@@ -15,11 +15,16 @@ static bool is_written(const struct record *record)
            record->before && record->after && !entry_is_directory(record->after);
 }
 
-/* Nothing is lost if only the later one is kept. */
-static bool is_more(const struct entry *before, const struct entry *after)
+/* It goes on with what was written so far, of which nothing is lost if only the later one is kept.
+ */
+static bool is_more(const struct record *record)
 {
+    const struct entry *before = record->before;
+    const struct entry *after = record->after;
+
     return before->size == 0 ||
-           (before->content && after->content && before->size <= after->size &&
+           (!record->truncated && before->content && after->content &&
+            before->size <= after->size &&
             (before->content == after->content ||
              memcmp(before->content->data, after->content->data, before->size) == 0));
 }
@@ -39,8 +44,7 @@ struct record *record_queue_absorb(struct record_queue *queue, struct record *re
     struct record **latest = latest_of(queue, record->before);
     struct record *step = *latest;
     if (!step || step->after != record->before || step->asker != record->asker ||
-        step->node != record->node || step->replayed != record->replayed ||
-        !is_more(step->after, record->after))
+        step->node != record->node || step->replayed != record->replayed || !is_more(record))
         return NULL;
     *latest = NULL;
     take_out(queue, step);

@@ -42,6 +42,7 @@ struct record *record_of_effect(const struct effect *effect, bool replayed)
         .operation = (enum history_operation)effect->operation,
         .asker = effect->asker,
         .replayed = replayed,
+        .truncated = effect->truncated,
         .path = paths,
         .to = effect->to ? paths + path_size : NULL,
         .before = ref(effect->before),

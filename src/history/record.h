@@ -23,6 +23,7 @@ struct record {
     enum history_operation operation;
     uint32_t asker;       /* 0: not known */
     bool replayed;        /* the history may have it already */
+    bool truncated;       /* write: it begins anew, it does not go on */
     const char *path;     /* NULL: a tree. Both in the same piece of memory, behind the record */
     const char *to;       /* rename */
     struct entry *before; /* references ... */

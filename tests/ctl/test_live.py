@@ -64,11 +64,35 @@ def test_status(daemon, live):
     daemon.os.write_file(daemon / "file", b"x" * 3 * 1024)
     text = live("status").stdout
     for part in ("node1", daemon.mountpoint, "in sync", "none (local mode)", "3.0 KiB of 128.0 MiB, 0 %", "2 of 262144",
-                 "config.db ", "all empty", "takes writes"):
+                 "config.db ", "all empty", "takes writes", "\nhistory    "):
         assert part in text, part
     for arguments in (["--json", "status"], ["status", "--json"]):
         told = json.loads(live(*arguments).stdout)
         assert told["quorate"] and told["members"]["nodename"] == "node1" and told["sizes"]["content"]["used"] == 3072
+
+
+def test_status_tells_of_the_history(make_daemon):
+    """Its size and reach; that it cannot be written; that there is none."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+
+    def told():
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "status"])
+        return [line for line in done.stdout.splitlines() if line.startswith("history ")][0]
+
+    wait_for(lambda: "KiB, complete since 20" in told(), "it has begun")
+    assert "left out" not in told()
+    daemon.stop()
+    path = os.path.join(daemon.state_dir, "history.db")
+    os.unlink(path)
+    os.mkdir(path)
+    daemon.start()
+    daemon.os.write_file(daemon / "file", b"x")
+    wait_for(lambda: "not begun yet; CANNOT BE WRITTEN" in told(), "it cannot")
+    os.rmdir(path)
+    daemon.stop()
+    daemon.options = ["--history-size=0"]
+    daemon.start()
+    assert "none is written" in told()
 
 
 def test_status_for_readers(live):

@@ -32,6 +32,7 @@ struct step {
     const char *text; /* what is there after it; NULL: no bytes */
     uint32_t asker;
     uint32_t node;
+    bool truncated;
 };
 
 /* Hands over one change after the other of one file that had `text`; how many records there are. */
@@ -45,6 +46,7 @@ static size_t count(struct record_queue *queue, const char *text, const struct s
                                 .version = i + 1,
                                 .writer = steps[i].node,
                                 .asker = steps[i].asker,
+                                .truncated = steps[i].truncated,
                                 .path = "file",
                                 .before = steps[i].operation == CHANGE_CREATE ? NULL : before,
                                 .after = make(steps[i].text)};
@@ -72,32 +74,34 @@ static size_t count(struct record_queue *queue, const char *text, const struct s
 static void test_steps_of_one_writing_are_one(void **state)
 {
     (void)state;
-    ASSERT_RECORDS(1, "old", {CHANGE_WRITE, NULL, 1, 0}, {CHANGE_WRITE, "new", 1, 0});
-    ASSERT_RECORDS(1, "a", {CHANGE_WRITE, "ab", 1, 0}, {CHANGE_WRITE, "abc", 1, 0},
-                   {CHANGE_MTIME, "abc", 1, 0}, {CHANGE_WRITE, "abcd", 1, 0});
-    ASSERT_RECORDS(1, "a", {CHANGE_MTIME, "a", 0, 3}, {CHANGE_MTIME, "a", 0, 3});
+    ASSERT_RECORDS(1, "old", {CHANGE_WRITE, NULL, 1, 0, true}, {CHANGE_WRITE, "new", 1, 0, false});
+    ASSERT_RECORDS(1, "a", {CHANGE_WRITE, "ab", 1, 0, false}, {CHANGE_WRITE, "abc", 1, 0, false},
+                   {CHANGE_MTIME, "abc", 1, 0, false}, {CHANGE_WRITE, "abcd", 1, 0, false});
+    ASSERT_RECORDS(1, "a", {CHANGE_MTIME, "a", 0, 3, false}, {CHANGE_MTIME, "a", 0, 3, false});
 }
 
 static void test_nothing_else_is(void **state)
 {
     (void)state;
     /* Something would be lost. */
-    ASSERT_RECORDS(2, "old", {CHANGE_WRITE, "new", 1, 0}, {CHANGE_WRITE, "newer", 1, 0},
-                   {CHANGE_WRITE, "other", 1, 0});
-    ASSERT_RECORDS(2, "old", {CHANGE_WRITE, "long", 1, 0}, {CHANGE_WRITE, "lo", 1, 0});
+    ASSERT_RECORDS(2, "old", {CHANGE_WRITE, "new", 1, 0, false},
+                   {CHANGE_WRITE, "newer", 1, 0, false}, {CHANGE_WRITE, "other", 1, 0, false});
+    ASSERT_RECORDS(2, "old", {CHANGE_WRITE, "long", 1, 0, false},
+                   {CHANGE_WRITE, "lo", 1, 0, false});
+    ASSERT_RECORDS(2, "a", {CHANGE_WRITE, "ab", 1, 0, false}, {CHANGE_WRITE, "abc", 1, 0, true});
     /* Somebody else does it. */
-    ASSERT_RECORDS(2, "a", {CHANGE_WRITE, "ab", 1, 0}, {CHANGE_WRITE, "abc", 2, 0});
-    ASSERT_RECORDS(2, "a", {CHANGE_WRITE, "ab", 0, 1}, {CHANGE_WRITE, "abc", 0, 2});
+    ASSERT_RECORDS(2, "a", {CHANGE_WRITE, "ab", 1, 0, false}, {CHANGE_WRITE, "abc", 2, 0, false});
+    ASSERT_RECORDS(2, "a", {CHANGE_WRITE, "ab", 0, 1, false}, {CHANGE_WRITE, "abc", 0, 2, false});
     /* That it was made is a change of its own. */
-    ASSERT_RECORDS(2, NULL, {CHANGE_CREATE, NULL, 1, 0}, {CHANGE_WRITE, "a", 1, 0});
+    ASSERT_RECORDS(2, NULL, {CHANGE_CREATE, NULL, 1, 0, false}, {CHANGE_WRITE, "a", 1, 0, false});
 }
 
 static void test_what_was_there_before_stays(void **state)
 {
-    const struct step steps[] = {{CHANGE_WRITE, NULL, 1, 0},
-                                 {CHANGE_WRITE, "n", 1, 0},
-                                 {CHANGE_WRITE, "ne", 1, 0},
-                                 {CHANGE_MTIME, "ne", 1, 0}};
+    const struct step steps[] = {{CHANGE_WRITE, NULL, 1, 0, true},
+                                 {CHANGE_WRITE, "n", 1, 0, false},
+                                 {CHANGE_WRITE, "ne", 1, 0, false},
+                                 {CHANGE_MTIME, "ne", 1, 0, false}};
     struct record_queue queue = {0};
 
     (void)state;
@@ -112,7 +116,7 @@ static void test_what_was_there_before_stays(void **state)
 /* What is being written is not touched any more; order and numbers hold. */
 static void test_moved(void **state)
 {
-    const struct step steps[] = {{CHANGE_WRITE, "ab", 1, 0}};
+    const struct step steps[] = {{CHANGE_WRITE, "ab", 1, 0, false}};
     struct record_queue batch = {0};
     struct record_queue pending = {0};
 
