@@ -53,6 +53,7 @@ int command_db_fold(const struct context *context, int argc, char **argv);
 int command_db_import(const struct context *context, int argc, char **argv);
 int command_db_stat(const struct context *context, int argc, char **argv);
 int command_doctor(const struct context *context, int argc, char **argv);
+int command_export(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
 int command_guests_move(const struct context *context, int argc, char **argv);
 int command_history(const struct context *context, int argc, char **argv);

@@ -7,6 +7,7 @@
 
 #include "ctl/ask.h"
 #include "ctl/guests.h"
+#include "ctl/history_common.h"
 #include "ctl/kept.h"
 #include "ctl/names.h"
 #include "ctl/where.h"
@@ -87,19 +88,27 @@ static void offer_copies(const struct begun *begun)
         offer(begun, copies->pdata[i], "a safety copy");
 }
 
+/* As it is written down so far; NULL: it is not to be had. */
+static struct history_reader *open_history(const struct begun *begun)
+{
+    struct history_reader *reader = NULL;
+    g_autofree char *message = NULL;
+    int code;
+    g_autofree char *directory = where_state_dir(&begun->context, NULL, &code);
+    g_autofree char *file = g_build_filename(directory ? directory : "", HISTORY_FILE, NULL);
+
+    return directory && history_open(file, &reader, &message) == 0 ? reader : NULL;
+}
+
 /* Paths of the history, deleted ones among them. */
 static void offer_recorded(const struct begun *begun)
 {
     const struct history_filter filter = {.limit = RECORDED_MAX};
     g_autoptr(GHashTable) told = g_hash_table_new(g_str_hash, g_str_equal);
-    struct history_reader *reader = NULL;
-    g_autofree char *message = NULL;
+    struct history_reader *reader = open_history(begun);
     GPtrArray *changes = NULL;
-    int code;
-    g_autofree char *directory = where_state_dir(&begun->context, NULL, &code);
-    g_autofree char *file = g_build_filename(directory ? directory : "", HISTORY_FILE, NULL);
 
-    if (!directory || history_open(file, &reader, &message))
+    if (!reader)
         return;
     if (history_list(reader, &filter, &changes) == 0) {
         for (guint i = 0; i < changes->len; i++) {
@@ -130,6 +139,30 @@ static void offer_trials(const struct begun *begun)
     json_decref(trials);
 }
 
+/* Those that changed something here. */
+static void offer_users(const struct begun *begun)
+{
+    struct history_reader *reader = open_history(begun);
+    GArray *users = NULL;
+
+    if (reader && history_known_users(reader, &users) == 0) {
+        for (guint i = 0; i < users->len; i++) {
+            g_autofree char *name = history_common_user(g_array_index(users, uint32_t, i));
+            offer(begun, name, "changed something here");
+        }
+        g_array_unref(users);
+    }
+    history_close(reader);
+}
+
+static void offer_moments(const struct begun *begun)
+{
+    offer(begun, "1h", "an hour ago");
+    offer(begun, "1d", "a day ago");
+    offer(begun, "today", "its beginning");
+    offer(begun, "yesterday", "its beginning");
+}
+
 /* By what a table of options calls the value, or a help the arguments. */
 static void offer_value(const char *kind, const struct begun *begun)
 {
@@ -143,6 +176,10 @@ static void offer_value(const char *kind, const struct begun *begun)
         offer_trials(begun);
     else if (g_str_has_prefix(kind, "COPY"))
         offer_copies(begun);
+    else if (g_str_has_suffix(kind, "WHEN"))
+        offer_moments(begun);
+    else if (strcmp(kind, "LOGIN") == 0)
+        offer_users(begun);
     else if (strstr(kind, "PATH"))
         offer_recorded(begun);
     else if (strstr(kind, "FILE") || strstr(kind, "DIR") || strcmp(kind, "A [B]") == 0)

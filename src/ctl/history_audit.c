@@ -129,7 +129,7 @@ int command_audit(const struct context *context, int argc, char **argv)
     const GOptionEntry entries[] = {
         {"user", 'u', 0, G_OPTION_ARG_STRING, &user,
          "only what this user did, or who logged in as such (a name of this host, or a uid)",
-         "USER"},
+         "LOGIN"},
         {"path", 'p', 0, G_OPTION_ARG_STRING, &given,
          "only this path and all below it, or paths like this (*, ?)", "PATH"},
         {"since", 0, 0, G_OPTION_ARG_STRING, &since,

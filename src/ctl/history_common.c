@@ -36,17 +36,30 @@ static int flush_daemon(const struct context *context, char **path, int *error)
         if (wanted < 0)
             wanted = field_number(answer, "asked");
         bool written = field_number(answer, "written") >= wanted;
+        bool failing = !written && field_bool(answer, "failing");
         g_free(*path);
         *path = g_strdup(json_string_value(json_object_get(answer, "path")));
         json_decref(answer);
         if (written)
             return EXIT_DONE;
+        if (failing)
+            break;
         g_usleep(PAUSE_MICROSECONDS);
     }
     fputs("warning: the daemon does not get its history written; the newest changes are missing "
           "(its log says why)\n",
           stderr);
     return EXIT_DONE;
+}
+
+/* What can be done about one that is damaged. */
+static void advise(const char *file)
+{
+    fprintf(stderr,
+            "What is in /etc/pve is not touched by that. Every node writes a history of its own: "
+            "ask another one,\nor for other paths. A new one begins when %s is moved away while "
+            "pmxcfs is stopped.\n",
+            file);
 }
 
 /* NULL: stderr says why. */
@@ -59,6 +72,8 @@ static struct history_reader *open_file(const char *path)
     if (!error)
         return reader;
     fprintf(stderr, "error: %s: %s\n", path, message ? message : g_strerror(-error));
+    if (error == -EBADMSG)
+        advise(path);
     return NULL;
 }
 
@@ -99,23 +114,23 @@ struct history_reader *history_common_open(const struct context *context, const 
     return open_file(path);
 }
 
-int history_common_complain(int error)
+struct history_reader *history_common_open_quietly(const struct context *context)
 {
-    fprintf(stderr, "error: the history cannot be read: %s\n", g_strerror(-error));
-    return EXIT_FAILED;
+    g_autofree char *path = NULL;
+    int error;
+
+    return flush_daemon(context, &path, &error) == EXIT_DONE && path ? open_file(path) : NULL;
 }
 
 int history_common_damaged(const struct history_reader *reader, const char *what, int error)
 {
     const char *file = history_file(reader);
+    bool damaged = error == -EBADMSG || error == -ENOENT;
 
     fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, what ? what : "", what ? " " : "",
-            error == -EBADMSG || error == -ENOENT ? "the file is damaged" : g_strerror(-error));
-    if (error == -EBADMSG || error == -ENOENT)
-        fputs("What is in /etc/pve is not touched by that. Every node writes a history of its own: "
-              "ask another\none. If its node runs, pmxcfs sets a damaged file aside when it is "
-              "started next, and begins a\nnew one.\n",
-              stderr);
+            damaged ? "the file is damaged" : g_strerror(-error));
+    if (damaged)
+        advise(file);
     return EXIT_FAILED;
 }
 
@@ -270,4 +285,14 @@ char *history_common_user(uint32_t uid)
 
     return user ? store_text_shown(user->pw_name, strlen(user->pw_name))
                 : g_strdup_printf("%" PRIu32, uid);
+}
+
+char *history_common_who(const struct history_actor *actor)
+{
+    g_autofree char *user =
+        history_common_user(actor->login != UINT32_MAX ? actor->login : actor->uid);
+    g_autofree char *name = store_text_shown(actor->name, strlen(actor->name));
+    g_autofree char *command = store_text_shown(actor->command, strlen(actor->command));
+
+    return g_strconcat(user, ": ", *command ? command : name, NULL);
 }

@@ -16,6 +16,10 @@
 struct history_reader *history_common_open(const struct context *context, const char *database,
                                            int *code);
 
+/* The history of the daemon at the socket, for what can do without. NULL: there is none, or it is
+ * not for this user; only if it cannot be read stderr says so. */
+struct history_reader *history_common_open_quietly(const struct context *context);
+
 /* The path as the tree has it, from one that may begin with /etc/pve or end with slashes; g_free()
  * it. */
 char *history_common_path(const char *given);
@@ -24,11 +28,8 @@ char *history_common_path(const char *given);
  * what those are on this node, if the history is this node's: `database` NULL. */
 char *history_common_here(const struct context *context, const char *database, const char *given);
 
-/* Says on stderr why the history could not be read; EXIT_FAILED. */
-int history_common_complain(int error);
-
-/* The same with the file, what of it could not be read ("the content of storage.cfg"; NULL: it is
- * not known) and what can be done. */
+/* Says on stderr why the history could not be read: its file, what of it ("the content of
+ * storage.cfg"; NULL: it is not known) and what can be done. EXIT_FAILED. */
 int history_common_damaged(const struct history_reader *reader, const char *what, int error);
 
 /* False: stderr says that the history has no node of that name, and which may be meant. */
@@ -49,6 +50,9 @@ void history_common_take_path(const char *path, struct history_filter *filter);
 
 /* "root", or the number; g_free() it. */
 char *history_common_user(uint32_t uid);
+
+/* "root: qm destroy 100", of one that is known; g_free() it. */
+char *history_common_who(const struct history_actor *actor);
 
 /* All that is known of a change. */
 json_t *history_common_json(struct history_reader *reader, const struct history_change *change);

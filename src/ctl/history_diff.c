@@ -218,10 +218,11 @@ static int list_changes(struct comparison *comparison, GPtrArray **changes)
 }
 
 /* Just before the last change that altered something; all of one version (a rename, a
- * synchronisation) are one. *moment stays "now" if there is none. */
+ * synchronisation) are one, and so are the pieces in which a file is written. *moment stays "now"
+ * if there is none. */
 static int find_last_change(struct comparison *comparison, struct history_moment *moment)
 {
-    uint64_t version = 0;
+    const struct history_change *last = NULL;
     GPtrArray *changes;
     int error = list_changes(comparison, &changes);
 
@@ -229,12 +230,11 @@ static int find_last_change(struct comparison *comparison, struct history_moment
         return history_common_damaged(comparison->reader, NULL, error);
     for (guint i = 0; i < changes->len; i++) {
         const struct history_change *change = changes->pdata[i];
-        bool begun = moment->position != HISTORY_NOW;
-        if (begun && change->version != version)
+        if (last && !history_lineage_continues(last, change))
             break;
-        if (!begun && !history_lineage_alters(change))
+        if (!last && !history_lineage_alters(change))
             continue;
-        version = change->version;
+        last = change;
         moment->position = change->id - 1;
     }
     g_ptr_array_unref(changes);

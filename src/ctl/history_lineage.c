@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* A file that is written in pieces has such sizes in between; 0 is that of its creation. */
+#define PIECE_SIZE 65536u
+#define PIECE_SECONDS 1
+
 bool history_lineage_alters(const struct history_change *change)
 {
     const struct history_version *before = &change->before;
@@ -14,6 +18,20 @@ bool history_lineage_alters(const struct history_change *change)
     if (before->kept == HISTORY_KEPT && after->kept == HISTORY_KEPT)
         return before->content != after->content || before->size != after->size;
     return change->operation != HISTORY_MTIME && change->operation != HISTORY_UNLOCK;
+}
+
+bool history_lineage_continues(const struct history_change *newer,
+                               const struct history_change *older)
+{
+    bool same_process = newer->node == older->node && newer->actor.known == older->actor.known &&
+                        (!newer->actor.known || newer->actor.pid == older->actor.pid);
+
+    if (newer->version == older->version)
+        return true;
+    return same_process && newer->operation == HISTORY_WRITE &&
+           (older->operation == HISTORY_WRITE || older->operation == HISTORY_CREATE) &&
+           strcmp(newer->path, older->path) == 0 && newer->time - older->time <= PIECE_SECONDS &&
+           older->after.size % PIECE_SIZE == 0;
 }
 
 /* Came it from another name, under which it was the same file? */

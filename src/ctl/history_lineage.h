@@ -18,4 +18,9 @@ int history_lineage(struct history_reader *reader, const char *path, int64_t pos
 /* Did that change alter a content, or whether there is one? Where none is kept: may it have? */
 bool history_lineage_alters(const struct history_change *change);
 
+/* Is the older one, which comes behind the newer in a list, a piece of the same writing of a file?
+ * What is written in large pieces is several changes; and all rows of one version are one. */
+bool history_lineage_continues(const struct history_change *newer,
+                               const struct history_change *older);
+
 #endif

@@ -11,16 +11,6 @@
 
 #define LINES_DEFAULT 100
 
-static void print_actor(const struct history_actor *actor)
-{
-    g_autofree char *user =
-        history_common_user(actor->login != UINT32_MAX ? actor->login : actor->uid);
-    g_autofree char *name = store_text_shown(actor->name, strlen(actor->name));
-    g_autofree char *command = store_text_shown(actor->command, strlen(actor->command));
-
-    printf("  %s: %s", user, *command ? command : name);
-}
-
 static void print_change(struct history_reader *reader, const struct history_change *change)
 {
     g_autofree char *when = db_time_shown((uint32_t)change->time);
@@ -42,8 +32,10 @@ static void print_change(struct history_reader *reader, const struct history_cha
     } else if (!change->after.exists && change->operation != HISTORY_DELETE) {
         printf("  (gone)");
     }
-    if (change->actor.known)
-        print_actor(&change->actor);
+    if (change->actor.known) {
+        g_autofree char *who = history_common_who(&change->actor);
+        printf("  %s", who);
+    }
     putchar('\n');
 }
 

@@ -114,9 +114,11 @@ int history_moment_known(struct history_reader *reader, const char *path)
         return history_common_damaged(reader, "the list of paths", error);
     if (known)
         return EXIT_DONE;
-    g_autofree char *hint = suggest_text(path, paths);
+    const char *nearest = suggest(path, paths);
+    g_autofree char *hint = nearest ? store_text_shown(nearest, strlen(nearest)) : NULL;
     g_autofree char *shown = store_text_shown(path, strlen(path));
-    fprintf(stderr, "error: the history knows no path '%s'%s\n", shown, hint);
+    fprintf(stderr, "error: the history knows no path '%s'%s%s%s\n", shown,
+            hint ? "; did you mean '" : "", hint ? hint : "", hint ? "'?" : "");
     g_ptr_array_unref(paths);
     return EXIT_FAILED;
 }
@@ -157,21 +159,22 @@ static struct history_change *next_change(struct history_reader *reader, const c
 static void explain_absent(struct history_reader *reader, const char *path,
                            const struct history_moment *moment)
 {
+    if (history_moment_known(reader, path) != EXIT_DONE)
+        return;
     struct history_change *next = next_change(reader, path, moment->position);
+    g_autofree char *shown = store_text_shown(path, strlen(path));
 
-    if (history_moment_known(reader, path) == EXIT_DONE) {
-        g_autofree char *shown = store_text_shown(path, strlen(path));
-        g_autofree char *when = next ? db_time_shown((uint32_t)next->time) : g_strdup("later");
-        g_autofree char *other = next && next->other && next->after.exists
-                                     ? store_text_shown(next->other, strlen(next->other))
-                                     : NULL;
-        fprintf(stderr, "error: %s %s; %s of it is from %s", shown,
-                moment->complete ? "was not there then" : "is not recorded that far back",
-                "the first that is known", when);
-        if (next)
-            fprintf(stderr, " (version %" PRIu64 ")", next->version);
-        fprintf(stderr, "%s%s\n", other ? ", when it came from " : "", other ? other : "");
+    if (!next) {
+        fprintf(stderr, "error: only of what is below %s something is recorded\n", shown);
+        return;
     }
+    g_autofree char *when = db_time_shown((uint32_t)next->time);
+    bool came = next->other && next->after.exists;
+    g_autofree char *other = came ? store_text_shown(next->other, strlen(next->other)) : NULL;
+    fprintf(stderr,
+            "error: %s %s; the first that is known of it is from %s (version %" PRIu64 ")%s%s\n",
+            shown, moment->complete ? "was not there then" : "is not recorded that far back", when,
+            next->version, came ? ", when it came from " : "", came ? other : "");
     history_change_free(next);
 }
 

@@ -11,7 +11,7 @@
 static int command_help(const struct context *context, int argc, char **argv);
 
 static const struct command commands[] = {
-    {"audit", "[--user USER] [--path PATH]", "show who had what changed on this node",
+    {"audit", "[--user LOGIN] [--path PATH]", "show who had what changed on this node",
      command_audit},
     {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
      command_backup},
@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
     {"diff", "PATH [A [B]]", "show how a file differs from what it was", command_history_diff},
     {"doctor", "", "say what is wrong with this host, and what mends it", command_doctor},
+    {"export", "--at WHEN DIR", "write all files as they were at a moment", command_export},
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},

@@ -122,16 +122,21 @@ static char *path_of(sqlite3_stmt *row, int column, bool *bad)
     return g_strdup(text);
 }
 
-/* What fits, without what a terminal would obey. */
+/* Takes out what a terminal would obey. */
+static void clean_text(char *text)
+{
+    for (; *text; text++) {
+        if (g_ascii_iscntrl(*text))
+            *text = '?';
+    }
+}
+
 static void copy_text(sqlite3_stmt *row, int column, char *to, size_t room)
 {
     const char *text = (const char *)sqlite3_column_text(row, column);
 
     g_strlcpy(to, text ? text : "", room);
-    for (; *to; to++) {
-        if (g_ascii_iscntrl(*to))
-            *to = '?';
-    }
+    clean_text(to);
 }
 
 static void read_version(sqlite3_stmt *row, int first, struct history_version *version, bool *bad)
@@ -448,10 +453,8 @@ char *history_node_name(struct history_reader *reader, uint32_t node)
     g_autofree char *sql = g_strdup_printf("SELECT name FROM nodes WHERE id = %u", node);
     char *name = file_ask(reader->db, sql);
 
-    for (char *c = name; c && *c; c++) {
-        if (g_ascii_iscntrl(*c))
-            *c = '?';
-    }
+    if (name)
+        clean_text(name);
     return name;
 }
 
@@ -502,7 +505,11 @@ int history_known_paths(struct history_reader *reader, GPtrArray **paths)
 
 int history_known_nodes(struct history_reader *reader, GPtrArray **nodes)
 {
-    return read_texts(reader, "SELECT name FROM nodes ORDER BY name", nodes);
+    int error = read_texts(reader, "SELECT name FROM nodes ORDER BY name", nodes);
+
+    for (guint i = 0; !error && i < (*nodes)->len; i++)
+        clean_text((*nodes)->pdata[i]);
+    return error;
 }
 
 int history_known_users(struct history_reader *reader, GArray **users)

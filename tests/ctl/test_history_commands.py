@@ -70,7 +70,8 @@ def test_what_is_wrong(daemon, live, ctl, tmp_path):
     assert "--lines" in live("history", "-n", "-1", code=2).stderr
     damaged = tmp_path / "history.db"
     damaged.write_bytes(b"no database at all" * 100)
-    assert str(damaged) in ctl("history", "--database", damaged, code=1).stderr
+    answer = ctl("history", "--database", damaged, code=1).stderr
+    assert str(damaged) in answer and "Every node writes a history" in answer
     assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
 
 

@@ -4,8 +4,11 @@
 import json
 import os
 import sqlite3
+import subprocess
 
 import pytest
+from conftest import PMXCFSCTL
+from harness import GROUP_ID
 
 STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tpath /srv\n\tcontent iso\n"]
 KEY = "-----BEGIN PRIVATE KEY-----\nvery secret\n"
@@ -117,6 +120,18 @@ def test_diff(either):
     assert "+++ b/storage.cfg" in everything and "+++ b/" + moved in everything and "node1/qemu-server" not in everything
 
 
+def test_diff_on_a_terminal(daemon, live):
+    """In colours, and without what the terminal would obey."""
+    write(daemon, "note", "a\n")
+    write(daemon, "note", "b\x1b[2J\n")
+    for command in ("diff", "blame"):
+        call = "%s --socket-name %s %s note" % (PMXCFSCTL, daemon.socket_name, command)
+        shown = daemon.run(["env", "-u", "NO_COLOR", "TERM=xterm", "script", "-qec", call, "/dev/null"], stdin=subprocess.DEVNULL).stdout
+        assert "b\\x1b[2J" in shown and "\x1b[2J" not in shown
+        assert "\x1b" not in live(command, "note", code=4 if command == "diff" else 0).stdout.replace("\x1b[2J", "")
+        assert command == "blame" or "\x1b[32m+b" in shown, shown
+
+
 def test_diff_as_json(either):
     one, two = versions(either, "storage.cfg")[1:3]
     answer = json.loads(either("--json", "diff", "storage.cfg", str(one), str(two), code=4).stdout)
@@ -124,6 +139,22 @@ def test_diff_as_json(either):
     assert not answer["same"] and found["path"] == "storage.cfg" and (found["a"]["version"], found["b"]["version"]) == (one, two)
     assert found["diff"] == either("diff", "storage.cfg", str(one), str(two), code=4).stdout
     assert json.loads(either("--json", "diff", "storage.cfg", "now").stdout) == {"same": True, "differences": []}
+
+
+def test_diff_of_what_is_written_in_pieces(daemon, live, tmp_path):
+    """That is one change, however many the kernel makes of it; so is the making of a new file."""
+
+    def copy(lines):
+        (tmp_path / "source").write_text("\n".join(lines) + "\n")
+        assert daemon.run(["dd", "status=none", "bs=65536", "if=%s" % (tmp_path / "source"), "of=%s" % (daemon / "large")]).returncode == 0
+
+    copy(map(str, range(60000)))
+    assert len(versions(live, "large")) > 2
+    assert hunks(live("diff", "large", code=4).stdout)[0] == "@@ -0,0 +1,60000 @@"
+    copy([*map(str, range(1, 60000)), "end"])
+    assert [line for line in hunks(live("diff", "large", code=4).stdout) if line[0] in "+-"] == ["-0", "+end"]
+    write(daemon, "small", "a\n")
+    assert live("diff", "small", code=4).stdout.startswith("--- /dev/null\n+++ b/small\t")
 
 
 def test_diff_of_a_deleted_file(daemon, live):
@@ -137,8 +168,6 @@ def test_diff_of_a_deleted_file(daemon, live):
 
 def test_secrets_are_masked(make_daemon):
     """Those of private paths, of which a content is kept only if it is wanted, and keys anywhere."""
-    from conftest import PMXCFSCTL
-
     daemon = make_daemon(options=["--history-private"]).start()
 
     def run(*arguments):
@@ -234,6 +263,126 @@ def test_audit_words_that_are_wrong(either):
     assert "is no time" in either("audit", "--since", "soon", code=2).stderr
 
 
+# --- export
+
+
+def files_below(directory):
+    """Path and text of each file; None for a directory."""
+    found = {}
+    for parent, directories, files in os.walk(directory):
+        assert not os.lstat(parent).st_mode & 0o077
+        found.update({os.path.relpath(os.path.join(parent, name), directory): None for name in directories})
+        for name in files:
+            path = os.path.join(parent, name)
+            assert os.stat(path).st_mode & 0o777 == 0o600
+            with open(path) as file:
+                found[os.path.relpath(path, directory)] = file.read()
+    return found
+
+
+def test_export(damaged, tmp_path):
+    """The whole tree of a moment, now and in between."""
+    run = damaged("")
+    one = versions(run, "storage.cfg")[1]
+    last = versions(run, "nodes/node1/qemu-server/100.conf")[-1]
+    shown = run("export", "--at", last - 1, tmp_path / "before").stdout
+    before = files_below(tmp_path / "before")
+    assert before["storage.cfg"] == STORAGE[-1] and before["nodes/node1/qemu-server/100.conf"] == "name: web\ncores: 2\n"
+    assert before["nodes/node2/qemu-server"] is None and "nodes/node2/qemu-server/100.conf" not in before
+    assert "2 files, " in shown and "as after version %d of " % (last - 1) in shown
+    answer = json.loads(run("--json", "export", "--at", "now", tmp_path / "now").stdout)
+    now = files_below(tmp_path / "now")
+    assert now == {**{path: text for path, text in before.items() if "100.conf" not in path}, "nodes/node2/qemu-server/100.conf": "name: web\ncores: 2\n"}
+    assert (answer["version"], answer["complete"], answer["files"], answer["missing"], answer["damaged"]) == (last, True, 2, [], [])
+    known = json.loads(run("--json", "show", "storage.cfg").stdout)
+    assert os.stat(tmp_path / "now/storage.cfg").st_mtime == known["after"]["mtime"]
+    run("export", "--at", one, tmp_path / "first")
+    assert files_below(tmp_path / "first")["storage.cfg"] == STORAGE[0]
+
+
+def test_export_that_is_refused(damaged, tmp_path):
+    run = damaged("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    assert "is not empty" in run("export", "--at", "now", tmp_path / "full", code=1).stderr
+    assert "of which moment?" in run("export", tmp_path / "new", code=2).stderr
+    answer = run("export", "--at", "2001-01-01", tmp_path / "new", code=1).stderr
+    assert "nothing is recorded from before '2001-01-01'" in answer and "complete from" in answer
+    assert not (tmp_path / "new").exists()
+
+
+def test_export_of_what_is_not_complete(damaged, tmp_path):
+    """It is said, and directories that are not in it are made."""
+    run = damaged("UPDATE meta SET value = 1000 WHERE key = 'complete_id'; DELETE FROM changes WHERE operation = 2")
+    last = versions(run, "storage.cfg")[-1]
+    assert "warning: the history is complete from" in run("export", "--at", last + 8, tmp_path / "new").stderr
+    assert files_below(tmp_path / "new")["nodes/node1/qemu-server/100.conf"].startswith("name: web")
+
+
+def test_export_without_what_is_private_or_damaged(filled, live, ctl, tmp_path):
+    """The rest is written, and what is not is named."""
+    write(filled, "priv/password", "secret")
+    versions(live, "priv/password")
+    filled.stop()
+    path = os.path.join(filled.state_dir, "history.db")
+    assert "not in it:\n  priv/password\n" in ctl("export", "--database", path, "--at", "now", tmp_path / "one").stderr
+    connection = sqlite3.connect(path)
+    connection.executescript("UPDATE contents SET data = x'00' WHERE size = %d" % len(STORAGE[-1]))
+    connection.close()
+    done = ctl("--json", "export", "--database", path, "--at", "now", tmp_path / "two", code=1)
+    answer = json.loads(done.stdout)
+    assert answer["damaged"] == ["storage.cfg"] and [one["path"] for one in answer["missing"]] == ["priv/password"]
+    assert path in done.stderr and "the content of storage.cfg" in done.stderr
+    assert set(files_below(tmp_path / "one")) - set(files_below(tmp_path / "two")) == {"storage.cfg"}
+
+
+# --- guests
+
+
+@pytest.fixture
+def deleted(filled):
+    """101 was deleted, 102 is there again, 103 became a container; 100 has moved."""
+    for number in (101, 102, 103):
+        write(filled, "nodes/node1/qemu-server/%d.conf" % number, "name: gone\n")
+        filled.os.unlink(filled / ("nodes/node1/qemu-server/%d.conf" % number))
+    write(filled, "nodes/node2/qemu-server/102.conf", "name: back\n")
+    write(filled, "nodes/node2/lxc/103.conf", "hostname: other\n")
+    return filled
+
+
+UNDELETE = "pmxcfsctl undelete nodes/node1/qemu-server/101.conf"
+
+
+def test_deleted_guests(deleted, live, ctl):
+    """With the command that brings them back, of a running daemon and of a dead host."""
+    answer = json.loads(live("--json", "guests").stdout)
+    assert set(answer["ids"]) == {"100", "102", "103"}
+    (gone,) = answer["deleted"]
+    assert (gone["id"], gone["type"], gone["node"], gone["undelete"], gone["who"]["uid"]) == ("101", "qemu", "node1", UNDELETE, 0)
+    shown = live("guests").stdout.splitlines()
+    assert shown[3] == "" and shown[4].startswith("       101  qemu    node1  deleted ") and shown[5].strip() == UNDELETE
+    assert json.loads(live("--json", "guests", "--deleted", "now", "102").stdout)["deleted"] == []
+    assert json.loads(live("--json", "guests", "--node", "node2").stdout)["deleted"] == []
+    assert "guest 101 was deleted; '%s' brings it back" % UNDELETE in live("guests", "101", code=1).stderr
+    assert "is no time" in live("guests", "--deleted", "soon", code=2).stderr
+    deleted.stop()
+    dead = json.loads(ctl("--json", "guests", "--database", deleted.state_dir).stdout)
+    assert dead["deleted"] == [gone] and {i: one["node"] for i, one in dead["ids"].items()} == {i: one["node"] for i, one in answer["ids"].items()}
+
+
+def test_guests_where_the_history_tells_nothing(deleted, live):
+    """Not for others than root, not without a history; with a damaged one they are listed nevertheless."""
+    done = live("--json", "guests", uid=GROUP_ID, gid=GROUP_ID)
+    assert "deleted" not in json.loads(done.stdout) and done.stderr == ""
+    versions(live, "storage.cfg")
+    connection = sqlite3.connect(os.path.join(deleted.state_dir, "history.db"))
+    connection.executescript("UPDATE changes SET new_type = 99")
+    connection.close()
+    done = live("--json", "guests")
+    assert "deleted" not in json.loads(done.stdout) and len(json.loads(done.stdout)["ids"]) == 3
+    assert "the deleted guests cannot be read: the file is damaged" in done.stderr
+
+
 # --- damage
 
 
@@ -266,4 +415,4 @@ def test_damaged_rows(damaged):
     run = damaged("UPDATE changes SET new_type = 99")
     for command in (["show", "storage.cfg"], ["diff", "storage.cfg"], ["blame", "storage.cfg"], ["audit"], ["history"]):
         answer = run(*command, code=1).stderr
-        assert damaged.path in answer and "damaged" in answer and "sets a damaged file aside" in answer
+        assert damaged.path in answer and "damaged" in answer and "A new one begins when " + damaged.path in answer

@@ -60,6 +60,22 @@ static void check_changes(struct history_reader *reader, GPtrArray *changes)
     g_ptr_array_unref(changes);
 }
 
+static void check_names(struct history_reader *reader)
+{
+    GPtrArray *names;
+    GArray *users;
+
+    if (history_known_paths(reader, &names) == 0)
+        g_ptr_array_unref(names);
+    if (history_known_users(reader, &users) == 0)
+        g_array_unref(users);
+    if (history_known_nodes(reader, &names) != 0)
+        return;
+    for (guint i = 0; i < names->len; i++)
+        check_text(names->pdata[i], SIZE_MAX);
+    g_ptr_array_unref(names);
+}
+
 static void use(struct history_reader *reader)
 {
     const struct history_filter filter = {.pattern = "*a*[", .path = "nodes", .limit = 100};
@@ -69,6 +85,7 @@ static void use(struct history_reader *reader)
     int64_t position;
 
     history_summary(reader, &summary);
+    check_names(reader);
     if (history_list(reader, &(struct history_filter){.limit = 1000}, &changes) == 0)
         check_changes(reader, changes);
     if (history_list(reader, &filter, &changes) == 0)

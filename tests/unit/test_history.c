@@ -178,6 +178,26 @@ static guint count(struct history_reader *reader, const struct history_filter *f
     return found;
 }
 
+/* What test_filters() has put in. */
+static void check_known(struct history_reader *reader)
+{
+    GPtrArray *names;
+    GArray *users;
+
+    assert_int_equal(history_known_paths(reader, &names), 0);
+    assert_int_equal(names->len, 5);
+    assert_string_equal(names->pdata[0], "b");
+    g_ptr_array_unref(names);
+    assert_int_equal(history_known_nodes(reader, &names), 0);
+    assert_int_equal(names->len, 1);
+    assert_string_equal(names->pdata[0], "three");
+    g_ptr_array_unref(names);
+    assert_int_equal(history_known_users(reader, &users), 0);
+    assert_int_equal(users->len, 1); /* and no login */
+    assert_int_equal(g_array_index(users, uint32_t, 0), 5);
+    g_array_unref(users);
+}
+
 static void test_filters(void **state)
 {
     struct fixture *fixture = *state;
@@ -214,6 +234,7 @@ static void test_filters(void **state)
     assert_int_equal(count(reader, &(struct history_filter){.above = 2, .below = 4}), 1);
     g_autofree char *name = history_node_name(reader, 3);
     assert_string_equal(name, "three");
+    check_known(reader);
     history_close(reader);
 }
 
