@@ -282,6 +282,8 @@ static int conclude(const struct context *context, uint32_t id, int status, bool
         code = wait_for_field(context, id, "until", &trial);
     if (code == EXIT_DONE && trial)
         code = finish(context, id, trial, terminal);
+    else if (code == EXIT_DONE && context->json)
+        db_print_json(json_pack("{s:I, s:s}", "id", (json_int_t)id, "result", "over"));
     else if (code == EXIT_DONE)
         printf("trial %" PRIu32 " is over: its time has passed, or it was settled elsewhere\n", id);
     json_decref(trial);

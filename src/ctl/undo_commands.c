@@ -338,7 +338,7 @@ int command_rollback(const struct context *context, int argc, char **argv)
     const GOptionEntry entries[] = {
         {"to", 0, 0, G_OPTION_ARG_STRING, &to,
          "a version, or a time (2h, yesterday, 2026-11-22 18:41)", "VERSION|WHEN"},
-        {"path", 0, 0, G_OPTION_ARG_STRING, &given,
+        {"path", 'p', 0, G_OPTION_ARG_STRING, &given,
          "only this and all below it, or paths like a pattern (*, ?)", "PATH|PATTERN"},
         {"yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "do not ask", NULL},
         WISHES(wishes),
