@@ -5,7 +5,7 @@
 # For Debian 12 and 13. Does nothing, and needs no network, if all is there.
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libssl-dev zlib1g-dev
+build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libssl-dev zlib1g-dev libzstd-dev
 libcpg-dev libquorum-dev libcmap-dev libvotequorum-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"

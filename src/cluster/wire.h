@@ -36,7 +36,7 @@ enum message_type {
 /* No NORMAL message that is built here is longer than this, the header included: a file's content
  * and two paths. An UPDATE may be longer by an old entry's name; a STATE has 40 bytes for each
  * entry of the tree. */
-#define MESSAGE_SIZE_MAX (FILE_SIZE_MAX + 8192u)
+#define MESSAGE_SIZE_MAX (FILE_SIZE_MAX + 2 * (PATH_LENGTH_MAX + 1) + 64u)
 
 struct header {
     uint16_t type;

@@ -40,8 +40,11 @@ struct command {
 bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
                    const char *summary, int least, int most);
 
+int command_audit(const struct context *context, int argc, char **argv);
 int command_backup(const struct context *context, int argc, char **argv);
+int command_blame(const struct context *context, int argc, char **argv);
 int command_changes(const struct context *context, int argc, char **argv);
+int command_confirm(const struct context *context, int argc, char **argv);
 int command_db_check(const struct context *context, int argc, char **argv);
 int command_db_diff(const struct context *context, int argc, char **argv);
 int command_db_dump(const struct context *context, int argc, char **argv);
@@ -50,8 +53,11 @@ int command_db_fold(const struct context *context, int argc, char **argv);
 int command_db_import(const struct context *context, int argc, char **argv);
 int command_db_stat(const struct context *context, int argc, char **argv);
 int command_doctor(const struct context *context, int argc, char **argv);
+int command_export(const struct context *context, int argc, char **argv);
 int command_guests(const struct context *context, int argc, char **argv);
 int command_guests_move(const struct context *context, int argc, char **argv);
+int command_history(const struct context *context, int argc, char **argv);
+int command_history_diff(const struct context *context, int argc, char **argv);
 int command_kept_diff(const struct context *context, int argc, char **argv);
 int command_kept_list(const struct context *context, int argc, char **argv);
 int command_kept_restore(const struct context *context, int argc, char **argv);
@@ -63,8 +69,13 @@ int command_members(const struct context *context, int argc, char **argv);
 int command_metrics(const struct context *context, int argc, char **argv);
 int command_recover(const struct context *context, int argc, char **argv);
 int command_restore(const struct context *context, int argc, char **argv);
+int command_show(const struct context *context, int argc, char **argv);
+int command_revert(const struct context *context, int argc, char **argv);
+int command_rollback(const struct context *context, int argc, char **argv);
 int command_status(const struct context *context, int argc, char **argv);
 int command_top(const struct context *context, int argc, char **argv);
+int command_try(const struct context *context, int argc, char **argv);
+int command_undelete(const struct context *context, int argc, char **argv);
 int command_verify(const struct context *context, int argc, char **argv);
 int command_versions(const struct context *context, int argc, char **argv);
 

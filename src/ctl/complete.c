@@ -7,11 +7,14 @@
 
 #include "ctl/ask.h"
 #include "ctl/guests.h"
+#include "ctl/history_common.h"
 #include "ctl/kept.h"
 #include "ctl/names.h"
 #include "ctl/where.h"
+#include "history/reader.h"
 
 #define FILES ":files"
+#define RECORDED_MAX 2000 /* changes that are looked through */
 
 /* What is begun. */
 struct begun {
@@ -85,6 +88,81 @@ static void offer_copies(const struct begun *begun)
         offer(begun, copies->pdata[i], "a safety copy");
 }
 
+/* As it is written down so far; NULL: it is not to be had. */
+static struct history_reader *open_history(const struct begun *begun)
+{
+    struct history_reader *reader = NULL;
+    g_autofree char *message = NULL;
+    int code;
+    g_autofree char *directory = where_state_dir(&begun->context, NULL, &code);
+    g_autofree char *file = g_build_filename(directory ? directory : "", HISTORY_FILE, NULL);
+
+    return directory && history_open(file, &reader, &message) == 0 ? reader : NULL;
+}
+
+/* Paths of the history, deleted ones among them. */
+static void offer_recorded(const struct begun *begun)
+{
+    const struct history_filter filter = {.limit = RECORDED_MAX};
+    g_autoptr(GHashTable) told = g_hash_table_new(g_str_hash, g_str_equal);
+    struct history_reader *reader = open_history(begun);
+    GPtrArray *changes = NULL;
+
+    if (!reader)
+        return;
+    if (history_list(reader, &filter, &changes) == 0) {
+        for (guint i = 0; i < changes->len; i++) {
+            const struct history_change *change = changes->pdata[i];
+            if (*change->path && g_hash_table_add(told, change->path))
+                offer(begun, change->path, change->after.exists ? "" : "deleted");
+        }
+        g_hash_table_remove_all(told);
+        g_ptr_array_unref(changes);
+    }
+    history_close(reader);
+}
+
+/* Those that changed something here. */
+static void offer_users(const struct begun *begun)
+{
+    struct history_reader *reader = open_history(begun);
+    GArray *users = NULL;
+
+    if (reader && history_known_users(reader, &users) == 0) {
+        for (guint i = 0; i < users->len; i++) {
+            g_autofree char *name = history_common_user(g_array_index(users, uint32_t, i));
+            offer(begun, name, "changed something here");
+        }
+        g_array_unref(users);
+    }
+    history_close(reader);
+}
+
+static void offer_moments(const struct begun *begun)
+{
+    offer(begun, "1h", "an hour ago");
+    offer(begun, "1d", "a day ago");
+    offer(begun, "today", "its beginning");
+    offer(begun, "yesterday", "its beginning");
+}
+
+static void offer_trials(const struct begun *begun)
+{
+    json_t *trials = NULL;
+    json_t *trial;
+    size_t i;
+    int error;
+
+    ask_quietly(&begun->context, ASK_TRIALS, NULL, 0, &trials, &error);
+    json_array_foreach(trials, i, trial)
+    {
+        g_autofree char *id = g_strdup_printf("%lld", (long long)field_number(trial, "id"));
+        g_autofree char *command = field_printable(trial, "command");
+        offer(begun, id, command);
+    }
+    json_decref(trials);
+}
+
 /* By what a table of options calls the value, or a help the arguments. */
 static void offer_value(const char *kind, const struct begun *begun)
 {
@@ -94,8 +172,16 @@ static void offer_value(const char *kind, const struct begun *begun)
         offer_guests(begun);
     else if (strstr(kind, "[LOCK"))
         offer_locks(begun);
+    else if (strstr(kind, "[TRIAL"))
+        offer_trials(begun);
     else if (g_str_has_prefix(kind, "COPY"))
         offer_copies(begun);
+    else if (strcmp(kind, "WHEN") == 0)
+        offer_moments(begun);
+    else if (strcmp(kind, "LOGIN") == 0)
+        offer_users(begun);
+    else if (strstr(kind, "PATH"))
+        offer_recorded(begun);
     else if (strstr(kind, "FILE") || strstr(kind, "DIR") || strcmp(kind, "A [B]") == 0)
         puts(FILES);
 }

@@ -6,11 +6,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/path.h"
 #include "ctl/db.h"
-#include "ctl/text_diff.h"
+#include "ctl/diff_text.h"
 
 /* How an entry differs: bits. */
 enum {
@@ -50,85 +48,34 @@ static unsigned int differences(const struct db_comparison *comparison, const st
 
 /* ---- Texts ---- */
 
-/* Nobody is to find passwords in his terminal, or in what he sends to others: private paths, and
- * keys wherever they are (the one of the web server is in the root). */
-static bool is_secret(const char *path, const struct entry *entry)
-{
-    static const char mark[] = "PRIVATE KEY-----";
-
-    return path_is_private(path) ||
-           (entry && entry->content &&
-            memmem(entry->content->data, entry->size, mark, strlen(mark)) != NULL);
-}
-
 /* Is a file among them? A directory has no text. */
 static bool has_texts(const struct entry *a, const struct entry *b)
 {
     return (a && !entry_is_directory(a)) || (b && !entry_is_directory(b));
 }
 
-static const char *bytes_of(const struct entry *entry, size_t *size)
+static struct diff_side side_of(const char *path, const struct entry *entry)
 {
-    bool any = entry && entry->content;
+    bool file = entry && !entry_is_directory(entry);
 
-    *size = any ? entry->size : 0;
-    return any ? (const char *)entry->content->data : "";
-}
-
-/* The header of one side. */
-static void append_name(GString *out, const char *sign, const char *side, const char *path,
-                        const struct entry *entry)
-{
-    g_autofree char *shown = store_text_shown(path, strlen(path));
-
-    if (!entry || entry_is_directory(entry)) {
-        g_string_append_printf(out, "%s /dev/null\n", sign);
-        return;
-    }
-    g_autofree char *time = db_time_shown(entry->mtime);
-    g_string_append_printf(out, "%s %s/%s\t%s (version %" PRIu64 ")\n", sign, side, shown, time,
-                           entry->version);
+    return (struct diff_side){
+        .path = path,
+        .exists = file,
+        .bytes = entry && entry->content ? (const char *)entry->content->data : "",
+        .size = entry && entry->content ? entry->size : 0,
+        .mtime = file ? entry->mtime : 0,
+        .version = file ? entry->version : 0,
+    };
 }
 
 /* The difference as diff -u has it; g_free() it. */
 static char *make_text(const struct db_comparison *comparison, const char *path,
                        const struct entry *a, const struct entry *b)
 {
-    GString *out = g_string_new(NULL);
-    size_t first_size, second_size;
-    const char *first = bytes_of(a, &first_size);
-    const char *second = bytes_of(b, &second_size);
-    bool masked = !comparison->show_secrets && (is_secret(path, a) || is_secret(path, b));
-    bool shown = !comparison->list && isatty(STDOUT_FILENO);
+    const struct diff_side first = side_of(path, a);
+    const struct diff_side second = side_of(path, b);
 
-    append_name(out, "---", "a", path, a);
-    append_name(out, "+++", "b", path, b);
-    if (!text_diff_is_text(first, first_size) || !text_diff_is_text(second, second_size))
-        g_string_append(out, "Binary files differ\n");
-    else
-        text_diff(out, first, first_size, second, second_size,
-                  masked  ? TEXT_DIFF_MASKED
-                  : shown ? TEXT_DIFF_SHOWN
-                          : TEXT_DIFF_PLAIN);
-    return g_string_free(out, FALSE);
-}
-
-static enum colour colour_of(const char *line)
-{
-    if (*line == '-' || *line == '+')
-        return line[1] == *line ? COLOUR_BOLD : *line == '-' ? COLOUR_RED : COLOUR_GREEN;
-    return COLOUR_YELLOW;
-}
-
-static void print_text(const char *text)
-{
-    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-
-    for (char **line = lines; *line && (**line || line[1]); line++) {
-        bool plain = **line == ' ' || !**line;
-        printf("%s%s%s\n", plain ? "" : colour_begin(stdout, colour_of(*line)), *line,
-               plain ? "" : colour_end(stdout));
-    }
+    return diff_text(&first, &second, comparison->show_secrets, !comparison->list);
 }
 
 /* ---- Entries ---- */
@@ -209,7 +156,7 @@ static void compare(struct db_comparison *comparison, const char *path, const st
         keep_difference(comparison, path, a, b, found);
     } else if (comparison->unified && has_texts(a, b)) {
         g_autofree char *text = make_text(comparison, path, a, b);
-        print_text(text);
+        diff_text_print(text);
     } else {
         print_difference(path, a, b, found);
     }

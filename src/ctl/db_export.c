@@ -1,90 +1,34 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl db export: a database as files. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/write.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
 #include "ctl/where.h"
-#include "store/text.h"
+#include "ctl/write_tree.h"
 
-static int fail(const char *what, const char *path)
+static int write_entry(int directory, const struct db_entry *item)
 {
-    g_autofree char *shown = store_text_shown(path, strlen(path));
+    const struct entry *entry = item->entry;
 
-    fprintf(stderr, "error: cannot %s %s: %s\n", what, shown, g_strerror(errno));
-    return -1;
-}
-
-/* Makes the directory, or takes one that is empty; private from now on. A descriptor or -1. */
-static int open_target(const char *path)
-{
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return fail("make the directory", path);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = fd < 0 ? NULL : fdopendir(dup(fd));
-    if (!listing) {
-        fail("open the directory", path);
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    const struct dirent *item;
-    int count = 0;
-    while ((item = readdir(listing)))
-        count += strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0;
-    closedir(listing);
-    if (count > 0)
-        fprintf(stderr, "error: %s is not empty: name a directory that is, or is not there\n",
-                path);
-    else if (fchmod(fd, 0700) < 0)
-        fail("make private", path);
-    else
-        return fd;
-    close(fd);
-    return -1;
-}
-
-static int write_file(int directory, const char *path, const struct entry *entry)
-{
-    const struct timespec times[2] = {{.tv_sec = entry->mtime}, {.tv_sec = entry->mtime}};
-    int fd = openat(directory, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0)
-        return fail("make", path);
-    int result = entry->content ? write_all(fd, entry->content->data, entry->size) : 0;
-    if (result < 0 || fchmod(fd, 0600) < 0 || futimens(fd, times) < 0)
-        result = fail("write", path);
-    if (close(fd) < 0 && result == 0)
-        result = fail("write", path);
-    return result;
-}
-
-static int make_directory(int directory, const char *path)
-{
-    if (mkdirat(directory, path, 0700) < 0 || fchmodat(directory, path, 0700, 0) < 0)
-        return fail("make the directory", path);
-    return 0;
+    if (entry_is_directory(entry))
+        return write_tree_directory(directory, item->path);
+    return write_tree_file(directory, item->path, entry->content ? entry->content->data : NULL,
+                           entry->content ? entry->size : 0, entry->mtime);
 }
 
 /* Once all is in them. */
 static int set_directory_times(int directory, const GArray *entries)
 {
-    for (guint i = entries->len; i-- > 0;) {
+    int result = 0;
+
+    for (guint i = entries->len; i-- > 0 && result == 0;) {
         const struct db_entry *item = &g_array_index(entries, struct db_entry, i);
-        const struct timespec times[2] = {{.tv_sec = item->entry->mtime},
-                                          {.tv_sec = item->entry->mtime}};
-        if (entry_is_directory(item->entry) && utimensat(directory, item->path, times, 0) < 0)
-            return fail("set the time of", item->path);
+        if (entry_is_directory(item->entry))
+            result = write_tree_time(directory, item->path, item->entry->mtime);
     }
-    return 0;
+    return result;
 }
 
 static int export_entries(int directory, const GArray *entries)
@@ -96,15 +40,12 @@ static int export_entries(int directory, const GArray *entries)
     for (guint i = 0; i < entries->len && result == 0; i++) {
         const struct db_entry *item = &g_array_index(entries, struct db_entry, i);
         progress_step(&progress, i, entries->len);
-        result = entry_is_directory(item->entry) ? make_directory(directory, item->path)
-                                                 : write_file(directory, item->path, item->entry);
+        result = write_entry(directory, item);
     }
     progress_end(&progress);
     if (result == 0)
         result = set_directory_times(directory, entries);
-    if (result == 0 && syncfs(directory) < 0)
-        result = fail("sync", "the file system");
-    return result;
+    return result == 0 ? write_tree_sync(directory) : result;
 }
 
 int command_db_export(const struct context *context, int argc, char **argv)
@@ -127,7 +68,7 @@ int command_db_export(const struct context *context, int argc, char **argv)
     struct tree *tree = db_read(path);
     if (!tree)
         return EXIT_FAILED;
-    int directory = open_target(argv[1]);
+    int directory = write_tree_open(argv[1]);
     int result = -1;
     if (directory >= 0) {
         GArray *sorted = db_sorted(tree);

@@ -11,10 +11,14 @@
 static int command_help(const struct context *context, int argc, char **argv);
 
 static const struct command commands[] = {
+    {"audit", "[--user LOGIN] [--path PATH]", "show who had what changed on this node",
+     command_audit},
     {"backup", "[--database FILE] FILE", "copy the database, also while pmxcfs runs",
      command_backup},
+    {"blame", "PATH[@VERSION|@WHEN]", "show who brought each line of a file", command_blame},
     {"changes", "[--path PATTERN] [--exec COMMAND]", "print each change, or call a command",
      command_changes},
+    {"confirm", "[TRIAL]", "keep what a trial has changed", command_confirm},
     {"db check", "[--repair NEWFILE] [FILE]", "name all that a load refuses", command_db_check},
     {"db diff", "[-u] A [B]", "show in what two databases differ", command_db_diff},
     {"db dump", "[FILE]", "list all that is in a database", command_db_dump},
@@ -22,10 +26,14 @@ static const struct command commands[] = {
     {"db fold", "[FILE]", "bring in what a killed pmxcfs left in its journal", command_db_fold},
     {"db import", "DIR FILE", "make a database of files", command_db_import},
     {"db stat", "[FILE]", "show how much is in a database", command_db_stat},
+    {"diff", "PATH [A [B]]", "show how a file differs from what it was", command_history_diff},
     {"doctor", "", "say what is wrong with this host, and what mends it", command_doctor},
+    {"export", "--at WHEN DIR", "write all files as they were at a moment", command_export},
     {"guests", "[--node NODE] [ID...]", "list the guests", command_guests},
     {"guests move", "--from NODE --to NODE", "move the guests of a dead node", command_guests_move},
     {"help", "[COMMAND]", "show what a command does", command_help},
+    {"history", "[--since WHEN] [PATH|PATTERN]", "show what was changed, when, by whom",
+     command_history},
     {"kept diff", "[-u] COPY", "show in what a safety copy differs from the database",
      command_kept_diff},
     {"kept list", "", "list the safety copies", command_kept_list},
@@ -38,8 +46,13 @@ static const struct command commands[] = {
     {"metrics", "[--listen [ADDRESS]:PORT]", "show the metrics, or serve them", command_metrics},
     {"recover", "[--dry-run] FILE", "put the database of a dead host in place", command_recover},
     {"restore", "[--dry-run] FILE", "put a database in place of the present one", command_restore},
+    {"show", "PATH[@VERSION|@WHEN]", "show what a file held", command_show},
+    {"revert", "[--to VERSION|WHEN] PATH", "make a file what it was", command_revert},
+    {"rollback", "--to VERSION|WHEN", "make the tree what it was", command_rollback},
     {"status", "[--watch]", "show how this node and the cluster are", command_status},
     {"top", "[-d SECONDS]", "show who asks for what how often", command_top},
+    {"try", "[--for TIME] -- COMMAND", "run a command, undone unless confirmed", command_try},
+    {"undelete", "PATH", "bring back what was deleted", command_undelete},
     {"verify", "", "have all nodes compare their copies now", command_verify},
     {"versions", "", "show the counters that clients poll", command_versions},
 };
@@ -78,7 +91,7 @@ static void print_help(void)
          "  -h, --help           this help; after a command, its own\n"
          "  --version            the version (before the command)\n"
          "\nExit codes: 0 done, 1 failed, 2 wrong use, 3 no daemon answers, 4 something was found "
-         "(doctor, status, verify, db check, db diff, db fold, recover, restore --dry-run)");
+         "(diff, doctor, status, verify, db check, db diff, db fold, recover, restore --dry-run)");
 }
 
 /* --- Which command --- */

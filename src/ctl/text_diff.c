@@ -251,15 +251,46 @@ static void append_hunks(GString *out, const struct edit *edit, enum text_diff_s
     }
 }
 
+static void edit_init(struct edit *edit, const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    edit->a = split(a, a_size);
+    edit->b = split(b, b_size);
+    edit->gone = g_new0(bool, edit->a->len + 1);
+    edit->added = g_new0(bool, edit->b->len + 1);
+    compare(edit);
+}
+
+static void edit_clear(struct edit *edit)
+{
+    g_array_unref(edit->a);
+    g_array_unref(edit->b);
+    g_free(edit->gone);
+    g_free(edit->added);
+}
+
 void text_diff(GString *out, const char *a, size_t a_size, const char *b, size_t b_size,
                enum text_diff_style style)
 {
-    g_autoptr(GArray) first = split(a, a_size);
-    g_autoptr(GArray) second = split(b, b_size);
-    g_autofree bool *gone = g_new0(bool, first->len + 1);
-    g_autofree bool *added = g_new0(bool, second->len + 1);
-    struct edit edit = {.a = first, .b = second, .gone = gone, .added = added};
+    struct edit edit;
 
-    compare(&edit);
+    edit_init(&edit, a, a_size, b, b_size);
     append_hunks(out, &edit, style);
+    edit_clear(&edit);
+}
+
+GArray *text_diff_origins(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    GArray *origins = g_array_new(FALSE, FALSE, sizeof(int));
+    struct edit edit;
+    int at = 0;
+
+    edit_init(&edit, a, a_size, b, b_size);
+    for (guint i = 0; i < edit.b->len; i++) {
+        while (edit.gone[at])
+            at++;
+        int origin = edit.added[i] ? -1 : at++;
+        g_array_append_val(origins, origin);
+    }
+    edit_clear(&edit);
+    return origins;
 }

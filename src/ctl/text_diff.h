@@ -16,6 +16,9 @@ enum text_diff_style {
 /* Is it UTF-8 without NULs? Others have no lines. */
 bool text_diff_is_text(const char *bytes, size_t size);
 
+/* Which line of `a` (from 0) each line of `b` is; -1: it is in none. int; g_array_unref() it. */
+GArray *text_diff_origins(const char *a, size_t a_size, const char *b, size_t b_size);
+
 /* Appends the hunks, with three lines around what differs, none if nothing does. Texts that have
  * thousands of lines in other places are shown as replaced as a whole: it costs at most some 16 MiB
  * and 100 ms a MiB. */

@@ -11,11 +11,13 @@
 #include "core/state.h"
 #include "host/corosync_conf.h"
 
-static int open_store(const struct options *options, struct store **store, struct tree **tree)
+static int open_store(const struct options *options, struct store_witness *witness,
+                      struct store **store, struct tree **tree)
 {
     const struct store_options store_options = {
         .durability = options->durability_full ? STORE_FULL : STORE_NORMAL,
         .fold_delay = options->fold_delay,
+        .witness = witness,
     };
     g_autofree char *path = g_build_filename(options->state_dir, "config.db", NULL);
     g_autofree char *message = NULL;
@@ -49,13 +51,14 @@ static bool nothing_ever_was_in(const struct tree *tree)
     return tree->root.version <= 1 && tree_entry_count(tree) == 1;
 }
 
-int database_open(const struct options *options, struct store **store, struct tree **tree)
+int database_open(const struct options *options, struct store_witness *witness,
+                  struct store **store, struct tree **tree)
 {
-    int error = open_store(options, store, tree);
+    int error = open_store(options, witness, store, tree);
     if (error < 0 || options->local || !nothing_ever_was_in(*tree))
         return error;
     error = import(options, *store, g_steal_pointer(tree));
     store_close(g_steal_pointer(store));
     /* Loading it anew is the shortest way to a tree that is exactly what is stored. */
-    return error < 0 ? error : open_store(options, store, tree);
+    return error < 0 ? error : open_store(options, witness, store, tree);
 }

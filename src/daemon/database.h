@@ -7,8 +7,10 @@
 #include "store/store.h"
 
 /* Opens STATE_DIR/config.db, or makes it. A database in which nothing ever was gets the host's
- * corosync.conf, if there is one, unless the options say local mode. 0, and *store and *tree are
- * the caller's; or a negative errno, which is logged, and both are NULL. */
-int database_open(const struct options *options, struct store **store, struct tree **tree);
+ * corosync.conf, if there is one, unless the options say local mode. `witness`: of the store, or
+ * NULL. 0, and *store and *tree are the caller's; or a negative errno, which is logged, and both
+ * are NULL. */
+int database_open(const struct options *options, struct store_witness *witness,
+                  struct store **store, struct tree **tree);
 
 #endif

@@ -126,7 +126,9 @@ static int take_host(struct parts *parts)
 
 static int start_database(struct parts *parts, struct tree **tree)
 {
-    int error = database_open(&parts->options, &parts->store, tree);
+    history_start(&parts->history, &parts->options);
+    int error =
+        database_open(&parts->options, history_witness(&parts->history), &parts->store, tree);
     if (error < 0)
         return error;
     parts->flusher = flusher_start(parts->store);
@@ -142,6 +144,7 @@ static int start_status(struct parts *parts)
 {
     parts->status =
         status_new(parts->host.nodename, parts->host.address, (uint32_t)getpid(), &parts->clock);
+    status_set_release(parts->status, PMXCFS_VERSION);
     int error = rrd_start(parts->options.rrd_dir, parts->options.rrdcached_address, &parts->rrd);
     if (error < 0) {
         log_error("cannot start the thread that writes RRD files: %s", strerror(-error));
@@ -176,6 +179,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
     parts->replica = replica_new(&options, parts->store, tree);
     parts->publication.replica = parts->replica;
     parts->publication.status = parts->status;
+    parts->publication.recorder = parts->history.recorder;
     status_rebuilt(parts->status, NULL);
 }
 
@@ -229,6 +233,7 @@ static int start_mount(struct parts *parts)
         .replica = parts->replica,
         .status = parts->status,
         .activity = parts->activity,
+        .askers = parts->history.askers,
         .metrics = &parts->metrics.mount,
         .metrics_text = on_metrics,
         .told = on_told,
@@ -250,6 +255,12 @@ static int start_mount(struct parts *parts)
     return error;
 }
 
+static int start_trials(struct parts *parts)
+{
+    history_ready(&parts->history, &parts->options, parts->replica);
+    return 0;
+}
+
 static int start_socket(struct parts *parts)
 {
     const struct socket_options options = {
@@ -264,7 +275,9 @@ static int start_socket(struct parts *parts)
                     .status = parts->status,
                     .status_group = parts->status_group,
                     .activity = parts->activity,
-                    .metrics_source = &parts->metrics.source},
+                    .metrics_source = &parts->metrics.source,
+                    .recorder = parts->history.recorder,
+                    .trials = parts->history.trials},
     };
 
     int error = socket_start(&options, &parts->socket);
@@ -302,6 +315,7 @@ static int start_inside(struct parts *parts)
         tree_free(tree);
         return error;
     }
+    history_loaded(&parts->history, tree, parts->status);
     start_replica(parts, tree);
     if (parts->cluster)
         return prepare_cluster(parts);
@@ -314,8 +328,8 @@ static int start_inside(struct parts *parts)
 static int start(struct parts *parts)
 {
     static int (*const steps[])(struct parts * parts) = {
-        find_identity, take_host,    start_guard,   start_inside,
-        start_mount,   start_socket, start_cluster,
+        find_identity, take_host,    start_guard,  start_inside,
+        start_mount,   start_trials, start_socket, start_cluster,
     };
     int error = 0;
 
@@ -372,6 +386,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
 {
     if (parts->mount)
         flush_mount(parts);
+    history_begin_stop(&parts->history);
     stop_cluster(parts, resort);
     if (parts->replica)
         replica_expire(parts->replica, 0);
@@ -383,14 +398,16 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
+    history_stop_trials(&parts->history);
     activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);
         replica_free(parts->replica);
     }
+    flusher_stop(parts->flusher);
+    history_stop(&parts->history);
     stop_status(parts);
     corosync_free(parts->corosync); /* it holds the transports */
-    flusher_stop(parts->flusher);
     store_close(parts->store);
 }
 

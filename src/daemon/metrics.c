@@ -11,6 +11,7 @@
 #include "cluster/corosync.h"
 #include "cluster/metrics.h"
 #include "daemon/parts.h"
+#include "history/metrics.h"
 #include "mount/metrics.h"
 #include "replica/metrics.h"
 #include "socket/metrics.h"
@@ -112,6 +113,7 @@ static struct buffer *make_text(const struct parts *parts)
     status_metrics_write(parts->status, &metrics);
     replica_metrics_write(parts->replica, &metrics);
     store_metrics_write(parts->store, &metrics);
+    history_metrics_write(parts->history.recorder, &metrics);
     add_versions(parts, &metrics);
     add_queues(parts, &metrics);
     corosync_metrics_write(parts->corosync, &metrics);

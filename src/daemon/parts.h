@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "daemon/history.h"
 #include "daemon/publication.h"
 #include "host/options.h"
 #include "mount/operations.h"
@@ -49,7 +50,7 @@ struct metrics {
 };
 
 /* Everything that lives from start to stop; NULL, -1 or false: not made (yet). The structs that are
- * embedded here are how lower parts call upper ones. */
+ * embedded here are how lower parts call upper ones. Many members: one for each part. */
 struct parts {
     struct options options;
     struct host host;
@@ -64,6 +65,7 @@ struct parts {
     struct activity *activity;
     struct store *store;
     struct flusher *flusher;
+    struct history history;
     struct replica *replica;
     bool cluster; /* else local mode */
     struct loopback loopback;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
+#include "history/recorder.h"
 #include "host/corosync_conf.h"
 #include "mount/mount.h"
 #include "status/status.h"
@@ -58,11 +59,25 @@ static GPtrArray *take_foreign(GPtrArray *effects)
     return foreign;
 }
 
+/* Only the writer alters the tree, and this is the writer: others' look-ups go on. */
+static void record(struct publication *publication, const GPtrArray *effects, bool rebuilt)
+{
+    if (!rebuilt && !recorder_wants_tree(publication->recorder)) {
+        recorder_take(publication->recorder, effects);
+        return;
+    }
+    const struct state *state = replica_read_lock(publication->replica);
+    recorder_take_tree(publication->recorder, state->tree, effects, rebuilt);
+    replica_read_unlock(publication->replica);
+}
+
 static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
 {
     struct publication *publication = container_of(listener, struct publication, listener);
     bool reload;
 
+    if (publication->recorder)
+        record(publication, effects, rebuilt);
     if (publication->conf && corosync_conf_is_written(effects, rebuilt, &reload))
         publication_submit_conf(publication, reload);
     if (!publication->mount) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The order in which a change becomes known on this node, stated here and nowhere else:
  *
- *   1. it is in the tree: reads that reach the daemon find it (mount_publishing());
+ *   1. it is in the tree: reads that reach the daemon find it (mount_publishing()); and on its way
+ *      into the history (recorder_take());
  *   2. the kernel is told to forget what it had of it; of what it asked for itself it knows;
  *   3. the counters of .version rise, so that nobody finds old content under a new number;
  *   4. subscribers of the change feed hear of it (status does both, under its lock);
@@ -16,13 +17,15 @@
 
 struct corosync_conf;
 struct mount;
+struct recorder;
 struct status;
 
 struct publication {
     struct replica_listener listener; /* what the replica calls */
     struct replica *replica;
     struct status *status;
-    struct mount *mount; /* NULL: not mounted yet, or no longer */
+    struct mount *mount;       /* NULL: not mounted yet, or no longer */
+    struct recorder *recorder; /* NULL: no history is written */
     struct corosync_conf
         *conf; /* keeps the host's corosync.conf like the tree's. NULL: local mode */
 };

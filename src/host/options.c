@@ -18,6 +18,7 @@ enum kind {
     IP_ADDRESS,
     ADDRESS,
     CHOICE,
+    NUMBER,
     SECONDS,
 };
 
@@ -30,9 +31,9 @@ struct form {
     const char *fallback; /* stands for an option that is not given; NULL: nothing does */
     const char *value;    /* what --help calls it; CHOICE: the two words */
     const char *help;
-    size_t size_max;  /* NAME: bytes */
+    size_t size_max;  /* NAME: bytes; NUMBER: the highest */
     const char *also; /* NAME: characters that are allowed besides letters and digits */
-    bool zero;        /* SECONDS: may be 0 */
+    bool zero;        /* SECONDS, NUMBER: may be 0 */
 };
 
 #define MEMBER(name) offsetof(struct options, name)
@@ -70,6 +71,16 @@ static const struct form forms[] = {
      .help = "How a commit is synced: as safe as a crash needs, or as a power loss needs (normal)"},
     {"fold-delay", 0, SECONDS, MEMBER(fold_delay), "30", "SECONDS",
      .help = "How far config.db may be behind its journal; 0: no journal (30)", .zero = true},
+    {"history-size", 0, NUMBER, MEMBER(history_size), "64", "MIB",
+     .help = "Size of the history; 0: none is written (64)", .size_max = 65536, .zero = true},
+    {"history-days", 0, NUMBER, MEMBER(history_days), "400", "DAYS",
+     .help = "How far back the history reaches (400)", .size_max = 36500},
+    {"history-skip", 0, NAME, MEMBER(history_skip), NULL, "PATTERNS",
+     .help = "Patterns of paths that the history leaves out besides the usual ones, with commas; "
+             "!PATTERN keeps what one of those leaves out",
+     .size_max = 4096, .also = "-_.,/*?!^~#@+:= "},
+    {"history-private", 0, SWITCH, MEMBER(history_private),
+     .help = "Keep contents of private files in the history"},
     {"lock-lifetime", 0, SECONDS, MEMBER(lock_lifetime), "120", "SECONDS",
      .help = "Life of a lock that is not renewed (120)"},
     {"lockfile-timeout", 0, SECONDS, MEMBER(lockfile_timeout), "10", "SECONDS",
@@ -214,6 +225,18 @@ static bool take_seconds(const struct form *form, const char *value, uint64_t *m
     return true;
 }
 
+static bool take_number(const struct form *form, const char *value, uint64_t *number,
+                        GError **error)
+{
+    g_autofree char *reason =
+        g_strdup_printf("not a number from %d to %d", form->zero ? 0 : 1, (int)form->size_max);
+
+    if (g_ascii_isdigit(*value) &&
+        g_ascii_string_to_unsigned(value, 10, form->zero ? 0 : 1, form->size_max, number, NULL))
+        return true;
+    return fail(error, form->name, value, reason);
+}
+
 static bool take(const struct form *form, const char *value, struct options *options,
                  GError **error)
 {
@@ -232,6 +255,8 @@ static bool take(const struct form *form, const char *value, struct options *opt
         return take_address(form->name, value, member, error);
     case CHOICE:
         return take_choice(form, value, member, error);
+    case NUMBER:
+        return take_number(form, value, member, error);
     case SECONDS:
         return take_seconds(form, value, member, error);
     }

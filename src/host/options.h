@@ -31,6 +31,11 @@ struct options {
     bool acknowledge_all; /* answer callers when all members have the change */
     bool durability_full; /* sync the database at every commit */
 
+    uint64_t history_size; /* MiB; 0: no history is written */
+    uint64_t history_days;
+    char *history_skip; /* patterns that are not kept, or with "!" are; NULL: the usual ones */
+    bool history_private;
+
     /* Milliseconds. */
     uint64_t fold_delay; /* config.db may be so far behind; 0: no journal */
     uint64_t lock_lifetime;

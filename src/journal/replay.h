@@ -31,11 +31,13 @@ enum replay_outcome {
 struct replay {
     struct replay_area areas[JOURNAL_AREAS];
     enum replay_outcome outcome;
-    bool damaged;     /* why all or some of it cannot: true: it is damaged; false: config.db is
-                         another one than that on which it was made */
-    bool keep;        /* some of it was acknowledged and is not brought in */
-    uint32_t changes; /* records brought in */
-    char *reason;     /* if `keep`: what is wrong. Owned */
+    bool damaged;       /* why all or some of it cannot: true: it is damaged; false: config.db is
+                           another one than that on which it was made */
+    bool keep;          /* some of it was acknowledged and is not brought in */
+    uint32_t changes;   /* records brought in */
+    char *reason;       /* if `keep`: what is wrong. Owned */
+    GPtrArray *effects; /* set after replay_read(): what the records that are brought in did (struct
+                           effect) is added. NULL: not wanted. The caller's */
 };
 
 /* What was done with the journal that a killed daemon left. */
@@ -55,6 +57,11 @@ void replay_read(struct replay *replay, const uint8_t *bytes, size_t size);
 
 /* The generation of the latest record, 0: there is none. */
 uint64_t replay_generation(const struct replay *replay);
+
+/* True if a config.db whose row 0 is `root` has, with this journal, all that had been acknowledged
+ * when the journal was read: its records go on from there, and none between them is missing. False
+ * for a journal without any: whether these were brought in cannot be seen. */
+bool replay_follows(const struct replay *replay, const struct root *root);
 
 /* Decides, after replay_read(), and puts what is to be stored into `draft`, which is empty over the
  * state that config.db has. */

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 struct activity;
+struct askers;
 struct buffer;
 struct mount_metrics;
 struct replica;
@@ -20,6 +21,7 @@ struct mount_options {
     struct replica *replica;
     struct status *status;
     struct activity *activity;     /* who asks for what, while somebody watches */
+    struct askers *askers;         /* who asks for changes; NULL: it does not matter */
     struct mount_metrics *metrics; /* counted here */
     /* The text of .metrics, one reference. From any thread of the mount's. */
     struct buffer *(*metrics_text)(void *context);

@@ -9,11 +9,11 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "history/askers.h"
 #include "status/activity.h"
 
-/* A truncation that no write follows is sent after this time: long enough for a writer that has to
- * wait for a processor between its open and its write on a busy machine, so that other nodes see
- * one change; short enough that nobody waits for an emptied file to be seen elsewhere. */
+/* A truncation that no write follows is sent after this time, so that nobody waits for an emptied
+ * file to be seen elsewhere; the timer gives a writer that has no processor more. */
 #define TRUNCATE_MILLISECONDS 100u
 
 /* How often a file is made again that others take away in the same moment. */
@@ -243,7 +243,8 @@ static bool answer_create(struct request *request, int result)
         return true;
     if (++request->tries > CREATE_TRIES)
         return false;
-    request->caller = (struct caller){.answer = answer, .origin = request->mount};
+    request->caller =
+        (struct caller){.answer = answer, .origin = request->mount, .asker = request->caller.asker};
     request_submit(request, &change);
     return true;
 }
@@ -307,12 +308,19 @@ void request_own_timer(struct mount *mount)
         (struct timer_owner){.take = take_dying, .end = end_dying, .send = send_truncation};
 }
 
+static uint32_t find_asker(struct mount *mount, fuse_req_t req)
+{
+    const struct fuse_ctx *caller = req ? fuse_req_ctx(req) : NULL;
+
+    return caller ? askers_note(mount->options.askers, caller->pid, caller->uid) : 0;
+}
+
 struct request *request_new(struct mount *mount, fuse_req_t req, enum request_kind kind, char *path)
 {
     struct request *request = g_new(struct request, 1);
 
     *request = (struct request){
-        .caller = {.answer = answer, .origin = mount},
+        .caller = {.answer = answer, .origin = mount, .asker = find_asker(mount, req)},
         .timed = {.thread = req ? fuse_req_ctx(req)->pid : 0},
         .mount = mount,
         .req = req,

@@ -18,6 +18,8 @@ struct caller {
     const void *origin; /* goes into the effect: whose kernel caches know the change already; NULL:
                            nobody's */
 
+    uint32_t asker; /* goes into the effect: the number of the process; 0: not known */
+
     /* The replica's own; zero at first. */
     GList link;      /* among those without an answer */
     uint64_t count;  /* of the change */

@@ -67,10 +67,16 @@ void commit_drop_draft(struct committer *committer)
 
 static int apply_outcome(struct committer *committer, const struct outcome *outcome)
 {
+    GPtrArray *effects = committer->draft->effects;
+    guint before = effects->len;
+    uint32_t asker = 0;
     const void *origin =
-        outcome->own ? waiters_origin(committer->parts.waiters, outcome->count) : NULL;
+        outcome->own ? waiters_origin(committer->parts.waiters, outcome->count, &asker) : NULL;
+    int error = apply(committer->draft, &outcome->change, origin);
 
-    return apply(committer->draft, &outcome->change, origin);
+    for (guint i = before; i < effects->len; i++)
+        ((struct effect *)effects->pdata[i])->asker = asker;
+    return error;
 }
 
 /* Tells whose id it is that a change of this node's was refused for. */

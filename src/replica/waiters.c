@@ -215,10 +215,12 @@ bool waiters_waits(struct waiters *waiters, uint64_t count)
     return waits;
 }
 
-const void *waiters_origin(struct waiters *waiters, uint64_t count)
+const void *waiters_origin(struct waiters *waiters, uint64_t count, uint32_t *asker)
 {
     LOCKED(&waiters->lock);
     const struct caller *caller = find(waiters, count);
+
+    *asker = caller ? caller->asker : 0;
     return caller ? caller->origin : NULL;
 }
 

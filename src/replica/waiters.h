@@ -60,8 +60,8 @@ bool waiters_cancel(struct waiters *waiters, struct caller *caller);
 /* Whether anybody (still) waits for that count: a caller, or a round for its marker. */
 bool waiters_waits(struct waiters *waiters, uint64_t count);
 
-/* The origin of the caller of that count; NULL: there is none. */
-const void *waiters_origin(struct waiters *waiters, uint64_t count);
+/* The origin of the caller of that count, and its asker; NULL and 0: there is none. */
+const void *waiters_origin(struct waiters *waiters, uint64_t count, uint32_t *asker);
 
 /* What the changes that are waited for may add at most; and how many callers wait, for whatever it
  * is. */

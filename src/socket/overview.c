@@ -9,6 +9,7 @@
 
 #include "cluster/corosync.h"
 #include "core/limits.h"
+#include "history/recorder.h"
 #include "replica/metrics.h"
 #include "status/json_text.h"
 #include "store/metrics.h"
@@ -44,6 +45,34 @@ static const char *mode_text(const struct replica_status *status)
     return "unknown";
 }
 
+/* What the host's other software tells of itself, a value that clients set: {"version": TEXT, ...}.
+ * NULL: nothing, or not of that form. */
+static json_t *host_version(struct status *status, const char *node)
+{
+    struct buffer *value = status_get(status, node, "version-info");
+    json_t *object =
+        value ? json_loadb((const char *)value->data, value->capacity, JSON_DISABLE_EOF_CHECK, NULL)
+              : NULL;
+    json_t *version = json_incref(json_object_get(object, "version"));
+
+    buffer_unref(value);
+    json_decref(object);
+    if (json_is_string(version))
+        return version;
+    json_decref(version);
+    return NULL;
+}
+
+static void add_release(const struct request_sources *sources, json_t *object, uint32_t node,
+                        const char *name)
+{
+    g_autofree char *release = status_release_of(sources->status, node);
+    json_t *host = name ? host_version(sources->status, name) : NULL;
+
+    json_text_set(object, "release", release ? text(release) : json_null());
+    json_text_set(object, "host_version", host ? host : json_null());
+}
+
 static void add_member(const struct request_sources *sources, json_t *list,
                        const struct replica_member *known)
 {
@@ -61,6 +90,7 @@ static void add_member(const struct request_sources *sources, json_t *list,
                   status_clock_of(sources->status, known->member.node, &ahead)
                       ? json_integer((json_int_t)ahead)
                       : json_null());
+    add_release(sources, object, known->member.node, name);
     json_array_append_new(list, object);
 }
 
@@ -137,6 +167,30 @@ static json_t *verification_object(struct replica *replica, const struct replica
     return object;
 }
 
+/* null: none is written. */
+static json_t *history_object(struct recorder *recorder)
+{
+    struct recorder_status status;
+
+    if (!recorder)
+        return json_null();
+    json_t *object = json_object();
+    recorder_get_status(recorder, &status);
+    json_text_set(object, "path", text(status.path));
+    json_text_set(object, "bytes", number(status.bytes));
+    json_text_set(object, "complete", number((uint64_t)status.complete));
+    json_text_set(object, "left_out", number(status.left_out));
+    json_text_set(object, "asked", number(status.taken));
+    json_text_set(object, "written", number(status.written));
+    json_text_set(object, "failing", json_boolean(status.failing));
+    return object;
+}
+
+struct buffer *overview_history_text(struct recorder *recorder)
+{
+    return json_text_buffer(history_object(recorder), JSON_COMPACT);
+}
+
 static json_t *clients_object(const struct socket_metrics *metrics)
 {
     json_t *object = json_object();
@@ -192,6 +246,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "locks", number(sizes.locks));
     json_text_set(object, "queues", queues_object(sources, &replica));
     json_text_set(object, "clients", clients_object(sources->metrics));
+    json_text_set(object, "history", history_object(sources->recorder));
     json_text_set(object, "verification", verification_object(sources->replica, &replica));
     return json_text_buffer(object, JSON_COMPACT);
 }

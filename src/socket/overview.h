@@ -9,4 +9,7 @@
 /* JSON, one reference. Memory and /proc only, no waiting. */
 struct buffer *overview_text(const struct request_sources *sources);
 
+/* What is known of the history alone: the answer of request 110. */
+struct buffer *overview_history_text(struct recorder *recorder);
+
 #endif

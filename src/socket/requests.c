@@ -10,6 +10,8 @@
 #include "cluster/corosync.h"
 #include "core/path.h"
 #include "core/state.h"
+#include "history/recorder.h"
+#include "history/trials.h"
 #include "socket/overview.h"
 #include "socket/properties.h"
 #include "socket/subscription.h"
@@ -346,6 +348,61 @@ static struct reply get_metrics(const struct request_sources *sources,
     return source ? whole_buffer(source->text(source)) : failure(-EOPNOTSUPP);
 }
 
+/* History */
+
+/* Nothing waits for the disk here: who asks sees by the numbers when all is written. */
+static struct reply get_history(const struct request_sources *sources,
+                                const struct socket_request *request)
+{
+    (void)request;
+    if (!sources->recorder)
+        return failure(-EOPNOTSUPP);
+    recorder_ask(sources->recorder);
+    return whole_buffer(overview_history_text(sources->recorder));
+}
+
+static struct reply begin_trial(const struct request_sources *sources,
+                                const struct socket_request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint32_t seconds = reader_u32(&reader);
+    uint32_t group = reader_u32(&reader);
+    const char *command = rest_string(&reader);
+    uint32_t id;
+
+    if (!sources->trials)
+        return failure(-EOPNOTSUPP);
+    if (!command || seconds < 1 || seconds > TRIAL_SECONDS_MAX || group > INT32_MAX)
+        return failure(-EINVAL);
+    int error = trials_begin(sources->trials, seconds, (pid_t)group, command, &id);
+    if (error)
+        return failure(error);
+    json_t *object = json_object();
+    json_text_set(object, "id", json_integer(id));
+    return whole_buffer(json_text_buffer(object, JSON_COMPACT));
+}
+
+static struct reply end_trial(const struct request_sources *sources,
+                              const struct socket_request *request)
+{
+    struct reader reader = {.data = request->data, .left = request->size};
+    uint32_t id = reader_u32(&reader);
+    uint8_t what = reader_u8(&reader);
+
+    if (what > TRIAL_ABORT)
+        return failure(-EINVAL);
+    return failure(sources->trials ? trials_end(sources->trials, id, (enum trial_end)what)
+                                   : -ENOENT);
+}
+
+static struct reply get_trials(const struct request_sources *sources,
+                               const struct socket_request *request)
+{
+    (void)request;
+    json_t *list = sources->trials ? trials_list(sources->trials) : json_array();
+    return whole_buffer(json_text_buffer(list, JSON_COMPACT));
+}
+
 /* The requests by their numbers. Sizes are those of the data, without libqb's header. */
 static const struct {
     request_handler handler;
@@ -370,7 +427,11 @@ static const struct {
     [102] = {get_locks, 0, 0, true, "locks"},
     [103] = {verify, 0, 0, true, "verify"},
     [104] = {get_activity, 0, 0, true, "activity"},
-    [REQUEST_ID_MAX] = {get_metrics, 0, 0, false, "metrics"},
+    [105] = {get_metrics, 0, 0, false, "metrics"},
+    [110] = {get_history, 0, 0, true, "history"},
+    [111] = {begin_trial, 9, 8 + TRIAL_COMMAND_MAX + 1, true, "try"},
+    [112] = {end_trial, 5, 5, true, "end_try"},
+    [REQUEST_ID_MAX] = {get_trials, 0, 0, true, "trials"},
 };
 
 const char *request_name(int32_t id)

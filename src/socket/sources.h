@@ -11,9 +11,11 @@
 
 struct corosync;
 struct properties;
+struct recorder;
 struct store;
+struct trials;
 
-#define REQUEST_ID_MAX 105
+#define REQUEST_ID_MAX 113
 
 /* What was counted of requests and connections. Owned by whoever makes the service. */
 struct socket_metrics {
@@ -41,6 +43,8 @@ struct request_sources {
     struct status_group *status_group;
     struct activity *activity;
     struct metrics_source *metrics_source;
+    struct recorder *recorder; /* NULL: no history is written */
+    struct trials *trials;     /* NULL: there can be none */
 
     /* The service's own. */
     struct properties *properties;

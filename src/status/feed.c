@@ -86,6 +86,7 @@ static struct feed_record *record_of_effect(const struct effect *effect)
         .path = g_strdup(effect->path),
         .target = g_strdup(effect->to),
         .size = effect->after ? effect->after->size : 0,
+        .asker = effect->asker,
     };
     return record;
 }
@@ -270,7 +271,24 @@ static void add_paths(json_t *object, const struct feed_record *record, bool all
         json_object_set_new(object, "more", json_integer(more));
 }
 
-char *feed_record_text(const struct feed_record *record, const char *node_name, bool all)
+/* The command line, which may tell more than a path does, is for those who may see all. */
+static json_t *actor_object(const struct history_actor *actor, bool all)
+{
+    json_t *object = json_object();
+
+    json_object_set_new(object, "uid", json_integer(actor->uid));
+    if (actor->login != UINT32_MAX)
+        json_object_set_new(object, "login", json_integer(actor->login));
+    json_object_set_new(object, "pid", json_integer(actor->pid));
+    json_object_set_new(object, "name", json_text_string(actor->name, strlen(actor->name)));
+    if (all && *actor->command)
+        json_object_set_new(object, "command",
+                            json_text_string(actor->command, strlen(actor->command)));
+    return object;
+}
+
+char *feed_record_text(const struct feed_record *record, const char *node_name,
+                       const struct history_actor *actor, bool all)
 {
     /* A move across the border would tell a private name too. */
     if (!may_see(record->path, all) || !may_see(record->target, all))
@@ -292,6 +310,8 @@ char *feed_record_text(const struct feed_record *record, const char *node_name, 
         add_paths(object, record, all);
     } else {
         json_object_set_new(object, "size", json_integer(record->size));
+        if (actor)
+            json_object_set_new(object, "who", actor_object(actor, all));
     }
     char *text = json_dumps(object, JSON_COMPACT);
     json_decref(object);

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "history/askers.h"
+
 /* Records and events: doc/ipc.md, "Change feed". No lock: the owner serialises. */
 
 #define FEED_RECORDS 10000u
@@ -24,6 +26,7 @@ struct feed_record {
     char *target;          /* rename, else NULL */
     uint32_t size;         /* bytes of the file as it is now */
     GPtrArray *paths;      /* resync: those that changed (char *), else NULL */
+    uint32_t asker;        /* number of the process that asked here; 0: not known */
     uint32_t more;         /* resync: how many more did, beyond what an event can tell */
     uint32_t more_private; /* and how many private ones */
 };
@@ -60,7 +63,8 @@ uint64_t feed_find(const struct feed *feed, uint64_t version, uint64_t *missed);
 const struct feed_record *feed_get(const struct feed *feed, uint64_t *sequence, uint64_t *missed);
 
 /* One JSON object in a line, without private paths unless `all`; NULL if nothing of it may be seen.
- * `node_name` NULL: not known. free() it. */
-char *feed_record_text(const struct feed_record *record, const char *node_name, bool all);
+ * `node_name` NULL: not known; `actor` NULL: not known who asked. free() it. */
+char *feed_record_text(const struct feed_record *record, const char *node_name,
+                       const struct history_actor *actor, bool all);
 
 #endif

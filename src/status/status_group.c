@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cluster/executor.h"
 #include "cluster/wire.h"
+#include "status/key_values.h"
 
 #define SUBTYPE_UPDATE 1u
 #define SUBTYPE_LOG 3u
@@ -108,6 +109,7 @@ static void resend_values(struct status_group *group, bool with_plain)
         g_autoptr(GPtrArray) names = status_own_names(group->status);
         for (guint i = 0; i < names->len && !atomic_load(&group->unsent); i++)
             resend_value(group, g_ptr_array_index(names, i));
+        resend_value(group, RELEASE_NAME);
     }
     resend_value(group, "nodeip");
 }
@@ -286,6 +288,8 @@ static void set_online(struct status_group *group, const struct event *event)
 
     for (size_t i = 0; i < event->member_count; i++)
         nodes[i] = event->members[i].node;
+    for (size_t i = 0; i < event->joined_count; i++)
+        status_forget_release(group->status, event_joined(event)[i].node);
     g_autofree char *before = status_names(group->status, true);
     status_set_online(group->status, nodes, event->member_count);
     g_autofree char *online = status_names(group->status, true);

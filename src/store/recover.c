@@ -122,14 +122,25 @@ static int bring_in(const char *path, struct transaction *transaction, const str
     return 0;
 }
 
-static int recover(const char *path, struct transaction *transaction, struct replay *replay,
-                   struct state *state, struct journal_waiting **left, struct replay_report *report,
-                   char **message)
+/* The witness has it before config.db does. */
+static void tell(struct store_witness *witness, struct replay *replay)
+{
+    if (witness && replay->outcome == REPLAY_CHANGES)
+        witness->replayed(witness, replay->effects);
+    g_clear_pointer(&replay->effects, g_ptr_array_unref);
+}
+
+static int recover(const char *path, struct transaction *transaction, struct store_witness *witness,
+                   struct replay *replay, struct state *state, struct journal_waiting **left,
+                   struct replay_report *report, char **message)
 {
     struct draft *draft = draft_new(state);
     int error = 0;
 
+    if (witness)
+        replay->effects = draft_effects_new();
     replay_decide(replay, draft);
+    tell(witness, replay);
     report->version_before = draft->base->tree->root.version;
     report->version = draft->root.version;
     if (replay->outcome == REPLAY_CHANGES) {
@@ -144,7 +155,8 @@ static int recover(const char *path, struct transaction *transaction, struct rep
     return error;
 }
 
-int recover_journal(const char *path, struct transaction *transaction, struct tree **tree,
+int recover_journal(const char *path, struct transaction *transaction,
+                    struct store_witness *witness, struct tree **tree,
                     struct journal_waiting **left, struct replay_report *report, char **message)
 {
     struct replay replay;
@@ -159,7 +171,7 @@ int recover_journal(const char *path, struct transaction *transaction, struct tr
     replay_read(&replay, bytes->data, bytes->len);
     if (replay_generation(&replay) > 0) {
         struct state *state = state_new(*tree, 0);
-        error = recover(path, transaction, &replay, state, left, report, message);
+        error = recover(path, transaction, witness, &replay, state, left, report, message);
         *tree = state_give_tree(state);
         report->left = *left != NULL;
     }

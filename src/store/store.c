@@ -37,6 +37,7 @@ struct store {
     struct replay_report report; /* what was done at the start */
     struct journal *journal;     /* NULL: there is none */
     struct store_listener *listener;
+    struct store_witness *witness; /* NULL: nobody */
     struct histogram transactions;
     atomic_bool refusing; /* a change was not stored, and none since that shows it would be */
     atomic_bool behind;   /* what is in the journal could not be folded */
@@ -162,6 +163,7 @@ static struct store *store_new(const char *path, const struct store_options *opt
     store->path = g_strdup(path);
     store->full = options->durability == STORE_FULL;
     store->fold_delay = options->fold_delay;
+    store->witness = options->witness;
     store->checkpoint_pages = (int)MIN(options->checkpoint_pages, (unsigned int)G_MAXINT);
     lock_init(&store->lock, LOCK_RANK_STORE);
     return store;
@@ -182,7 +184,8 @@ static int open_journal(struct store *store, struct tree **tree, char **message)
     g_autofree char *path = g_strconcat(store->path, ".journal", NULL);
     const struct journal_options options = {.full = store->full, .delay = store->fold_delay};
     struct journal_waiting *left;
-    int error = recover_journal(path, &store->transaction, tree, &left, &store->report, message);
+    int error = recover_journal(path, &store->transaction, store->witness, tree, &left,
+                                &store->report, message);
 
     if (error)
         return error;
@@ -313,6 +316,8 @@ static int fold(struct store *store)
     for (unsigned int i = 0; i < JOURNAL_AREAS && !error; i++) {
         if (!store->journal || !(waiting = journal_take(store->journal)))
             break;
+        if (store->witness)
+            store->witness->folding(store->witness, waiting->root.version);
         error = write_entries(store, waiting->entries, &waiting->root, true);
         note_outcome(store, &store->behind, error);
         if (!error)

@@ -9,6 +9,7 @@
 #include "core/draft.h"
 #include "core/tree.h"
 #include "journal/replay.h"
+#include "store/witness.h"
 
 enum store_durability {
     STORE_NORMAL, /* a commit survives the end of the process; power loss may take the last ones */
@@ -23,6 +24,7 @@ struct store_options {
                             (doc/journal.md); 0: no journal, each commit goes to config.db */
     unsigned int checkpoint_pages; /* in the WAL, from which on a fold (or, without a journal, a
                                       commit) moves them into config.db; 0: 1000 */
+    struct store_witness *witness; /* NULL: nobody; must outlive the store */
     const char *vfs; /* SQLite's name of the file layer, NULL: the usual one. With another
                         one a missing database is made in place, not renamed to its name,
                         and there is no journal */

@@ -53,6 +53,33 @@ def test_status(cluster):
     assert "'pvecm expected 1'" in text and "split brain" in text
 
 
+def test_releases(cluster):
+    """Which member runs what, also beside one that does not tell it."""
+    def releases(node):
+        return [member["release"] for member in status(node)["group"]]
+
+    own = status(cluster[1])["release"]
+    for node in cluster:
+        wait_for(lambda: releases(node) == [own] * 3, "all have told their release")
+        assert "releases   pmxcfs %s: node1, node2, node3\n" % own in ctl(node, "status").stdout
+        assert b"pmxcfs-release" not in node.read(".version")
+    daemon = cluster[3].daemon
+    environment = daemon.environment
+    daemon.stop()
+    daemon.environment = lambda: dict(environment(), LD_PRELOAD=os.path.join(BUILD_DIR, "tests", "cluster", "untold_release.so"))
+    try:
+        daemon.start()
+        cluster.wait_settled()
+        wait_for(lambda: releases(cluster[1]) == [own, own, None], "node3 does not tell")
+        assert "releases   pmxcfs %s: node1, node2; not told by node3: another implementation, or an older release\n" % own in ctl(cluster[1], "status").stdout
+        assert releases(cluster[3]) == [own] * 3  # it knows its own
+    finally:
+        daemon.environment = environment
+        daemon.restart()
+    cluster.wait_settled()
+    wait_for(lambda: releases(cluster[1]) == [own] * 3, "node3 tells again")
+
+
 def test_status_without_corosync(cluster, folder):
     """What cannot be known is not told, and what is advised needs no corosync."""
     node = cluster[2]
@@ -185,6 +212,7 @@ def test_guests_of_a_dead_node(cluster):
     cluster[2].end()
     wait_for(lambda: not cluster[1].is_quorate(), "quorum is lost")
     assert "no quorum" in ctl(cluster[1], "guests", "move", "--from", "node2", "--to", "node1", code=1).stderr
+    assert "no quorum" in ctl(cluster[1], "undelete", "nodes/node3/lxc/3000.conf", code=1).stderr
 
 
 def test_lock_has_an_owner(cluster):

@@ -171,3 +171,21 @@ def test_zsh(terminal, tmp_path):
     shell.tell("fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n" % DIST)
     shell.wait("ready\r?\n")
     check_lines(shell, tmp_path)
+
+
+def test_what_the_history_knows(daemon):
+    """Paths, deleted ones too, users, and words for moments."""
+
+    def lines(*words):
+        return daemon.run([PMXCFSCTL, "--complete", "--socket-name", daemon.socket_name, *words]).stdout.splitlines()
+
+    daemon.os.write_file(daemon / "storage.cfg", b"x")
+    daemon.os.write_file(daemon / "gone.cfg", b"x")
+    daemon.os.unlink(daemon / "gone.cfg")
+    assert daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"]).returncode == 0  # all is written down
+    for command in ("show", "diff", "blame", "history"):
+        assert lines(command, "sto") == ["storage.cfg\t"] and lines(command, "gon") == ["gone.cfg\tdeleted"]
+    assert lines("audit", "--path", "sto") == ["storage.cfg\t"]
+    assert lines("audit", "--user", "ro") == ["root\tchanged something here"]
+    assert lines("export", "--at", "yes") == lines("history", "--since", "yes") == ["yesterday\tits beginning"]
+    assert lines("export", "") == [":files"]

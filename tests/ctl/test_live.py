@@ -277,7 +277,7 @@ def test_guests(daemon, live):
     assert set(whole["ids"]) == {"100", "101"}
     # The same shape, whatever is chosen.
     chosen = json.loads(live("guests", "--node", "node2", "--json").stdout)
-    assert chosen == {"version": whole["version"], "ids": {"101": whole["ids"]["101"]}}
+    assert chosen == {"version": whole["version"], "ids": {"101": whole["ids"]["101"]}, "deleted": []}
 
 
 def test_no_guests(live):

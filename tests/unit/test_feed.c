@@ -208,7 +208,7 @@ static json_t *parse(const struct feed *feed, uint64_t sequence, bool all)
 {
     uint64_t missed;
     const struct feed_record *record = feed_get(feed, &sequence, &missed);
-    char *text = feed_record_text(record, "alpha", all);
+    char *text = feed_record_text(record, "alpha", NULL, all);
     json_t *object = text ? json_loads(text, 0, NULL) : NULL;
 
     assert_true(!text || object);

@@ -269,7 +269,7 @@ static void held_marker(void **state)
 static void too_long(void **state)
 {
     struct fixture fixture;
-    g_autofree char *path = g_strnfill(9000, 'x');
+    g_autofree char *path = g_strnfill(90000, 'x');
     g_autofree uint8_t *data = g_malloc0(FILE_SIZE_MAX);
     struct change change = {
         .operation = CHANGE_WRITE, .path = path, .data = data, .size = FILE_SIZE_MAX};
@@ -381,8 +381,10 @@ static void answers_by_count(void **state)
     for (unsigned i = 0; i < 3; i++)
         ask(&fixture, i);
     fixture.waiting[1].caller.origin = &mine;
-    assert_ptr_equal(waiters_origin(&fixture.waiters, 2), &mine);
-    assert_null(waiters_origin(&fixture.waiters, 4));
+    uint32_t asker;
+    assert_ptr_equal(waiters_origin(&fixture.waiters, 2, &asker), &mine);
+    assert_null(waiters_origin(&fixture.waiters, 4, &asker));
+    assert_int_equal(asker, 0);
     assert_int_equal(waiters_reserve(&fixture.waiters).bytes, 30);
     assert_int_equal(waiters_reserve(&fixture.waiters).entries, 3);
     waiters_answer(&fixture.waiters, 2, -ENOENT);

@@ -41,6 +41,29 @@ static void test_hunks(void **state)
           "@@ -1,4 +1,4 @@\n-a\n+A\n 1\n 2\n 3\n@@ -6,4 +6,4 @@\n 5\n 6\n 7\n-b\n+B\n");
 }
 
+static void check_origins(const char *a, const char *b, const int *expected, guint count)
+{
+    GArray *origins = text_diff_origins(a, strlen(a), b, strlen(b));
+
+    assert_int_equal(origins->len, count);
+    for (guint i = 0; i < count; i++)
+        assert_int_equal(g_array_index(origins, int, i), expected[i]);
+    g_array_unref(origins);
+}
+
+static void test_origins(void **state)
+{
+    (void)state;
+    check_origins("", "", NULL, 0);
+    check_origins("a\n", "", NULL, 0);
+    check_origins("", "a\nb\n", (const int[]){-1, -1}, 2);
+    check_origins("a\nb\nc\n", "a\nb\nc\n", (const int[]){0, 1, 2}, 3);
+    check_origins("a\nb\nc\n", "new\na\nC\nc\nend", (const int[]){-1, 0, -1, 2, -1}, 5);
+    check_origins("a\nb\nc\nd\n", "d\n", (const int[]){3}, 1);
+    /* With and without a newline are two lines. */
+    check_origins("a\nb", "a\nb\n", (const int[]){0, -1}, 2);
+}
+
 static void test_styles(void **state)
 {
     (void)state;
@@ -163,9 +186,10 @@ static void test_large_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small),     cmocka_unit_test(test_hunks),
-        cmocka_unit_test(test_styles),    cmocka_unit_test(test_what_is_text),
-        cmocka_unit_test(test_any_texts), cmocka_unit_test(test_large_texts),
+        cmocka_unit_test(test_small),        cmocka_unit_test(test_hunks),
+        cmocka_unit_test(test_origins),      cmocka_unit_test(test_styles),
+        cmocka_unit_test(test_what_is_text), cmocka_unit_test(test_any_texts),
+        cmocka_unit_test(test_large_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

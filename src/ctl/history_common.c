@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the commands that read the history share. */
+#include "ctl/history_common.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ctl/ask.h"
+#include "ctl/db.h"
+#include "ctl/history_time.h"
+#include "ctl/suggest.h"
+#include "host/node.h"
+#include "store/text.h"
+
+#define PAUSE_MICROSECONDS 10000u
+#define PAUSES_MAX 1000 /* 10 s */
+
+/* ---- Opening ---- */
+
+/* Has the daemon write down what is pending; *path is its history, to be g_free()d, NULL: there is
+ * none, and *error says why. */
+static int flush_daemon(const struct context *context, char **path, int *error)
+{
+    json_int_t wanted = -1;
+
+    *path = NULL;
+    for (int i = 0; i < PAUSES_MAX; i++) {
+        json_t *answer = NULL;
+        int code = ask_quietly(context, ASK_HISTORY, NULL, 0, &answer, error);
+        if (code != EXIT_DONE)
+            return code;
+        if (wanted < 0)
+            wanted = field_number(answer, "asked");
+        bool written = field_number(answer, "written") >= wanted;
+        bool failing = !written && field_bool(answer, "failing");
+        g_free(*path);
+        *path = g_strdup(json_string_value(json_object_get(answer, "path")));
+        json_decref(answer);
+        if (written)
+            return EXIT_DONE;
+        if (failing)
+            break;
+        g_usleep(PAUSE_MICROSECONDS);
+    }
+    fputs("warning: the daemon does not get its history written; the newest changes are missing "
+          "(its log says why)\n",
+          stderr);
+    return EXIT_DONE;
+}
+
+/* What can be done about one that is damaged. */
+static void advise(const char *file)
+{
+    fprintf(stderr,
+            "What is in /etc/pve is not touched by that. Every node writes a history of its own: "
+            "ask another one,\nor for other paths. A new one begins when %s is moved away while "
+            "pmxcfs is stopped.\n",
+            file);
+}
+
+/* NULL: stderr says why. */
+static struct history_reader *open_file(const char *path)
+{
+    struct history_reader *reader = NULL;
+    g_autofree char *message = NULL;
+    int error = history_open(path, &reader, &message);
+
+    if (!error)
+        return reader;
+    fprintf(stderr, "error: %s: %s\n", path, message ? message : g_strerror(-error));
+    if (error == -EBADMSG)
+        advise(path);
+    return NULL;
+}
+
+static char *beside(const char *database)
+{
+    g_autofree char *name = g_path_get_basename(database);
+
+    if (strcmp(name, DATABASE_NAME) != 0 && !g_file_test(database, G_FILE_TEST_IS_DIR))
+        return g_strdup(database);
+    if (g_file_test(database, G_FILE_TEST_IS_DIR))
+        return g_build_filename(database, HISTORY_FILE, NULL);
+    g_autofree char *directory = g_path_get_dirname(database);
+    return g_build_filename(directory, HISTORY_FILE, NULL);
+}
+
+struct history_reader *history_common_open(const struct context *context, const char *database,
+                                           int *code)
+{
+    g_autofree char *path = NULL;
+    int error = 0;
+
+    *code = EXIT_FAILED;
+    if (database) {
+        path = beside(database);
+        return open_file(path);
+    }
+    int asked = flush_daemon(context, &path, &error);
+    if (asked == EXIT_NO_DAEMON && !context->socket_given) {
+        path = g_build_filename(DEFAULT_STATE_DIR, HISTORY_FILE, NULL);
+    } else if (error == EOPNOTSUPP) {
+        fputs("error: the daemon writes no history\n", stderr);
+        return NULL;
+    } else if (asked != EXIT_DONE || !path) {
+        *code = asked != EXIT_DONE ? asked : EXIT_FAILED;
+        ask_complain(context, *code, error ? error : EBADMSG);
+        return NULL;
+    }
+    return open_file(path);
+}
+
+struct history_reader *history_common_open_quietly(const struct context *context)
+{
+    g_autofree char *path = NULL;
+    int error;
+
+    return flush_daemon(context, &path, &error) == EXIT_DONE && path ? open_file(path) : NULL;
+}
+
+int history_common_damaged(const struct history_reader *reader, const char *what, int error)
+{
+    const char *file = history_file(reader);
+    bool damaged = error == -EBADMSG || error == -ENOENT;
+
+    fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, what ? what : "", what ? " " : "",
+            damaged ? "the file is damaged" : g_strerror(-error));
+    if (damaged)
+        advise(file);
+    return EXIT_FAILED;
+}
+
+bool history_common_take_node(struct history_reader *reader, const char *node,
+                              struct history_filter *filter)
+{
+    GPtrArray *names = NULL;
+    int error = node ? history_node_id(reader, node, &filter->node) : 0;
+
+    filter->by_node = node != NULL;
+    if (!error)
+        return true;
+    if (error == -ENOENT)
+        error = history_known_nodes(reader, &names);
+    if (error) {
+        history_common_damaged(reader, "the names of nodes", error);
+        return false;
+    }
+    g_autofree char *hint = suggest_text(node, names);
+    fprintf(stderr, "error: the history knows no node '%s'%s\n", node, hint);
+    g_ptr_array_unref(names);
+    return false;
+}
+
+bool history_common_take_lines(int lines, const char *since, struct history_filter *filter)
+{
+    if (lines < 0 || lines >= (int)HISTORY_LIST_MAX) {
+        fprintf(stderr, "error: --lines: 0 to %u\n", HISTORY_LIST_MAX - 1);
+        return false;
+    }
+    filter->limit = lines > 0 ? (size_t)lines + 1 : 0;
+    if (!since || !history_time_parse(since, time(NULL), &filter->since))
+        return true;
+    fprintf(stderr, "error: '%s' is no time (2h, yesterday, 2026-11-22 18:41)\n", since);
+    return false;
+}
+
+void history_common_take_path(const char *path, struct history_filter *filter)
+{
+    if (path && strpbrk(path, "*?"))
+        filter->pattern = path;
+    else
+        filter->path = path;
+}
+
+/* ---- Words ---- */
+
+char *history_common_path(const char *given)
+{
+    static const char mount[] = "/etc/pve";
+    size_t length = strlen(mount);
+
+    if (strncmp(given, mount, length) == 0 && (given[length] == '/' || !given[length]))
+        given += length;
+    while (*given == '/')
+        given++;
+    char *path = g_strdup(given);
+    while (g_str_has_suffix(path, "/"))
+        path[strlen(path) - 1] = '\0';
+    return path;
+}
+
+/* What this node is called; NULL: nobody tells. g_free() it. */
+static char *own_name(const struct context *context)
+{
+    json_t *members = NULL;
+    int error;
+
+    if (ask_quietly(context, ASK_MEMBERS, NULL, 0, &members, &error) != EXIT_DONE)
+        return context->socket_given ? NULL : node_name();
+    char *name = g_strdup(json_string_value(json_object_get(members, "nodename")));
+    json_decref(members);
+    return name;
+}
+
+char *history_common_here(const struct context *context, const char *database, const char *given)
+{
+    static const char *const links[] = {"local", "qemu-server", "lxc", "openvz"};
+    g_autofree char *path = history_common_path(given);
+    size_t length = strcspn(path, "/@");
+
+    for (size_t i = 0; !database && i < G_N_ELEMENTS(links); i++) {
+        if (strlen(links[i]) != length || strncmp(path, links[i], length) != 0)
+            continue;
+        g_autofree char *name = own_name(context);
+        if (name)
+            return g_strconcat("nodes/", name, i > 0 ? "/" : "", i > 0 ? links[i] : "",
+                               path + length, NULL);
+    }
+    return g_steal_pointer(&path);
+}
+
+const char *history_common_operation(enum history_operation operation)
+{
+    static const char *const words[] = {
+        [HISTORY_WRITE] = "write",   [HISTORY_MKDIR] = "mkdir",   [HISTORY_DELETE] = "delete",
+        [HISTORY_RENAME] = "rename", [HISTORY_CREATE] = "create", [HISTORY_MTIME] = "mtime",
+        [HISTORY_UNLOCK] = "unlock", [HISTORY_RESYNC] = "resync", [HISTORY_FOUND] = "found",
+        [HISTORY_GAP] = "gap",
+    };
+
+    return (size_t)operation < G_N_ELEMENTS(words) && words[operation] ? words[operation] : "?";
+}
+
+char *history_common_node(struct history_reader *reader, uint32_t node)
+{
+    char *name = history_node_name(reader, node);
+
+    return name ? name : g_strdup_printf("%" PRIu32, node);
+}
+
+static json_t *version_json(const struct history_version *version)
+{
+    if (!version->exists)
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:b, s:b}", "type", version->directory ? "directory" : "file",
+                     "bytes", (json_int_t)version->size, "mtime", (json_int_t)version->mtime,
+                     "kept", version->kept == HISTORY_KEPT, "private",
+                     version->kept == HISTORY_PRIVATE);
+}
+
+static json_t *actor_json(const struct history_actor *actor)
+{
+    if (!actor->known)
+        return json_null();
+    json_t *object = json_pack("{s:I, s:I, s:o, s:o}", "uid", (json_int_t)actor->uid, "pid",
+                               (json_int_t)actor->pid, "name", db_json_string(actor->name),
+                               "command", db_json_string(actor->command));
+    if (actor->login != UINT32_MAX)
+        json_object_set_new(object, "login", json_integer(actor->login));
+    return object;
+}
+
+json_t *history_common_json(struct history_reader *reader, const struct history_change *change)
+{
+    g_autofree char *node = history_common_node(reader, change->node);
+    json_t *object =
+        json_pack("{s:I, s:I, s:I, s:o, s:s, s:o, s:o, s:o, s:o}", "id", (json_int_t)change->id,
+                  "version", (json_int_t)change->version, "time", (json_int_t)change->time, "node",
+                  db_json_string(node), "operation", history_common_operation(change->operation),
+                  "path", db_json_string(change->path), "before", version_json(&change->before),
+                  "after", version_json(&change->after), "who", actor_json(&change->actor));
+
+    if (change->other)
+        json_object_set_new(object, "other", db_json_string(change->other));
+    return object;
+}
+
+char *history_common_user(uint32_t uid)
+{
+    const struct passwd *user = getpwuid(uid);
+
+    return user ? store_text_shown(user->pw_name, strlen(user->pw_name))
+                : g_strdup_printf("%" PRIu32, uid);
+}
+
+char *history_common_who(const struct history_actor *actor)
+{
+    g_autofree char *user =
+        history_common_user(actor->login != UINT32_MAX ? actor->login : actor->uid);
+    g_autofree char *name = store_text_shown(actor->name, strlen(actor->name));
+    g_autofree char *command = store_text_shown(actor->command, strlen(actor->command));
+
+    return g_strconcat(user, ": ", *command ? command : name, NULL);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Brings back what some changes changed, as the history has it. */
+#include "history/revert.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "history/reader.h"
+
+int revert_find_last(const char *history, int64_t *id)
+{
+    const struct history_filter filter = {.limit = 1};
+    g_autofree char *message = NULL;
+    struct history_reader *reader;
+    GPtrArray *changes;
+
+    *id = 0;
+    int error = history_open(history, &reader, &message);
+    if (error)
+        return error;
+    error = history_list(reader, &filter, &changes);
+    history_close(reader);
+    if (error)
+        return error;
+    if (changes->len > 0)
+        *id = ((const struct history_change *)changes->pdata[0])->id;
+    g_ptr_array_unref(changes);
+    return 0;
+}
+
+static gint compare_texts(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void add_path(GPtrArray *paths, GHashTable *seen, const char *path)
+{
+    if (path && *path && !g_hash_table_contains(seen, path)) {
+        char *copy = g_strdup(path);
+        g_hash_table_add(seen, copy);
+        g_ptr_array_add(paths, copy);
+    }
+}
+
+/* The paths in order: directories before what is in them. */
+static int find_paths(struct history_reader *reader, const struct revert *revert, GPtrArray **paths)
+{
+    const struct history_filter filter = {
+        .above = revert->from,
+        .below = revert->until > 0 && revert->until < INT64_MAX ? revert->until + 1 : 0,
+        .asked_here = true,
+    };
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    GPtrArray *changes;
+    int error = history_list(reader, &filter, &changes);
+
+    if (error)
+        return error;
+    *paths = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < changes->len; i++) {
+        const struct history_change *change = changes->pdata[i];
+        if (revert->group != 0 && change->actor.group != revert->group)
+            continue;
+        add_path(*paths, seen, change->path);
+        add_path(*paths, seen, change->other);
+    }
+    g_ptr_array_unref(changes);
+    g_ptr_array_sort(*paths, compare_texts);
+    return 0;
+}
+
+/* What a path was; *existed false: nothing was there. */
+static int find_target(struct history_reader *reader, const struct revert *revert, const char *path,
+                       struct history_version *target)
+{
+    struct history_change *change;
+    int error = revert->from == 0 ? -ENOENT : history_at(reader, path, revert->from, &change);
+
+    *target = (struct history_version){0};
+    if (error)
+        return error == -ENOENT ? 0 : error;
+    *target = change->after;
+    history_change_free(change);
+    return 0;
+}
+
+static void note_problem(char **problem, const char *path, const char *text)
+{
+    if (!*problem)
+        *problem = g_strdup_printf("%s: %s", path, text);
+}
+
+/* First what was not there is removed, so that a guest's id is free for the place that it had. */
+static int remove_new(struct history_reader *reader, struct reverter *reverter,
+                      struct revert *revert, const char *path)
+{
+    struct history_version target;
+    GBytes *content = NULL;
+    bool directory = false;
+    int error = find_target(reader, revert, path, &target);
+
+    if (error)
+        return error;
+    int found = reverter->look(reverter, path, &directory, &content);
+    if (content)
+        g_bytes_unref(content);
+    if (found || (target.exists && target.directory == directory))
+        return found == -ENOENT ? 0 : found;
+    error = reverter->remove(reverter, path);
+    revert->reverted += !error;
+    /* Others have put something into it. */
+    return error == -ENOENT || error == -ENOTEMPTY ? 0 : error;
+}
+
+static int write_back(struct history_reader *reader, struct reverter *reverter,
+                      struct revert *revert, const char *path, const struct history_version *target)
+{
+    GBytes *wanted = NULL;
+    GBytes *content = NULL;
+    bool directory;
+    int error = history_content(reader, target->content, &wanted);
+
+    if (error)
+        return error;
+    int found = reverter->look(reverter, path, &directory, &content);
+    if (found && found != -ENOENT)
+        error = found;
+    else if (found || !content || !g_bytes_equal(content, wanted)) {
+        error = reverter->write(reverter, path, wanted, found == 0);
+        revert->reverted += !error;
+    }
+    if (content)
+        g_bytes_unref(content);
+    g_bytes_unref(wanted);
+    return error;
+}
+
+static int put_back(struct history_reader *reader, struct reverter *reverter, struct revert *revert,
+                    const char *path, char **problem)
+{
+    struct history_version target;
+    int error = find_target(reader, revert, path, &target);
+
+    if (error || !target.exists)
+        return error;
+    if (target.directory) {
+        error = reverter->make_directory(reverter, path);
+        revert->reverted += !error;
+        return error == -EEXIST ? 0 : error;
+    }
+    if (target.kept == HISTORY_KEPT)
+        return write_back(reader, reverter, revert, path, &target);
+    note_problem(problem, path, "its content before is not in the history");
+    return 0;
+}
+
+int revert_changes(const char *history, struct reverter *reverter, struct revert *revert,
+                   char **problem)
+{
+    struct history_reader *reader;
+    GPtrArray *paths = NULL;
+    int error = history_open(history, &reader, problem);
+
+    if (error)
+        return error;
+    error = find_paths(reader, revert, &paths);
+    for (guint i = paths ? paths->len : 0; i > 0 && !error; i--) {
+        error = remove_new(reader, reverter, revert, paths->pdata[i - 1]);
+        if (error)
+            note_problem(problem, paths->pdata[i - 1], g_strerror(-error));
+    }
+    for (guint i = 0; paths && i < paths->len && !error; i++) {
+        error = put_back(reader, reverter, revert, paths->pdata[i], problem);
+        if (error)
+            note_problem(problem, paths->pdata[i], g_strerror(-error));
+    }
+    if (paths)
+        g_ptr_array_unref(paths);
+    history_close(reader);
+    return error;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Brings back what some changes changed, as the history has it. */
+#ifndef PMXCFS_HISTORY_REVERT_H
+#define PMXCFS_HISTORY_REVERT_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* How a trial alters the tree: ordinary changes. Called by the trials' thread, one at a time; each
+ * returns when that is done, 0 or a negative errno. */
+struct reverter {
+    /* What is at the path now: -ENOENT; *directory; else *content, g_bytes_unref() it. */
+    int (*look)(struct reverter *reverter, const char *path, bool *directory, GBytes **content);
+    int (*write)(struct reverter *reverter, const char *path, GBytes *content, bool exists);
+    int (*make_directory)(struct reverter *reverter, const char *path);
+    int (*remove)(struct reverter *reverter, const char *path);
+};
+
+/* Which paths: those that changes above `from`, and up to `until` (0: all), changed that processes
+ * of the group `group` (0: any) asked for on this node. They become what they were at `from`,
+ * whoever changed them later. */
+struct revert {
+    int64_t from;
+    int64_t until;
+    pid_t group;
+    unsigned int reverted; /* counted: paths that were changed for it */
+};
+
+/* 0: done, with *problem (g_free() it) saying what cannot ever be: no content is kept; NULL: all
+ * could. A negative errno with *problem: not now. */
+int revert_changes(const char *history, struct reverter *reverter, struct revert *revert,
+                   char **problem);
+
+/* The id of the last change in the history; 0: there is none. */
+int revert_find_last(const char *history, int64_t *id);
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Trials: changes that are brought back to what was there before unless they are confirmed in time.
+ */
+#include "history/trials.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "history/revert.h"
+#include "history/trial_file.h"
+
+#define RETRY_SECONDS 5
+
+struct trials {
+    struct recorder *recorder;
+    struct reverter *reverter;
+    char *history; /* path of history.db */
+    char *file;
+    pthread_t thread;
+
+    struct lock lock; /* never held over I/O; guards what follows */
+    pthread_cond_t wake;
+    bool stop;
+    bool changed;    /* the thread has something to look at */
+    uint32_t next;   /* id */
+    GPtrArray *list; /* struct trial; taken out by the thread alone */
+};
+
+/* --- The thread --- */
+
+static void save(struct trials *trials)
+{
+    lock_take(&trials->lock);
+    recorder_set_prompt(trials->recorder, trials->list->len > 0);
+    json_t *list = trial_file_json(trials->list);
+    lock_give(&trials->lock);
+    int error = trial_file_write(trials->file, list);
+    if (error)
+        log_error("cannot write %s: %s: trials do not survive a restart", trials->file,
+                  g_strerror(-error));
+}
+
+/* The last change that is written down; 0: none is. */
+static int find_last(struct trials *trials, int64_t *last)
+{
+    recorder_settle(trials->recorder, 0);
+    return revert_find_last(trials->history, last);
+}
+
+/* From here on what is changed belongs to the trial. */
+static void put_in_force(struct trials *trials, struct trial *trial)
+{
+    int64_t from;
+    int error = find_last(trials, &from);
+
+    lock_take(&trials->lock);
+    trial->from = from;
+    trial->in_force = !error;
+    trial->stored = false;
+    trial->state = error ? TRIAL_FAILED : TRIAL_WAITING;
+    g_free(trial->problem);
+    trial->problem =
+        error ? g_strdup_printf("the history cannot be read: %s", g_strerror(-error)) : NULL;
+    lock_give(&trials->lock);
+    if (error)
+        return;
+    save(trials);
+    lock_take(&trials->lock);
+    trial->stored = true;
+    lock_give(&trials->lock);
+}
+
+/* The command has ended. */
+static void close_window(struct trials *trials, struct trial *trial)
+{
+    int64_t until;
+    int error = find_last(trials, &until);
+
+    lock_take(&trials->lock);
+    /* 0 says that it has not ended; there is nothing in the history then. */
+    trial->until = error ? INT64_MAX : MAX(until, 1);
+    lock_give(&trials->lock);
+    save(trials);
+}
+
+static void forget(struct trials *trials, struct trial *trial)
+{
+    lock_take(&trials->lock);
+    g_ptr_array_remove(trials->list, trial);
+    lock_give(&trials->lock);
+    save(trials);
+}
+
+static bool must_stop(struct trials *trials)
+{
+    lock_take(&trials->lock);
+    bool stop = trials->stop;
+    lock_give(&trials->lock);
+    return stop;
+}
+
+/* What cannot be brought back now, without quorum for instance, is tried again. */
+static void bring_back(struct trials *trials, struct trial *trial)
+{
+    struct revert revert = {.from = trial->from, .until = trial->until, .group = trial->group};
+    g_autofree char *problem = NULL;
+
+    recorder_settle(trials->recorder, 0);
+    int error = revert_changes(trials->history, trials->reverter, &revert, &problem);
+    if (!error || must_stop(trials)) {
+        if (!error)
+            log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s",
+                        trial->id, trial->command, revert.reverted, problem ? "; " : "",
+                        problem ? problem : "");
+        if (!error)
+            forget(trials, trial);
+        return;
+    }
+    lock_take(&trials->lock);
+    if (!trial->problem)
+        log_warning("try %u (%s) was not confirmed, but cannot be brought back yet: %s", trial->id,
+                    trial->command, problem ? problem : g_strerror(-error));
+    g_free(trial->problem);
+    trial->problem = g_strdup(problem ? problem : g_strerror(-error));
+    trial->deadline = (int64_t)time(NULL) + RETRY_SECONDS;
+    lock_give(&trials->lock);
+}
+
+/* One step of a trial, if there is one to be made now. Without the lock. */
+static bool advance(struct trials *trials, struct trial *trial)
+{
+    lock_take(&trials->lock);
+    bool fresh = !trial->in_force && trial->state != TRIAL_FAILED;
+    bool ended = trial->ended && trial->until == 0;
+    bool gone = trial->confirmed || (!trial->in_force && trial->ended);
+    bool due = trial->in_force && (int64_t)time(NULL) >= trial->deadline;
+    if (due && !fresh && !gone)
+        trial->state = TRIAL_REVERTING;
+    lock_give(&trials->lock);
+    if (fresh)
+        put_in_force(trials, trial);
+    else if (gone)
+        forget(trials, trial);
+    else if (ended)
+        close_window(trials, trial);
+    else if (due)
+        bring_back(trials, trial);
+    return fresh || gone || ended || due;
+}
+
+/* The trial at that place of the list; NULL: there is none. Only the thread takes any out. */
+static struct trial *trial_at(struct trials *trials, guint index)
+{
+    lock_take(&trials->lock);
+    struct trial *trial = index < trials->list->len ? trials->list->pdata[index] : NULL;
+    lock_give(&trials->lock);
+    return trial;
+}
+
+/* Each as far as it gets now: what cannot be brought back yet is put off by that. */
+static void look_at_all(struct trials *trials)
+{
+    struct trial *trial;
+
+    for (guint i = 0; (trial = trial_at(trials, i)) && !must_stop(trials);) {
+        if (!advance(trials, trial))
+            i++;
+    }
+}
+
+/* Deadlines are by the wall clock, which may be set: it is looked at every second, while there are
+ * trials. Holds the lock. */
+static void wait_for_work(struct trials *trials)
+{
+    struct timespec until;
+
+    while (!trials->stop && !trials->changed) {
+        if (trials->list->len == 0) {
+            lock_wait(&trials->lock, &trials->wake);
+            continue;
+        }
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec++;
+        lock_wait_until(&trials->lock, &trials->wake, &until);
+        break;
+    }
+    trials->changed = false;
+}
+
+static void *trials_main(void *pointer)
+{
+    struct trials *trials = pointer;
+
+    lock_take(&trials->lock);
+    while (!trials->stop) {
+        lock_give(&trials->lock);
+        look_at_all(trials);
+        lock_take(&trials->lock);
+        wait_for_work(trials);
+    }
+    lock_give(&trials->lock);
+    return NULL;
+}
+
+/* --- Start, stop --- */
+
+static void trials_free(struct trials *trials)
+{
+    g_ptr_array_unref(trials->list);
+    pthread_cond_destroy(&trials->wake);
+    lock_destroy(&trials->lock);
+    g_free(trials->history);
+    g_free(trials->file);
+    g_free(trials);
+}
+
+struct trials *trials_start(const char *directory, struct recorder *recorder,
+                            struct reverter *reverter)
+{
+    struct trials *trials = g_new0(struct trials, 1);
+
+    trials->recorder = recorder;
+    trials->reverter = reverter;
+    trials->history = g_build_filename(directory, HISTORY_FILE, NULL);
+    trials->file = g_build_filename(directory, "trials.json", NULL);
+    trials->list = trial_file_read(trials->file);
+    trials->next = 1;
+    for (guint i = 0; i < trials->list->len; i++)
+        trials->next = MAX(trials->next, ((struct trial *)trials->list->pdata[i])->id + 1);
+    recorder_set_prompt(recorder, trials->list->len > 0);
+    lock_init(&trials->lock, LOCK_RANK_TRIALS);
+    thread_condition_init(&trials->wake);
+    int error = thread_start(&trials->thread, trials_main, trials);
+    if (!error)
+        return trials;
+    trials_free(trials);
+    errno = -error;
+    return NULL;
+}
+
+void trials_begin_stop(struct trials *trials)
+{
+    if (!trials)
+        return;
+    lock_take(&trials->lock);
+    trials->stop = true;
+    pthread_cond_signal(&trials->wake);
+    lock_give(&trials->lock);
+}
+
+void trials_stop(struct trials *trials)
+{
+    if (!trials)
+        return;
+    trials_begin_stop(trials);
+    pthread_join(trials->thread, NULL);
+    trials_free(trials);
+}
+
+/* --- Requests --- */
+
+int trials_begin(struct trials *trials, uint32_t seconds, pid_t group, const char *command,
+                 uint32_t *id)
+{
+    if (strlen(command) > TRIAL_COMMAND_MAX)
+        return -ENOSPC;
+    struct trial *trial = g_new0(struct trial, 1);
+    trial->command = g_utf8_make_valid(command, -1);
+    trial->group = group;
+    trial->begun = (int64_t)time(NULL);
+    trial->deadline = trial->begun + seconds;
+    lock_take(&trials->lock);
+    bool room = trials->list->len < TRIALS_MAX;
+    if (room) {
+        *id = trial->id = trials->next++;
+        g_ptr_array_add(trials->list, trial);
+        trials->changed = true;
+        pthread_cond_signal(&trials->wake);
+    }
+    lock_give(&trials->lock);
+    if (room)
+        return 0;
+    trial_free(trial);
+    return -ENOSPC;
+}
+
+int trials_end(struct trials *trials, uint32_t id, enum trial_end end)
+{
+    int error = -ENOENT;
+
+    lock_take(&trials->lock);
+    for (guint i = 0; i < trials->list->len; i++) {
+        struct trial *trial = trials->list->pdata[i];
+        if (trial->id != id || trial->confirmed)
+            continue;
+        /* What is being brought back can no longer be confirmed. */
+        error = end == TRIAL_CONFIRM && trial->state == TRIAL_REVERTING ? -EBUSY : 0;
+        trial->ended = true;
+        trial->confirmed = end == TRIAL_CONFIRM && !error;
+        if (end == TRIAL_ABORT)
+            trial->deadline = 0;
+        trials->changed = true;
+        pthread_cond_signal(&trials->wake);
+    }
+    lock_give(&trials->lock);
+    return error;
+}
+
+json_t *trials_list(struct trials *trials)
+{
+    lock_take(&trials->lock);
+    json_t *list = trial_file_json(trials->list);
+    lock_give(&trials->lock);
+    return list;
+}

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pmxcfsctl history: what was changed, of a running daemon and of a dead host's file."""
+
+import json
+import os
+
+from conftest import PMXCFSCTL
+
+
+def fill(daemon):
+    daemon.os.write_file(daemon / "storage.cfg", b"one")
+    daemon.os.write_file(daemon / "storage.cfg", b"three")
+    daemon.os.makedirs(daemon / "firewall")
+    daemon.os.write_file(daemon / "firewall/cluster.fw", b"x")
+    daemon.os.rename(daemon / "firewall/cluster.fw", daemon / "firewall/other.fw")
+    daemon.os.unlink(daemon / "storage.cfg")
+
+
+def changes(run, *arguments):
+    return json.loads(run("--json", "history", *arguments).stdout)
+
+
+def short(list_):
+    return [(one["operation"], one["path"]) for one in list_]
+
+
+def test_of_a_running_daemon(daemon, live):
+    """All that was answered is in it at once, the newest first, with who asked."""
+    fill(daemon)
+    found = changes(live, "/etc/pve/storage.cfg")
+    assert short(found) == [("delete", "storage.cfg"), ("write", "storage.cfg"), ("write", "storage.cfg"), ("create", "storage.cfg")]
+    assert found[0]["after"] is None and found[0]["before"]["bytes"] == 5
+    assert [one["after"]["bytes"] for one in found[1:]] == [5, 3, 0]
+    assert all(one["who"]["uid"] == 0 and "python" in one["who"]["command"] for one in found)
+    assert [one["version"] for one in found] == sorted((one["version"] for one in found), reverse=True)
+    shown = live("history", "storage.cfg").stdout.splitlines()
+    assert len(shown) == 4 and "delete" in shown[0] and "python" in shown[0] and "(5 bytes)" in shown[1], shown
+
+
+def test_filters(daemon, live):
+    fill(daemon)
+    assert {one["path"] for one in changes(live, "firewall/")} == {"firewall", "firewall/cluster.fw", "firewall/other.fw"}
+    assert {one["path"] for one in changes(live, "*.fw")} == {"firewall/cluster.fw", "firewall/other.fw"}
+    renamed = [one for one in changes(live, "*.fw") if one["operation"] == "rename"]
+    assert {(one["path"], one["other"]) for one in renamed} == {("firewall/cluster.fw", "firewall/other.fw"), ("firewall/other.fw", "firewall/cluster.fw")}
+    everything = changes(live, "-n", "0")
+    assert changes(live, "-n", "2") == everything[:2]
+    assert changes(live, "--since", "1d") == everything and changes(live, "--since", "2037-01-01") == []
+    assert changes(live, "--node", everything[0]["node"], "-n", "0") == [one for one in everything if one["node"] == everything[0]["node"]]
+    assert "older ones" in live("history", "-n", "1").stderr
+    assert "no changes" in live("history", "nothing/*").stdout
+
+
+def test_of_a_dead_host(daemon, live, ctl):
+    """Beside its database, or named itself; nothing is altered."""
+    fill(daemon)
+    expected = changes(live, "-n", "0")
+    daemon.stop()
+    files = sorted(os.listdir(daemon.state_dir))
+    for name in ("config.db", "history.db", ""):
+        assert changes(ctl, "-n", "0", "--database", os.path.join(daemon.state_dir, name)) == expected
+    assert sorted(os.listdir(daemon.state_dir)) == files
+
+
+def test_what_is_wrong(daemon, live, ctl, tmp_path):
+    fill(daemon)
+    assert "'yesterdy' is no time" in live("history", "--since", "yesterdy", code=2).stderr
+    assert "no node 'node11'; did you mean 'node1'?" in live("history", "--node", "node11", code=1).stderr
+    assert "no node 'nowhere'" in live("history", "--node", "nowhere", code=1).stderr
+    assert "--lines" in live("history", "-n", "-1", code=2).stderr
+    damaged = tmp_path / "history.db"
+    damaged.write_bytes(b"no database at all" * 100)
+    answer = ctl("history", "--database", damaged, code=1).stderr
+    assert str(damaged) in answer and "Every node writes a history" in answer
+    assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
+
+
+def test_without_a_history(make_daemon):
+    daemon = make_daemon(options=["--history-size=0"]).start()
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"])
+    assert done.returncode == 1 and "writes no history" in done.stderr

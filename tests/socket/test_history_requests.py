@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests 110 to 113: the history is written down, and trials undo themselves; who asked, in the change feed."""
+
+import errno
+import json
+import os
+import struct
+
+import pytest
+from harness import wait_for
+from ipc_client import Client
+
+HISTORY, BEGIN, END, TRIALS = 110, 111, 112, 113
+ENDED, CONFIRM, ABORT = 0, 1, 2
+
+
+def ask(client, number, data=b""):
+    reply = client.ask(number, data)
+    assert reply.error == 0
+    return json.loads(reply.data)
+
+
+def begin(client, seconds, command=b"command", group=0):
+    """A trial that is in force."""
+    number = ask(client, BEGIN, struct.pack("<II", seconds, group) + command + b"\0")["id"]
+    wait_for(lambda: [trial for trial in ask(client, TRIALS) if trial["id"] == number and trial["stored"]],
+             "the trial is in force")
+    return number
+
+
+def end(client, number, what):
+    return client.ask(END, struct.pack("<IB", number, what)).error
+
+
+def gone(client, number):
+    return not [trial for trial in ask(client, TRIALS) if trial["id"] == number]
+
+
+def test_rights_and_sizes(root, reader):
+    for number, data in ((HISTORY, b""), (BEGIN, struct.pack("<II", 1, 0) + b"\0"), (END, b"\0" * 5), (TRIALS, b"")):
+        assert reader.ask(number, data).error == errno.EPERM
+    assert root.ask(BEGIN, struct.pack("<II", 0, 0) + b"x\0").error == errno.EINVAL
+    assert root.ask(BEGIN, struct.pack("<II", 1, 0) + b"xx").error == errno.EINVAL
+    assert root.ask(BEGIN, struct.pack("<II", 86401, 0) + b"x\0").error == errno.EINVAL
+    assert root.ask(END, struct.pack("<IB", 1, 3)).error == errno.EINVAL
+    assert end(root, 77, CONFIRM) == errno.ENOENT
+
+
+def test_history_is_written_down(daemon, root):
+    daemon.os.write_file(daemon / "file", b"x")
+    told = ask(root, HISTORY)
+    assert told["path"] == os.path.join(daemon.state_dir, "history.db") and not told["failing"]
+    wait_for(lambda: ask(root, HISTORY)["written"] >= told["asked"], "all is written")
+    assert b"file" in open(told["path"] + "-wal", "rb").read()
+
+
+def test_what_is_not_confirmed_is_brought_back(daemon, root):
+    daemon.os.mkdir(daemon / "firewall")
+    daemon.os.write_file(daemon / "firewall/cluster.fw", b"open")
+    daemon.os.write_file(daemon / "gone", b"kept")
+    number = begin(root, 1)
+    daemon.os.write_file(daemon / "firewall/cluster.fw", b"closed")
+    daemon.os.mkdir(daemon / "new")
+    daemon.os.write_file(daemon / "new/file", b"new")
+    daemon.os.unlink(daemon / "gone")
+    wait_for(lambda: gone(root, number), "the trial is over")
+    wait_for(lambda: daemon.os.read_file(daemon / "firewall/cluster.fw") == b"open", "the kernel knows")
+    wait_for(lambda: daemon.os.exists(daemon / "gone") and not daemon.os.exists(daemon / "new"), "all of it")
+    assert daemon.os.read_file(daemon / "gone") == b"kept"
+    assert "was not confirmed: 4 paths are as they were before" in daemon.log_since_start()
+
+
+def test_what_is_confirmed_stays(daemon, root):
+    number = begin(root, 3600)
+    daemon.os.write_file(daemon / "file", b"new")
+    assert end(root, number, CONFIRM) == 0
+    wait_for(lambda: gone(root, number), "the trial is over")
+    assert daemon.os.read_file(daemon / "file") == b"new"
+    assert not os.path.exists(os.path.join(daemon.state_dir, "trials.json"))
+
+
+def test_what_comes_after_the_command_is_not_the_trials(daemon, root):
+    number = begin(root, 3600)
+    daemon.os.write_file(daemon / "during", b"x")
+    assert end(root, number, ENDED) == 0
+    wait_for(lambda: ask(root, TRIALS)[0]["until"] > 0, "its window is closed")
+    daemon.os.write_file(daemon / "after", b"x")
+    assert end(root, number, ABORT) == 0
+    wait_for(lambda: gone(root, number), "the trial is over")
+    wait_for(lambda: not daemon.os.exists(daemon / "during"), "the kernel knows")
+    assert daemon.os.exists(daemon / "after")
+
+
+def test_only_what_a_process_group_changed(daemon, root):
+    daemon.os.setpgid(0, 0)
+    group = daemon.os.getpgrp()
+    stranger = daemon.worker()
+    number = begin(root, 3600, group=group)
+    stranger.write_file(daemon / "theirs", b"x")
+    assert ask(root, TRIALS)[0]["group"] == group
+    assert end(root, number, ABORT) == 0
+    wait_for(lambda: gone(root, number), "the trial is over")
+    assert daemon.os.exists(daemon / "theirs")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_restart_does_not_save_it(make_daemon, how):
+    daemon = make_daemon().start()
+    root = Client(daemon)
+    daemon.os.write_file(daemon / "file", b"old")
+    begin(root, 1, command=b"edit")
+    daemon.os.write_file(daemon / "file", b"new")
+    # Without anybody's asking: while there are trials nothing waits for a fold.
+    asked = ask(root, 101)["history"]["asked"]
+    wait_for(lambda: ask(root, 101)["history"]["written"] >= asked, "it is in the history")
+    root.close()
+    getattr(daemon, how)()
+    with open(os.path.join(daemon.state_dir, "trials.json")) as file:
+        assert [trial["command"] for trial in json.load(file)] == ["edit"]
+    daemon.start()
+    wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "it is brought back")
+    assert "try 1 (edit) was not confirmed" in daemon.log_since_start()
+
+
+def test_who_asked_is_in_the_change_feed(daemon, root):
+    root.subscribe()
+    daemon.os.write_file(daemon / "file", b"x")
+    record = root.event()
+    assert record["path"] == "file" and record["who"]["uid"] == 0 and record["who"]["pid"] > 0
+    assert "python" in record["who"]["name"]
+
+
+def test_without_a_history(make_daemon):
+    daemon = make_daemon(options=["--history-size=0"]).start()
+    root = Client(daemon)
+    assert root.ask(HISTORY).error == errno.EOPNOTSUPP
+    assert root.ask(BEGIN, struct.pack("<II", 1, 0) + b"x\0").error == errno.EOPNOTSUPP
+    assert ask(root, TRIALS) == []
+    root.close()

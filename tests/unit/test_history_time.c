@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Times as people write them. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "ctl/history_time.h"
+
+#define NOW 1795372910 /* 2026-11-22 18:41:50 UTC */
+
+static void test_times(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t time;
+    } cases[] = {
+        {"now", NOW},
+        {"today", NOW - (18 * 3600 + 41 * 60 + 50)},
+        {"yesterday", NOW - (18 * 3600 + 41 * 60 + 50) - 86400},
+        {"90s", NOW - 90},
+        {"30m", NOW - 1800},
+        {"2h", NOW - 7200},
+        {"3d", NOW - 3 * 86400},
+        {"1w", NOW - 7 * 86400},
+        {"18:40", NOW - 110},
+        {"2026-11-22", NOW - (18 * 3600 + 41 * 60 + 50)},
+        {"2026-11-22 18:41", NOW - 50},
+        {"2026-11-22T18:41:50", NOW},
+        {"1970-01-01", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t time = -1;
+        assert_int_equal(history_time_parse(cases[i].text, NOW, &time), 0);
+        assert_int_equal(time, cases[i].time);
+    }
+}
+
+static void test_no_times(void **state)
+{
+    static const char *const texts[] = {"",
+                                        "h",
+                                        "2",
+                                        "2x",
+                                        "2hh",
+                                        "-2h",
+                                        "tomorow",
+                                        "2026-06-31",
+                                        "2026-13-01",
+                                        "25:00",
+                                        "12:60",
+                                        "1:2:3",
+                                        "9999999999s",
+                                        "999999999w",
+                                        " 2h",
+                                        "2026-11-22 18:41:50 "};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int64_t time;
+        assert_int_equal(history_time_parse(texts[i], NOW, &time), -EINVAL);
+    }
+}
+
+/* The clock of the place: days begin there, also those on which it is set. */
+static void test_local_time(void **state)
+{
+    int64_t time;
+
+    (void)state;
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    tzset();
+    assert_int_equal(history_time_parse("2026-11-22 19:41:50", NOW, &time), 0);
+    assert_int_equal(time, NOW);
+    /* Sunday, 2026-10-25, which has 25 hours. */
+    assert_int_equal(history_time_parse("yesterday", 1793012400, &time), 0);
+    assert_int_equal(time, 1792879200);
+    setenv("TZ", "UTC", 1);
+    tzset();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_no_times),
+        cmocka_unit_test(test_local_time),
+    };
+
+    setenv("TZ", "UTC", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
