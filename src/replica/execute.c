@@ -67,6 +67,10 @@ static void apply_message(struct executor *executor, const struct action *action
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;
+    size_t members;
+
+    machine_members(executor->machine, &members);
+    outcome.shared = members > 1;
 
     if (parse_outcome(&outcome))
         problem =

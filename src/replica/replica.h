@@ -62,7 +62,7 @@ struct replica_lock {
 GPtrArray *replica_locks(struct replica *replica);
 
 /* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
- * (not joined); 0: it can. */
+ * (not joined, or too much waits already); 0: it can. */
 int replica_refusal(struct replica *replica, const char *path);
 
 /* Logs that a file would pass its largest size, for a caller that refuses that by itself since the
