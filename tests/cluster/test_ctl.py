@@ -9,6 +9,7 @@ import signal
 import time
 
 from harness import BUILD_DIR, wait_for
+from harness.failing_disk import FailingDisk, database_is_well
 from test_healing import alter_memory
 
 PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
@@ -96,6 +97,42 @@ def test_status_without_corosync(cluster, folder):
     assert "corosync does not run, or does not answer; see 'systemctl status corosync'" in node.daemon.log_text()
     node.start_corosync()
     wait_for(lambda: status(node)["connected"] and status(node)["state"] == "in sync", "it is back")
+
+
+def test_a_failing_disk(cluster, folder, tmp_path):
+    """Told the same everywhere, by the node that has it and by nobody else, until all is stored again."""
+    daemon = cluster[3].daemon
+    environment = daemon.environment
+    daemon.stop()
+    disk = FailingDisk(daemon, tmp_path)
+    daemon.start()
+    try:
+        cluster.wait_settled()
+        cluster[3].write(folder + "/file", b"before")
+        for error in (errno.EROFS, errno.EIO):
+            assert database_is_well(daemon)
+            disk.fail(error)
+            cluster[1].write(folder + "/file", b"%d" % error)  # which node3 cannot store
+            wait_for(lambda: not database_is_well(daemon), "node3 notices")
+            for _ in range(5):
+                try:
+                    cluster[3].write(folder + "/refused", b"x")
+                    raise AssertionError("it is refused")
+                except OSError as refusal:
+                    assert refusal.errno == errno.EIO
+            assert not database_is_well(daemon)
+            assert database_is_well(cluster[1].daemon)
+            wait_for(lambda: "not in sync" in ctl(cluster[1], "status").stdout or "  -  " in ctl(cluster[1], "status").stdout, "the others see that it has left")
+            disk.mend()
+            wait_for(lambda: database_is_well(daemon), "it comes back by itself")
+            cluster.wait_settled()
+            assert cluster[3].read(folder + "/file") == b"%d" % error
+        assert daemon.log_since_start().count("config.db takes writes again") == 2
+        assert daemon.log_since_start().count("cannot write to") == 2
+    finally:
+        daemon.environment = environment
+        daemon.restart()
+    cluster.wait_settled()
 
 
 def test_a_host_that_was_renamed(cluster):
