@@ -171,6 +171,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .rejoin_delay = parts->options.rejoin_delay,
         .clock = &parts->clock,
         .listener = &parts->publication.listener,
+        .names = &parts->publication.names,
     };
 
     status_start_feed(parts->status, tree->root.version);
@@ -446,6 +447,7 @@ static int run(struct parts *parts, int ready_fd)
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
     atomic_store(&parts->stopping, true);
+    atomic_store(&parts->publication.stopping, true);
     process_begin_stop(&resort);
     stop(parts, &resort);
     leave_host(parts);

@@ -12,6 +12,9 @@
 #ifndef PMXCFS_DAEMON_PUBLICATION_H
 #define PMXCFS_DAEMON_PUBLICATION_H
 
+#include <stdatomic.h>
+
+#include "cluster/nodes.h"
 #include "replica/replica.h"
 
 struct corosync_conf;
@@ -20,9 +23,11 @@ struct status;
 
 struct publication {
     struct replica_listener listener; /* what the replica calls */
+    struct node_names names;          /* the status', for the replica */
     struct replica *replica;
     struct status *status;
-    struct mount *mount; /* NULL: not mounted yet, or no longer */
+    atomic_bool stopping; /* what the daemon loses by its own stop is no news */
+    struct mount *mount;  /* NULL: not mounted yet, or no longer */
     struct corosync_conf
         *conf; /* keeps the host's corosync.conf like the tree's. NULL: local mode */
 };

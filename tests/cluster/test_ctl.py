@@ -148,6 +148,31 @@ def test_a_host_that_was_renamed(cluster):
     assert "this host is named" not in daemon.log_since_start()
 
 
+def test_the_log_reads_like_sentences(cluster, folder):
+    """A start, a join, a leave, a partition: names, no process numbers, and what to do."""
+    node = cluster[3]
+    node.daemon.stop()
+    assert "corosync does not run" not in node.daemon.log_since_start().partition("stopping: ")[2]
+    cluster[1].write(folder + "/while-away", b"x")
+    before = len(cluster[1].daemon.log_text())
+    node.daemon.start()
+    cluster.wait_settled()
+    log = node.daemon.log_since_start()
+    wait_for(lambda: "the configuration was taken over: 1 entry changed here" in node.daemon.log_since_start() or
+             "the configuration was taken over: 2 entries changed here" in node.daemon.log_since_start(), "node3 has taken over")
+    assert "the newest configuration is that of node1: 2 of 3 members have it, the others take it over" in log
+    log = cluster[1].daemon.log_text()[before:]
+    assert "nodes that are online: node1, node2, node3; missing: none" in log
+    assert "to the members that take the configuration over" in log
+    node.daemon.stop()
+    wait_for(lambda: "nodes that are online: node1, node2; missing: node3" in cluster[1].daemon.log_text()[before:], "it has left")
+    wait_for(lambda: "all 2 members have the same configuration" in cluster[1].daemon.log_text()[before:], "they went on")
+    node.daemon.start()
+    cluster.wait_settled()
+    for one in cluster:
+        assert not re.search(r"\b\d+/\d+\b", one.daemon.log_text().replace(one.cluster.directory, "")), "a member by its numbers"
+
+
 def test_metrics(cluster, folder):
     before = [metric(node, "pmxcfs_changes_total") for node in cluster]
     sent = metric(cluster[1], "pmxcfs_messages_sent_total")
