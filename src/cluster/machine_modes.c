@@ -62,7 +62,8 @@ void machine_stop(struct machine *machine, enum machine_mode mode, const char *r
     machine_set_mode(machine, mode);
     machine_forget_round(machine);
     machine_drop_queue(machine);
-    machine_push_log(machine, LOG_ERR, "leaving the group: %s", reason);
+    machine_push_log(machine, LOG_ERR, "leaving the group: %s%s", reason,
+                     mode == MODE_LEAVE ? "; this node joins again by itself" : "");
     machine_push(machine,
                  (struct action){.type = mode == MODE_LEAVE ? ACTION_LEAVE : ACTION_STAY_OUT});
 }

@@ -122,14 +122,20 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
     struct publication *publication = container_of(listener, struct publication, listener);
 
     status_set_quorate(publication->status, quorate);
-    if (publication->conf)
+    if (publication->conf && !atomic_load(&publication->stopping))
         log_quorum(publication, quorate);
     if (publication->mount)
         mount_quorum_changed(publication->mount, quorate);
 }
 
+static char *name_of(struct node_names *names, uint32_t id)
+{
+    return status_name_of(container_of(names, struct publication, names)->status, id);
+}
+
 void publication_init(struct publication *publication)
 {
+    publication->names.name_of = name_of;
     publication->listener = (struct replica_listener){.publishing = on_publishing,
                                                       .published = on_published,
                                                       .quorum_changed = on_quorum_changed};

@@ -381,6 +381,7 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
 
     replica->self = options->self;
     executor_init(&replica->executor, GROUP_CONFIGURATION, options->self, &actions, options->clock);
+    replica->executor.names = options->names;
     committer_init(&replica->committer,
                    &(struct commit_parts){
                        .store = store,

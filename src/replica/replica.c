@@ -101,6 +101,17 @@ void replica_get_status(struct replica *replica, struct replica_status *status)
     status->held = outbox_held(&replica->outbox);
 }
 
+char *replica_old_name(struct replica *replica, const char *name)
+{
+    const struct state *state = replica_read_lock(replica);
+    char *only = guest_list_only_node(&state->guests);
+
+    replica_read_unlock(replica);
+    if (only && strcmp(only, name) == 0)
+        g_clear_pointer(&only, g_free);
+    return only;
+}
+
 GArray *replica_members(struct replica *replica)
 {
     return view_members(&replica->view);

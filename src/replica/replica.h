@@ -42,6 +42,10 @@ bool replica_is_quorate(const struct replica *replica);
 void replica_get_status(struct replica *replica, struct replica_status *status);
 
 /* The members, in order of their node ids; g_array_unref() it. Any thread. */
+/* The name that a host without a cluster had, as far as its guests tell: all are under that one.
+ * g_free() it; NULL: nothing tells of another name than `name`. */
+char *replica_old_name(struct replica *replica, const char *name);
+
 GArray *replica_members(struct replica *replica);
 
 /* The last checksum of the whole state. Any thread. */

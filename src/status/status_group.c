@@ -24,6 +24,7 @@ struct status_group {
     struct status *status;
     struct executor executor; /* the event thread's, but for its mode and transport */
     struct group_consumer consumer;
+    struct node_names names;
     struct node_listener node_listener;
     struct rate_limit limit; /* the event thread's */
 
@@ -176,9 +177,11 @@ static void complain(struct status_group *group, struct member sender, const cha
 {
     uint32_t held_back;
 
-    if (rate_limit_pass(&group->limit, &held_back))
-        log_warning("ignored status message from %u/%u: %s (%u more not logged)", sender.node,
-                    sender.pid, what, held_back);
+    if (!rate_limit_pass(&group->limit, &held_back))
+        return;
+    g_autofree char *name = status_name_of(group->status, sender.node);
+    log_warning("ignored a status message of %s (node %u): %s (%u more not logged)",
+                name ? name : "a node without a name", sender.node, what, held_back);
 }
 
 static void take_update(struct status_group *group, struct member sender,
@@ -342,6 +345,11 @@ static void take_nodes(struct node_listener *listener, uint32_t own_id, const ch
     status_set_nodes(status, cluster_name, config_version, nodes, count);
 }
 
+static char *name_of(struct node_names *names, uint32_t id)
+{
+    return status_name_of(container_of(names, struct status_group, names)->status, id);
+}
+
 /* --- Making --- */
 
 struct status_group *status_group_new(struct status *status, struct transport *transport,
@@ -352,6 +360,8 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->status = status;
     executor_init(&group->executor, GROUP_STATUS, self, &actions, clock);
     group->executor.transport = transport;
+    group->names.name_of = name_of;
+    group->executor.names = &group->names;
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;
