@@ -107,6 +107,20 @@ static void print_member(json_t *overview, const char *name, json_t *node)
     printf("  %s%s\n", field_text(node, "ip"), own ? "  (this node)" : "");
 }
 
+/* Of a host without a cluster. */
+static void print_old_name(json_t *overview)
+{
+    const char *old = json_string_value(json_object_get(overview, "old_name"));
+
+    if (!old)
+        return;
+    fputs("name       ", stdout);
+    print_judged(false, "", "ALL GUESTS ARE UNDER ANOTHER NAME");
+    printf(": %s. Was the host renamed? 'local' leads to none\n           of them; give it that "
+           "name again, or see 'pmxcfsctl doctor'\n",
+           old);
+}
+
 /* Those who tell of one release; `release` NULL: those who tell of none. */
 static char *names_of_release(json_t *group, const char *release)
 {
@@ -161,6 +175,7 @@ static void print_members(json_t *overview, json_t *members)
 
     if (field_bool(overview, "local")) {
         puts("cluster    none (local mode)");
+        print_old_name(overview);
         return;
     }
     if (!is_connected(overview)) {

@@ -91,15 +91,8 @@ static int wait_until_gone(const struct context *context, uint32_t id)
     return EXIT_FAILED;
 }
 
-int trial_settle(const struct context *context, uint32_t id, enum trial_end end)
+static void print_settled(const struct context *context, uint32_t id, bool confirmed)
 {
-    bool confirmed = end == TRIAL_CONFIRM;
-    int code = trial_end(context, id, end);
-
-    if (code == EXIT_DONE)
-        code = wait_until_gone(context, id);
-    if (code != EXIT_DONE)
-        return code;
     if (context->json)
         db_print_json(json_pack("{s:I, s:s}", "id", (json_int_t)id, "result",
                                 confirmed ? "confirmed" : "reverted"));
@@ -107,7 +100,25 @@ int trial_settle(const struct context *context, uint32_t id, enum trial_end end)
         printf("trial %" PRIu32 ": %s\n", id,
                confirmed ? "confirmed, what was changed stays"
                          : "aborted, what was changed is as it was before");
-    return EXIT_DONE;
+}
+
+int trial_settle(const struct context *context, uint32_t id, enum trial_end end)
+{
+    bool confirmed = end == TRIAL_CONFIRM;
+    int code = EXIT_DONE;
+    json_t *trial = confirmed ? NULL : trial_find(context, id, &code);
+    json_t *changes = trial ? trial_changes(context, trial) : NULL;
+
+    json_decref(trial);
+    code = trial_end(context, id, end);
+    if (code == EXIT_DONE)
+        code = wait_until_gone(context, id);
+    if (code == EXIT_DONE)
+        print_settled(context, id, confirmed);
+    if (code == EXIT_DONE && trial_complain_of_lost(changes))
+        code = EXIT_FAILED;
+    json_decref(changes);
+    return code;
 }
 
 /* ---- Which one ---- */

@@ -30,6 +30,16 @@ int trial_choose_and_settle(const struct context *context, const char *given, en
 /* All of them, for people or as JSON; a code. */
 int trial_print_list(const struct context *context);
 
+/* What the command of such a trial has changed, in order of the first change of each path: a list
+ * of
+ * {"path", "operation", "kept"}, which is false if it cannot be brought back. NULL: stderr says why
+ * it is not known. */
+json_t *trial_changes(const struct context *context, json_t *trial);
+void trial_print_changes(json_t *changes);
+
+/* Says on stderr what cannot be brought back; true: there is such. */
+bool trial_complain_of_lost(json_t *changes);
+
 /* "4 min 3 s" until a moment; g_free() it. */
 char *trial_time_left(json_int_t deadline);
 

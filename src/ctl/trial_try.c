@@ -11,11 +11,9 @@
 
 #include "ctl/ask.h"
 #include "ctl/db.h"
-#include "ctl/history_common.h"
 #include "ctl/history_time.h"
 #include "ctl/trial.h"
 #include "ctl/trial_run.h"
-#include "store/text.h"
 
 #define SECONDS_DEFAULT 300
 #define SECONDS_MAX 86400
@@ -105,58 +103,6 @@ static int begin(const struct context *context, uint32_t seconds, pid_t group, c
     }
     json_decref(trial);
     return code;
-}
-
-/* ---- What it changed ---- */
-
-/* The paths, once each, in order of their first change: {"path", "operation"}. NULL: stderr says
- * why it is not known. */
-static json_t *list_changed(const struct context *context, json_t *trial)
-{
-    const struct history_filter filter = {
-        .above = field_number(trial, "from"),
-        .below = field_number(trial, "until") + 1,
-        .asked_here = true,
-    };
-    json_int_t group = field_number(trial, "group");
-    g_autoptr(GHashTable) told = g_hash_table_new(g_str_hash, g_str_equal);
-    GPtrArray *changes = NULL;
-    json_t *list = NULL;
-    int code;
-    struct history_reader *reader = history_common_open(context, NULL, &code);
-    int error = reader ? history_list(reader, &filter, &changes) : 0;
-
-    if (error)
-        history_common_damaged(reader, NULL, error);
-    for (guint i = changes ? changes->len : 0; i > 0; i--) {
-        const struct history_change *change = changes->pdata[i - 1];
-        if ((group != 0 && change->actor.group != group) || !g_hash_table_add(told, change->path))
-            continue;
-        list = list ? list : json_array();
-        json_array_append_new(list,
-                              json_pack("{s:o, s:s}", "path", db_json_string(change->path),
-                                        "operation", history_common_operation(change->operation)));
-    }
-    if (changes && !list)
-        list = json_array();
-    g_hash_table_remove_all(told);
-    if (changes)
-        g_ptr_array_unref(changes);
-    history_close(reader);
-    return list;
-}
-
-static void print_changed(json_t *changed)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach(changed, i, one)
-    {
-        const char *path = field_text(one, "path");
-        g_autofree char *shown = store_text_shown(path, strlen(path));
-        printf("  %-8s %s\n", field_text(one, "operation"), shown);
-    }
 }
 
 /* ---- Asking ---- */
@@ -249,7 +195,7 @@ static int finish_unchanged(const struct context *context, uint32_t id)
 static int finish(const struct context *context, uint32_t id, json_t *trial, bool terminal)
 {
     json_int_t deadline = field_number(trial, "deadline");
-    json_t *changed = list_changed(context, trial);
+    json_t *changed = trial_changes(context, trial);
     int code = EXIT_DONE;
 
     if (changed && json_array_size(changed) == 0) {
@@ -259,7 +205,7 @@ static int finish(const struct context *context, uint32_t id, json_t *trial, boo
                                 "deadline", deadline, "changed", changed));
     } else {
         puts("changed:");
-        print_changed(changed);
+        trial_print_changes(changed);
         if (terminal)
             code = ask_person(context, id, deadline);
         else
@@ -282,6 +228,8 @@ static int conclude(const struct context *context, uint32_t id, int status, bool
         code = wait_for_field(context, id, "until", &trial);
     if (code == EXIT_DONE && trial)
         code = finish(context, id, trial, terminal);
+    else if (code == EXIT_DONE && context->json)
+        db_print_json(json_pack("{s:I, s:s}", "id", (json_int_t)id, "result", "over"));
     else if (code == EXIT_DONE)
         printf("trial %" PRIu32 " is over: its time has passed, or it was settled elsewhere\n", id);
     json_decref(trial);

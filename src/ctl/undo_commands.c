@@ -17,10 +17,6 @@
  */
 #define TOGETHER_SECONDS 60
 
-/* A file that is written in pieces has such sizes in between. */
-#define PIECE_SIZE 65536u
-#define PIECE_SECONDS 1
-
 static int complain(const char *path, const char *reason)
 {
     g_autofree char *shown = store_text_shown(path, strlen(path));
@@ -98,20 +94,6 @@ static int add_deleted(struct undo *undo, const char *path)
 
 /* ---- What was changed last ---- */
 
-/* Is the newer one of two changes that follow each other only the rest of the older one: of one
- * version, or one process writing a file in pieces? */
-static bool continues(const struct history_change *newer, const struct history_change *older)
-{
-    if (newer->version == older->version)
-        return true;
-    bool same_process = newer->node == older->node && newer->actor.known == older->actor.known &&
-                        (!newer->actor.known || newer->actor.pid == older->actor.pid);
-    return same_process && newer->operation == HISTORY_WRITE &&
-           (older->operation == HISTORY_WRITE || older->operation == HISTORY_CREATE) &&
-           strcmp(newer->path, older->path) == 0 && newer->time - older->time <= PIECE_SECONDS &&
-           older->after.size % PIECE_SIZE == 0;
-}
-
 /* The first change of the last step that altered something; NULL: none did. */
 static const struct history_change *find_last_step(const GPtrArray *changes)
 {
@@ -119,7 +101,7 @@ static const struct history_change *find_last_step(const GPtrArray *changes)
 
     for (guint i = 0; i < changes->len; i++) {
         const struct history_change *change = changes->pdata[i];
-        if (step && !continues(step, change))
+        if (step && !history_lineage_continues(step, change))
             break;
         if (step || history_lineage_alters(change))
             step = change;
@@ -356,7 +338,7 @@ int command_rollback(const struct context *context, int argc, char **argv)
     const GOptionEntry entries[] = {
         {"to", 0, 0, G_OPTION_ARG_STRING, &to,
          "a version, or a time (2h, yesterday, 2026-11-22 18:41)", "VERSION|WHEN"},
-        {"path", 0, 0, G_OPTION_ARG_STRING, &given,
+        {"path", 'p', 0, G_OPTION_ARG_STRING, &given,
          "only this and all below it, or paths like a pattern (*, ?)", "PATH|PATTERN"},
         {"yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "do not ask", NULL},
         WISHES(wishes),

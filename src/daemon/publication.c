@@ -122,7 +122,7 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
     struct publication *publication = container_of(listener, struct publication, listener);
 
     status_set_quorate(publication->status, quorate);
-    if (publication->conf)
+    if (publication->conf && !atomic_load(&publication->stopping))
         log_quorum(publication, quorate);
     if (publication->mount)
         mount_quorum_changed(publication->mount, quorate);

@@ -132,13 +132,14 @@ static void answer_outcome(struct committer *committer, const struct outcome *ou
         waiters_answer(waiters, outcome->count, outcome->result);
 }
 
-/* Answers the callers of all outcomes; `error` replaces success. */
+/* Answers the callers of all outcomes; `error` replaces success. What others have is made, and
+ * comes back to this node with their state: its caller must not take it for refused. */
 static void answer_outcomes(struct committer *committer, int error)
 {
     for (guint i = 0; i < committer->outcomes->len; i++) {
         struct outcome *outcome = &g_array_index(committer->outcomes, struct outcome, i);
         if (!outcome->result)
-            outcome->result = error;
+            outcome->result = error && outcome->shared ? -EBUSY : error;
         answer_outcome(committer, outcome);
         buffer_unref(outcome->message);
     }

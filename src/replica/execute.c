@@ -67,6 +67,10 @@ static void apply_message(struct executor *executor, const struct action *action
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;
+    size_t members;
+
+    machine_members(executor->machine, &members);
+    outcome.shared = members > 1;
 
     if (parse_outcome(&outcome))
         problem =
@@ -377,6 +381,7 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
 
     replica->self = options->self;
     executor_init(&replica->executor, GROUP_CONFIGURATION, options->self, &actions, options->clock);
+    replica->executor.names = options->names;
     committer_init(&replica->committer,
                    &(struct commit_parts){
                        .store = store,

@@ -36,9 +36,11 @@ struct replica {
 
     /* The writer role. */
     struct lock events_lock;
-    pthread_cond_t idle; /* nobody has it */
-    GQueue events;       /* struct event: waiting for the writer */
-    bool busy;           /* somebody has it */
+    pthread_cond_t idle;  /* nobody has it */
+    pthread_cond_t taken; /* the writer has taken what waited */
+    GQueue events;        /* struct event: waiting for the writer */
+    uint64_t event_bytes; /* of them, about */
+    bool busy;            /* somebody has it */
 };
 
 /* Makes the parts that the writer works with. Takes over `tree`. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "cluster/transport.h"
 #include "replica/listener.h"
 
@@ -21,6 +22,7 @@ struct replica_options {
         *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
     struct clock_source *clock;
     struct replica_listener *listener;
+    struct node_names *names; /* for the log; NULL: numbers will do */
 };
 
 #endif

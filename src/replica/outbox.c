@@ -36,6 +36,16 @@ static void held_free(struct held *held)
 
 /* --- With the lock held --- */
 
+/* The first of what is held, which is the caller's; NULL: nothing is. */
+static struct held *pop_held(struct outbox *outbox)
+{
+    struct held *held = g_queue_pop_head(&outbox->held);
+
+    if (held)
+        outbox->held_bytes -= message_size(held->message);
+    return held;
+}
+
 static uint64_t number(struct outbox *outbox, struct buffer *message)
 {
     wire_number(message, ++outbox->count, outbox->clock->seconds(outbox->clock));
@@ -56,6 +66,7 @@ static int send_or_hold(struct outbox *outbox, struct buffer *message, uint64_t 
     struct held *held = g_new(struct held, 1);
     *held = (struct held){buffer_ref(message), count, caller};
     g_queue_push_tail(&outbox->held, held);
+    outbox->held_bytes += message_size(message);
     return 0;
 }
 
@@ -67,6 +78,7 @@ static void drop_answered(struct outbox *outbox)
         next = at->next;
         if (held->caller == 0 || waiters_waits(outbox->waiters, held->caller))
             continue;
+        outbox->held_bytes -= message_size(held->message);
         held_free(held);
         g_queue_delete_link(&outbox->held, at);
     }
@@ -158,7 +170,7 @@ void outbox_release(struct outbox *outbox)
 
     lock_take(&outbox->lock);
     drop_answered(outbox);
-    while ((held = g_queue_pop_head(&outbox->held))) {
+    while ((held = pop_held(outbox))) {
         if (multicast(outbox, held->message, held->count))
             g_queue_push_tail(&failed, held);
         else
@@ -174,6 +186,7 @@ void outbox_drop(struct outbox *outbox)
     lock_take(&outbox->lock);
     GQueue dropped = outbox->held;
     g_queue_init(&outbox->held);
+    outbox->held_bytes = 0;
     outbox->sending = false;
     lock_give(&outbox->lock);
     give_up(outbox, &dropped);
@@ -189,4 +202,10 @@ size_t outbox_held(struct outbox *outbox)
 {
     LOCKED(&outbox->lock);
     return outbox->held.length;
+}
+
+bool outbox_is_full(struct outbox *outbox)
+{
+    LOCKED(&outbox->lock);
+    return outbox->held_bytes >= OUTBOX_HELD_BYTES_MAX;
 }

@@ -27,7 +27,11 @@ struct outbox {
     uint64_t count;              /* of the last message of this process */
     bool sending;                /* false: messages are held */
     GQueue held;                 /* struct held */
+    uint64_t held_bytes;         /* of their messages */
 };
+
+/* More than that is not held: as much as the transport can take at once, and then some. */
+#define OUTBOX_HELD_BYTES_MAX (32ull << 20)
 
 void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_source *clock);
 void outbox_destroy(struct outbox *outbox); /* what was held must have been dropped */
@@ -56,7 +60,8 @@ void outbox_drop(struct outbox *outbox);
  * undo what others were told is done. For whoever takes callers out of the waiters. */
 void outbox_drop_answered(struct outbox *outbox);
 
-/* Messages that are held. */
+/* Messages that are held; and whether more of them had better be refused. */
 size_t outbox_held(struct outbox *outbox);
+bool outbox_is_full(struct outbox *outbox);
 
 #endif

@@ -105,6 +105,16 @@ static json_t *group_array(const struct request_sources *sources)
     return list;
 }
 
+/* What a host was called before, without a cluster; in one the node list tells. */
+static json_t *old_name(const struct request_sources *sources)
+{
+    g_autofree char *old =
+        sources->corosync ? NULL
+                          : replica_old_name(sources->replica, status_node_name(sources->status));
+
+    return old ? text(old) : json_null();
+}
+
 static json_t *limit_object(uint64_t used, uint64_t limit)
 {
     json_t *object = json_object();
@@ -231,6 +241,7 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "mountpoint", text(sources->mountpoint));
     json_text_set(object, "state_dir", text(sources->state_dir));
     json_text_set(object, "local", json_boolean(!sources->corosync));
+    json_text_set(object, "old_name", old_name(sources));
     json_text_set(object, "connected", json_boolean(!sources->corosync || replica.connected));
     json_text_set(object, "quorate", json_boolean(replica.quorate));
     json_text_set(object, "quorate_since", number(replica.quorum_since));

@@ -176,9 +176,11 @@ static void complain(struct status_group *group, struct member sender, const cha
 {
     uint32_t held_back;
 
-    if (rate_limit_pass(&group->limit, &held_back))
-        log_warning("ignored status message from %u/%u: %s (%u more not logged)", sender.node,
-                    sender.pid, what, held_back);
+    if (!rate_limit_pass(&group->limit, &held_back))
+        return;
+    g_autofree char *name = status_name_of(group->status, sender.node);
+    log_warning("ignored a status message of %s (node %u): %s (%u more not logged)",
+                name ? name : "a node without a name", sender.node, what, held_back);
 }
 
 static void take_update(struct status_group *group, struct member sender,
@@ -352,6 +354,7 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->status = status;
     executor_init(&group->executor, GROUP_STATUS, self, &actions, clock);
     group->executor.transport = transport;
+    group->executor.names = status_name_source(status);
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;

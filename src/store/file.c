@@ -105,34 +105,46 @@ static int probe_absent(const char *path, const char *vfs, char **message)
     return -EBADMSG;
 }
 
-/* Whoever takes the database away without its log, as 'pvecm add' does, wants a new one. */
-int file_set_log_aside(const char *path, char **message)
+/* 0 if it is not there, or empty. */
+static int set_aside(const char *path, const char *suffix, const char *word, char **message)
 {
-    static const char *const suffixes[] = {"-wal", "-journal"};
-    g_autofree char *index = g_strconcat(path, "-shm", NULL);
+    g_autofree char *log = g_strconcat(path, suffix, NULL);
+    g_autofree char *name = NULL;
+    struct stat info;
 
-    if (exists(path, "", NULL))
+    /* SQLite's are refused empty too. */
+    if (lstat(log, &info) < 0 || (info.st_size == 0 && strcmp(suffix, ".journal") == 0))
         return 0;
-    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
-        g_autofree char *log = g_strconcat(path, suffixes[i], NULL);
-        g_autofree char *name = NULL;
-        if (!exists(path, suffixes[i], NULL))
-            continue;
-        int error = quarantine_move(log, "orphaned", &name);
-        if (error) {
-            *message = g_strdup_printf("%s is missing, and %s, which holds changes to it, cannot "
-                                       "be renamed: %s",
-                                       path, log, g_strerror(-error));
-            return error;
-        }
+    int error = quarantine_move(log, word, &name);
+    if (error)
+        *message = g_strdup_printf("%s is missing, and %s, which holds changes to it, cannot be "
+                                   "renamed: %s",
+                                   path, log, g_strerror(-error));
+    else
         log_warning(
             "%s is missing, and %s was left beside it: that is now %s, and this node begins "
             "with an empty database; if the database is missing by mistake, stop pmxcfs and "
-            "put both back",
+            "put all of them back",
             path, log, name);
-    }
-    unlink(index);
-    return 0;
+    return error;
+}
+
+/* Whoever takes the database away without its logs, as 'pvecm add' does, wants a new one. */
+int file_set_logs_aside(const char *path, char **message)
+{
+    g_autofree char *index = g_strconcat(path, "-shm", NULL);
+    int error;
+
+    if (exists(path, "", NULL))
+        return 0;
+    error = set_aside(path, "-wal", "orphaned", message);
+    if (!error)
+        error = set_aside(path, "-journal", "orphaned", message);
+    if (!error)
+        error = set_aside(path, ".journal", "overtaken", message);
+    if (!error)
+        unlink(index);
+    return error;
 }
 
 char *file_resolve(const char *path, const char *vfs)

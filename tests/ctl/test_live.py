@@ -71,6 +71,7 @@ def test_status(daemon, live):
         assert told["quorate"] and told["members"]["nodename"] == "node1" and told["sizes"]["content"]["used"] == 3072
 
 
+<<<<<<< HEAD
 def test_status_tells_of_the_history(make_daemon):
     """Its size and reach; that it cannot be written; that there is none."""
     daemon = make_daemon(options=["--fold-delay=0.1"]).start()
@@ -93,6 +94,33 @@ def test_status_tells_of_the_history(make_daemon):
     daemon.options = ["--history-size=0"]
     daemon.start()
     assert "none is written" in told()
+=======
+def test_status_of_a_renamed_host(daemon, live):
+    """Told where one looks, and gone when its guests have its name, or it has theirs."""
+    def told():
+        overview = json.loads(live("status", "--json").stdout)
+        assert ("ALL GUESTS ARE UNDER ANOTHER NAME: %s." % overview["old_name"] in live("status").stdout) == (overview["old_name"] is not None)
+        return overview["old_name"]
+
+    assert told() is None
+    daemon.os.makedirs(daemon / "nodes/node1/qemu-server")
+    daemon.os.makedirs(daemon / "nodes/before/lxc")
+    assert told() is None
+    daemon.os.write_file(daemon / "nodes/node1/qemu-server/100.conf", b"x")
+    assert told() is None
+    daemon.restart("--nodename", "after")
+    assert told() == "node1"
+    assert "this host is named 'after', and all guests are under 'node1'" in daemon.log_since_start()
+    daemon.os.write_file(daemon / "nodes/before/lxc/101.conf", b"x")
+    assert told() is None  # two nodes had guests: of which was it?
+    daemon.os.unlink(daemon / "nodes/before/lxc/101.conf")
+    daemon.os.makedirs(daemon / "nodes/after/qemu-server")
+    live("guests", "move", "--from", "node1", "--to", "after")
+    assert told() is None
+    daemon.restart()
+    daemon.os.rename(daemon / "nodes/after/qemu-server/100.conf", daemon / "nodes/node1/qemu-server/100.conf")
+    assert told() is None and "all guests are under" not in daemon.log_since_start().partition("pmxcfs is ready")[2]
+>>>>>>> main
 
 
 def test_status_for_readers(live):

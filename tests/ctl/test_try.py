@@ -57,7 +57,7 @@ def test_it_is_undone(daemon, file):
     """By the daemon, at its time; what somebody else changed meanwhile, elsewhere, stays."""
     told = run(daemon, "try", "--for", "2s", *edit(file))
     assert told["result"] == "waiting" and told["deadline"] <= time.time() + 2
-    assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write"}]
+    assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write", "kept": True}]
     daemon.os.write_file(daemon / "other", b"x")
     assert content(daemon, file) == "new"
     waiting = trials(daemon)
@@ -108,6 +108,17 @@ def test_a_command_that_fails(daemon, live, file):
 def test_a_command_that_changes_nothing(daemon, live):
     assert live("try", "--", "true").stdout == "the command changed nothing\n"
     assert run(daemon, "try", "--", "true")["result"] == "unchanged" and trials(daemon) == []
+
+
+def test_what_cannot_be_brought_back(daemon, live, file):
+    """Of private files the history has no content: that is said when it is known, and again when it counts."""
+    secret = daemon / "priv/secret"
+    daemon.os.makedirs(daemon / "priv")
+    daemon.os.write_file(secret, b"old")
+    shown = live("try", *edit(file, EDIT + "; echo new > %s" % secret)).stdout
+    assert "priv/secret  (cannot be brought back" in shown and "cluster.fw\n" in shown
+    assert "priv/secret could not be brought back" in live("try", "--abort", code=1).stderr
+    assert content(daemon, file) == "old" and content(daemon, secret) == "new"
 
 
 def test_only_what_the_command_changes(daemon, file):

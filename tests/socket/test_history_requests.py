@@ -58,7 +58,7 @@ def test_what_is_not_confirmed_is_brought_back(daemon, root):
     daemon.os.mkdir(daemon / "firewall")
     daemon.os.write_file(daemon / "firewall/cluster.fw", b"open")
     daemon.os.write_file(daemon / "gone", b"kept")
-    number = begin(root, 1)
+    number = begin(root, 4)
     daemon.os.write_file(daemon / "firewall/cluster.fw", b"closed")
     daemon.os.mkdir(daemon / "new")
     daemon.os.write_file(daemon / "new/file", b"new")
@@ -108,15 +108,22 @@ def test_a_restart_does_not_save_it(make_daemon, how):
     daemon = make_daemon().start()
     root = Client(daemon)
     daemon.os.write_file(daemon / "file", b"old")
-    begin(root, 1, command=b"edit")
+    begin(root, 3600, command=b"edit")
     daemon.os.write_file(daemon / "file", b"new")
     # Without anybody's asking: while there are trials nothing waits for a fold.
     asked = ask(root, 101)["history"]["asked"]
     wait_for(lambda: ask(root, 101)["history"]["written"] >= asked, "it is in the history")
     root.close()
     getattr(daemon, how)()
-    with open(os.path.join(daemon.state_dir, "trials.json")) as file:
-        assert [trial["command"] for trial in json.load(file)] == ["edit"]
+    path = os.path.join(daemon.state_dir, "trials.json")
+    with open(path) as file:
+        trials = json.load(file)
+    assert [trial["command"] for trial in trials] == ["edit"]
+    # An hour later.
+    trials[0]["begun"] -= 3601
+    trials[0]["deadline"] -= 3601
+    with open(path, "w") as file:
+        json.dump(trials, file)
     daemon.start()
     wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "it is brought back")
     assert "try 1 (edit) was not confirmed" in daemon.log_since_start()
