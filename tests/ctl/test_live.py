@@ -71,7 +71,6 @@ def test_status(daemon, live):
         assert told["quorate"] and told["members"]["nodename"] == "node1" and told["sizes"]["content"]["used"] == 3072
 
 
-<<<<<<< HEAD
 def test_status_tells_of_the_history(make_daemon):
     """Its size and reach; that it cannot be written; that there is none."""
     daemon = make_daemon(options=["--fold-delay=0.1"]).start()
@@ -94,7 +93,8 @@ def test_status_tells_of_the_history(make_daemon):
     daemon.options = ["--history-size=0"]
     daemon.start()
     assert "none is written" in told()
-=======
+
+
 def test_status_of_a_renamed_host(daemon, live):
     """Told where one looks, and gone when its guests have its name, or it has theirs."""
     def told():
@@ -120,7 +120,6 @@ def test_status_of_a_renamed_host(daemon, live):
     daemon.restart()
     daemon.os.rename(daemon / "nodes/after/qemu-server/100.conf", daemon / "nodes/node1/qemu-server/100.conf")
     assert told() is None and "all guests are under" not in daemon.log_since_start().partition("pmxcfs is ready")[2]
->>>>>>> main
 
 
 def test_status_for_readers(live):
