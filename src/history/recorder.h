@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/draft.h"
 #include "base/node_names.h"
+#include "core/draft.h"
 #include "history/askers.h"
 #include "history/store.h"
 
