@@ -23,6 +23,9 @@ enum ask_request {
     ASK_ACTIVITY = 104,
     ASK_METRICS = 105,
     ASK_HISTORY = 110,
+    ASK_TRIAL_BEGIN = 111,
+    ASK_TRIAL_END = 112,
+    ASK_TRIALS = 113,
 };
 
 /* Connects to the daemon; NULL with *code and in *error the errno, and tells nobody. */

@@ -122,6 +122,23 @@ static void offer_recorded(const struct begun *begun)
     history_close(reader);
 }
 
+static void offer_trials(const struct begun *begun)
+{
+    json_t *trials = NULL;
+    json_t *trial;
+    size_t i;
+    int error;
+
+    ask_quietly(&begun->context, ASK_TRIALS, NULL, 0, &trials, &error);
+    json_array_foreach(trials, i, trial)
+    {
+        g_autofree char *id = g_strdup_printf("%lld", (long long)field_number(trial, "id"));
+        g_autofree char *command = field_printable(trial, "command");
+        offer(begun, id, command);
+    }
+    json_decref(trials);
+}
+
 /* Those that changed something here. */
 static void offer_users(const struct begun *begun)
 {
@@ -155,9 +172,11 @@ static void offer_value(const char *kind, const struct begun *begun)
         offer_guests(begun);
     else if (strstr(kind, "[LOCK"))
         offer_locks(begun);
+    else if (strstr(kind, "[TRIAL"))
+        offer_trials(begun);
     else if (g_str_has_prefix(kind, "COPY"))
         offer_copies(begun);
-    else if (strcmp(kind, "WHEN") == 0)
+    else if (g_str_has_suffix(kind, "WHEN"))
         offer_moments(begun);
     else if (strcmp(kind, "LOGIN") == 0)
         offer_users(begun);

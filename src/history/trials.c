@@ -82,7 +82,8 @@ static void close_window(struct trials *trials, struct trial *trial)
     int error = find_last(trials, &until);
 
     lock_take(&trials->lock);
-    trial->until = error ? INT64_MAX : until;
+    /* 0 says that it has not ended; there is nothing in the history then. */
+    trial->until = error ? INT64_MAX : MAX(until, 1);
     lock_give(&trials->lock);
     save(trials);
 }
@@ -161,12 +162,13 @@ static struct trial *trial_at(struct trials *trials, guint index)
     return trial;
 }
 
+/* Each as far as it gets now: what cannot be brought back yet is put off by that. */
 static void look_at_all(struct trials *trials)
 {
     struct trial *trial;
 
     for (guint i = 0; (trial = trial_at(trials, i)) && !must_stop(trials);) {
-        if (!advance(trials, trial) || trial == trial_at(trials, i))
+        if (!advance(trials, trial))
             i++;
     }
 }

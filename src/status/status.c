@@ -280,6 +280,35 @@ void status_set_online(struct status *status, const uint32_t *ids, size_t count)
     raise_clinfo(status, members_set_online(status->members, ids, count));
 }
 
+void status_set_release(struct status *status, const char *release)
+{
+    LOCKED(&status->lock);
+    g_free(status->own->release);
+    status->own->release = g_strdup(release);
+}
+
+/* With the lock held; NULL: nothing of it. */
+static struct node_values *known_values(struct status *status, uint32_t node)
+{
+    return node == status->own_id ? status->own
+                                  : g_hash_table_lookup(status->others, GUINT_TO_POINTER(node));
+}
+
+void status_forget_release(struct status *status, uint32_t node)
+{
+    LOCKED(&status->lock);
+    struct node_values *values = known_values(status, node);
+    if (values && values != status->own)
+        g_clear_pointer(&values->release, g_free);
+}
+
+char *status_release_of(struct status *status, uint32_t node)
+{
+    LOCKED(&status->lock);
+    struct node_values *values = known_values(status, node);
+    return values ? g_strdup(values->release) : NULL;
+}
+
 char *status_names(struct status *status, bool online)
 {
     LOCKED(&status->lock);
@@ -356,6 +385,10 @@ static int store(struct status *status, struct node_values *values, enum key_kin
     case KEY_ADDRESS:
         raise_clinfo(status, node_values_set_address(values, value));
         break;
+    case KEY_RELEASE:
+        g_free(values->release);
+        values->release = g_strdup(value);
+        break;
     case KEY_RRD:
         error = rrd_values_set(status->rrd, key_rrd_key(name), value,
                                status->clock->milliseconds(status->clock));
@@ -381,6 +414,8 @@ int status_set_own(struct status *status, const char *name, const void *value, s
     enum key_kind kind;
     int error = key_value_check(name, value, size, &kind);
 
+    if (!error && kind == KEY_RELEASE)
+        error = -EINVAL; /* the daemon's to tell */
     if (error)
         return error;
     lock_take(&status->lock);
@@ -450,13 +485,7 @@ GPtrArray *status_own_names(struct status *status)
 struct buffer *status_own_value(struct status *status, const char *name)
 {
     LOCKED(&status->lock);
-    const struct key_value *value = node_values_get(status->own, name);
-    const char *address = status->own->address;
-    if (value)
-        return buffer_ref(value->value);
-    if (address && strcmp(name, "nodeip") == 0)
-        return buffer_copy(address, (uint32_t)strlen(address) + 1);
-    return NULL;
+    return node_values_sent(status->own, name);
 }
 
 struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
@@ -528,31 +557,19 @@ size_t status_log_merge(struct status *status, const struct cluster_log_buffer *
     return malformed;
 }
 
-static json_t *values_object(const struct node_values *values)
-{
-    json_t *object = json_object();
-    g_autoptr(GPtrArray) names = node_values_names(values);
-
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        json_text_set(object, name, json_integer(node_values_get(values, name)->version));
-    }
-    return object;
-}
-
 /* With the lock held. */
 static json_t *kvstore_object(struct status *status)
 {
     json_t *kvstore = json_object();
 
-    json_text_set(kvstore, status->node_name, values_object(status->own));
+    json_text_set(kvstore, status->node_name, node_values_versions(status->own));
     for (guint i = 0; i < status->members->nodes->len; i++) {
         const struct cluster_node *node = g_ptr_array_index(status->members->nodes, i);
         const struct node_values *values =
             g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
         if (values && g_hash_table_size(values->by_name) > 0 &&
             strcmp(node->name, status->node_name) != 0)
-            json_text_set(kvstore, node->name, values_object(values));
+            json_text_set(kvstore, node->name, node_values_versions(values));
     }
     return kvstore;
 }

@@ -60,8 +60,10 @@ class Terminal:
     command ended, ignore the interrupt that the key gives to all of them.
     """
 
+    session = ()  # what begins one inside the namespace, for who has to see his own process group
+
     def __init__(self, daemon, *arguments):
-        command = [*daemon.namespace.enter(), "sh", "-c", 'env --default-signal=INT "$@"; exit $?', "sh",
+        command = [*daemon.namespace.enter(), *self.session, "sh", "-c", 'env --default-signal=INT "$@"; exit $?', "sh",
                    "TERM=xterm", PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments]
         self.output = b""
         self.pid, self.fd = pty.fork()

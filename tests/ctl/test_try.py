@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pmxcfsctl try: a command whose changes undo themselves unless they are confirmed."""
+
+import json
+import os
+import re
+import time
+
+import pytest
+from conftest import PMXCFSCTL
+from harness import wait_for
+from running import Output
+from running import Terminal as OuterTerminal
+
+# As editors do it: a temporary file that is renamed over the other.
+EDIT = 'echo new > "$1.tmp.1" && mv "$1.tmp.1" "$1"'
+
+
+class Terminal(OuterTerminal):
+    """One that the command can be given."""
+
+    session = ("setsid", "--ctty", "--wait")
+
+
+@pytest.fixture
+def file(daemon):
+    """A file of the tree that says "old"."""
+    daemon.os.makedirs(daemon / "firewall")
+    daemon.os.write_file(daemon / "firewall/cluster.fw", b"old\n")
+    return daemon / "firewall/cluster.fw"
+
+
+def content(daemon, file):
+    return daemon.os.read_file(file).decode().strip()
+
+
+def edit(file, script=EDIT):
+    return ["--", "sh", "-c", script, "edit", str(file)]
+
+
+def run(daemon, *arguments, code=0):
+    """pmxcfsctl, as its exit code and its JSON."""
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "--json", *arguments])
+    assert done.returncode == code, done
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def trials(daemon):
+    return run(daemon, "try", "--list")
+
+
+def wait_until_over(daemon, number):
+    wait_for(lambda: number not in [one["id"] for one in trials(daemon)], "trial %d is over" % number)
+
+
+def test_it_is_undone(daemon, file):
+    """By the daemon, at its time; what somebody else changed meanwhile, elsewhere, stays."""
+    told = run(daemon, "try", "--for", "2s", *edit(file))
+    assert told["result"] == "waiting" and told["deadline"] <= time.time() + 2
+    assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write", "kept": True}]
+    daemon.os.write_file(daemon / "other", b"x")
+    assert content(daemon, file) == "new"
+    waiting = trials(daemon)
+    assert [(one["id"], one["ended"]) for one in waiting] == [(told["id"], True)] and "sh -c echo new" in waiting[0]["command"]
+    wait_until_over(daemon, told["id"])
+    assert time.time() >= told["deadline"]
+    assert content(daemon, file) == "old" and daemon.os.read_file(daemon / "other") == b"x"
+
+
+def test_confirm_keeps_it(daemon, live, file):
+    done = live("try", "--for", "1h", *edit(file))
+    assert "changed:\n  write    firewall/cluster.fw\n" in done.stdout and "pmxcfsctl confirm 1' is said until" in done.stdout
+    assert re.search(r"  (59 min \d+ s|1 h 0 min) +ended  sh -c echo new", live("try", "--list").stdout)
+    assert "what was changed stays" in live("confirm").stdout
+    assert content(daemon, file) == "new" and trials(daemon) == []
+    assert "there are no trials" in live("try", "--list").stdout
+    assert "no trial that waits" in live("confirm", code=1).stderr and "no trial 1" in live("confirm", "1", code=1).stderr
+
+
+def test_abort_undoes_it_at_once(daemon, live, file):
+    told = run(daemon, "try", "--for", "1h", *edit(file))
+    assert "as it was before" in live("try", "--abort", str(told["id"])).stdout
+    assert content(daemon, file) == "old" and trials(daemon) == []
+
+
+def test_two_at_once(daemon, live, file):
+    """Each has its own changes, and they have to be named."""
+    first = run(daemon, "try", *edit(file))["id"]
+    second = run(daemon, "try", *edit(daemon / "storage.cfg"))["id"]
+    assert "several trials: which one?" in live("confirm", code=1).stderr
+    assert "several trials" in live("try", "--abort", code=1).stderr
+    offered = daemon.run([PMXCFSCTL, "--complete", "--socket-name", daemon.socket_name, "confirm", ""]).stdout.splitlines()
+    assert [line.split("\t")[0] for line in offered] == [str(first), str(second)]
+    assert run(daemon, "try", "--abort", str(first)) == {"id": first, "result": "reverted"}
+    assert run(daemon, "confirm", str(second)) == {"id": second, "result": "confirmed"}
+    assert content(daemon, file) == "old" and content(daemon, daemon / "storage.cfg") == "new"
+
+
+def test_a_command_that_fails(daemon, live, file):
+    """What it had changed by then is brought back, and the terminal's user hears why."""
+    done = live("try", *edit(file, EDIT + "; exit 3"), code=1)
+    assert "ended with exit code 3" in done.stderr and "as it was before" in done.stdout
+    assert content(daemon, file) == "old" and trials(daemon) == []
+    assert "cannot run no-such-command" in live("try", "--", "no-such-command", code=1).stderr
+    assert "signal 15" in live("try", "--", "sh", "-c", "kill $$", code=1).stderr
+
+
+def test_a_command_that_changes_nothing(daemon, live):
+    assert live("try", "--", "true").stdout == "the command changed nothing\n"
+    assert run(daemon, "try", "--", "true")["result"] == "unchanged" and trials(daemon) == []
+
+
+def test_what_cannot_be_brought_back(daemon, live, file):
+    """Of private files the history has no content: that is said when it is known, and again when it counts."""
+    secret = daemon / "priv/secret"
+    daemon.os.makedirs(daemon / "priv")
+    daemon.os.write_file(secret, b"old")
+    shown = live("try", *edit(file, EDIT + "; echo new > %s" % secret)).stdout
+    assert "priv/secret  (cannot be brought back" in shown and "cluster.fw\n" in shown
+    assert "priv/secret could not be brought back" in live("try", "--abort", code=1).stderr
+    assert content(daemon, file) == "old" and content(daemon, secret) == "new"
+
+
+def test_only_what_the_command_changes(daemon, file):
+    """But with --all whatever anybody changes on this node while it runs."""
+    wait = 'touch "$2"; until [ -e "$3" ]; do sleep 0.05; done'
+
+    def during(number, *options):
+        begun, go = (os.path.join(daemon.directory, "%s-%d" % (name, number)) for name in ("begun", "go"))
+        output = Output(daemon, "try", *options, *edit(file, EDIT + "; " + wait), begun, go)
+        wait_for(lambda: os.path.exists(begun), "the command runs")
+        daemon.os.write_file(daemon / "theirs", b"x")
+        open(go, "w").close()
+        output.wait("unless")
+        output.end()
+        run(daemon, "try", "--abort")
+        assert content(daemon, file) == "old"
+        return daemon.os.exists(daemon / "theirs")
+
+    assert during(1)
+    daemon.os.unlink(daemon / "theirs")
+    assert not during(2, "--all")
+
+
+def test_the_command_begins_when_the_trial_is_in_force(daemon, live, file):
+    """Without a daemon, without a history or as another user it does not begin at all."""
+    for arguments, code in ((["--socket-name", "nobody-is-called-so"], 3), ([], 1)):
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments, "try", *edit(file)], uid=None if arguments else 33, gid=None if arguments else 33)
+        assert done.returncode == code, done
+    assert content(daemon, file) == "old"
+
+
+def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
+    output = Output(daemon, "try", "--for", "2s", *edit(file, EDIT + "; sleep 60"))
+    wait_for(lambda: content(daemon, file) == "new", "the command has changed it")
+    output.end()
+    wait_for(lambda: content(daemon, file) == "old", "it is brought back")
+    assert trials(daemon) == []
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_the_daemon_is_restarted_meanwhile(daemon, file, how):
+    run(daemon, "try", "--for", "2s", *edit(file))
+    getattr(daemon, how)()
+    daemon.start()
+    wait_for(lambda: content(daemon, file) == "old", "it is brought back")
+    wait_for(lambda: trials(daemon) == [], "the trial is over")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_confirmed_after_a_restart(daemon, live, file, how):
+    run(daemon, "try", "--for", "1h", *edit(file))
+    getattr(daemon, how)()
+    daemon.start()
+    live("confirm")
+    assert content(daemon, file) == "new" and trials(daemon) == []
+
+
+@pytest.mark.parametrize("answer, left", [(b"y\n", "new"), (b"n\n", "old"), (b"what\ny\n", "new")])
+def test_a_terminal_is_asked(daemon, file, answer, left):
+    terminal = Terminal(daemon, "try", *edit(file))
+    terminal.wait(rb"Keep it\? \[y/n\] \(within [45] min")
+    terminal.press(answer)
+    assert terminal.wait_exit() == 0
+    terminal.close()
+    assert (content(daemon, file), trials(daemon)) == (left, []), terminal.output
+
+
+def test_the_command_has_the_terminal(daemon, file):
+    """As an editor needs it; an interrupt is the command's."""
+    terminal = Terminal(daemon, "try", *edit(file, EDIT + '; echo ready; read word; echo "said $word"'))
+    terminal.wait(rb"ready")
+    terminal.press(b"hello\n")
+    terminal.wait(rb"said hello\r\n(?s:.*)Keep it")
+    terminal.press(b"y\n")
+    assert terminal.wait_exit() == 0
+    terminal.close()
+    terminal = Terminal(daemon, "try", *edit(file, "echo newer > $1; echo ready; read word"))
+    terminal.wait(rb"ready")
+    terminal.press(b"\x03")
+    assert terminal.wait_exit() == 1
+    assert b"ended by signal 2" in terminal.output and content(daemon, file) == "new"
+    terminal.close()
+
+
+def test_a_terminal_that_is_gone(daemon, file):
+    terminal = Terminal(daemon, "try", "--for", "3s", *edit(file))
+    terminal.wait(rb"Keep it")
+    terminal.close()
+    os.waitpid(terminal.pid, 0)
+    assert content(daemon, file) == "new"
+    wait_for(lambda: content(daemon, file) == "old", "it is brought back")
+
+
+def test_a_question_that_nobody_answers(daemon, file):
+    terminal = Terminal(daemon, "try", "--for", "2s", *edit(file))
+    assert terminal.wait_exit() == 1
+    assert b"not confirmed in time" in terminal.output and content(daemon, file) == "old"
+    terminal.close()
+
+
+def test_what_is_wrong(live, daemon):
+    for arguments in (["--for", "soon", "--", "true"], ["--for", "2d", "--", "true"], ["--for", "0s", "--", "true"], ["--list", "--abort"],
+                      ["--abort", "1", "2"], []):
+        assert "error: " in live("try", *arguments, code=2).stderr
+    assert "no number of a trial" in live("confirm", "x", code=2).stderr
+    assert trials(daemon) == []
+
+
+def test_without_a_history(make_daemon):
+    daemon = make_daemon(options=["--history-size=0"]).start()
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "try", *edit(daemon / "file")])
+    assert done.returncode == 1 and "writes no history" in done.stderr and not daemon.os.exists(daemon / "file")

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""pmxcfsctl undelete, revert and rollback: what was is written back, by ordinary changes."""
+
+import json
+
+import pytest
+from conftest import PMXCFSCTL
+from running import Terminal, guest
+
+
+@pytest.fixture
+def fs(daemon):
+    """put(path, content), get(path) (None: not there) of the mount."""
+
+    class Files:
+        def put(self, path, content):
+            if "/" in path:
+                daemon.os.makedirs(daemon / path.rpartition("/")[0], exist_ok=True)
+            daemon.os.write_file(daemon / path, content.encode())
+
+        def get(self, path):
+            return daemon.os.read_file(daemon / path).decode() if daemon.os.exists(daemon / path) else None
+
+    return Files()
+
+
+def version(live):
+    """The last one that is recorded."""
+    return str(json.loads(live("--json", "history", "-n", "1").stdout)[0]["version"])
+
+
+def steps(done):
+    return [(one["action"], one["path"], one["result"]) for one in json.loads(done.stdout)]
+
+
+def operations(live, path):
+    """What happened to it, the newest first."""
+    return [one["operation"] for one in json.loads(live("--json", "history", path).stdout) if one["path"] == path]
+
+
+# ---- undelete ----
+
+
+def test_undelete_a_file(daemon, live, fs):
+    fs.put("firewall/cluster.fw", "[RULES]\n")
+    daemon.os.unlink(daemon / "firewall/cluster.fw")
+    daemon.os.rmdir(daemon / "firewall")
+    shown = live("undelete", "--dry-run", "/etc/pve/firewall/cluster.fw").stdout
+    assert "would create firewall/cluster.fw\n" in shown and "+[RULES]\n" in shown and "--- /dev/null" in shown
+    assert fs.get("firewall/cluster.fw") is None
+    assert live("undelete", "firewall/cluster.fw").stdout == "created firewall/cluster.fw\n"
+    assert fs.get("firewall/cluster.fw") == "[RULES]\n"
+    assert operations(live, "firewall/cluster.fw")[:2] == ["create", "delete"], "it is one change"
+
+
+def test_undelete_a_directory(daemon, live, fs):
+    """With what went with it, not with what was deleted long before (as far as its content was replaced before)."""
+    fs.put("sdn/zones.cfg", "zone: a\n")
+    fs.put("sdn/deep/er/file", "x")
+    fs.put("sdn/empty", "")
+    daemon.os.unlink(daemon / "sdn/deep/er/file")
+    fs.put("sdn/deep/er/other", "y")
+    for path in ("sdn/deep/er/other", "sdn/empty", "sdn/zones.cfg"):
+        daemon.os.unlink(daemon / path)
+    for path in ("sdn/deep/er", "sdn/deep", "sdn"):
+        daemon.os.rmdir(daemon / path)
+    planned = steps(live("--json", "undelete", "--dry-run", "sdn/"))
+    assert planned == [("mkdir", "sdn", "would"), ("mkdir", "sdn/deep", "would"), ("mkdir", "sdn/deep/er", "would"),
+                       ("create", "sdn/deep/er/other", "would"), ("create", "sdn/empty", "would"), ("create", "sdn/zones.cfg", "would")]
+    assert [one[2] for one in steps(live("--json", "undelete", "sdn"))] == ["done"] * 6
+    assert (fs.get("sdn/zones.cfg"), fs.get("sdn/deep/er/other"), fs.get("sdn/empty")) == ("zone: a\n", "y", "")
+    assert fs.get("sdn/deep/er/file") is None
+
+
+def test_undelete_of_a_guest_whose_number_was_taken(daemon, live, fs):
+    guest(daemon, "node1", "qemu-server", 100)
+    daemon.os.unlink(daemon / "nodes/node1/qemu-server/100.conf")
+    guest(daemon, "node2", "lxc", 100)
+    for options in (["--dry-run"], []):
+        done = live("undelete", *options, "nodes/node1/qemu-server/100.conf", code=1)
+        assert "guest number 100 is taken: nodes/node2/lxc/100.conf (node node2) has it now" in done.stderr
+    told = json.loads(live("--json", "undelete", "qemu-server/100.conf", code=1).stdout)
+    assert [(one["result"], "node2" in one["reason"]) for one in told] == [("failed", True)]
+    assert fs.get("nodes/node1/qemu-server/100.conf") is None
+    daemon.os.unlink(daemon / "nodes/node2/lxc/100.conf")
+    live("undelete", "nodes/node1/qemu-server/100.conf")
+    assert fs.get("nodes/node1/qemu-server/100.conf") == "name: x\n"
+
+
+def test_undelete_what_is_wrong(daemon, live, fs):
+    fs.put("storage.cfg", "x")
+    assert "is there; 'pmxcfsctl revert'" in live("undelete", "storage.cfg", code=1).stderr
+    assert "knows no path 'storage.cfgg'; did you mean" in live("undelete", "storage.cfgg", code=1).stderr
+    daemon.os.rename(daemon / "storage.cfg", daemon / "other.cfg")
+    assert "was renamed to other.cfg (version" in live("undelete", "storage.cfg", code=1).stderr
+    assert "wrong" not in live("undelete", code=2).stderr
+    assert live("undelete", "storage.cfg", code=1, uid=33, gid=33).stderr.startswith("error: ")
+
+
+def test_content_that_was_not_kept(daemon, live, fs):
+    """Of private files it is known that and when they changed; that it cannot be brought back is an error that says why."""
+    fs.put("priv/secret", "key\n")
+    daemon.os.unlink(daemon / "priv/secret")
+    done = live("undelete", "priv/secret", code=1)
+    assert "priv/secret: its content was not kept: it is private" in done.stderr and "--history-private" in done.stderr
+    fs.put("priv/secret", "one\n")
+    fs.put("priv/secret", "two\n")
+    assert "not kept" in live("revert", "priv/secret", code=1).stderr
+    assert fs.get("priv/secret") == "two\n"
+
+
+# ---- revert ----
+
+
+def test_revert(live, fs):
+    fs.put("storage.cfg", "one\n")
+    first = version(live)
+    fs.put("storage.cfg", "two\n")
+    fs.put("storage.cfg", "three\n")
+    shown = live("revert", "-n", "storage.cfg").stdout
+    assert "would write storage.cfg\n" in shown and "\n-three\n+two\n" in shown and fs.get("storage.cfg") == "three\n"
+    assert live("revert", "storage.cfg").stdout == "wrote storage.cfg\n"
+    assert fs.get("storage.cfg") == "two\n"
+    live("revert", "storage.cfg")
+    assert fs.get("storage.cfg") == "three\n", "reverting is a change too"
+    live("revert", "storage.cfg", "--to", first)
+    assert fs.get("storage.cfg") == "one\n"
+    assert "as it was" in live("revert", "storage.cfg", "--to", first).stdout
+    assert operations(live, "storage.cfg")[:3] == ["write"] * 3, "each is one change"
+
+
+def test_revert_of_what_was_created_removes_it(live, fs):
+    """Creating and filling it were one step; a deleted one comes back."""
+    fs.put("storage.cfg", "x" * 100000)
+    assert live("revert", "storage.cfg").stdout == "removed storage.cfg\n"
+    assert fs.get("storage.cfg") is None
+    assert live("revert", "storage.cfg").stdout == "created storage.cfg\n"
+    assert fs.get("storage.cfg") == "x" * 100000
+
+
+def test_revert_a_directory(daemon, live, fs):
+    fs.put("firewall/cluster.fw", "a\n")
+    fs.put("firewall/100.fw", "b\n")
+    then = version(live)
+    fs.put("firewall/cluster.fw", "changed\n")
+    daemon.os.unlink(daemon / "firewall/100.fw")
+    fs.put("firewall/new/101.fw", "c\n")
+    fs.put("elsewhere", "stays")
+    planned = steps(live("--json", "revert", "--dry-run", "firewall", "--to", then))
+    assert planned == [("create", "firewall/100.fw", "would"), ("write", "firewall/cluster.fw", "would"),
+                       ("remove", "firewall/new", "would"), ("remove", "firewall/new/101.fw", "would")]
+    live("revert", "firewall")
+    assert fs.get("firewall/new/101.fw") is None and fs.get("firewall/cluster.fw") == "changed\n"
+    live("revert", "firewall", "--to", then)
+    assert sorted(daemon.os.listdir(daemon / "firewall")) == ["100.fw", "cluster.fw"]
+    assert fs.get("firewall/cluster.fw") == "a\n" and fs.get("firewall/100.fw") == "b\n" and fs.get("elsewhere") == "stays"
+
+
+def test_revert_follows_a_guest_that_moved(daemon, live, fs):
+    """It gets what it was, where it is; the move itself is not taken back, and never is it removed."""
+    guest(daemon, "node1", "qemu-server", 100)
+    then = version(live)
+    fs.put("nodes/node1/qemu-server/100.conf", "name: y\n")
+    daemon.os.makedirs(daemon / "nodes/node2/qemu-server")
+    daemon.os.rename(daemon / "nodes/node1/qemu-server/100.conf", daemon / "nodes/node2/qemu-server/100.conf")
+    assert live("revert", "nodes/node2/qemu-server/100.conf").stdout == "wrote nodes/node2/qemu-server/100.conf\n"
+    assert fs.get("nodes/node2/qemu-server/100.conf") == "name: x\n"
+    fs.put("nodes/node2/qemu-server/100.conf", "name: z\n")
+    live("revert", "nodes/node2/qemu-server/100.conf", "--to", then)
+    assert fs.get("nodes/node2/qemu-server/100.conf") == "name: x\n"
+    assert "(node node2) has it now" in live("revert", "nodes/node1/qemu-server/100.conf", "--to", then, code=1).stderr
+
+
+def test_revert_what_is_wrong(live, fs):
+    fs.put("storage.cfg", "x")
+    assert "no version and no time" in live("revert", "storage.cfg", "--to", "yesterdy", code=2).stderr
+    assert "is not recorded that far back" in live("revert", "storage.cfg", "--to", "3d", code=1).stderr
+    assert fs.get("storage.cfg") == "x"
+
+
+# ---- rollback ----
+
+
+def test_rollback(daemon, live, fs):
+    guest(daemon, "node1", "qemu-server", 100)
+    daemon.os.makedirs(daemon / "nodes/node2/qemu-server")
+    fs.put("storage.cfg", "one\n")
+    fs.put("corosync.conf", "totem {\n  config_version: 1\n}\n")
+    fs.put("file", "x")
+    then = version(live)
+    daemon.os.rename(daemon / "nodes/node1/qemu-server/100.conf", daemon / "nodes/node2/qemu-server/100.conf")
+    fs.put("nodes/node2/qemu-server/100.conf", "name: y\n")
+    fs.put("storage.cfg", "two\n")
+    fs.put("corosync.conf", "totem {\n  config_version: 2\n}\n")
+    daemon.os.unlink(daemon / "file")
+    fs.put("file/is/now/directory", "x")
+    fs.put("ha/manager_status", "is never recorded, so it is left")
+    refused = live("rollback", "--to", then, code=2)
+    assert "say --yes" in refused.stderr and "would write storage.cfg" in refused.stdout and "-two\n+one\n" in refused.stdout
+    done = live("--json", "rollback", "--to", then, "--dry-run")
+    assert steps(done) == [("remove", "file", "would"), ("create", "file", "would"), ("remove", "file/is", "would"),
+                           ("remove", "file/is/now", "would"), ("remove", "file/is/now/directory", "would"), ("remove", "ha", "would"),
+                           ("move", "nodes/node1/qemu-server/100.conf", "would"), ("write", "storage.cfg", "would")]
+    assert "corosync.conf is left out" in done.stderr and fs.get("storage.cfg") == "two\n"
+    shown = live("rollback", "--to", then, "--yes").stdout
+    assert "moved nodes/node2/qemu-server/100.conf -> nodes/node1/qemu-server/100.conf\n" in shown
+    assert "left ha: something else is in it\n" in shown
+    assert fs.get("nodes/node1/qemu-server/100.conf") == "name: x\n" and fs.get("nodes/node2/qemu-server/100.conf") is None
+    assert fs.get("storage.cfg") == "one\n" and fs.get("file") == "x" and "config_version: 2" in fs.get("corosync.conf")
+    assert "so it is left" in fs.get("ha/manager_status")
+    live("rollback", "--to", then, "--path", "corosync.conf", "--yes")
+    assert "config_version: 1" in fs.get("corosync.conf")
+
+
+def test_rollback_of_a_part(live, fs):
+    fs.put("firewall/cluster.fw", "a")
+    fs.put("storage.cfg", "a")
+    then = version(live)
+    for path in ("firewall/cluster.fw", "storage.cfg"):
+        fs.put(path, "b")
+    fs.put("new.fw", "b")
+    assert steps(live("--json", "rollback", "--to", then, "--path", "*.fw", "-n")) == [("write", "firewall/cluster.fw", "would"), ("remove", "new.fw", "would")]
+    live("rollback", "--to", then, "--path", "/etc/pve/firewall/", "--yes")
+    assert (fs.get("firewall/cluster.fw"), fs.get("storage.cfg"), fs.get("new.fw")) == ("a", "b", "b")
+    assert "all is as it was" in live("rollback", "--to", then, "--path", "firewall").stdout
+
+
+def test_rollback_asks_at_a_terminal(daemon, live, fs):
+    fs.put("storage.cfg", "a")
+    then = version(live)
+    for answer, content in ((b"n\n", "b"), (b"y\n", "a")):
+        fs.put("storage.cfg", "b")
+        terminal = Terminal(daemon, "rollback", "--to", then)
+        terminal.wait(rb"Change all that")
+        terminal.press(answer)
+        terminal.wait_exit()
+        terminal.close()
+        assert fs.get("storage.cfg") == content
+
+
+def test_rollback_beyond_what_is_complete(live, fs):
+    """Says so, and removes nothing of which it is not known that it was not there."""
+    fs.put("storage.cfg", "a")
+    done = live("rollback", "--to", "3d", "--yes")
+    assert "the history is complete from" in done.stderr and "left storage.cfg: is not recorded that far back" in done.stdout
+    assert fs.get("storage.cfg") == "a"
+
+
+def test_rollback_what_is_wrong(live, fs):
+    assert "--to" in live("rollback", "--yes", code=2).stderr
+    fs.put("storage.cfg", "a")
+    assert "knows no path 'storge.cfg'" in live("rollback", "--to", "now", "--path", "storge.cfg", "--yes", code=1).stderr
+    assert "has not been" in live("rollback", "--to", "99999999", "--yes", code=2).stderr
+
+
+# ---- All of them ----
+
+
+def test_without_a_daemon_or_a_history(make_daemon):
+    daemon = make_daemon(options=["--history-size=0"]).start()
+    daemon.os.write_file(daemon / "file", b"x")
+    for command in (["undelete", "x"], ["revert", "file"], ["rollback", "--to", "now", "--yes"]):
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *command])
+        assert done.returncode == 1 and "writes no history" in done.stderr
+        assert daemon.run([PMXCFSCTL, "--socket-name", "nobody-is-called-so", *command]).returncode == 3
