@@ -507,7 +507,7 @@ int history_known_nodes(struct history_reader *reader, GPtrArray **nodes)
 {
     int error = read_texts(reader, "SELECT name FROM nodes ORDER BY name", nodes);
 
-    for (guint i = 0; !error && i < (*nodes)->len; i++)
+    for (guint i = 0; *nodes && i < (*nodes)->len; i++)
         clean_text((*nodes)->pdata[i]);
     return error;
 }
