@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "cluster/event.h"
 #include "cluster/machine.h"
-#include "cluster/nodes.h"
 #include "cluster/transport.h"
 
 struct executor;

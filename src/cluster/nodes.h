@@ -20,10 +20,4 @@ struct node_listener {
                   uint64_t config_version, const struct cluster_node *nodes, size_t count);
 };
 
-/* Who knows what nodes are called. */
-struct node_names {
-    /* A copy, g_free() it; NULL: not known. Any thread. */
-    char *(*name_of)(struct node_names *names, uint32_t id);
-};
-
 #endif

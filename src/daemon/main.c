@@ -173,7 +173,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .rejoin_delay = parts->options.rejoin_delay,
         .clock = &parts->clock,
         .listener = &parts->publication.listener,
-        .names = &parts->publication.names,
+        .names = status_name_source(parts->status),
     };
 
     status_start_feed(parts->status, tree->root.version);

@@ -128,14 +128,8 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
         mount_quorum_changed(publication->mount, quorate);
 }
 
-static char *name_of(struct node_names *names, uint32_t id)
-{
-    return status_name_of(container_of(names, struct publication, names)->status, id);
-}
-
 void publication_init(struct publication *publication)
 {
-    publication->names.name_of = name_of;
     publication->listener = (struct replica_listener){.publishing = on_publishing,
                                                       .published = on_published,
                                                       .quorum_changed = on_quorum_changed};

@@ -15,7 +15,6 @@
 
 #include <stdatomic.h>
 
-#include "cluster/nodes.h"
 #include "replica/replica.h"
 
 struct corosync_conf;
@@ -25,7 +24,6 @@ struct status;
 
 struct publication {
     struct replica_listener listener; /* what the replica calls */
-    struct node_names names;          /* the status', for the replica */
     struct replica *replica;
     struct status *status;
     atomic_bool stopping;      /* what the daemon loses by its own stop is no news */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/node_names.h"
 #include "history/askers.h"
 #include "history/patterns.h"
 #include "history/queue.h"

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/draft.h"
+#include "base/node_names.h"
 #include "history/askers.h"
 #include "history/store.h"
 

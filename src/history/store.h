@@ -55,11 +55,6 @@ struct history_row {
 /* Adds it; the id, or a negative errno. Within a transaction. */
 int64_t history_store_add(struct history_store *store, const struct history_row *row);
 
-/* What nodes are called: `name_of` gives a string that g_free() frees, or NULL. */
-struct node_names {
-    char *(*name_of)(struct node_names *names, uint32_t node);
-};
-
 /* Remembers what a node is called. */
 int history_store_name(struct history_store *store, uint32_t node, const char *name);
 

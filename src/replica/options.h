@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
-#include "cluster/nodes.h"
+#include "base/node_names.h"
 #include "cluster/transport.h"
 #include "replica/listener.h"
 

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/open_metrics.h"
+#include "base/util.h"
+#include "status/cached_text.h"
 #include "status/feed.h"
 #include "status/json_text.h"
 #include "status/key_values.h"
@@ -21,14 +23,6 @@
 /* A .rrd text of this many bytes and more is kept for RRD_TEXT_MILLISECONDS even if values came. */
 #define RRD_TEXT_LARGE (256u * 1024)
 #define RRD_TEXT_MILLISECONDS 2000u
-
-/* A text and the version of what it was made of. */
-struct cached_text {
-    struct buffer *text; /* NULL: none yet */
-    uint64_t version;
-    struct counter made; /* how often, and how often the one that was kept would do */
-    struct counter kept;
-};
 
 enum status_text {
     TEXT_VERSION,
@@ -49,6 +43,7 @@ struct status {
     uint32_t start_time;
     uint32_t own_id; /* 0: not known yet */
 
+    struct node_names names; /* what nodes are called, for others */
     struct versions versions;
     uint64_t sequence; /* one more with every change of what .version shows */
     struct members *members;
@@ -66,6 +61,11 @@ struct status {
     struct cached_text texts[TEXT_COUNT];
 };
 
+static char *name_of(struct node_names *names, uint32_t id)
+{
+    return status_name_of(container_of(names, struct status, names), id);
+}
+
 static void free_node_values(gpointer values)
 {
     node_values_free(values);
@@ -82,6 +82,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
     status->start_time = clock->seconds(clock);
     status->versions.clinfo = 1;
     status->members = members_new();
+    status->names.name_of = name_of;
     status->own = node_values_new();
     if (address)
         node_values_set_address(status->own, address);
@@ -128,25 +129,6 @@ static void raise_clinfo(struct status *status, bool changed)
         return;
     status->versions.clinfo++;
     status->sequence++;
-}
-
-/* With the lock held: a reference to the text of `version`, NULL if it is not kept. */
-static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
-{
-    if (!cached->text || cached->version != version)
-        return NULL;
-    counter_add(&cached->kept, 1);
-    return buffer_ref(cached->text);
-}
-
-/* With the lock held: keeps `text`, which it gives (the caller's reference stays the caller's). */
-static struct buffer *keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
-{
-    counter_add(&cached->made, 1);
-    buffer_unref(cached->text);
-    cached->text = buffer_ref(text);
-    cached->version = version;
-    return text;
 }
 
 /* With the lock held. */
@@ -240,26 +222,14 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
            !members_by_id(status->members, GPOINTER_TO_UINT(id));
 }
 
-/* A host that was renamed, or whose node was never added. Holds the lock. */
-static void warn_of_name(struct status *status, bool changed)
-{
-    if (changed && status->members->nodes->len > 0 &&
-        !members_by_name(status->members, status->node_name))
-        log_warning(
-            "this host is named '%s', and no node of the cluster is: 'local' leads nowhere, "
-            "and guests stay under the old name; give the host its old name again "
-            "('hostnamectl set-hostname'), or change the name in corosync.conf and move what "
-            "is below nodes/",
-            status->node_name);
-}
-
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
     LOCKED(&status->lock);
     bool changed = members_set_nodes(status->members, cluster_name, config_version, nodes, count);
     raise_clinfo(status, changed);
-    warn_of_name(status, changed);
+    if (changed)
+        members_look_for_host(status->members, status->node_name);
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
 }
@@ -373,6 +343,11 @@ char *status_name_of(struct status *status, uint32_t id)
 {
     LOCKED(&status->lock);
     return g_strdup(writer_name(status, id));
+}
+
+struct node_names *status_name_source(struct status *status)
+{
+    return &status->names;
 }
 
 /* With the lock held: stores a checked value of the node that owns `values`. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "core/buffer.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
@@ -136,6 +137,9 @@ const char *status_node_name(const struct status *status);
 
 /* The name of a node of the node list (0: this one), g_free() it; NULL: not known. */
 char *status_name_of(struct status *status, uint32_t id);
+
+/* The same, for who knows no status. */
+struct node_names *status_name_source(struct status *status);
 
 /* `max` 0: 50; `user` NULL or "": all. */
 struct buffer *status_cluster_log_text(struct status *status, uint32_t max, const char *user);

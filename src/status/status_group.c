@@ -24,7 +24,6 @@ struct status_group {
     struct status *status;
     struct executor executor; /* the event thread's, but for its mode and transport */
     struct group_consumer consumer;
-    struct node_names names;
     struct node_listener node_listener;
     struct rate_limit limit; /* the event thread's */
 
@@ -345,11 +344,6 @@ static void take_nodes(struct node_listener *listener, uint32_t own_id, const ch
     status_set_nodes(status, cluster_name, config_version, nodes, count);
 }
 
-static char *name_of(struct node_names *names, uint32_t id)
-{
-    return status_name_of(container_of(names, struct status_group, names)->status, id);
-}
-
 /* --- Making --- */
 
 struct status_group *status_group_new(struct status *status, struct transport *transport,
@@ -360,8 +354,7 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->status = status;
     executor_init(&group->executor, GROUP_STATUS, self, &actions, clock);
     group->executor.transport = transport;
-    group->names.name_of = name_of;
-    group->executor.names = &group->names;
+    group->executor.names = status_name_source(status);
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;
