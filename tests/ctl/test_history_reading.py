@@ -12,7 +12,8 @@ import pytest
 from conftest import PMXCFSCTL
 from harness import GROUP_ID, Daemon
 
-STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tpath /srv\n\tcontent iso\n"]
+# None of them goes on where the one before it ends: that would be one piece of writing.
+STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tcontent iso\n\tpath /srv\n"]
 KEY = "-----BEGIN PRIVATE KEY-----\nvery secret\n"
 
 
@@ -145,7 +146,7 @@ def hunks(text):
 def test_diff(either):
     """Against before the last change; between two; of what moved; of all below a directory."""
     created, one, two, three = versions(either, "storage.cfg")
-    last = ["@@ -1,2 +1,3 @@", " dir: local", " \tpath /srv", "+\tcontent iso"]
+    last = ["@@ -1,2 +1,3 @@", " dir: local", "+\tcontent iso", " \tpath /srv"]
     assert hunks(either("diff", "storage.cfg", code=4).stdout) == last
     assert either("diff", "storage.cfg", str(two), code=4).stdout == either("diff", "storage.cfg", code=4).stdout
     between = either("diff", "storage.cfg", str(one), str(two), code=4).stdout
@@ -190,7 +191,6 @@ def test_diff_of_what_is_written_in_pieces(daemon, live, tmp_path):
         assert daemon.run(["dd", "status=none", "bs=65536", "if=%s" % (tmp_path / "source"), "of=%s" % (daemon / "large")]).returncode == 0
 
     copy(map(str, range(60000)))
-    assert len(versions(live, "large")) > 2
     assert hunks(live("diff", "large", code=4).stdout)[0] == "@@ -0,0 +1,60000 @@"
     copy([*map(str, range(1, 60000)), "end"])
     assert [line for line in hunks(live("diff", "large", code=4).stdout) if line[0] in "+-"] == ["-0", "+end"]
@@ -238,10 +238,10 @@ def test_blame(either):
     """Each line with the change that brought it; a guest that moves stays the same."""
     one, two, three = versions(either, "storage.cfg")[1:]
     found = json.loads(either("--json", "blame", "storage.cfg").stdout)
-    assert [line["change"]["version"] for line in found] == [one, two, three] and all(line["exact"] for line in found)
+    assert [line["change"]["version"] for line in found] == [one, three, two] and all(line["exact"] for line in found)
     assert [line["text"] for line in found] == STORAGE[-1].splitlines()
     shown = either("blame", "storage.cfg").stdout.splitlines()
-    assert len(shown) == 3 and shown[1].split()[0] == str(two) and "root: python" in shown[1] and shown[1].endswith("2  \tpath /srv")
+    assert len(shown) == 3 and shown[2].split()[0] == str(two) and "root: python" in shown[2] and shown[2].endswith("3  \tpath /srv")
     assert len(either("blame", "storage.cfg@%d" % one).stdout.splitlines()) == 2
     moved = json.loads(either("--json", "blame", "nodes/node2/qemu-server/100.conf").stdout)
     assert [line["change"]["version"] for line in moved] == versions(either, "nodes/node1/qemu-server/100.conf")[1:3]
@@ -253,8 +253,8 @@ def test_blame_where_records_are_missing(damaged):
     run = damaged("""DELETE FROM changes WHERE version = (SELECT max(c.version) - 1 FROM changes c JOIN paths p ON p.id = c.path WHERE p.path = 'storage.cfg');
                      UPDATE changes SET operation = 17 WHERE old_type = 0 AND path = (SELECT id FROM paths WHERE path = 'nodes/node1/qemu-server/100.conf')""")
     lines = json.loads(run("--json", "blame", "storage.cfg").stdout)
-    assert [line["change"] is None for line in lines] == [False, True, False]
-    assert run("blame", "storage.cfg").stdout.splitlines()[1].startswith("^        -  not recorded")
+    assert [line["change"] is None for line in lines] == [False, False, True]
+    assert run("blame", "storage.cfg").stdout.splitlines()[2].startswith("^        -  not recorded")
 
 
 def test_blame_of_what_was_found(daemon, live):
