@@ -100,7 +100,7 @@ static bool is_file(const struct history_change *change)
 /* The same bytes for sure? */
 static bool is_same(const struct history_change *a, const struct history_change *b)
 {
-    if (!is_file(a) || !is_file(b))
+    if (!a || !b || !is_file(a) || !is_file(b))
         return !is_file(a) && !is_file(b); /* directories have no lines */
     if (a->after.kept != HISTORY_KEPT || b->after.kept != HISTORY_KEPT)
         return a->id == b->id;
@@ -111,9 +111,10 @@ static bool is_same(const struct history_change *a, const struct history_change 
 static int compare(struct comparison *comparison, const struct history_change *a,
                    const struct history_change *b)
 {
-    const char *path = (b ? b : a)->path;
     struct state first, second = {0};
 
+    g_assert(a || b);
+    const char *path = (b ? b : a)->path;
     if (is_same(a, b))
         return 0;
     int error = load(comparison->reader, path, a, &first);

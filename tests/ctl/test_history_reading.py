@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What files were: pmxcfsctl show, diff, blame, export, audit; of a running daemon, a dead host, a damaged history."""
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 
 import pytest
 from conftest import PMXCFSCTL
-from harness import GROUP_ID
+from harness import GROUP_ID, Daemon
 
-STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tpath /srv\n\tcontent iso\n"]
+# None of them goes on where the one before it ends: that would be one piece of writing.
+STORAGE = ["dir: local\n\tpath /var/lib/vz\n", "dir: local\n\tpath /srv\n", "dir: local\n\tcontent iso\n\tpath /srv\n"]
 KEY = "-----BEGIN PRIVATE KEY-----\nvery secret\n"
 
 
@@ -19,9 +22,8 @@ def write(daemon, path, text):
     daemon.os.write_file(daemon / path, text.encode())
 
 
-@pytest.fixture
-def filled(daemon):
-    """storage.cfg with three contents; a guest that moved to node2 and was altered before and after."""
+def fill(daemon):
+    """storage.cfg with three contents; a guest that moved to node2 and was altered before."""
     for text in STORAGE:
         write(daemon, "storage.cfg", text)
     daemon.os.makedirs(daemon / "nodes/node2/qemu-server")
@@ -32,19 +34,59 @@ def filled(daemon):
     return daemon
 
 
+@pytest.fixture
+def filled(daemon):
+    """For those who go on from there."""
+    return fill(daemon)
+
+
 def versions(run, path):
     """Of the changes of exactly that path, the oldest first."""
     return [one["version"] for one in reversed(json.loads(run("--json", "history", path).stdout)) if one["path"] == path]
 
 
+@pytest.fixture(scope="module")
+def shared(possible, tmp_path_factory):
+    """For those who only look: a running daemon, and its history.db as a host leaves it that dies: a path."""
+    dead = tmp_path_factory.mktemp("dead") / "history.db"
+    with contextlib.closing(Daemon(tmp_path_factory.mktemp("shared"), "node1")) as daemon:
+        fill(daemon.start())
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"])  # so that all is written down
+        assert done.returncode == 0, done.stderr
+        for end in ("", "-wal"):
+            shutil.copy(os.path.join(daemon.state_dir, "history.db" + end), str(dead) + end)
+        yield daemon, dead
+
+
 @pytest.fixture(params=["live", "dead"])
-def either(request, filled, live, ctl):
-    """The commands on what `filled` did: beside the daemon, and when it is gone, by its database."""
-    if request.param == "live":
-        return live
-    versions(live, "storage.cfg")  # so that the history has all that was acknowledged
-    filled.stop()
-    return lambda *arguments, **keywords: ctl(*arguments, "--database", os.path.join(filled.state_dir, "config.db"), **keywords)
+def either(request, shared, ctl):
+    """The commands on what was done there: beside the daemon, and on the dead host's."""
+    daemon, dead = shared
+    request.node.daemons = [daemon]
+
+    def run(*arguments, code=0):
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments])
+        assert done.returncode == code, "%d: %s%s" % (done.returncode, done.stdout, done.stderr)
+        return done
+
+    return run if request.param == "live" else lambda *arguments, **keywords: ctl(*arguments, "--database", dead, **keywords)
+
+
+@pytest.fixture
+def damaged(shared, ctl, tmp_path):
+    """The dead host's history, of which damaged(sql) was done: the commands on it."""
+    path = str(tmp_path / "history.db")
+    for end in ("", "-wal"):
+        shutil.copy(str(shared[1]) + end, path + end)
+
+    def damage(sql):
+        connection = sqlite3.connect(path)
+        connection.executescript(sql)
+        connection.close()
+        return lambda *arguments, **keywords: ctl(*arguments, "--database", path, **keywords)
+
+    damage.path = path
+    return damage
 
 
 # --- show
@@ -104,7 +146,7 @@ def hunks(text):
 def test_diff(either):
     """Against before the last change; between two; of what moved; of all below a directory."""
     created, one, two, three = versions(either, "storage.cfg")
-    last = ["@@ -1,2 +1,3 @@", " dir: local", " \tpath /srv", "+\tcontent iso"]
+    last = ["@@ -1,2 +1,3 @@", " dir: local", "+\tcontent iso", " \tpath /srv"]
     assert hunks(either("diff", "storage.cfg", code=4).stdout) == last
     assert either("diff", "storage.cfg", str(two), code=4).stdout == either("diff", "storage.cfg", code=4).stdout
     between = either("diff", "storage.cfg", str(one), str(two), code=4).stdout
@@ -203,10 +245,10 @@ def test_blame(either):
     """Each line with the change that brought it; a guest that moves stays the same."""
     one, two, three = versions(either, "storage.cfg")[1:]
     found = json.loads(either("--json", "blame", "storage.cfg").stdout)
-    assert [line["change"]["version"] for line in found] == [one, two, three] and all(line["exact"] for line in found)
+    assert [line["change"]["version"] for line in found] == [one, three, two] and all(line["exact"] for line in found)
     assert [line["text"] for line in found] == STORAGE[-1].splitlines()
     shown = either("blame", "storage.cfg").stdout.splitlines()
-    assert len(shown) == 3 and shown[1].split()[0] == str(two) and "root: python" in shown[1] and shown[1].endswith("2  \tpath /srv")
+    assert len(shown) == 3 and shown[2].split()[0] == str(two) and "root: python" in shown[2] and shown[2].endswith("3  \tpath /srv")
     assert len(either("blame", "storage.cfg@%d" % one).stdout.splitlines()) == 2
     moved = json.loads(either("--json", "blame", "nodes/node2/qemu-server/100.conf").stdout)
     assert [line["change"]["version"] for line in moved] == versions(either, "nodes/node1/qemu-server/100.conf")[1:3]
@@ -218,11 +260,11 @@ def test_blame_where_records_are_missing(damaged):
     run = damaged("""DELETE FROM changes WHERE version = (SELECT max(c.version) - 1 FROM changes c JOIN paths p ON p.id = c.path WHERE p.path = 'storage.cfg');
                      UPDATE changes SET operation = 17 WHERE old_type = 0 AND path = (SELECT id FROM paths WHERE path = 'nodes/node1/qemu-server/100.conf')""")
     lines = json.loads(run("--json", "blame", "storage.cfg").stdout)
-    assert [line["change"] is None for line in lines] == [False, True, False]
-    assert run("blame", "storage.cfg").stdout.splitlines()[1].startswith("^        -  not recorded")
+    assert [line["change"] is None for line in lines] == [False, False, True]
+    assert run("blame", "storage.cfg").stdout.splitlines()[2].startswith("^        -  not recorded")
 
 
-def test_blame_of_what_was_found(make_daemon, live, daemon, ctl):
+def test_blame_of_what_was_found(daemon, live):
     """The history is begun anew on what is there."""
     write(daemon, "storage.cfg", STORAGE[0])
     versions(live, "storage.cfg")
@@ -241,19 +283,19 @@ def test_blame_of_what_was_found(make_daemon, live, daemon, ctl):
 # --- audit
 
 
-def test_audit(filled, live):
+def test_audit(either):
     """Who did what here: by user, path and time; not what other nodes asked for."""
-    everything = json.loads(live("--json", "history", "-n", "0").stdout)
+    everything = json.loads(either("--json", "history", "-n", "0").stdout)
     here = [one for one in everything if one["who"]]
-    assert len(here) >= 10 and json.loads(live("--json", "audit", "-n", "0").stdout) == here
-    assert json.loads(live("--json", "audit", "--user", "root", "-n", "0").stdout) == here == json.loads(live("--json", "audit", "-u", "0").stdout)
-    assert json.loads(live("--json", "audit", "--user", "daemon").stdout) == []
+    assert len(here) >= 10 and json.loads(either("--json", "audit", "-n", "0").stdout) == here
+    assert json.loads(either("--json", "audit", "--user", "root", "-n", "0").stdout) == here == json.loads(either("--json", "audit", "-u", "0").stdout)
+    assert json.loads(either("--json", "audit", "--user", "daemon").stdout) == []
     guest = [one for one in here if one["path"].endswith("100.conf")]
-    assert json.loads(live("--json", "audit", "--path", "nodes/*/100.conf").stdout) == guest
-    shown = live("audit", "-p", "storage.cfg", "--since", "1h").stdout.splitlines()
+    assert json.loads(either("--json", "audit", "--path", "nodes/*/100.conf").stdout) == guest
+    shown = either("audit", "-p", "storage.cfg", "--since", "1h").stdout.splitlines()
     assert len(shown) == 4 and all("root" in line and "storage.cfg  " in line and "python" in line for line in shown)
-    assert "older ones" in live("audit", "-n", "1").stderr
-    assert "nobody on this node" in live("audit", "--user", "1234567").stdout
+    assert "older ones" in either("audit", "-n", "1").stderr
+    assert "nobody on this node" in either("audit", "--user", "1234567").stdout
 
 
 def test_audit_leaves_out_what_others_asked_for(damaged):
@@ -325,20 +367,16 @@ def test_export_of_what_is_not_complete(damaged, tmp_path):
     assert files_below(tmp_path / "new")["nodes/node1/qemu-server/100.conf"].startswith("name: web")
 
 
-def test_export_without_what_is_private_or_damaged(filled, live, ctl, tmp_path):
+def test_export_without_what_is_private_or_damaged(damaged, tmp_path):
     """The rest is written, and what is not is named."""
-    write(filled, "priv/password", "secret")
-    versions(live, "priv/password")
-    filled.stop()
-    path = os.path.join(filled.state_dir, "history.db")
-    assert "not in it:\n  priv/password\n" in ctl("export", "--database", path, "--at", "now", tmp_path / "one").stderr
-    connection = sqlite3.connect(path)
-    connection.executescript("UPDATE contents SET data = x'00' WHERE size = %d" % len(STORAGE[-1]))
-    connection.close()
-    done = ctl("--json", "export", "--database", path, "--at", "now", tmp_path / "two", code=1)
+    guest = "nodes/node2/qemu-server/100.conf"
+    run = damaged("UPDATE changes SET new_kept = 1, new_content = NULL WHERE path = (SELECT id FROM paths WHERE path = '%s')" % guest)
+    assert "not in it:\n  %s\n" % guest in run("export", "--at", "now", tmp_path / "one").stderr
+    run = damaged("UPDATE contents SET data = x'00' WHERE size = %d" % len(STORAGE[-1]))
+    done = run("--json", "export", "--at", "now", tmp_path / "two", code=1)
     answer = json.loads(done.stdout)
-    assert answer["damaged"] == ["storage.cfg"] and [one["path"] for one in answer["missing"]] == ["priv/password"]
-    assert path in done.stderr and "the content of storage.cfg" in done.stderr
+    assert answer["damaged"] == ["storage.cfg"] and [one["path"] for one in answer["missing"]] == [guest]
+    assert damaged.path in done.stderr and "the content of storage.cfg" in done.stderr
     assert set(files_below(tmp_path / "one")) - set(files_below(tmp_path / "two")) == {"storage.cfg"}
 
 
@@ -390,23 +428,6 @@ def test_guests_where_the_history_tells_nothing(deleted, live):
 
 
 # --- damage
-
-
-@pytest.fixture
-def damaged(filled, live, ctl):
-    """A dead host's history, of which damage(sql) was done: the commands on it."""
-    versions(live, "storage.cfg")
-    filled.stop()
-    path = os.path.join(filled.state_dir, "history.db")
-
-    def damage(sql):
-        connection = sqlite3.connect(path)
-        connection.executescript(sql)
-        connection.close()
-        return lambda *arguments, **keywords: ctl(*arguments, "--database", path, **keywords)
-
-    damage.path = path
-    return damage
 
 
 def test_damaged_contents(damaged):
