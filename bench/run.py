@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from harness import BUILD_DIR, SOURCE_DIR  # noqa: E402
 
 import group  # noqa: E402
+import history  # noqa: E402
 import ipc  # noqa: E402
 import single  # noqa: E402
 import wear  # noqa: E402
@@ -28,6 +29,7 @@ SECTIONS = (
     (group.bench_writers, ("cluster-rewrite", "cluster-writers")),
     (group.bench_join, ("join", "join-writer", "join-reader")),
     (group.bench_leave, ("leave-writer", "leave-reader")),
+    (history.bench_history, history.ROWS),
     (wear.bench_wear, tuple(wear.WORKS)),
 )
 

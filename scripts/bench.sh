@@ -15,6 +15,6 @@ if [ ! -f "$BUILD_DIR/build.ninja" ]; then
     meson setup "$BUILD_DIR" -Dbuildtype=release -Dbench=true >/dev/null
 fi
 ninja -C "$BUILD_DIR" pmxcfs bench/null_fs bench/workload bench/probe bench/first_answer bench/read_rows \
-    bench/cpg_bench bench/socket_bench tests/make_database src/ctl/pmxcfsctl >&2
+    bench/cpg_bench bench/socket_bench bench/history_bench tests/make_database src/ctl/pmxcfsctl >&2
 cd "$json_directory"
 exec /usr/bin/python3 -B "$source/bench/run.py" "$@"

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Finds messages of pmxcfs(8), MESSAGES, that the sources do not have."""
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures for all tests that run a pmxcfs (doc/testing.md)."""
 
+import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -76,6 +78,58 @@ def make_daemon(possible, make_namespace, tmp_path, request):
 def daemon(make_daemon):
     """A Daemon in local mode on an empty database, started."""
     return make_daemon().start()
+
+
+class Reused:
+    """A daemon that one test after the other gets as it was at its start: without files, values, graph data and log
+    entries. One that cannot be brought back to that is replaced."""
+
+    def __init__(self, factory):
+        self.factory = factory
+        self.daemon = None
+
+    def get(self):
+        if self.daemon and not self.is_as_new():
+            self.drop()
+        if not self.daemon:
+            self.daemon = Daemon(self.factory.mktemp("reused"), "node1")
+            self.daemon.start()
+        self.daemon.mark_log()
+        return self.daemon
+
+    def is_as_new(self):
+        daemon = self.daemon
+        if daemon.pid is None or daemon.namespace.wait(daemon.pid, 0.001) is not None or daemon.os.busy:
+            return False
+        for name in daemon.os.listdir(daemon.mountpoint):
+            path = daemon / name
+            if stat.S_ISDIR(daemon.os.lstat(path).st_mode):
+                daemon.os.shutil.rmtree(path)
+            elif stat.S_ISREG(daemon.os.lstat(path).st_mode) and not name.startswith("."):
+                daemon.os.unlink(path)
+        shown = {name: daemon.os.read_file(daemon / name) for name in (".version", ".clusterlog", ".rrd")}
+        values = json.loads(shown[".version"])["kvstore"].get("node1", {})
+        return not values and len(json.loads(shown[".clusterlog"])["data"]) == 1 and not shown[".rrd"].strip(b"\0")
+
+    def drop(self):
+        daemon, self.daemon = self.daemon, None
+        if daemon:
+            daemon.close()
+
+
+@pytest.fixture(scope="module")
+def reused(possible, tmp_path_factory):
+    holder = Reused(tmp_path_factory)
+    yield holder
+    holder.drop()
+
+
+@pytest.fixture
+def reused_daemon(reused, request):
+    """As `daemon`, for tests that need none of their own: the module's, with nothing in it."""
+    daemon = reused.get()
+    request.node.daemons = [daemon]
+    return daemon
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -72,11 +72,16 @@ bool process_is_dying(pid_t thread)
     return masks.pending & ~(masks.blocked | masks.ignored | masks.caught | harmless_signals());
 }
 
-/* --- Truncating --- */
+/* --- System calls --- */
 
 /* truncate() of this architecture, and of the 32-bit programs that it runs (i386 and arm have the
  * same numbers). None of them is a call of the other kind that sets a size. */
 static const long truncating_calls[] = {SYS_truncate, 92, 193};
+
+/* And what writes to a file. Of the 32-bit ones only the usual: write, pwrite, writev. */
+static const long writing_calls[] = {
+    SYS_write,  SYS_pwrite64,        SYS_writev, SYS_pwritev, SYS_pwritev2, SYS_sendfile,
+    SYS_splice, SYS_copy_file_range, 4,          181,         146};
 
 /* The file that shows a thread's system call stays open for who asks about the same thread again:
  * many truncations are in a row, and opening costs more than reading. One of a thread that has
@@ -98,31 +103,48 @@ static ssize_t read_system_call(pid_t thread, char *text, size_t size)
     return file >= 0 ? pread(file, text, size, 0) : -1;
 }
 
-/* The number of the system call that the thread is in; -1: it is in none, or cannot be asked. */
+#define CALL_NONE (-1)    /* cannot be asked, or has ended */
+#define CALL_RUNNING (-2) /* in none, or has not come to wait yet */
+
+/* The number of the system call that the thread waits in, or one of the above. */
 static long system_call(pid_t thread)
 {
     char text[32];
     char *end;
 
     ssize_t size = read_system_call(thread, text, sizeof(text) - 1);
-    text[MAX(size, 0)] = 0;
+    if (size <= 0)
+        return CALL_NONE;
+    text[size] = 0;
     long number = strtol(text, &end, 10);
-    return end == text ? -1 : number; /* "running": it has not come to wait yet */
+    return end == text ? CALL_RUNNING : number;
+}
+
+static bool is_among(long number, const long *calls, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (calls[i] == number)
+            return true;
+    }
+    return false;
 }
 
 bool process_truncates(pid_t thread)
 {
     long number = system_call(thread);
 
-    if (number < 0) {
+    if (number == CALL_RUNNING) {
         sched_yield(); /* it may share our processor */
         number = system_call(thread);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(truncating_calls); i++) {
-        if (truncating_calls[i] == number)
-            return true;
-    }
-    return false;
+    return is_among(number, truncating_calls, G_N_ELEMENTS(truncating_calls));
+}
+
+bool process_may_be_writing(pid_t thread)
+{
+    long number = system_call(thread);
+
+    return number == CALL_RUNNING || is_among(number, writing_calls, G_N_ELEMENTS(writing_calls));
 }
 
 uint64_t process_start_ticks(pid_t process)

@@ -19,6 +19,10 @@ bool process_truncates(pid_t thread);
  * all others. 0: there is none. */
 uint64_t process_start_ticks(pid_t process);
 
+/* True if the thread waits in a system call that writes, or is in none: it runs, or waits for
+ * nothing but a processor. */
+bool process_may_be_writing(pid_t thread);
+
 /* A process that has the inode of that number on the file system mounted at `mountpoint` open:
  * "process 123 (NAME)"; NULL: none. g_free() it. Looks at all processes. */
 char *process_that_has_open(const char *mountpoint, uint64_t inode);

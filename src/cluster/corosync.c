@@ -117,7 +117,8 @@ static void try_to_connect(struct corosync *corosync)
 {
     if (open_all(corosync)) {
         if (!corosync->absence_logged)
-            log_warning("corosync is not there (yet): this node only reads, and goes on trying");
+            log_warning("corosync does not run yet, or does not answer: this node only reads, and "
+                        "connects as soon as it can; see 'systemctl status corosync'");
         corosync->absence_logged = true;
         disconnect(corosync);
         return;

@@ -64,7 +64,7 @@ struct group_consumer {
     bool (*ready)(struct group_consumer *consumer);
 
     /* Takes all events out of `events`, in order. They are worked on before it returns, or by
-     * another thread that is at it. */
+     * another thread that is at it; waits for that one when too many are waiting. */
     void (*take)(struct group_consumer *consumer, GQueue *events);
 };
 

@@ -77,18 +77,31 @@ static void leave(struct executor *executor, bool stay_out)
         transport->leave(transport, stay_out);
 }
 
+/* A member by its name, or else by its number. */
+static char *with_name(const struct executor *executor, const struct action *action)
+{
+    struct node_names *names = executor->names;
+    g_autofree char *name = names ? names->name_of(names, action->sender.node) : NULL;
+    g_autofree char *number = g_strdup_printf("node %u", action->sender.node);
+    GString *text = g_string_new(action->text);
+
+    g_string_replace(text, LOG_MEMBER, name ? name : number, 0);
+    return g_string_free(text, FALSE);
+}
+
 static void write_log(const struct executor *executor, const struct action *action)
 {
     const char *prefix = executor->group == GROUP_STATUS ? "status group: " : "";
+    g_autofree char *text = with_name(executor, action);
 
     if (action->priority <= LOG_ERR)
-        log_error("%s%s", prefix, action->text);
+        log_error("%s%s", prefix, text);
     else if (action->priority <= LOG_WARNING)
-        log_warning("%s%s", prefix, action->text);
+        log_warning("%s%s", prefix, text);
     else if (action->priority <= LOG_INFO)
-        log_info("%s%s", prefix, action->text);
+        log_info("%s%s", prefix, text);
     else
-        log_debug("%s%s", prefix, action->text);
+        log_debug("%s%s", prefix, text);
 }
 
 static void if_any(void (*carry_out)(struct executor *executor, const struct action *action),

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "cluster/event.h"
 #include "cluster/machine.h"
 #include "cluster/transport.h"
@@ -34,6 +35,7 @@ struct executor {
     struct machine *machine;     /* owned */
     struct clock_source *clock;  /* borrowed */
     struct transport *transport; /* borrowed; NULL: there is no group, nothing is sent */
+    struct node_names *names;    /* borrowed; NULL: members are logged by their numbers */
     atomic_int mode;             /* the machine's as of the last action, for all threads */
 };
 

@@ -149,9 +149,8 @@ static void ignore(struct machine *machine, const struct arrival *arrival)
 
 static void refuse(struct machine *machine, const struct arrival *arrival)
 {
-    g_autofree char *reason =
-        g_strdup_printf("unexpected message of type %u from %u/%u", arrival->header.type,
-                        arrival->sender.node, arrival->sender.pid);
+    g_autofree char *reason = g_strdup_printf("unexpected message of type %u from node %u",
+                                              arrival->header.type, arrival->sender.node);
 
     machine_stop(machine, MODE_LEAVE, reason);
 }

@@ -139,9 +139,13 @@ static void choose_leader(struct machine *machine)
     }
     leader = find_leader(views, machine->peers->len);
     synced = mark_synced_as(machine, leader);
-    machine_push_log(machine, LOG_INFO, "leader is %u/%u, %u of %u members are up to date",
-                     member_at(machine, leader)->node, member_at(machine, leader)->pid, synced,
-                     machine->peers->len);
+    if (synced == machine->peers->len)
+        machine_push_log(machine, LOG_INFO, "all %u members have the same configuration", synced);
+    else
+        machine_push_log_of(machine, *member_at(machine, leader), LOG_INFO,
+                            "the newest configuration is that of " LOG_MEMBER
+                            ": %u of %u members have it, the others take it over",
+                            synced, machine->peers->len);
     if (machine_find_peer(machine, &machine->self)->synced)
         go_on(machine, views, leader);
     else
@@ -163,9 +167,8 @@ static void merge_states(struct machine *machine)
         if (is_log_buffer(peer))
             g_ptr_array_add(states, buffer_ref(peer->state));
         else
-            machine_push_log(machine, LOG_ERR,
-                             "cluster log of member %u/%u has a wrong size, left out",
-                             member_at(machine, i)->node, member_at(machine, i)->pid);
+            machine_push_log_of(machine, *member_at(machine, i), LOG_ERR,
+                                "the cluster log of " LOG_MEMBER " has a wrong size: left out");
     }
     machine_push(machine, (struct action){.type = ACTION_MERGE, .states = states});
     machine_drop_states(machine);
@@ -178,9 +181,9 @@ static void merge_states(struct machine *machine)
 void machine_take_epoch(struct machine *machine, const struct arrival *arrival)
 {
     if (arrival->sender.node != member_at(machine, 0)->node)
-        machine_push_log(machine, LOG_WARNING,
-                         "start of synchronisation from %u/%u, which is not the lowest node",
-                         arrival->sender.node, arrival->sender.pid);
+        machine_push_log_of(machine, arrival->sender, LOG_WARNING,
+                            LOG_MEMBER " has started a synchronisation, which is for the member "
+                                       "with the lowest node id: taken all the same");
     machine->epoch = arrival->header.epoch;
     machine_drop_states(machine);
     machine_push(machine, (struct action){.type = ACTION_SEND_STATE, .epoch = machine->epoch});

@@ -101,6 +101,9 @@ void machine_push_send(struct machine *machine, enum send_kind kind, struct buff
 void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message);
 void __attribute__((format(printf, 3, 4)))
 machine_push_log(struct machine *machine, int priority, const char *format, ...);
+void __attribute__((format(printf, 4, 5)))
+machine_push_log_of(struct machine *machine, struct member member, int priority, const char *format,
+                    ...);
 
 /* Forgets the queued actions, but, unless `departures_too`, not that the group must be left. */
 void machine_drop_actions(struct machine *machine, bool departures_too);

@@ -5,11 +5,13 @@
 
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
+#include "core/limits.h"
 
-/* What all messages that wait here may take together. The largest lawful need is a whole tree in
- * UPDATE messages or the states of a large cluster; beyond that a member is out of order, and to
- * leave is better than to take the host's memory. */
+/* What all messages that wait here may take together: a whole tree in UPDATE messages, what is sent
+ * meanwhile, and for each member an index of as many entries as there may be. Beyond that a member
+ * is out of order, and to leave is better than to take the host's memory. */
 #define KEPT_BYTES_MAX (512ull * 1024 * 1024)
+#define KEPT_BYTES_OF_MEMBER (40ull * INODES_MAX + 4096)
 
 /* doc/cluster.md, "Modes": which mode may follow which. Besides, each may be followed by LEAVE and
  * beyond if it is lower, and by START (machine_restart()). */
@@ -60,7 +62,8 @@ void machine_stop(struct machine *machine, enum machine_mode mode, const char *r
     machine_set_mode(machine, mode);
     machine_forget_round(machine);
     machine_drop_queue(machine);
-    machine_push_log(machine, LOG_ERR, "leaving the group: %s", reason);
+    machine_push_log(machine, LOG_ERR, "leaving the group: %s%s", reason,
+                     mode == MODE_LEAVE ? "; this node joins again by itself" : "");
     machine_push(machine,
                  (struct action){.type = mode == MODE_LEAVE ? ACTION_LEAVE : ACTION_STAY_OUT});
 }
@@ -77,7 +80,7 @@ void machine_become_synced(struct machine *machine)
 
 bool machine_within_bounds(struct machine *machine)
 {
-    if (machine->kept_bytes <= KEPT_BYTES_MAX)
+    if (machine->kept_bytes <= KEPT_BYTES_MAX + machine->members->len * KEPT_BYTES_OF_MEMBER)
         return true;
     machine_stop(machine, MODE_LEAVE, "too many messages wait for the end of the synchronisation");
     return false;

@@ -54,11 +54,14 @@ enum action_type {
     ACTION_LOG,      /* log `text` with syslog `priority` */
 };
 
+/* Stands in the text of a LOG for a member, whose name the machine does not know. */
+#define LOG_MEMBER "{member}"
+
 /* One action. Pointers belong to the machine and live until the next call of machine_next(). */
 struct action {
     enum action_type type;
     enum send_kind kind;    /* SEND */
-    struct member sender;   /* APPLY */
+    struct member sender;   /* APPLY; LOG: whose name is to stand for LOG_MEMBER in the text */
     bool own;               /* APPLY */
     struct buffer *message; /* SEND, APPLY, GIVE_UP; COMMIT: the leader's index alone */
     struct epoch epoch;     /* SEND_STATE, SEND_UPDATES */

@@ -13,6 +13,8 @@
 #define CHANGE_HEADER_SIZE 20u /* size, offset, path_len, to_len, flags */
 #define UPDATE_HEADER_SIZE 41u /* parent to type */
 #define FLAG_TRUNCATE 1u
+#define CONFIRM_REQUEST_SIZE 8u
+#define CONFIRMATION_SIZE 16u /* one of those in a message: node, pid, count */
 
 /* An UPDATE's fields, borrowed from the message. */
 struct update {
@@ -286,4 +288,71 @@ struct buffer *wire_build_sync(enum message_type type, uint32_t protocol, const 
     if (body_size > 0)
         memcpy(message->data + SYNC_HEADER_SIZE, body, body_size);
     return message;
+}
+
+/* --- Confirmations --- */
+
+/* Nobody's: node ids begin with 1. The time tells it from an epoch that was not filled in. */
+static const struct epoch no_epoch = {.counter = 0, .time = 0x6d666e63, .node = 0, .pid = 0};
+
+static bool is_outside(const struct header *header)
+{
+    return header->protocol == CONFIGURATION_PROTOCOL && header->subtype == 0 &&
+           header->epoch.counter == no_epoch.counter && header->epoch.time == no_epoch.time &&
+           header->epoch.node == no_epoch.node && header->epoch.pid == no_epoch.pid;
+}
+
+bool wire_is_confirm_request(const struct header *header)
+{
+    return header->type == MESSAGE_VERIFY_REQUEST && is_outside(header);
+}
+
+bool wire_is_confirmation(const struct header *header)
+{
+    return header->type == MESSAGE_VERIFY && is_outside(header);
+}
+
+struct buffer *wire_build_confirm_request(uint64_t count, uint32_t time)
+{
+    uint8_t body[CONFIRM_REQUEST_SIZE];
+
+    put_le64(body, count);
+    return wire_build_sync(MESSAGE_VERIFY_REQUEST, CONFIGURATION_PROTOCOL, &no_epoch, time, body,
+                           sizeof(body));
+}
+
+struct buffer *wire_build_confirmation(const struct confirmation *confirmations, size_t number,
+                                       uint32_t time)
+{
+    assert(number <= MESSAGE_SIZE_MAX / CONFIRMATION_SIZE);
+    struct buffer *message = new_sync(MESSAGE_VERIFY, CONFIGURATION_PROTOCOL, &no_epoch, time,
+                                      (uint32_t)number * CONFIRMATION_SIZE);
+    uint8_t *to = message->data + SYNC_HEADER_SIZE;
+
+    for (size_t i = 0; i < number; i++, to += CONFIRMATION_SIZE) {
+        put_le32(to, confirmations[i].member.node);
+        put_le32(to + 4, confirmations[i].member.pid);
+        put_le64(to + 8, confirmations[i].count);
+    }
+    return message;
+}
+
+int wire_parse_confirm_request(const uint8_t *body, size_t size, uint64_t *count)
+{
+    if (size != CONFIRM_REQUEST_SIZE)
+        return -EBADMSG;
+    *count = get_le64(body);
+    return 0;
+}
+
+int wire_parse_confirmation(const uint8_t *body, size_t size, struct member member, uint64_t *count)
+{
+    *count = 0;
+    if (size % CONFIRMATION_SIZE != 0)
+        return -EBADMSG;
+    for (const uint8_t *at = body; at < body + size; at += CONFIRMATION_SIZE) {
+        if (get_le32(at) == member.node && get_le32(at + 4) == member.pid)
+            *count = MAX(*count, get_le64(at + 8));
+    }
+    return 0;
 }

@@ -3,6 +3,7 @@
 #ifndef PMXCFS_CLUSTER_WIRE_H
 #define PMXCFS_CLUSTER_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,7 +36,7 @@ enum message_type {
 /* No NORMAL message that is built here is longer than this, the header included: a file's content
  * and two paths. An UPDATE may be longer by an old entry's name; a STATE has 40 bytes for each
  * entry of the tree. */
-#define MESSAGE_SIZE_MAX (FILE_SIZE_MAX + 8192u)
+#define MESSAGE_SIZE_MAX (FILE_SIZE_MAX + 2 * (PATH_LENGTH_MAX + 1) + 64u)
 
 struct header {
     uint16_t type;
@@ -86,5 +87,29 @@ void wire_number(struct buffer *message, uint64_t count, uint32_t time);
 /* A whole message of types 1 to 6, one reference, with `body_size` bytes after the epoch. */
 struct buffer *wire_build_sync(enum message_type type, uint32_t protocol, const struct epoch *epoch,
                                uint32_t time, const uint8_t *body, size_t body_size);
+
+/* Confirmations: messages of the configuration group with an epoch that no synchronisation has, so
+ * that members which do not know of them ignore them in every mode. */
+
+/* A member's request for confirmation that another has all that was delivered up to it. */
+struct confirmation {
+    struct member member; /* whose request */
+    uint64_t count;       /* the number that it gave it */
+};
+
+/* Whether a whole message is one of the two; it need not be well-formed. */
+bool wire_is_confirm_request(const struct header *header);
+bool wire_is_confirmation(const struct header *header);
+
+/* Whole messages, one reference. A confirmation of nothing tells that its sender confirms. */
+struct buffer *wire_build_confirm_request(uint64_t count, uint32_t time);
+struct buffer *wire_build_confirmation(const struct confirmation *confirmations, size_t number,
+                                       uint32_t time);
+
+/* Their bodies. -EBADMSG: malformed, to be ignored. The count is 0 if nothing of that member's is
+ * confirmed. */
+int wire_parse_confirm_request(const uint8_t *body, size_t size, uint64_t *count);
+int wire_parse_confirmation(const uint8_t *body, size_t size, struct member member,
+                            uint64_t *count);
 
 #endif

@@ -3,7 +3,6 @@
 #include "core/admit.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -14,13 +13,34 @@ static int refuse(int error, const char **reason, const char *text)
     return error;
 }
 
+/* How far something reaches: as far as the longest path and the deepest level in it. */
+struct reach {
+    size_t length; /* bytes of a path */
+    size_t levels; /* names in a path */
+};
+
+static bool is_too_far(const struct reach *reach)
+{
+    return reach->length > PATH_LENGTH_MAX || reach->levels > LEVELS_MAX;
+}
+
+static struct reach reach_of(const char *path)
+{
+    struct reach reach = {.levels = 1};
+
+    for (; path[reach.length]; reach.length++)
+        reach.levels += path[reach.length] == '/';
+    return reach;
+}
+
 /* The path of something new: its form may be refused. */
 static int admit_new_path(const char *path, bool directory, const char **reason)
 {
+    const struct reach reach = reach_of(path);
     size_t parent_length;
     struct guest_path guest;
 
-    if (strlen(path_split(path, &parent_length)) > NAME_MAX_ADMITTED || strlen(path) >= PATH_MAX)
+    if (strlen(path_split(path, &parent_length)) > NAME_MAX_ADMITTED || is_too_far(&reach))
         return refuse(-ENAMETOOLONG, reason, NULL);
     if (directory && path_parse_guest(path, &guest))
         return refuse(-EACCES, reason, "a directory cannot have the name of a guest configuration");
@@ -64,6 +84,23 @@ static int admit_write(const struct state *state, const struct change *change,
     return 0;
 }
 
+/* Whether what is below `directory`, which would reach as far as `above`, would reach too far.
+ * Calls itself at most LEVELS_MAX times. */
+static bool leads_too_far(const struct tree *tree, const struct entry *directory,
+                          const struct reach *above)
+{
+    const struct entry *child;
+
+    for (uint64_t after = 0; (child = tree_next_child(tree, directory->inode, after));
+         after = child->inode) {
+        const struct reach reach = {.length = above->length + 1 + child->name_length,
+                                    .levels = above->levels + 1};
+        if (is_too_far(&reach) || (entry_is_directory(child) && leads_too_far(tree, child, &reach)))
+            return true;
+    }
+    return false;
+}
+
 static int admit_rename(const struct state *state, const struct change *change, const char **reason)
 {
     int error;
@@ -77,6 +114,11 @@ static int admit_rename(const struct state *state, const struct change *change, 
     /* Other implementations lose the target in memory, not in their database. */
     if (target && entry_is_directory(target) && tree_child_count(state->tree, source->inode) > 0)
         return refuse(-ENOTEMPTY, reason, NULL);
+    const struct reach from = reach_of(change->path);
+    const struct reach to = reach_of(change->to);
+    if (entry_is_directory(source) && (to.length > from.length || to.levels > from.levels) &&
+        leads_too_far(state->tree, source, &to))
+        return refuse(-ENAMETOOLONG, reason, NULL);
     return admit_new_path(change->to, entry_is_directory(source), reason);
 }
 

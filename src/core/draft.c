@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/key.h"
+#include "core/limits.h"
 #include "core/state.h"
 
 struct effect *effect_new(const char *path, const char *to)
@@ -179,9 +180,6 @@ struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, si
     return entry;
 }
 
-/* Far more levels than a path of PATH_MAX bytes can have. */
-#define DEPTH_MAX 4096u
-
 char *draft_path(const struct draft *draft, const struct entry *entry)
 {
     GString *path = g_string_new(entry->name);
@@ -189,7 +187,7 @@ char *draft_path(const struct draft *draft, const struct entry *entry)
 
     for (uint64_t inode = entry->parent; inode != 0; inode = entry->parent) {
         entry = draft_entry(draft, inode);
-        if (!entry || !entry_is_directory(entry) || ++depth > DEPTH_MAX) {
+        if (!entry || !entry_is_directory(entry) || ++depth > LEVELS_MAX) {
             g_string_free(path, TRUE);
             return NULL;
         }

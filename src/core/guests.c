@@ -19,3 +19,19 @@ bool guest_is_at(const struct guest *guest, const struct guest_path *path)
     return guest->type == path->type && strlen(guest->node) == path->node_length &&
            memcmp(guest->node, path->node, path->node_length) == 0;
 }
+
+char *guest_list_only_node(const struct guest_list *guests)
+{
+    GHashTableIter iter;
+    gpointer data;
+    const struct guest *first = NULL;
+
+    g_hash_table_iter_init(&iter, guests->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, &data)) {
+        const struct guest *guest = data;
+        if (first && strcmp(first->node, guest->node) != 0)
+            return NULL;
+        first = guest;
+    }
+    return first ? g_strdup(first->node) : NULL;
+}

@@ -28,4 +28,8 @@ struct guest *guest_new(const struct guest_path *path, uint64_t version); /* g_f
 /* True if `guest` is registered for the node and type of `path`. */
 bool guest_is_at(const struct guest *guest, const struct guest_path *path);
 
+/* The node that all guests are registered for, a copy; NULL: there are no guests, or several nodes
+ * have some. */
+char *guest_list_only_node(const struct guest_list *guests);
+
 #endif

@@ -18,6 +18,10 @@
 
 #define LIST_SHOWN 5u
 
+/* What a quick look reads of a database. */
+#define QUICK_BYTES_MAX (8 * 1024 * 1024)
+#define QUICK_ENTRIES_MAX 16384
+
 /* Causes before what comes of them: of two findings that are equally bad the first one is told
  * first. */
 static const struct {
@@ -102,11 +106,23 @@ static void ignore(struct store_checker *checker, const struct store_finding *fi
     (void)finding;
 }
 
+/* Whether the daemon has more than is read in an instant. */
+static bool is_large(json_t *overview)
+{
+    json_t *sizes = json_object_get(overview, "sizes");
+
+    return field_number(json_object_get(sizes, "content"), "used") > QUICK_BYTES_MAX ||
+           field_number(json_object_get(sizes, "entries"), "used") > QUICK_ENTRIES_MAX;
+}
+
 static void read_database(struct doctor *doctor)
 {
     struct store_checker checker = {.found = ignore};
 
     doctor->database = g_build_filename(doctor->options->state_dir, DATABASE_NAME, NULL);
+    doctor->unread = doctor->quick && doctor->overview && is_large(doctor->overview);
+    if (doctor->unread)
+        return;
     if (tools_read(doctor->database, NULL, &checker, &doctor->tree) != 0)
         doctor->tree = NULL;
 }

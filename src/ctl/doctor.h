@@ -42,7 +42,8 @@ struct doctor {
 
     /* Of the database. */
     char *database;
-    struct tree *tree; /* what is in it, with its journal; NULL: it does not load */
+    struct tree *tree; /* what is in it, with its journal; NULL: it does not load, or is unread */
+    bool unread;       /* too large for a quick look; the daemon has loaded it */
 
     /* Of corosync. */
     bool clustered;     /* the database, or else the host, has a corosync.conf */

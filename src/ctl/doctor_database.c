@@ -102,7 +102,7 @@ static int check_file(struct doctor *doctor, struct listener *listener)
 
     if (!doctor->quick)
         return tools_check(doctor->database, NULL, &listener->checker);
-    if (doctor->tree)
+    if (doctor->tree || doctor->unread)
         return 0;
     int error = tools_read(doctor->database, NULL, &listener->checker, &tree);
     if (!error)

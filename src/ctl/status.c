@@ -36,6 +36,20 @@ static bool is_well(json_t *overview)
            field_bool(overview, "database_ok");
 }
 
+/* With --acknowledge=all: whose confirmation a change is answered without. */
+static void print_answers(json_t *overview)
+{
+    g_autoptr(GPtrArray) unable =
+        doctor_names_without(json_object_get(overview, "group"), "confirms");
+    g_autofree char *list = unable->len > 0 ? doctor_list(unable) : NULL;
+    g_autofree char *bad =
+        g_strdup_printf("WITHOUT %s, which cannot confirm: what it has is not known", list);
+
+    fputs("answers    ", stdout);
+    print_judged(!list, "when all members have confirmed a change", bad);
+    putchar('\n');
+}
+
 static void print_node(json_t *overview)
 {
     g_autofree char *started = db_time_shown((uint32_t)field_number(overview, "started"));
@@ -54,6 +68,8 @@ static void print_node(json_t *overview)
     print_judged(field_bool(overview, "database_ok"), "takes writes",
                  "TAKES NO WRITES: look for a full, read-only or failing disk");
     putchar('\n');
+    if (strcmp(field_text(overview, "acknowledge"), "all") == 0)
+        print_answers(overview);
 }
 
 /* The member of the group with that node id; NULL: it is not in the group. */
@@ -91,6 +107,64 @@ static void print_member(json_t *overview, const char *name, json_t *node)
     printf("  %s%s\n", field_text(node, "ip"), own ? "  (this node)" : "");
 }
 
+/* Of a host without a cluster. */
+static void print_old_name(json_t *overview)
+{
+    const char *old = json_string_value(json_object_get(overview, "old_name"));
+
+    if (!old)
+        return;
+    fputs("name       ", stdout);
+    print_judged(false, "", "ALL GUESTS ARE UNDER ANOTHER NAME");
+    printf(": %s. Was the host renamed? 'local' leads to none\n           of them; give it that "
+           "name again, or see 'pmxcfsctl doctor'\n",
+           old);
+}
+
+/* Those who tell of one release; `release` NULL: those who tell of none. */
+static char *names_of_release(json_t *group, const char *release)
+{
+    GString *names = g_string_new(NULL);
+    json_t *member;
+    size_t i;
+
+    json_array_foreach(group, i, member)
+    {
+        const char *told = json_string_value(json_object_get(member, "release"));
+        const char *host = json_string_value(json_object_get(member, "host_version"));
+        if (g_strcmp0(told, release) != 0)
+            continue;
+        g_string_append_printf(names, "%s%s", names->len ? ", " : "", field_text(member, "name"));
+        if (!told && host)
+            g_string_append_printf(names, " (host %s)", host);
+    }
+    return g_string_free(names, names->len == 0);
+}
+
+/* Which member runs what, as far as they tell. */
+static void print_releases(json_t *overview)
+{
+    json_t *group = json_object_get(overview, "group");
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autofree char *silent = names_of_release(group, NULL);
+    json_t *member;
+    size_t i;
+
+    fputs("releases   ", stdout);
+    json_array_foreach(group, i, member)
+    {
+        const char *release = json_string_value(json_object_get(member, "release"));
+        if (!release || !g_hash_table_add(seen, (char *)release))
+            continue;
+        g_autofree char *names = names_of_release(group, release);
+        printf("%spmxcfs %s: %s", g_hash_table_size(seen) > 1 ? "; " : "", release, names);
+    }
+    if (silent)
+        printf("%snot told by %s: another implementation, or an older release",
+               g_hash_table_size(seen) > 0 ? "; " : "", silent);
+    putchar('\n');
+}
+
 static void print_members(json_t *overview, json_t *members)
 {
     json_t *cluster = json_object_get(members, "cluster");
@@ -101,6 +175,7 @@ static void print_members(json_t *overview, json_t *members)
 
     if (field_bool(overview, "local")) {
         puts("cluster    none (local mode)");
+        print_old_name(overview);
         return;
     }
     if (!is_connected(overview)) {
@@ -120,6 +195,8 @@ static void print_members(json_t *overview, json_t *members)
     printf("cluster    %s, %zu of %zu %s online\n", field_text(cluster, "name"), online,
            json_object_size(nodes), json_object_size(nodes) == 1 ? "node" : "nodes");
     json_object_foreach(nodes, name, node) print_member(overview, name, node);
+    if (json_array_size(json_object_get(overview, "group")) > 0)
+        print_releases(overview);
     if (!field_bool(overview, "quorate"))
         printf("way out    start the nodes that are missing. If they are switched off for good: "
                "'pvecm expected %zu'.\n           NEVER while they may still run: two halves would "

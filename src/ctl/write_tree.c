@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,11 +51,46 @@ int write_tree_open(const char *path)
     return -1;
 }
 
+/* A path of the tree may be longer than a call takes: a descriptor, the caller's, of a directory
+ * from where the rest, which *path is moved to, is short enough. -1 with errno. */
+static int descend(int directory, const char **path)
+{
+    int at = dup(directory);
+
+    while (at >= 0 && strlen(*path) >= PATH_MAX) {
+        g_autofree char *part = g_strndup(*path, PATH_MAX - 1);
+        char *slash = strrchr(part, '/'); /* names are shorter */
+        *slash = '\0';
+        int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int error = errno;
+        close(at);
+        errno = error;
+        at = next;
+        *path += slash + 1 - part;
+    }
+    return at;
+}
+
+/* 0, 1 if it was there, or -1 with errno. */
+static int make_directory(int directory, const char *path)
+{
+    int parent = descend(directory, &path);
+    int result = parent < 0 || mkdirat(parent, path, 0700) < 0 ? -1 : 0;
+
+    if (result < 0 && parent >= 0 && errno == EEXIST)
+        result = 1;
+    else if (result == 0)
+        result = fchmodat(parent, path, 0700, 0);
+    if (parent >= 0)
+        close(parent);
+    return result;
+}
+
 int write_tree_parents(int directory, const char *path)
 {
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
         g_autofree char *parent = g_strndup(path, (gsize)(slash - path));
-        if (mkdirat(directory, parent, 0700) < 0 && errno != EEXIST)
+        if (make_directory(directory, parent) < 0)
             return fail("make the directory", parent);
     }
     return 0;
@@ -62,15 +98,30 @@ int write_tree_parents(int directory, const char *path)
 
 int write_tree_directory(int directory, const char *path)
 {
-    if (mkdirat(directory, path, 0700) < 0 || fchmodat(directory, path, 0700, 0) < 0)
-        return fail("make the directory", path);
-    return 0;
+    int result = make_directory(directory, path);
+
+    if (result > 0)
+        errno = EEXIST;
+    return result == 0 ? 0 : fail("make the directory", path);
+}
+
+static int open_new(int directory, const char *path)
+{
+    int parent = descend(directory, &path);
+
+    if (parent < 0)
+        return -1;
+    int fd = openat(parent, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int error = errno;
+    close(parent);
+    errno = error;
+    return fd;
 }
 
 int write_tree_file(int directory, const char *path, const void *bytes, size_t size, uint32_t mtime)
 {
     const struct timespec times[2] = {{.tv_sec = mtime}, {.tv_sec = mtime}};
-    int fd = openat(directory, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd = open_new(directory, path);
 
     if (fd < 0)
         return fail("make", path);
@@ -85,8 +136,14 @@ int write_tree_file(int directory, const char *path, const void *bytes, size_t s
 int write_tree_time(int directory, const char *path, uint32_t mtime)
 {
     const struct timespec times[2] = {{.tv_sec = mtime}, {.tv_sec = mtime}};
+    const char *rest = path;
+    int parent = descend(directory, &rest);
+    int result =
+        parent < 0 || utimensat(parent, rest, times, 0) < 0 ? fail("set the time of", path) : 0;
 
-    return utimensat(directory, path, times, 0) < 0 ? fail("set the time of", path) : 0;
+    if (parent >= 0)
+        close(parent);
+    return result;
 }
 
 int write_tree_sync(int directory)

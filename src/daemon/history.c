@@ -27,17 +27,9 @@ static void on_folding(struct store_witness *witness, uint64_t version)
         recorder_settle(history->recorder, version);
 }
 
-static char *name_of(struct node_names *names, uint32_t node)
-{
-    struct history *history = container_of(names, struct history, names);
-
-    return status_name_of(history->status, node);
-}
-
 void history_start(struct history *history, const struct options *options)
 {
     history->witness = (struct store_witness){.replayed = on_replayed, .folding = on_folding};
-    history->names = (struct node_names){.name_of = name_of};
     if (options->history_size == 0)
         return;
     history->askers = askers_start();
@@ -69,7 +61,7 @@ void history_loaded(struct history *history, const struct tree *tree, struct sta
         return;
     history->status = status;
     status_set_askers(status, history->askers);
-    recorder_set_names(history->recorder, &history->names);
+    recorder_set_names(history->recorder, status_name_source(status));
     recorder_found(history->recorder, tree);
 }
 

@@ -13,12 +13,11 @@
 /* Everything NULL: no history is written. */
 struct history {
     struct store_witness witness; /* of the store */
-    struct node_names names;
     struct askers *askers;
     struct recorder *recorder;
     struct tree_reverter reverter;
     struct trials *trials;
-    struct status *status; /* knows what nodes are called */
+    struct status *status;
 };
 
 /* Before the database is opened, whose journal it is told of. Never fails: without threads there is

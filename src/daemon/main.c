@@ -144,6 +144,7 @@ static int start_status(struct parts *parts)
 {
     parts->status =
         status_new(parts->host.nodename, parts->host.address, (uint32_t)getpid(), &parts->clock);
+    status_set_release(parts->status, PMXCFS_VERSION);
     int error = rrd_start(parts->options.rrd_dir, parts->options.rrdcached_address, &parts->rrd);
     if (error < 0) {
         log_error("cannot start the thread that writes RRD files: %s", strerror(-error));
@@ -172,6 +173,7 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .rejoin_delay = parts->options.rejoin_delay,
         .clock = &parts->clock,
         .listener = &parts->publication.listener,
+        .names = status_name_source(parts->status),
     };
 
     status_start_feed(parts->status, tree->root.version);
@@ -185,7 +187,16 @@ static void start_replica(struct parts *parts, struct tree *tree)
 /* Local mode: a group of one, which is there at once. */
 static void start_local(struct parts *parts)
 {
+    g_autofree char *old = replica_old_name(parts->replica, parts->host.nodename);
+
     log_info("local mode: no cluster");
+    if (old)
+        log_warning("this host is named '%s', and all guests are under '%s': if it was renamed, "
+                    "give it its old name again ('hostnamectl set-hostname %s'), or make the "
+                    "directories of guests below nodes/%s and move them there, while they are off "
+                    "('pmxcfsctl guests move --from %s --to %s')",
+                    parts->host.nodename, old, old, parts->host.nodename, old,
+                    parts->host.nodename);
     parts->status_group = status_group_new(parts->status, NULL, &parts->clock, (struct member){0});
     loopback_start(&parts->loopback, parts->replica, (struct member){0});
 }
@@ -452,6 +463,7 @@ static int run(struct parts *parts, int ready_fd)
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
     atomic_store(&parts->stopping, true);
+    atomic_store(&parts->publication.stopping, true);
     process_begin_stop(&resort);
     stop(parts, &resort);
     leave_host(parts);

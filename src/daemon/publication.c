@@ -62,9 +62,12 @@ static GPtrArray *take_foreign(GPtrArray *effects)
 /* Only the writer alters the tree, and this is the writer: others' look-ups go on. */
 static void record(struct publication *publication, const GPtrArray *effects, bool rebuilt)
 {
+    if (!rebuilt && !recorder_wants_tree(publication->recorder)) {
+        recorder_take(publication->recorder, effects);
+        return;
+    }
     const struct state *state = replica_read_lock(publication->replica);
-
-    recorder_take(publication->recorder, state->tree, effects, rebuilt);
+    recorder_take_tree(publication->recorder, state->tree, effects, rebuilt);
     replica_read_unlock(publication->replica);
 }
 
@@ -119,7 +122,7 @@ static void on_quorum_changed(struct replica_listener *listener, bool quorate)
     struct publication *publication = container_of(listener, struct publication, listener);
 
     status_set_quorate(publication->status, quorate);
-    if (publication->conf)
+    if (publication->conf && !atomic_load(&publication->stopping))
         log_quorum(publication, quorate);
     if (publication->mount)
         mount_quorum_changed(publication->mount, quorate);

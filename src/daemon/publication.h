@@ -13,6 +13,8 @@
 #ifndef PMXCFS_DAEMON_PUBLICATION_H
 #define PMXCFS_DAEMON_PUBLICATION_H
 
+#include <stdatomic.h>
+
 #include "replica/replica.h"
 
 struct corosync_conf;
@@ -24,6 +26,7 @@ struct publication {
     struct replica_listener listener; /* what the replica calls */
     struct replica *replica;
     struct status *status;
+    atomic_bool stopping;      /* what the daemon loses by its own stop is no news */
     struct mount *mount;       /* NULL: not mounted yet, or no longer */
     struct recorder *recorder; /* NULL: no history is written */
     struct corosync_conf

@@ -8,21 +8,33 @@
 
 #include "core/path.h"
 
-static size_t content_size(const struct entry *entry)
-{
-    return entry && entry->content ? entry->content->capacity : 0;
-}
-
 static struct entry *ref(struct entry *entry)
 {
     return entry ? entry_ref(entry) : NULL;
+}
+
+/* What was there before is in the history, in the tree, or counted with an earlier record; a file
+ * that grows in place has its content once. */
+static size_t bytes_of(const struct record *record)
+{
+    const struct buffer *before = record->before ? record->before->content : NULL;
+    const struct buffer *after = record->after ? record->after->content : NULL;
+
+    return sizeof(*record) + 2 * sizeof(struct entry) +
+           (after && after != before ? after->capacity : 0);
 }
 
 struct record *record_of_effect(const struct effect *effect, bool replayed)
 {
     if (!effect->path || path_is_below_lock(effect->path))
         return NULL;
-    struct record *record = g_new(struct record, 1);
+    size_t path_size = strlen(effect->path) + 1;
+    size_t to_size = effect->to ? strlen(effect->to) + 1 : 0;
+    struct record *record = g_malloc(sizeof(*record) + path_size + to_size);
+    char *paths = (char *)(record + 1);
+    memcpy(paths, effect->path, path_size);
+    if (effect->to)
+        memcpy(paths + path_size, effect->to, to_size);
     *record = (struct record){
         .version = effect->version,
         .time = effect->time,
@@ -30,15 +42,25 @@ struct record *record_of_effect(const struct effect *effect, bool replayed)
         .operation = (enum history_operation)effect->operation,
         .asker = effect->asker,
         .replayed = replayed,
-        .path = g_strdup(effect->path),
-        .to = g_strdup(effect->to),
+        .path = paths,
+        .to = effect->to ? paths + path_size : NULL,
         .before = ref(effect->before),
         .after = ref(effect->after),
         .replaced = ref(effect->replaced),
     };
-    /* What was there before is mostly in the history, or in the tree's next version, already. */
-    record->bytes = sizeof(*record) + 2 * strlen(effect->path) + content_size(record->after);
+    record->bytes = bytes_of(record);
     return record;
+}
+
+void record_absorb(struct record *record, struct record *step)
+{
+    struct entry *between = record->before;
+
+    record->before = step->before;
+    step->before = between;
+    if (step->operation == HISTORY_WRITE)
+        record->operation = HISTORY_WRITE;
+    record->bytes = bytes_of(record);
 }
 
 struct record *record_of_tree(const struct tree *tree, enum history_operation operation,
@@ -67,8 +89,6 @@ void record_free(struct record *record)
 {
     if (!record)
         return;
-    g_free(record->path);
-    g_free(record->to);
     entry_unref(record->before);
     entry_unref(record->after);
     entry_unref(record->replaced);

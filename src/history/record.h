@@ -14,14 +14,17 @@
 #include "history/store.h"
 
 struct record {
+    struct record *next; /* in a queue */
+    struct record *previous;
+    uint64_t number; /* its place among all that were taken */
     uint64_t version;
     int64_t time;
     uint32_t node;
     enum history_operation operation;
     uint32_t asker;       /* 0: not known */
     bool replayed;        /* the history may have it already */
-    char *path;           /* owned; NULL: a tree */
-    char *to;             /* rename; owned */
+    const char *path;     /* NULL: a tree. Both in the same piece of memory, behind the record */
+    const char *to;       /* rename */
     struct entry *before; /* references ... */
     struct entry *after;
     struct entry *replaced; /* rename: the target that went away */
@@ -38,6 +41,10 @@ struct record *record_of_effect(const struct effect *effect, bool replayed);
 struct record *record_of_tree(const struct tree *tree, enum history_operation operation,
                               const struct effect *effect);
 void record_free(struct record *record); /* NULL is allowed */
+
+/* Makes `step`, which led to what `record` began with, part of that; what is left of it is to be
+ * freed. */
+void record_absorb(struct record *record, struct record *step);
 
 /* How a record is written. */
 struct record_writer {

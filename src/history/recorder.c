@@ -11,160 +11,43 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "history/record.h"
+#include "history/batch.h"
+#include "history/queue.h"
 
 #define QUEUE_BYTES_DEFAULT (32u * 1024 * 1024)
 #define QUEUE_RECORDS_MAX 100000u
 #define RETRY_MILLISECONDS 5000u
 #define SETTLE_MILLISECONDS 5000u
 #define REPLAY_MILLISECONDS 10000u
-/* So much is added at most before it is seen whether that is too much. */
-#define PRUNE_BYTES (2u * 1024 * 1024)
 
 /* Many members: what it was told, what the thread works with, and what others give it. */
 struct recorder {
     char *path;
     struct patterns *patterns;
-    struct askers *askers;
-    struct history_limits limits;
     uint64_t delay;
     size_t queue_bytes;
-    bool private;
     _Atomic(struct node_names *) names;
     pthread_t thread;
     atomic_bool tree_wanted; /* the history has to be compared with the tree */
 
     /* The thread's own. */
-    struct history_store *store; /* NULL: not open */
-    GPtrArray *batch;            /* struct record: what is being written, or could not be */
+    struct batch_writer writer;
+    struct record_queue batch; /* what is being written, or could not be */
 
     struct lock lock; /* never held over I/O; guards what follows */
     pthread_cond_t wake;
     pthread_cond_t done;
     bool stop;
-    bool prompt;           /* all is wanted at once */
-    bool wanted;           /* to be written at once */
-    uint64_t due;          /* milliseconds; 0: nothing waits */
-    GPtrArray *pending;    /* struct record */
+    bool prompt;  /* all is wanted at once */
+    bool wanted;  /* to be written at once */
+    uint64_t due; /* milliseconds; 0: nothing waits */
+    struct record_queue pending;
+    size_t waiting;        /* records, of both queues */
     uint64_t published;    /* the version that was taken last */
     uint64_t lost;         /* records left out since the last that was written */
     unsigned int settling; /* so many wait for `done` */
     struct recorder_status status;
 };
-
-static void record_destroy(gpointer record)
-{
-    record_free(record);
-}
-
-static GPtrArray *records_new(void)
-{
-    return g_ptr_array_new_with_free_func(record_destroy);
-}
-
-/* --- Writing: the thread alone --- */
-
-static void add_names(struct recorder *recorder)
-{
-    struct node_names *names = atomic_load(&recorder->names);
-    g_autoptr(GHashTable) seen = g_hash_table_new(g_direct_hash, g_direct_equal);
-
-    for (guint i = 0; names && i < recorder->batch->len; i++) {
-        const struct record *record = recorder->batch->pdata[i];
-        if (!g_hash_table_add(seen, GUINT_TO_POINTER(record->node)))
-            continue;
-        g_autofree char *name = names->name_of(names, record->node);
-        if (name)
-            history_store_name(recorder->store, record->node, name);
-    }
-}
-
-static int write_records(struct recorder *recorder, struct record_writer *writer)
-{
-    uint64_t had = history_store_version(recorder->store);
-    struct history_actor actor;
-    size_t bytes = 0;
-    int error = 0;
-
-    for (guint i = 0; i < recorder->batch->len && !error; i++) {
-        const struct record *record = recorder->batch->pdata[i];
-        if (record->replayed && record->version <= had)
-            continue;
-        writer->actor = askers_get(recorder->askers, record->asker, &actor) ? &actor : NULL;
-        error = record_write(writer, record);
-        if (!error && record->tree)
-            error = history_store_complete(recorder->store, writer->now);
-        bytes += record->bytes;
-        if (!error && bytes >= PRUNE_BYTES) {
-            error = history_store_prune(recorder->store, writer->now);
-            bytes = 0;
-        }
-    }
-    return error;
-}
-
-/* Nothing was to be kept: then nothing is written, or an idle cluster would wear the disk. */
-static int end_transaction(struct recorder *recorder, const struct record_writer *writer)
-{
-    const struct record *last = recorder->batch->pdata[recorder->batch->len - 1];
-    int error = 0;
-
-    if (writer->rows > 0) {
-        add_names(recorder);
-        error = history_store_set_version(recorder->store, last->version);
-        if (!error)
-            error = history_store_prune(recorder->store, writer->now);
-    }
-    return error ? error : history_store_commit(recorder->store);
-}
-
-static int attempt(struct recorder *recorder, uint64_t lost, uint64_t *rows)
-{
-    struct record_writer writer = {
-        .store = recorder->store,
-        .patterns = recorder->patterns,
-        .private = recorder->private,
-        .now = (int64_t)time(NULL),
-    };
-    int error = history_store_begin(recorder->store);
-
-    if (error)
-        return error;
-    const struct record *first = recorder->batch->pdata[0];
-    if (lost > 0)
-        error = record_write_gap(&writer, first->version, lost);
-    if (!error)
-        error = write_records(recorder, &writer);
-    if (!error)
-        error = end_transaction(recorder, &writer);
-    if (error)
-        history_store_rollback(recorder->store);
-    *rows = writer.rows;
-    return error;
-}
-
-static int open_store(struct recorder *recorder, char **message)
-{
-    return recorder->store
-               ? 0
-               : history_store_open(recorder->path, &recorder->limits, &recorder->store, message);
-}
-
-/* A new history has to be told what there is; the writer does that with its next change. */
-static int write_batch(struct recorder *recorder, uint64_t lost, uint64_t *rows, char **message)
-{
-    int error = open_store(recorder, message);
-
-    *rows = 0;
-    if (error || recorder->batch->len == 0)
-        return error;
-    error = attempt(recorder, lost, rows);
-    if (error == -EBADMSG && history_store_renew(recorder->store) == 0)
-        error = attempt(recorder, lost, rows);
-    if (error)
-        *message = g_strdup(history_store_error(recorder->store));
-    return error;
-}
 
 /* Says it once when it begins and once when it is over. With the lock held. */
 static void note_outcome(struct recorder *recorder, int error, const char *message)
@@ -180,31 +63,36 @@ static void note_outcome(struct recorder *recorder, int error, const char *messa
 
 static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost)
 {
+    const struct record *last = recorder->batch.last;
     struct history_store_size size;
-    uint64_t bytes = 0;
 
-    history_store_size(recorder->store, &size);
-    for (guint i = 0; i < recorder->batch->len; i++)
-        bytes += ((const struct record *)recorder->batch->pdata[i])->bytes;
+    history_store_size(recorder->writer.store, &size);
     lock_take(&recorder->lock);
-    recorder->status.written += recorder->batch->len;
+    recorder->status.written = last ? last->number : recorder->status.written;
     recorder->status.rows += rows;
-    recorder->status.waiting_bytes -= bytes;
+    recorder->status.waiting_bytes -= recorder->batch.bytes;
+    recorder->waiting -= recorder->batch.count;
     recorder->status.bytes = size.bytes;
     recorder->status.complete = size.complete;
     recorder->status.left_out = size.left_out;
-    recorder->lost -= recorder->batch->len > 0 ? lost : 0;
+    recorder->lost -= last ? lost : 0;
     lock_give(&recorder->lock);
-    if (recorder->batch->len > 0 && (size.fresh || lost > 0))
+    if (last && lost > 0)
+        log_warning("%" G_GUINT64_FORMAT " changes were left out of the history: more waited than "
+                    "it may keep in memory",
+                    lost);
+    if (last && (size.fresh || lost > 0))
         atomic_store(&recorder->tree_wanted, true);
-    g_ptr_array_set_size(recorder->batch, 0);
+    record_queue_clear(&recorder->batch);
 }
 
+/* A new history has to be told what there is; the writer does that with its next change. */
 static int work(struct recorder *recorder, uint64_t lost)
 {
     g_autofree char *message = NULL;
     uint64_t rows;
-    int error = write_batch(recorder, lost, &rows, &message);
+    int error = batch_write(&recorder->writer, &recorder->batch, lost,
+                            atomic_load(&recorder->names), &rows, &message);
 
     if (!error)
         note_written(recorder, rows, lost);
@@ -219,7 +107,7 @@ static bool wait_for_work(struct recorder *recorder)
     for (;;) {
         uint64_t now = clock_milliseconds();
         if (recorder->stop)
-            return recorder->pending->len > 0;
+            return recorder->pending.first || recorder->batch.first;
         if (recorder->wanted || (recorder->due > 0 && now >= recorder->due))
             return true;
         if (recorder->due == 0) {
@@ -241,8 +129,7 @@ static void *recorder_main(void *pointer)
         uint64_t lost = recorder->lost;
         recorder->wanted = false;
         recorder->due = 0;
-        g_ptr_array_extend_and_steal(recorder->batch, g_steal_pointer(&recorder->pending));
-        recorder->pending = records_new();
+        record_queue_move(&recorder->batch, &recorder->pending);
         lock_give(&recorder->lock);
         if (work(recorder, lost)) { /* takes the lock */
             recorder->due = clock_milliseconds() + RETRY_MILLISECONDS;
@@ -251,8 +138,8 @@ static void *recorder_main(void *pointer)
         }
         pthread_cond_broadcast(&recorder->done);
     }
-    if (recorder->status.failing && recorder->batch->len > 0)
-        log_warning("%u changes are not in the history", recorder->batch->len);
+    if (recorder->status.failing && recorder->batch.first)
+        log_warning("%zu changes are not in the history", recorder->batch.count);
     lock_give(&recorder->lock);
     return NULL;
 }
@@ -261,9 +148,9 @@ static void *recorder_main(void *pointer)
 
 static void recorder_free(struct recorder *recorder)
 {
-    history_store_close(recorder->store);
-    g_ptr_array_unref(recorder->batch);
-    g_ptr_array_unref(recorder->pending);
+    history_store_close(recorder->writer.store);
+    record_queue_clear(&recorder->batch);
+    record_queue_clear(&recorder->pending);
     patterns_free(recorder->patterns);
     pthread_cond_destroy(&recorder->wake);
     pthread_cond_destroy(&recorder->done);
@@ -278,13 +165,13 @@ struct recorder *recorder_start(const struct recorder_options *options)
 
     recorder->path = g_build_filename(options->directory, HISTORY_FILE, NULL);
     recorder->patterns = patterns_new(options->patterns);
-    recorder->askers = options->askers;
-    recorder->limits = options->limits;
+    recorder->writer = (struct batch_writer){.path = recorder->path,
+                                             .limits = options->limits,
+                                             .patterns = recorder->patterns,
+                                             .askers = options->askers,
+                                             .private = options->private};
     recorder->delay = options->delay;
     recorder->queue_bytes = options->queue_bytes > 0 ? options->queue_bytes : QUEUE_BYTES_DEFAULT;
-    recorder->private = options->private;
-    recorder->batch = records_new();
-    recorder->pending = records_new();
     recorder->status.path = recorder->path;
     lock_init(&recorder->lock, LOCK_RANK_RECORDER);
     thread_condition_init(&recorder->wake);
@@ -318,48 +205,98 @@ void recorder_set_names(struct recorder *recorder, struct node_names *names)
 
 static bool has_room(const struct recorder *recorder, const struct record *record)
 {
-    uint64_t waiting = recorder->status.taken - recorder->status.written;
-
-    return waiting < QUEUE_RECORDS_MAX &&
+    return recorder->waiting < QUEUE_RECORDS_MAX &&
            recorder->status.waiting_bytes + record->bytes <= recorder->queue_bytes;
 }
 
-/* With the lock held; takes the record over. */
-static void push(struct recorder *recorder, struct record *record)
+/* With the lock held. Mostly the thread is left alone: it wakes up when something is due. */
+static void call_thread(struct recorder *recorder)
 {
-    if (!record)
+    bool early =
+        recorder->status.waiting_bytes > recorder->queue_bytes / 2 && !recorder->status.failing;
+    bool at_once = (early || recorder->prompt) && !recorder->wanted;
+
+    if (recorder->due > 0 && !at_once)
         return;
-    if (!has_room(recorder, record)) {
+    recorder->wanted |= at_once;
+    if (recorder->due == 0)
+        recorder->due = clock_milliseconds() + recorder->delay;
+    pthread_cond_signal(&recorder->wake);
+}
+
+/* With the lock held; takes the record over. What is to be freed, or NULL. */
+static struct record *push(struct recorder *recorder, struct record *record)
+{
+    struct record *step = record_queue_absorb(&recorder->pending, record);
+
+    if (step) {
+        recorder->waiting--;
+        recorder->status.waiting_bytes -= step->bytes;
+    } else if (!has_room(recorder, record)) {
         recorder->lost++;
-        record_free(record);
-        return;
+        return record;
     }
-    recorder->status.taken++;
+    record->number = ++recorder->status.taken;
+    recorder->waiting++;
     recorder->status.waiting_bytes += record->bytes;
-    g_ptr_array_add(recorder->pending, record);
-    if (recorder->due == 0 || recorder->prompt ||
-        recorder->status.waiting_bytes > recorder->queue_bytes / 2) {
-        bool early =
-            recorder->status.waiting_bytes > recorder->queue_bytes / 2 && !recorder->status.failing;
-        recorder->wanted |= early || recorder->prompt;
-        if (recorder->due == 0)
-            recorder->due = clock_milliseconds() + recorder->delay;
-        pthread_cond_signal(&recorder->wake);
+    record_queue_add(&recorder->pending, record);
+    call_thread(recorder);
+    return step;
+}
+
+/* Takes over a chain of records, and what was published with them; once for all of them, since the
+ * writer waits. */
+static void give(struct recorder *recorder, struct record *chain, uint64_t version)
+{
+    struct record *done = NULL;
+    struct record *next;
+
+    lock_take(&recorder->lock);
+    for (; chain; chain = next) {
+        next = chain->next;
+        struct record *over = push(recorder, chain);
+        if (over)
+            over->next = done;
+        done = over ? over : done;
     }
+    recorder->published = version;
+    if (recorder->settling > 0)
+        pthread_cond_broadcast(&recorder->done);
+    lock_give(&recorder->lock);
+    for (; done; done = next) {
+        next = done->next;
+        record_free(done);
+    }
+}
+
+static struct record *records_of_effects(const GPtrArray *effects, bool replayed)
+{
+    struct record *chain = NULL;
+    struct record **end = &chain;
+
+    for (guint i = 0; i < effects->len; i++) {
+        *end = record_of_effect(effects->pdata[i], replayed);
+        if (*end)
+            end = &(*end)->next;
+    }
+    return chain;
+}
+
+static const struct effect *last_of(const GPtrArray *effects)
+{
+    return effects->len > 0 ? effects->pdata[effects->len - 1] : NULL;
 }
 
 void recorder_replayed(struct recorder *recorder, const GPtrArray *effects)
 {
     uint64_t until = clock_milliseconds() + REPLAY_MILLISECONDS;
 
-    lock_take(&recorder->lock);
-    for (guint i = 0; i < effects->len; i++)
-        push(recorder, record_of_effect(effects->pdata[i], true));
-    recorder->wanted = true;
-    pthread_cond_signal(&recorder->wake);
+    give(recorder, records_of_effects(effects, true), 0);
+    uint64_t taken = recorder_ask(recorder);
     struct timespec end = {.tv_sec = (time_t)(until / 1000u),
                            .tv_nsec = (long)(until % 1000u) * 1000000};
-    while (recorder->status.written < recorder->status.taken && !recorder->status.failing &&
+    lock_take(&recorder->lock);
+    while (recorder->status.written < taken && !recorder->status.failing &&
            lock_wait_until(&recorder->lock, &recorder->done, &end) == 0)
         ;
     lock_give(&recorder->lock);
@@ -367,33 +304,36 @@ void recorder_replayed(struct recorder *recorder, const GPtrArray *effects)
 
 void recorder_found(struct recorder *recorder, const struct tree *tree)
 {
-    struct record *record = record_of_tree(tree, HISTORY_FOUND, NULL);
-
-    lock_take(&recorder->lock);
-    recorder->published = tree->root.version;
-    push(recorder, record);
-    recorder->wanted = true;
-    lock_give(&recorder->lock);
+    give(recorder, record_of_tree(tree, HISTORY_FOUND, NULL), tree->root.version);
+    recorder_ask(recorder);
 }
 
-void recorder_take(struct recorder *recorder, const struct tree *tree, const GPtrArray *effects,
-                   bool rebuilt)
+bool recorder_wants_tree(struct recorder *recorder)
 {
-    g_autoptr(GPtrArray) records = g_ptr_array_new();
-    if (rebuilt && effects->len > 0)
-        g_ptr_array_add(records,
-                        record_of_tree(tree, HISTORY_RESYNC, effects->pdata[effects->len - 1]));
-    for (guint i = 0; i < effects->len && !rebuilt; i++)
-        g_ptr_array_add(records, record_of_effect(effects->pdata[i], false));
-    if (atomic_exchange(&recorder->tree_wanted, false) && !rebuilt)
-        g_ptr_array_add(records, record_of_tree(tree, HISTORY_FOUND, NULL));
-    lock_take(&recorder->lock);
-    for (guint i = 0; i < records->len; i++)
-        push(recorder, records->pdata[i]);
-    recorder->published = tree->root.version;
-    if (recorder->settling > 0)
-        pthread_cond_broadcast(&recorder->done);
-    lock_give(&recorder->lock);
+    return atomic_load_explicit(&recorder->tree_wanted, memory_order_relaxed);
+}
+
+void recorder_take(struct recorder *recorder, const GPtrArray *effects)
+{
+    const struct effect *last = last_of(effects);
+
+    if (last)
+        give(recorder, records_of_effects(effects, false), last->version);
+}
+
+void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
+                        const GPtrArray *effects, bool rebuilt)
+{
+    const struct effect *last = last_of(effects);
+    struct record *found = NULL;
+
+    if (!rebuilt)
+        recorder_take(recorder, effects);
+    if (rebuilt && last)
+        found = record_of_tree(tree, HISTORY_RESYNC, last);
+    else if (!rebuilt && atomic_exchange(&recorder->tree_wanted, false))
+        found = record_of_tree(tree, HISTORY_FOUND, NULL);
+    give(recorder, found, tree->root.version);
 }
 
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/draft.h"
+#include "base/node_names.h"
 #include "history/askers.h"
 #include "history/store.h"
 
@@ -31,11 +32,7 @@ struct recorder *recorder_start(const struct recorder_options *options);
 /* Writes what waits, and ends the thread. NULL is allowed. */
 void recorder_stop(struct recorder *recorder);
 
-/* What nodes are called: `name_of` gives a string that g_free() frees, or NULL. Any thread, once.
- */
-struct node_names {
-    char *(*name_of)(struct node_names *names, uint32_t node);
-};
+/* What nodes are called; once. Any thread asks. */
 void recorder_set_names(struct recorder *recorder, struct node_names *names);
 
 /* What a journal holds that a killed daemon left, before it goes into config.db: written, unless
@@ -45,9 +42,14 @@ void recorder_replayed(struct recorder *recorder, const GPtrArray *effects);
 /* At the start: the tree as it was loaded. What the history has not is added as found. */
 void recorder_found(struct recorder *recorder, const struct tree *tree);
 
-/* What was published, and the tree with it. The writer; memory only. */
-void recorder_take(struct recorder *recorder, const struct tree *tree, const GPtrArray *effects,
-                   bool rebuilt);
+/* What was published. The writer; memory only. */
+void recorder_take(struct recorder *recorder, const GPtrArray *effects);
+
+/* The same, when the history has to be compared with the tree: it is new, something was left out,
+ * or the tree was rebuilt. The writer, with the tree as it is now; memory only. */
+bool recorder_wants_tree(struct recorder *recorder);
+void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
+                        const GPtrArray *effects, bool rebuilt);
 
 /* Waits until all up to that version, which is published now or in a moment, is written; not if the
  * history cannot be written, and for 5 s at most. Any thread but the recorder's. */

@@ -66,7 +66,7 @@ static const struct form forms[] = {
     {"group", 0, NAME, MEMBER(group), "www-data", "GROUP", .help = "Group of all files (www-data)",
      .size_max = 256, .also = "-_.$"},
     {"acknowledge", 0, CHOICE, MEMBER(acknowledge_all), "own", "own|all",
-     .help = "Answer when this node has a change, or all have (own)"},
+     .help = "Answer a change when this node has stored it, or all in the group (own)"},
     {"durability", 0, CHOICE, MEMBER(durability_full), "normal", "normal|full",
      .help = "How a commit is synced: as safe as a crash needs, or as a power loss needs (normal)"},
     {"fold-delay", 0, SECONDS, MEMBER(fold_delay), "30", "SECONDS",

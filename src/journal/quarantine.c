@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Quarantine: journals that could not be brought in are kept beside the database. */
+/* Quarantine: journals and logs that could not be brought in are kept beside the database. */
 #include "journal/quarantine.h"
 
 #include <errno.h>
@@ -53,7 +53,7 @@ void quarantine_keep_newest(const char *path, const char *const *words, unsigned
 
 int quarantine_move(const char *path, const char *word, char **name)
 {
-    static const char *const words[] = {".overtaken-", ".damaged-", NULL};
+    static const char *const words[] = {".overtaken-", ".damaged-", ".orphaned-", NULL};
     time_t now = time(NULL);
     struct tm date;
     char stamp[32];

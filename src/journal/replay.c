@@ -212,8 +212,8 @@ static char *find_problem(const struct draft *draft)
     return NULL;
 }
 
-static void apply_areas(struct replay *replay, struct replay_area *const areas[], unsigned count,
-                        struct draft *draft)
+static void apply_areas(struct replay *replay, const struct replay_area *const areas[],
+                        unsigned count, struct draft *draft)
 {
     int error = 0;
 
@@ -233,49 +233,102 @@ static void apply_areas(struct replay *replay, struct replay_area *const areas[]
                             : g_strdup("a row of it cannot be"));
 }
 
+/* The two areas in the order in which they were begun. */
+struct areas {
+    const struct replay_area *older;
+    const struct replay_area *newer; /* has records, or neither has */
+};
+
+static struct areas areas_of(const struct replay *replay)
+{
+    const struct replay_area *first = &replay->areas[0];
+    const struct replay_area *second = &replay->areas[1];
+    bool swap = first->count > 0 && (second->count == 0 || first->generation > second->generation);
+
+    return (struct areas){.older = swap ? second : first, .newer = swap ? first : second};
+}
+
+/* What of a journal goes on from a config.db. */
+enum part {
+    PART_BOTH,
+    PART_NEWER,
+    PART_NOTHING, /* config.db has all of it */
+    PART_OLDER,   /* what was made after that is missing */
+    PART_UNKNOWN,
+};
+
 /* config.db is at the beginning or the end of an area, since an area is brought in as a whole. What
  * it is anywhere else was not made by the daemon that left the journal. */
-static void choose(struct replay *replay, struct replay_area *older, struct replay_area *newer,
-                   struct draft *draft)
+static enum part choose(const struct areas *areas, const struct root *root)
 {
-    struct replay_area *const both[] = {older, newer};
+    const struct replay_area *older = areas->older;
+    const struct replay_area *newer = areas->newer;
     bool connected = older->count > 0 && older->generation + 1 == newer->generation &&
                      is_root(&older->end, &newer->base);
-    bool older_is_next = older->count > 0 && is_root(&draft->root, &older->base);
+    bool older_is_next = older->count > 0 && is_root(root, &older->base);
 
-    if (connected && older_is_next) {
+    if (connected && older_is_next)
+        return PART_BOTH;
+    if (is_root(root, &newer->base))
+        return PART_NEWER;
+    if (is_root(root, &newer->end))
+        return PART_NOTHING;
+    return older_is_next ? PART_OLDER : PART_UNKNOWN;
+}
+
+static void apply_part(struct replay *replay, const struct areas *areas, struct draft *draft)
+{
+    const struct replay_area *const both[] = {areas->older, areas->newer};
+
+    switch (choose(areas, &draft->root)) {
+    case PART_BOTH:
         apply_areas(replay, both, 2, draft);
-    } else if (is_root(&draft->root, &newer->base)) {
+        break;
+    case PART_NEWER:
         apply_areas(replay, both + 1, 1, draft);
-    } else if (is_root(&draft->root, &newer->end)) {
+        break;
+    case PART_NOTHING:
         replay->outcome = REPLAY_NOTHING;
-    } else if (older_is_next) {
+        break;
+    case PART_OLDER:
         refuse(replay, true, g_strdup("what was made between its two parts is missing"));
         apply_areas(replay, both, 1, draft);
-    } else {
+        break;
+    case PART_UNKNOWN:
         replay->outcome = REPLAY_REFUSED;
         refuse(replay, false,
                g_strdup_printf("config.db is at version %" G_GUINT64_FORMAT
                                " and not where it was when they were made",
                                draft->root.version));
+        break;
     }
+}
+
+/* Are there records behind one that cannot be read? Of an area that was folded long ago anything
+ * may be left. */
+static bool lacks_some(const struct replay_area *area, const struct replay_area *newer)
+{
+    return area->behind > 0 &&
+           (newer->count == 0 || area == newer || area->behind_generation > newer->generation);
+}
+
+bool replay_follows(const struct replay *replay, const struct root *root)
+{
+    struct areas areas = areas_of(replay);
+
+    return areas.newer->count > 0 && choose(&areas, root) <= PART_NOTHING &&
+           !lacks_some(areas.older, areas.newer) && !lacks_some(areas.newer, areas.newer);
 }
 
 void replay_decide(struct replay *replay, struct draft *draft)
 {
-    struct replay_area *first = &replay->areas[0];
-    struct replay_area *second = &replay->areas[1];
-    bool swap = first->count > 0 && (second->count == 0 || first->generation > second->generation);
-    struct replay_area *older = swap ? second : first;
-    struct replay_area *newer = swap ? first : second;
+    struct areas areas = areas_of(replay);
 
-    if (newer->count > 0)
-        choose(replay, older, newer, draft);
-    /* Of an area that was folded long ago anything may be left. */
+    if (areas.newer->count > 0)
+        apply_part(replay, &areas, draft);
     for (size_t i = 0; i < JOURNAL_AREAS; i++) {
         const struct replay_area *area = &replay->areas[i];
-        if (area->behind > 0 &&
-            (newer->count == 0 || area == newer || area->behind_generation > newer->generation))
+        if (lacks_some(area, areas.newer))
             refuse(replay, true,
                    g_strdup_printf("a record in it is damaged, and %u whole ones or more follow",
                                    area->behind));

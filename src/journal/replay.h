@@ -58,6 +58,11 @@ void replay_read(struct replay *replay, const uint8_t *bytes, size_t size);
 /* The generation of the latest record, 0: there is none. */
 uint64_t replay_generation(const struct replay *replay);
 
+/* True if a config.db whose row 0 is `root` has, with this journal, all that had been acknowledged
+ * when the journal was read: its records go on from there, and none between them is missing. False
+ * for a journal without any: whether these were brought in cannot be seen. */
+bool replay_follows(const struct replay *replay, const struct root *root);
+
 /* Decides, after replay_read(), and puts what is to be stored into `draft`, which is empty over the
  * state that config.db has. */
 void replay_decide(struct replay *replay, struct draft *draft);

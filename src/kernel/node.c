@@ -227,6 +227,7 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
                            uint64_t now)
 {
     lock_take(&table->lock);
+    node->cached = true;
     node->read = now;
     node->reads++;
     node->reread = node->dropped > 0;
@@ -426,6 +427,7 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     lock_take(&table->lock);
+    node->cached = false;
     node->dropped = now;
     node->fills = node->older != NULL;
     lock_give(&table->lock);
@@ -461,12 +463,12 @@ uint64_t node_reads(struct node_table *table, const struct node *node)
     return reads;
 }
 
-bool node_was_read_since(struct node_table *table, const struct node *node, uint64_t time)
+bool node_may_be_read(struct node_table *table, const struct node *node, uint64_t since)
 {
     lock_take(&table->lock);
-    bool since = node->read >= time;
+    bool may = node->cached || node->read >= since;
     lock_give(&table->lock);
-    return since;
+    return may;
 }
 
 void node_hold_askers(struct node_table *table, struct node *node, uint64_t from)
@@ -538,6 +540,7 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     if (write) {
         write->truncates = taken;
         node->writing = write;
+        node->cached = true; /* the kernel has put the bytes into pages */
     }
     lock_give(&table->lock);
     return taken;

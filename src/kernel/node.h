@@ -47,6 +47,7 @@ struct node {
     bool fills;          /* where one version ends, pages go on with the other */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait for the newer
                             one; 0: they do not */
+    bool cached;         /* the kernel may have pages */
     uint64_t read;       /* milliseconds: when pages were last asked for */
     uint64_t reads;      /* how often */
 
@@ -159,9 +160,11 @@ bool node_has_older(struct node_table *table, const struct node *node);
 /* True if the older version is shown, of another size than the newer one. */
 bool node_shows_other_size(struct node_table *table, const struct node *node);
 
-/* How often pages were asked for, and whether at that time (milliseconds) or later. */
+/* How often pages were asked for. */
 uint64_t node_reads(struct node_table *table, const struct node *node);
-bool node_was_read_since(struct node_table *table, const struct node *node, uint64_t time);
+
+/* False if the kernel has no pages of it, and has asked for none since that time (milliseconds). */
+bool node_may_be_read(struct node_table *table, const struct node *node, uint64_t since);
 
 /* From that time on (milliseconds), who asks for the attributes of a node that shows an older
  * version of another size is not answered before node_show_newer(). */

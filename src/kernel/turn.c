@@ -5,11 +5,11 @@
 /* Longer than a request is on its way to us. */
 #define REQUEST_MILLISECONDS 1u
 
-/* Longer than a reader needs to take the pages that it was answered. On a busy machine it waits for
- * a processor, as we do after each pause: so what is counted is pauses, of a millisecond or what
- * becomes of it. No longer than the limit, whoever reads. */
-#define READER_PAUSES 20u
-#define LIMIT_MILLISECONDS 200u
+/* Longer than a reader needs to take the pages that it was answered, or found. On a busy machine it
+ * waits for a processor, as we do after each pause: so what is counted is pauses, of a millisecond
+ * or what becomes of it. No longer than the limit, whoever reads. */
+#define READER_PAUSES 40u
+#define LIMIT_MILLISECONDS 1000u
 
 struct turn {
     struct node *node;   /* pinned until it is done */
@@ -101,12 +101,16 @@ struct turn *turns_begin(struct turns *turns, struct node *node, uint64_t now)
     turn = g_new(struct turn, 1);
     *turn = (struct turn){
         .node = node, .due = now + LIMIT_MILLISECONDS, .looked = now, .references = 2};
-    if (!node_was_read_since(table, node, now - READER_PAUSES))
-        turn->pauses = READER_PAUSES;
     turn->reads = node_reads(table, node);
     node_pin(table, node);
     g_queue_push_tail(&turns->under_way, turn);
-    teller_tell_attributes(turns->teller, node);
+    if (node_may_be_read(table, node, now - READER_PAUSES)) {
+        /* Who reads from now on asks for pages again, and is counted. */
+        teller_drop_pages(turns->teller, node);
+    } else {
+        turn->pauses = READER_PAUSES;
+        teller_tell_attributes(turns->teller, node);
+    }
     node_hold_askers(table, node, now + REQUEST_MILLISECONDS);
     return turn;
 }

@@ -12,9 +12,8 @@
 #include "history/askers.h"
 #include "status/activity.h"
 
-/* A truncation that no write follows is sent after this time: long enough for a writer that has to
- * wait for a processor between its open and its write on a busy machine, so that other nodes see
- * one change; short enough that nobody waits for an emptied file to be seen elsewhere. */
+/* A truncation that no write follows is sent after this time, so that nobody waits for an emptied
+ * file to be seen elsewhere; the timer gives a writer that has no processor more. */
 #define TRUNCATE_MILLISECONDS 100u
 
 /* How often a file is made again that others take away in the same moment. */

@@ -12,6 +12,10 @@
 #define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
 #define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
 
+/* So much longer a truncation waits for the write of a thread that is on its way there: on a busy
+ * machine it, and we, may get no processor for longer than programs think before a write. */
+#define BUSY_MILLISECONDS 900u
+
 uint64_t timer_now(void)
 {
     return (uint64_t)g_get_monotonic_time() / 1000;
@@ -138,12 +142,16 @@ static void meet_truncation(struct timer *timer, struct node *node, uint64_t now
     node_unpin(timer->table, node);
 }
 
-static void meet_truncations(struct timer *timer, uint64_t now)
+static void meet_due_truncations(struct timer *timer)
 {
     g_autoptr(GPtrArray) nodes = take_nodes(timer);
+    uint64_t now = timer_now();
 
-    for (guint i = 0; i < nodes->len; i++)
-        meet_truncation(timer, nodes->pdata[i], now);
+    for (guint i = 0; i < nodes->len; i++) {
+        pid_t opener = node_waits_for(timer->table, nodes->pdata[i]);
+        bool busy = opener != 0 && process_may_be_writing(opener);
+        meet_truncation(timer, nodes->pdata[i], busy ? now - BUSY_MILLISECONDS : now);
+    }
 }
 
 void timer_flush_caller(struct timer *timer, pid_t thread)
@@ -161,7 +169,10 @@ void timer_flush_caller(struct timer *timer, pid_t thread)
 
 void timer_flush(struct timer *timer)
 {
-    meet_truncations(timer, UINT64_MAX);
+    g_autoptr(GPtrArray) nodes = take_nodes(timer);
+
+    for (guint i = 0; i < nodes->len; i++)
+        meet_truncation(timer, nodes->pdata[i], UINT64_MAX);
 }
 
 /* --- The thread --- */
@@ -196,7 +207,7 @@ static void *run(void *context)
 
     while (wait_for_time(timer, &idle)) {
         end_dying(timer);
-        meet_truncations(timer, timer_now());
+        meet_due_truncations(timer);
     }
     return NULL;
 }

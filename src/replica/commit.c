@@ -119,28 +119,27 @@ void commit_apply(struct committer *committer, const struct outcome *delivered)
 
 /* --- Storing, publishing, answering --- */
 
-/* With acknowledge all a change that is stored here is not answered for yet, and a marker of this
- * node that comes back answers for all those before it. */
+/* With acknowledge all a change that is stored here is not answered for yet. */
 static void answer_outcome(struct committer *committer, const struct outcome *outcome)
 {
     struct waiters *waiters = committer->parts.waiters;
-    bool all = committer->parts.acknowledge_all;
 
-    if (!outcome->own || (all && waiters_end_round(waiters, outcome->count)))
+    if (!outcome->own)
         return;
-    if (all && !outcome->result)
+    if (committer->parts.acknowledge_all && !outcome->result)
         waiters_begin_round(waiters, outcome->count);
     else
         waiters_answer(waiters, outcome->count, outcome->result);
 }
 
-/* Answers the callers of all outcomes; `error` replaces success. */
+/* Answers the callers of all outcomes; `error` replaces success. What others have is made, and
+ * comes back to this node with their state: its caller must not take it for refused. */
 static void answer_outcomes(struct committer *committer, int error)
 {
     for (guint i = 0; i < committer->outcomes->len; i++) {
         struct outcome *outcome = &g_array_index(committer->outcomes, struct outcome, i);
         if (!outcome->result)
-            outcome->result = error;
+            outcome->result = error && outcome->shared ? -EBUSY : error;
         answer_outcome(committer, outcome);
         buffer_unref(outcome->message);
     }

@@ -28,6 +28,7 @@ struct outcome {
     struct member sender;
     uint64_t count;
     bool own;
+    bool shared; /* other members apply it too, whatever becomes of it here */
     int result;
 };
 
@@ -40,7 +41,7 @@ struct commit_parts {
     struct replica_listener *listener;
     struct clock_source *clock;
     bool local;           /* a change that is not stored is undone; else the node has to leave */
-    bool acknowledge_all; /* answer after a second round through the group */
+    bool acknowledge_all; /* answer when all members have confirmed a change */
 };
 
 /* Embedded in the replica. All is the writer's, but for what is said to be otherwise. */
@@ -64,8 +65,8 @@ void committer_destroy(struct committer *committer);
 void commit_apply(struct committer *committer, const struct outcome *outcome);
 
 /* Stores the draft, publishes it, and answers all callers. 0; or a negative errno, in a cluster
- * only: the database did not take it, nothing was changed, the callers have the error, and the node
- * has to leave the group. */
+ * only: the database did not take it, nothing was changed here, the node has to leave the group,
+ * and the callers have the error: -EBUSY instead of it where other members have the change. */
 int commit_flush(struct committer *committer);
 
 /* Stores a draft that replaces what differed from the leader's state; nothing else may be in it. 0,

@@ -67,6 +67,10 @@ static void apply_message(struct executor *executor, const struct action *action
     struct outcome outcome = {
         .message = action->message, .sender = action->sender, .own = action->own};
     g_autofree char *problem = NULL;
+    size_t members;
+
+    machine_members(executor->machine, &members);
+    outcome.shared = members > 1;
 
     if (parse_outcome(&outcome))
         problem =
@@ -94,13 +98,25 @@ static void give_up(struct executor *executor, const struct action *action)
         waiters_answer(&replica_of(executor)->waiters, header.count, -EBUSY);
 }
 
+/* Comes before the STATE everywhere. 0, or a negative errno: the group is being left. */
+static int announce_confirming(struct executor *executor)
+{
+    struct buffer *nothing = wire_build_confirmation(NULL, 0, executor_seconds(executor));
+    int error = executor_multicast(executor, nothing, SEND_SYNC, 0, "");
+
+    buffer_unref(nothing);
+    return error;
+}
+
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
 
 static struct buffer *send_state(struct executor *executor)
 {
     struct replica *replica = replica_of(executor);
 
-    return flush(replica) ? synchronise_index(&replica->synchronisation) : NULL;
+    if (!flush(replica) || announce_confirming(executor))
+        return NULL;
+    return synchronise_index(&replica->synchronisation);
 }
 
 static void send_updates(struct executor *executor, const struct action *action)
@@ -188,21 +204,27 @@ static const struct group_actions actions = {
 
 /* --- Events --- */
 
-static void before_configuration(struct replica *replica)
+static void before_configuration(struct replica *replica, const struct event *event)
 {
     synchronise_stop(&replica->synchronisation);
     replica->synchronisation.begun = metrics_now();
     outbox_hold(&replica->outbox);
+    confirm_configuration(&replica->confirm, replica->self, event->members, event->member_count);
+    waiters_restart_rounds(&replica->waiters);
 }
 
 static void before_message(struct replica *replica, const struct event *event)
 {
     struct header header;
 
-    if (replica->synchronisation.updates && same_member(&event->member, &replica->self) &&
-        wire_parse_header(event->message->data, event->message->capacity, &header) == 0 &&
-        header.type == MESSAGE_UPDATE)
+    if (wire_parse_header(event->message->data, event->message->capacity, &header))
+        return;
+    if (header.type == MESSAGE_UPDATE && replica->synchronisation.updates &&
+        same_member(&event->member, &replica->self))
         synchronise_delivered(&replica->synchronisation, event->message->capacity);
+    else if (header.type == MESSAGE_VERIFY_REQUEST || header.type == MESSAGE_VERIFY)
+        confirm_take(&replica->confirm, event->member, &header,
+                     machine_mode(replica->executor.machine) == MODE_SYNCED);
 }
 
 static void set_quorum(struct replica *replica, bool quorate)
@@ -229,6 +251,9 @@ static void note_not_sent(struct replica *replica, const struct event *event)
                                                          : "a request for a verification");
         if (event->count)
             synchronise_delivered(&replica->synchronisation, event->count);
+        break;
+    case SEND_CONFIRMATION:
+        confirm_again(&replica->confirm);
         break;
     }
 }
@@ -277,7 +302,7 @@ static void prepare(struct replica *replica, const struct event *event)
 {
     switch (event->type) {
     case EVENT_CONFIGURATION:
-        before_configuration(replica);
+        before_configuration(replica, event);
         break;
     case EVENT_MESSAGE:
         before_message(replica, event);
@@ -312,15 +337,40 @@ void replica_handle(struct replica *replica, const struct event *event)
                          machine_mode(replica->executor.machine) < MODE_LEAVE);
 }
 
+/* Tells others that what they asked about is stored here, one message for all of a batch. */
+static void confirm_to_others(struct replica *replica)
+{
+    if (machine_mode(replica->executor.machine) != MODE_SYNCED)
+        return;
+    struct buffer *message =
+        confirm_answer(&replica->confirm, executor_seconds(&replica->executor));
+    if (!message)
+        return;
+    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, 0, "a confirmation"))
+        confirm_again(&replica->confirm);
+    buffer_unref(message);
+}
+
+/* A member that is not in sync keeps messages that a new configuration makes it forget: before it
+ * is, nothing is safe with all. Nor is what only members without quorum have: whether it stays is
+ * known when they have met the others again. */
+static void settle_rounds(struct replica *replica)
+{
+    if (!replica->committer.parts.acknowledge_all ||
+        !machine_is_complete(replica->executor.machine) || !atomic_load(&replica->view.quorate))
+        return;
+    confirm_tell(&replica->confirm);
+    waiters_end_rounds(&replica->waiters, confirm_reached(&replica->confirm));
+    outbox_send_marker(&replica->outbox);
+}
+
 void replica_end_batch(struct replica *replica)
 {
     if (!flush(replica))
         executor_run(&replica->executor);
-    /* A member that is not in sync keeps messages that a new configuration makes it forget: before
-     * it is, nothing is safe with all. */
-    if (replica->committer.parts.acknowledge_all && machine_is_complete(replica->executor.machine))
-        outbox_send_marker(&replica->outbox);
-    view_show_machine(&replica->view, replica->executor.machine);
+    confirm_to_others(replica);
+    settle_rounds(replica);
+    view_show_machine(&replica->view, replica->executor.machine, &replica->confirm);
 }
 
 /* --- Making --- */
@@ -331,6 +381,7 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
 
     replica->self = options->self;
     executor_init(&replica->executor, GROUP_CONFIGURATION, options->self, &actions, options->clock);
+    replica->executor.names = options->names;
     committer_init(&replica->committer,
                    &(struct commit_parts){
                        .store = store,
@@ -343,6 +394,7 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
                        .acknowledge_all = options->acknowledge_all,
                    },
                    tree);
+    confirm_init(&replica->confirm, options->self);
     replica->synchronisation = (struct synchronisation){
         .executor = &replica->executor,
         .committer = &replica->committer,
@@ -354,6 +406,7 @@ void replica_init_writer(struct replica *replica, struct store *store, struct tr
 void replica_destroy_writer(struct replica *replica)
 {
     synchronise_destroy(&replica->synchronisation);
+    confirm_destroy(&replica->confirm);
     committer_destroy(&replica->committer);
     executor_destroy(&replica->executor);
 }

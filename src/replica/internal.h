@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "cluster/executor.h"
 #include "replica/commit.h"
+#include "replica/confirm.h"
 #include "replica/counters.h"
 #include "replica/options.h"
 #include "replica/outbox.h"
@@ -31,12 +32,15 @@ struct replica {
     struct executor executor;
     struct committer committer;
     struct synchronisation synchronisation;
+    struct confirm confirm;
 
     /* The writer role. */
     struct lock events_lock;
-    pthread_cond_t idle; /* nobody has it */
-    GQueue events;       /* struct event: waiting for the writer */
-    bool busy;           /* somebody has it */
+    pthread_cond_t idle;  /* nobody has it */
+    pthread_cond_t taken; /* the writer has taken what waited */
+    GQueue events;        /* struct event: waiting for the writer */
+    uint64_t event_bytes; /* of them, about */
+    bool busy;            /* somebody has it */
 };
 
 /* Makes the parts that the writer works with. Takes over `tree`. */

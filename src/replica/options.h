@@ -7,13 +7,14 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "cluster/transport.h"
 #include "replica/listener.h"
 
 struct replica_options {
     struct member self;     /* local mode: node 0 */
     bool local;             /* no cluster: expired locks are judged by the asker */
-    bool acknowledge_all;   /* answer after a second round through the group */
+    bool acknowledge_all;   /* answer when all members have confirmed a change */
     uint32_t lock_lifetime; /* milliseconds */
     uint64_t rejoin_delay;  /* milliseconds between joins of the group, at least; grows while the
                                database takes no synchronisation; 0: it does not */
@@ -21,6 +22,7 @@ struct replica_options {
         *safety_directory; /* where what a synchronisation takes away is kept; NULL: nowhere */
     struct clock_source *clock;
     struct replica_listener *listener;
+    struct node_names *names; /* for the log; NULL: numbers will do */
 };
 
 #endif

@@ -36,6 +36,16 @@ static void held_free(struct held *held)
 
 /* --- With the lock held --- */
 
+/* The first of what is held, which is the caller's; NULL: nothing is. */
+static struct held *pop_held(struct outbox *outbox)
+{
+    struct held *held = g_queue_pop_head(&outbox->held);
+
+    if (held)
+        outbox->held_bytes -= message_size(held->message);
+    return held;
+}
+
 static uint64_t number(struct outbox *outbox, struct buffer *message)
 {
     wire_number(message, ++outbox->count, outbox->clock->seconds(outbox->clock));
@@ -56,6 +66,7 @@ static int send_or_hold(struct outbox *outbox, struct buffer *message, uint64_t 
     struct held *held = g_new(struct held, 1);
     *held = (struct held){buffer_ref(message), count, caller};
     g_queue_push_tail(&outbox->held, held);
+    outbox->held_bytes += message_size(message);
     return 0;
 }
 
@@ -67,6 +78,7 @@ static void drop_answered(struct outbox *outbox)
         next = at->next;
         if (held->caller == 0 || waiters_waits(outbox->waiters, held->caller))
             continue;
+        outbox->held_bytes -= message_size(held->message);
         held_free(held);
         g_queue_delete_link(&outbox->held, at);
     }
@@ -118,15 +130,12 @@ void outbox_send_unlock(struct outbox *outbox, const struct change *request,
 
 void outbox_send_marker(struct outbox *outbox)
 {
-    /* A change without a path is an error on every node, and harms none: it only comes back. */
-    struct change nothing = {.operation = CHANGE_MTIME};
-    struct buffer *message;
-
     if (!waiters_want_marker(outbox->waiters))
         return;
-    wire_build_change(&nothing, &message);
     lock_take(&outbox->lock);
-    uint64_t count = number(outbox, message);
+    uint64_t count = ++outbox->count;
+    struct buffer *message =
+        wire_build_confirm_request(count, outbox->clock->seconds(outbox->clock));
     waiters_start_round(outbox->waiters, count);
     int error = send_or_hold(outbox, message, count, count);
     lock_give(&outbox->lock);
@@ -161,7 +170,7 @@ void outbox_release(struct outbox *outbox)
 
     lock_take(&outbox->lock);
     drop_answered(outbox);
-    while ((held = g_queue_pop_head(&outbox->held))) {
+    while ((held = pop_held(outbox))) {
         if (multicast(outbox, held->message, held->count))
             g_queue_push_tail(&failed, held);
         else
@@ -177,6 +186,7 @@ void outbox_drop(struct outbox *outbox)
     lock_take(&outbox->lock);
     GQueue dropped = outbox->held;
     g_queue_init(&outbox->held);
+    outbox->held_bytes = 0;
     outbox->sending = false;
     lock_give(&outbox->lock);
     give_up(outbox, &dropped);
@@ -192,4 +202,10 @@ size_t outbox_held(struct outbox *outbox)
 {
     LOCKED(&outbox->lock);
     return outbox->held.length;
+}
+
+bool outbox_is_full(struct outbox *outbox)
+{
+    LOCKED(&outbox->lock);
+    return outbox->held_bytes >= OUTBOX_HELD_BYTES_MAX;
 }

@@ -27,7 +27,11 @@ struct outbox {
     uint64_t count;              /* of the last message of this process */
     bool sending;                /* false: messages are held */
     GQueue held;                 /* struct held */
+    uint64_t held_bytes;         /* of their messages */
 };
+
+/* More than that is not held: as much as the transport can take at once, and then some. */
+#define OUTBOX_HELD_BYTES_MAX (32ull << 20)
 
 void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_source *clock);
 void outbox_destroy(struct outbox *outbox); /* what was held must have been dropped */
@@ -42,7 +46,7 @@ void outbox_send_unlock(struct outbox *outbox, const struct change *request,
                         const struct change *change, struct caller *caller);
 
 /* Sends a marker for all whose change is stored here and not known to be safe with all, if there is
- * anybody: a change that does nothing, but comes back only when all before it were delivered. */
+ * anybody: a request for confirmation, with a number of its own (replica/confirm.h). */
 void outbox_send_marker(struct outbox *outbox);
 
 /* Holds what comes from here on; sends all that was held and is still waited for, in order, and
@@ -56,7 +60,8 @@ void outbox_drop(struct outbox *outbox);
  * undo what others were told is done. For whoever takes callers out of the waiters. */
 void outbox_drop_answered(struct outbox *outbox);
 
-/* Messages that are held. */
+/* Messages that are held; and whether more of them had better be refused. */
 size_t outbox_held(struct outbox *outbox);
+bool outbox_is_full(struct outbox *outbox);
 
 #endif

@@ -24,6 +24,9 @@ static const struct {
                           "comes back by itself"},
     [REFUSAL_NOT_JOINED] = {"not_joined", "this node has not joined the cluster's group yet",
                             "see 'systemctl status corosync'; it is tried again by itself"},
+    [REFUSAL_WAITING] = {"waiting",
+                         "too many changes wait for the end of the synchronisation with the others",
+                         "they are made when it is over; 'pmxcfsctl status' shows the state"},
     [REFUSAL_PROTOCOL] = {"protocol", "a member speaks a newer version of the protocol",
                           "update the packages of this node and start pmxcfs again"},
     [REFUSAL_DATABASE] =

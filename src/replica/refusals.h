@@ -13,6 +13,7 @@ enum refusal {
     REFUSAL_QUORUM,     /* no quorum */
     REFUSAL_COROSYNC,   /* no connection to corosync, and so no quorum */
     REFUSAL_NOT_JOINED, /* not in the group (yet) */
+    REFUSAL_WAITING,    /* too much waits for the end of a synchronisation */
     REFUSAL_PROTOCOL,   /* a member's protocol is newer */
     REFUSAL_DATABASE,   /* database error */
     REFUSAL_LIMIT,      /* a limit of sizes or numbers is reached */

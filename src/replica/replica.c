@@ -10,6 +10,11 @@
 #include "replica/internal.h"
 #include "store/store.h"
 
+/* What may wait for a writer that is held up by its disk, before the group has to wait too; and
+ * about what an event costs beyond its message. */
+#define EVENT_BYTES_MAX (16u << 20)
+#define EVENT_OVERHEAD 128u
+
 static uint64_t now_milliseconds(const struct replica *replica)
 {
     return replica->options.clock->milliseconds(replica->options.clock);
@@ -35,6 +40,7 @@ struct replica *replica_new(const struct replica_options *options, struct store 
     g_queue_init(&replica->events);
     lock_init(&replica->events_lock, LOCK_RANK_EVENTS);
     pthread_cond_init(&replica->idle, NULL);
+    pthread_cond_init(&replica->taken, NULL);
     return replica;
 }
 
@@ -61,6 +67,7 @@ void replica_free(struct replica *replica)
     outbox_destroy(&replica->outbox);
     waiters_destroy(&replica->waiters);
     refusals_destroy(&replica->refusals);
+    pthread_cond_destroy(&replica->taken);
     pthread_cond_destroy(&replica->idle);
     lock_destroy(&replica->events_lock);
     g_free(replica);
@@ -87,10 +94,22 @@ bool replica_is_quorate(const struct replica *replica)
 void replica_get_status(struct replica *replica, struct replica_status *status)
 {
     view_get_status(&replica->view, status);
+    status->acknowledge_all = replica->options.acknowledge_all;
     status->broken =
         atomic_load(&replica->committer.broken) || store_is_failing(replica->committer.parts.store);
     status->waiting = waiters_count(&replica->waiters);
     status->held = outbox_held(&replica->outbox);
+}
+
+char *replica_old_name(struct replica *replica, const char *name)
+{
+    const struct state *state = replica_read_lock(replica);
+    char *only = guest_list_only_node(&state->guests);
+
+    replica_read_unlock(replica);
+    if (only && strcmp(only, name) == 0)
+        g_clear_pointer(&only, g_free);
+    return only;
 }
 
 GArray *replica_members(struct replica *replica)
@@ -159,6 +178,9 @@ int replica_refusal(struct replica *replica, const char *path)
         error = -EIO;
     } else if (!atomic_load(&replica->view.joined)) {
         cause = atomic_load(&replica->view.outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED;
+        error = -EBUSY;
+    } else if (outbox_is_full(&replica->outbox)) {
+        cause = REFUSAL_WAITING;
         error = -EBUSY;
     } else {
         return 0;
@@ -302,6 +324,8 @@ void replica_run(struct replica *replica)
     while (replica->events.length > 0) {
         GQueue batch = G_QUEUE_INIT;
         event_move_all(&replica->events, &batch);
+        replica->event_bytes = 0;
+        pthread_cond_broadcast(&replica->taken);
         lock_give(&replica->events_lock);
         work_off(replica, &batch);
         lock_take(&replica->events_lock);
@@ -331,12 +355,29 @@ static bool is_ready(struct group_consumer *consumer)
     return atomic_load(&replica->committer.writable);
 }
 
+static uint64_t bytes_of(const GQueue *events)
+{
+    uint64_t bytes = 0;
+
+    for (const GList *at = events->head; at; at = at->next) {
+        const struct event *event = at->data;
+        bytes += EVENT_OVERHEAD + (event->message ? message_size(event->message) : 0);
+    }
+    return bytes;
+}
+
+/* Another thread that is the writer may wait for its disk: the group waits then as if this one were
+ * it, and does not fill the memory. */
 static void take_events(struct group_consumer *consumer, GQueue *events)
 {
     struct replica *replica = container_of(consumer, struct replica, consumer);
 
     lock_take(&replica->events_lock);
+    replica->event_bytes += bytes_of(events);
     event_move_all(events, &replica->events);
     lock_give(&replica->events_lock);
     replica_run(replica);
+    LOCKED(&replica->events_lock);
+    while (replica->event_bytes > EVENT_BYTES_MAX)
+        lock_wait(&replica->events_lock, &replica->taken);
 }

@@ -42,6 +42,10 @@ bool replica_is_quorate(const struct replica *replica);
 void replica_get_status(struct replica *replica, struct replica_status *status);
 
 /* The members, in order of their node ids; g_array_unref() it. Any thread. */
+/* The name that a host without a cluster had, as far as its guests tell: all are under that one.
+ * g_free() it; NULL: nothing tells of another name than `name`. */
+char *replica_old_name(struct replica *replica, const char *name);
+
 GArray *replica_members(struct replica *replica);
 
 /* The last checksum of the whole state. Any thread. */
@@ -62,7 +66,7 @@ struct replica_lock {
 GPtrArray *replica_locks(struct replica *replica);
 
 /* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
- * (not joined); 0: it can. */
+ * (not joined, or too much waits already); 0: it can. */
 int replica_refusal(struct replica *replica, const char *path);
 
 /* Logs that a file would pass its largest size, for a caller that refuses that by itself since the

@@ -111,7 +111,8 @@ void synchronise_send_updates(struct synchronisation *synchronisation, const str
     }
     counter_add(&synchronisation->committer->parts.metrics->entries_sent, updates->entries->len);
     if (updates->entries->len > 0)
-        log_info("sending %u entries to nodes that are not up to date", updates->entries->len);
+        log_info("sending %u %s to the members that take the configuration over",
+                 updates->entries->len, updates->entries->len == 1 ? "entry" : "entries");
     synchronisation->updates = updates;
     continue_updates(synchronisation);
 }
@@ -232,8 +233,9 @@ static void log_differences(const struct draft *draft)
     }
     if (logged > NAMES_LOGGED_MAX)
         log_info("differed from the others: %u more", logged - NAMES_LOGGED_MAX);
-    log_info("synchronised: %u entries changed, version is now %" G_GUINT64_FORMAT, logged,
-             draft->root.version);
+    log_info("the configuration was taken over: %u %s changed here, version %" G_GUINT64_FORMAT
+             " is in force",
+             logged, logged == 1 ? "entry" : "entries", draft->root.version);
 }
 
 static int prepare_commit(struct synchronisation *synchronisation, const struct action *action)

@@ -40,15 +40,20 @@ static uint32_t member_since(const struct view *view, const struct member *membe
 }
 
 /* With the lock held. */
-static void show_members(struct view *view, const struct machine *machine)
+static void show_members(struct view *view, const struct machine *machine,
+                         const struct confirm *confirm)
 {
     GArray *shown = g_array_new(FALSE, FALSE, sizeof(struct replica_member));
     size_t count;
     const struct member *members = machine_members(machine, &count);
 
     for (size_t i = 0; i < count; i++) {
-        struct replica_member member = {members[i], machine_member_is_synced(machine, i),
-                                        member_since(view, &members[i])};
+        struct replica_member member = {
+            .member = members[i],
+            .synced = machine_member_is_synced(machine, i),
+            .confirms = confirm_is_able(confirm, &members[i]),
+            .since = member_since(view, &members[i]),
+        };
         g_array_append_val(shown, member);
     }
     g_array_unref(view->members);
@@ -57,7 +62,8 @@ static void show_members(struct view *view, const struct machine *machine)
     view->lowest = machine_is_lowest(machine);
 }
 
-void view_show_machine(struct view *view, const struct machine *machine)
+void view_show_machine(struct view *view, const struct machine *machine,
+                       const struct confirm *confirm)
 {
     LOCKED(&view->lock);
     view->queued = machine_queued(machine);
@@ -66,7 +72,7 @@ void view_show_machine(struct view *view, const struct machine *machine)
         view->mode_since = now_seconds(view);
     view->mode = machine_mode(machine);
     if (machine_generation(machine) != view->generation)
-        show_members(view, machine);
+        show_members(view, machine, confirm);
 }
 
 void view_show_checksum(struct view *view, const struct replica_checksum *checksum)

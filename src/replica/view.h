@@ -12,6 +12,7 @@
 #include "base/lock.h"
 #include "cluster/machine.h"
 #include "core/digest.h"
+#include "replica/confirm.h"
 
 /* What state the replica is in, for status and metrics. */
 struct replica_status {
@@ -19,6 +20,7 @@ struct replica_status {
     bool connected; /* corosync is there */
     bool joined;
     bool quorate;
+    bool acknowledge_all;  /* a change is answered when all members have confirmed it */
     bool broken;           /* database error: changes are not, or not all, stored */
     bool lowest;           /* of the group's members: the one that asks for verifications */
     uint32_t mode_since;   /* seconds, as is ... */
@@ -33,6 +35,7 @@ struct replica_status {
 struct replica_member {
     struct member member;
     bool synced;
+    bool confirms;  /* tells what it has stored, with acknowledge all */
     uint32_t since; /* seconds: when it was first seen in the group */
 };
 
@@ -67,7 +70,8 @@ void view_init(struct view *view, struct clock_source *clock);
 void view_destroy(struct view *view);
 
 /* The writer: shows what the machine knows, and what it has computed. */
-void view_show_machine(struct view *view, const struct machine *machine);
+void view_show_machine(struct view *view, const struct machine *machine,
+                       const struct confirm *confirm);
 void view_show_checksum(struct view *view, const struct replica_checksum *checksum);
 
 /* False: it was so before. */

@@ -116,6 +116,13 @@ void waiters_start_round(struct waiters *waiters, uint64_t marker)
     }
 }
 
+void waiters_restart_rounds(struct waiters *waiters)
+{
+    LOCKED(&waiters->lock);
+    for (const GList *at = waiters->stored.head; at; at = at->next)
+        ((struct caller *)at->data)->marker = NOT_SENT;
+}
+
 /* --- Answering --- */
 
 static void answer_all(GQueue *taken, int result)
@@ -144,16 +151,21 @@ void waiters_answer(struct waiters *waiters, uint64_t count, int result)
     answer_all(&taken, result);
 }
 
-bool waiters_end_round(struct waiters *waiters, uint64_t count)
+void waiters_end_rounds(struct waiters *waiters, uint64_t count)
 {
     GQueue taken = G_QUEUE_INIT;
+    GList *first;
 
     lock_take(&waiters->lock);
-    take_round(waiters, count, &taken);
+    while ((first = waiters->stored.head)) {
+        const struct caller *caller = first->data;
+        if (caller->marker == NOT_SENT || caller->marker > count)
+            break;
+        g_queue_unlink(&waiters->stored, first);
+        g_queue_push_tail_link(&taken, first);
+    }
     lock_give(&waiters->lock);
-    bool any = taken.length > 0;
     answer_all(&taken, 0);
-    return any;
 }
 
 void waiters_fail_rounds(struct waiters *waiters, int error)
@@ -221,5 +233,5 @@ struct admit_reserve waiters_reserve(struct waiters *waiters)
 size_t waiters_count(struct waiters *waiters)
 {
     LOCKED(&waiters->lock);
-    return waiters->callers.length;
+    return waiters->callers.length + waiters->stored.length;
 }

@@ -41,9 +41,12 @@ void waiters_begin_round(struct waiters *waiters, uint64_t count);
 bool waiters_want_marker(struct waiters *waiters);
 void waiters_start_round(struct waiters *waiters, uint64_t marker);
 
-/* The marker of that count came back: what its round waits for is safe with all. False: it is no
- * marker's count. */
-bool waiters_end_round(struct waiters *waiters, uint64_t count);
+/* All members have confirmed the marker of that count, and so those before it: what these rounds
+ * wait for is safe with all. */
+void waiters_end_rounds(struct waiters *waiters, uint64_t count);
+
+/* The members are others: whatever was marked wants a new marker. */
+void waiters_restart_rounds(struct waiters *waiters);
 
 /* All whose change is to be safe with all, those of markers under way too, get `error`. */
 void waiters_fail_rounds(struct waiters *waiters, int error);
@@ -60,7 +63,8 @@ bool waiters_waits(struct waiters *waiters, uint64_t count);
 /* The origin of the caller of that count, and its asker; NULL and 0: there is none. */
 const void *waiters_origin(struct waiters *waiters, uint64_t count, uint32_t *asker);
 
-/* What the changes that are waited for may add at most; and how many callers wait for those. */
+/* What the changes that are waited for may add at most; and how many callers wait, for whatever it
+ * is. */
 struct admit_reserve waiters_reserve(struct waiters *waiters);
 size_t waiters_count(struct waiters *waiters);
 

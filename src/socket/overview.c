@@ -45,6 +45,34 @@ static const char *mode_text(const struct replica_status *status)
     return "unknown";
 }
 
+/* What the host's other software tells of itself, a value that clients set: {"version": TEXT, ...}.
+ * NULL: nothing, or not of that form. */
+static json_t *host_version(struct status *status, const char *node)
+{
+    struct buffer *value = status_get(status, node, "version-info");
+    json_t *object =
+        value ? json_loadb((const char *)value->data, value->capacity, JSON_DISABLE_EOF_CHECK, NULL)
+              : NULL;
+    json_t *version = json_incref(json_object_get(object, "version"));
+
+    buffer_unref(value);
+    json_decref(object);
+    if (json_is_string(version))
+        return version;
+    json_decref(version);
+    return NULL;
+}
+
+static void add_release(const struct request_sources *sources, json_t *object, uint32_t node,
+                        const char *name)
+{
+    g_autofree char *release = status_release_of(sources->status, node);
+    json_t *host = name ? host_version(sources->status, name) : NULL;
+
+    json_text_set(object, "release", release ? text(release) : json_null());
+    json_text_set(object, "host_version", host ? host : json_null());
+}
+
 static void add_member(const struct request_sources *sources, json_t *list,
                        const struct replica_member *known)
 {
@@ -56,11 +84,13 @@ static void add_member(const struct request_sources *sources, json_t *list,
     json_text_set(object, "id", number(known->member.node));
     json_text_set(object, "pid", number(known->member.pid));
     json_text_set(object, "in_sync", json_boolean(known->synced));
+    json_text_set(object, "confirms", json_boolean(known->confirms));
     json_text_set(object, "since", number(known->since));
     json_text_set(object, "clock_offset",
                   status_clock_of(sources->status, known->member.node, &ahead)
                       ? json_integer((json_int_t)ahead)
                       : json_null());
+    add_release(sources, object, known->member.node, name);
     json_array_append_new(list, object);
 }
 
@@ -73,6 +103,16 @@ static json_t *group_array(const struct request_sources *sources)
     for (guint i = 0; i < members->len; i++)
         add_member(sources, list, &g_array_index(members, struct replica_member, i));
     return list;
+}
+
+/* What a host was called before, without a cluster; in one the node list tells. */
+static json_t *old_name(const struct request_sources *sources)
+{
+    g_autofree char *old =
+        sources->corosync ? NULL
+                          : replica_old_name(sources->replica, status_node_name(sources->status));
+
+    return old ? text(old) : json_null();
 }
 
 static json_t *limit_object(uint64_t used, uint64_t limit)
@@ -201,12 +241,14 @@ struct buffer *overview_text(const struct request_sources *sources)
     json_text_set(object, "mountpoint", text(sources->mountpoint));
     json_text_set(object, "state_dir", text(sources->state_dir));
     json_text_set(object, "local", json_boolean(!sources->corosync));
+    json_text_set(object, "old_name", old_name(sources));
     json_text_set(object, "connected", json_boolean(!sources->corosync || replica.connected));
     json_text_set(object, "quorate", json_boolean(replica.quorate));
     json_text_set(object, "quorate_since", number(replica.quorum_since));
     json_text_set(object, "joined", json_boolean(replica.joined));
     json_text_set(object, "state", text(mode_text(&replica)));
     json_text_set(object, "state_since", number(replica.mode_since));
+    json_text_set(object, "acknowledge", text(replica.acknowledge_all ? "all" : "own"));
     json_text_set(object, "database_ok", json_boolean(!replica.broken));
     json_text_set(object, "versions", versions_object(sources->status, sizes.version));
     json_text_set(object, "group", group_array(sources));

@@ -3,7 +3,9 @@
 #include "status/cluster_log.h"
 
 #include <errno.h>
+#include <time.h>
 
+#include "base/log.h"
 #include "base/util.h"
 
 #define BUFFER_HEADER 8u /* u32 size, u32 cpos */
@@ -16,6 +18,9 @@
 
 /* The dedup table is built anew from the buffer beyond this: nobody has so many nodes. */
 #define NODES_REMEMBERED_MAX 4096u
+
+/* Seconds by which a clock may have been set back without a word. */
+#define AHEAD_TOLERATED 60u
 
 static uint32_t round_up(uint32_t size)
 {
@@ -303,13 +308,33 @@ bool cluster_log_insert(struct cluster_log *log, const struct cluster_log_entry 
     return true;
 }
 
-void cluster_log_next_stamp(const struct cluster_log *log, uint64_t node_digest,
+/* Every implementation drops an entry that is older than the last one of its node, so there is no
+ * way back in time, over restarts neither, as long as any member has that one. */
+static void tell_ahead(struct cluster_log *log, uint32_t last, uint32_t now)
+{
+    time_t until = last;
+    char text[64] = "";
+    struct tm date;
+
+    if (log->told_ahead || last - now <= AHEAD_TOLERATED)
+        return;
+    log->told_ahead = true;
+    if (localtime_r(&until, &date))
+        strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &date);
+    log_warning("this node's clock was once ahead: the cluster log has an entry of it from %s. "
+                "Until then all its entries get that time, or the other nodes would not take them. "
+                "To begin a new cluster log, stop pmxcfs on all nodes at once, then start it",
+                text);
+}
+
+void cluster_log_next_stamp(struct cluster_log *log, uint64_t node_digest,
                             struct cluster_log_stamp *stamp)
 {
     const struct cluster_log_stamp *last = g_hash_table_lookup(log->newest, &node_digest);
 
     if (is_newer(last, stamp->time, stamp->uid))
         return;
+    tell_ahead(log, last->time, stamp->time);
     *stamp = *last;
     if (++stamp->uid == 0)
         stamp->time++;

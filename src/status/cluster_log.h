@@ -62,6 +62,7 @@ struct cluster_log {
     GHashTable
         *newest; /* node digest → struct cluster_log_stamp of the last entry taken of that node */
     uint64_t version; /* one more whenever the buffer changes */
+    bool told_ahead;  /* the daemon's log has that this node's entries get a time to come */
 };
 
 /* 64-bit FNV-1a of a string with its NUL. */
@@ -94,8 +95,9 @@ void cluster_log_free(struct cluster_log *log);
 bool cluster_log_insert(struct cluster_log *log, const struct cluster_log_entry *entry);
 
 /* Raises *stamp, if need be, above the last one taken of that node: an entry that this node makes
- * with it is taken everywhere, also when its clock was set back or it restarted within a second. */
-void cluster_log_next_stamp(const struct cluster_log *log, uint64_t node_digest,
+ * with it is taken everywhere, also when its clock was set back or it restarted within a second.
+ * Logs it, once, if it is raised by more than a minute. */
+void cluster_log_next_stamp(struct cluster_log *log, uint64_t node_digest,
                             struct cluster_log_stamp *stamp);
 
 /* Replaces the buffer by the newest entries of its own and of `buffers` (foreign, each should be

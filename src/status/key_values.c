@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "status/json_text.h"
+
 struct rrd_value {
     uint64_t since;      /* milliseconds, when it was set */
     struct buffer *line; /* KEY:VALUE and a newline */
@@ -35,6 +37,10 @@ int key_value_check(const char *name, const void *value, size_t size, enum key_k
         *kind = KEY_ADDRESS;
         return size > 1 && size <= ADDRESS_BYTES_MAX && is_string(value, size) ? 0 : -EINVAL;
     }
+    if (strcmp(name, RELEASE_NAME) == 0) {
+        *kind = KEY_RELEASE;
+        return size > 1 && size <= RELEASE_BYTES_MAX && is_string(value, size) ? 0 : -EINVAL;
+    }
     if (strncmp(name, "rrd/", 4) == 0) {
         *kind = KEY_RRD;
         return size <= RRD_BYTES_MAX && is_string(value, size) ? 0 : -EINVAL;
@@ -64,6 +70,7 @@ void node_values_free(struct node_values *values)
         return;
     g_hash_table_destroy(values->by_name);
     g_free(values->address);
+    g_free(values->release);
     g_free(values);
 }
 
@@ -118,6 +125,34 @@ static GPtrArray *sorted_names(GHashTable *table)
 GPtrArray *node_values_names(const struct node_values *values)
 {
     return sorted_names(values->by_name);
+}
+
+static struct buffer *text_sent(const char *text)
+{
+    return text ? buffer_copy(text, (uint32_t)strlen(text) + 1) : NULL;
+}
+
+struct buffer *node_values_sent(const struct node_values *values, const char *name)
+{
+    const struct key_value *value = node_values_get(values, name);
+
+    if (value)
+        return buffer_ref(value->value);
+    if (strcmp(name, RELEASE_NAME) == 0)
+        return text_sent(values->release);
+    return strcmp(name, "nodeip") == 0 ? text_sent(values->address) : NULL;
+}
+
+json_t *node_values_versions(const struct node_values *values)
+{
+    json_t *object = json_object();
+    g_autoptr(GPtrArray) names = node_values_names(values);
+
+    for (guint i = 0; i < names->len; i++) {
+        const char *name = g_ptr_array_index(names, i);
+        json_text_set(object, name, json_integer(node_values_get(values, name)->version));
+    }
+    return object;
 }
 
 bool node_values_set_address(struct node_values *values, const char *address)

@@ -4,6 +4,7 @@
 #define PMXCFS_STATUS_KEY_VALUES_H
 
 #include <glib.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +17,9 @@
 #define KEY_VALUE_MAX 32768u   /* bytes of a value, inclusive */
 #define KEY_NAME_MAX 255u      /* bytes of a name */
 #define ADDRESS_BYTES_MAX 255u /* bytes of a nodeip value with its NUL */
-#define RRD_BYTES_MAX 4095u    /* bytes of an rrd/ value with its NUL */
+#define RELEASE_NAME "pmxcfs-release"
+#define RELEASE_BYTES_MAX 64u /* bytes of that value with its NUL */
+#define RRD_BYTES_MAX 4095u   /* bytes of an rrd/ value with its NUL */
 #define RRD_SHOWN_MILLISECONDS 300000u
 
 /* What all plain values of a node, or all RRD values, may take together. No real node comes near;
@@ -27,6 +30,7 @@ enum key_kind {
     KEY_PLAIN,   /* anything else */
     KEY_ADDRESS, /* nodeip */
     KEY_RRD,     /* rrd/KEY */
+    KEY_RELEASE, /* pmxcfs-release */
 };
 
 /* Which kind a name is of, and whether `size` bytes (0: delete) may be its value. 0, -EFBIG over
@@ -45,6 +49,7 @@ struct key_value {
 struct node_values {
     GHashTable *by_name; /* name → struct key_value, owned: plain values */
     char *address;       /* nodeip, NULL: not known */
+    char *release;       /* of the daemon, NULL: not told */
     size_t bytes;        /* of all plain names and values */
 };
 
@@ -59,6 +64,12 @@ const struct key_value *node_values_get(const struct node_values *values, const 
 
 /* The names of all plain values, copies (gchar *, owned by the array), in order of the alphabet. */
 GPtrArray *node_values_names(const struct node_values *values);
+
+/* A value as it is sent, also the address and the release; one reference, NULL: there is none. */
+struct buffer *node_values_sent(const struct node_values *values, const char *name);
+
+/* Name → version of all plain values. */
+json_t *node_values_versions(const struct node_values *values);
 
 /* Stores the address that a nodeip value holds; true if it is another than before. */
 bool node_values_set_address(struct node_values *values, const char *address);

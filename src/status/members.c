@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "status/json_text.h"
 
 static void free_node(gpointer data)
@@ -133,6 +134,17 @@ bool members_set_quorate(struct members *members, bool quorate)
 
     members->quorate = quorate;
     return changed;
+}
+
+void members_look_for_host(const struct members *members, const char *host)
+{
+    if (members->nodes->len > 0 && !members_by_name(members, host))
+        log_warning(
+            "this host is named '%s', and no node of the cluster is: 'local' leads nowhere, "
+            "and guests stay under the old name; give the host its old name again "
+            "('hostnamectl set-hostname'), or change the name in corosync.conf and move what "
+            "is below nodes/",
+            host);
 }
 
 void members_set_clock(struct members *members, uint32_t id, int64_t ahead)

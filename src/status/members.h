@@ -34,6 +34,9 @@ struct member_clock {
     int64_t before;
 };
 
+/* Logs that no node has the host's name: it was renamed, or its node was never added. */
+void members_look_for_host(const struct members *members, const char *host);
+
 void members_set_clock(struct members *members, uint32_t id, int64_t ahead);
 
 /* False: it has sent nothing yet. */

@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/open_metrics.h"
+#include "base/util.h"
+#include "status/cached_text.h"
 #include "status/feed.h"
 #include "status/json_text.h"
 #include "status/key_values.h"
@@ -21,14 +23,6 @@
 /* A .rrd text of this many bytes and more is kept for RRD_TEXT_MILLISECONDS even if values came. */
 #define RRD_TEXT_LARGE (256u * 1024)
 #define RRD_TEXT_MILLISECONDS 2000u
-
-/* A text and the version of what it was made of. */
-struct cached_text {
-    struct buffer *text; /* NULL: none yet */
-    uint64_t version;
-    struct counter made; /* how often, and how often the one that was kept would do */
-    struct counter kept;
-};
 
 enum status_text {
     TEXT_VERSION,
@@ -49,6 +43,7 @@ struct status {
     uint32_t start_time;
     uint32_t own_id; /* 0: not known yet */
 
+    struct node_names names; /* what nodes are called, for others */
     struct versions versions;
     uint64_t sequence; /* one more with every change of what .version shows */
     struct members *members;
@@ -66,6 +61,11 @@ struct status {
     struct cached_text texts[TEXT_COUNT];
 };
 
+static char *name_of(struct node_names *names, uint32_t id)
+{
+    return status_name_of(container_of(names, struct status, names), id);
+}
+
 static void free_node_values(gpointer values)
 {
     node_values_free(values);
@@ -82,6 +82,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
     status->start_time = clock->seconds(clock);
     status->versions.clinfo = 1;
     status->members = members_new();
+    status->names.name_of = name_of;
     status->own = node_values_new();
     if (address)
         node_values_set_address(status->own, address);
@@ -128,25 +129,6 @@ static void raise_clinfo(struct status *status, bool changed)
         return;
     status->versions.clinfo++;
     status->sequence++;
-}
-
-/* With the lock held: a reference to the text of `version`, NULL if it is not kept. */
-static struct buffer *kept_text(struct cached_text *cached, uint64_t version)
-{
-    if (!cached->text || cached->version != version)
-        return NULL;
-    counter_add(&cached->kept, 1);
-    return buffer_ref(cached->text);
-}
-
-/* With the lock held: keeps `text`, which it gives (the caller's reference stays the caller's). */
-static struct buffer *keep_text(struct cached_text *cached, uint64_t version, struct buffer *text)
-{
-    counter_add(&cached->made, 1);
-    buffer_unref(cached->text);
-    cached->text = buffer_ref(text);
-    cached->version = version;
-    return text;
 }
 
 /* With the lock held. */
@@ -240,26 +222,14 @@ static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
            !members_by_id(status->members, GPOINTER_TO_UINT(id));
 }
 
-/* A host that was renamed, or whose node was never added. Holds the lock. */
-static void warn_of_name(struct status *status, bool changed)
-{
-    if (changed && status->members->nodes->len > 0 &&
-        !members_by_name(status->members, status->node_name))
-        log_warning(
-            "this host is named '%s', and no node of the cluster is: 'local' leads nowhere, "
-            "and guests stay under the old name; give the host its old name again "
-            "('hostnamectl set-hostname'), or change the name in corosync.conf and move what "
-            "is below nodes/",
-            status->node_name);
-}
-
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
                       const struct cluster_node *nodes, size_t count)
 {
     LOCKED(&status->lock);
     bool changed = members_set_nodes(status->members, cluster_name, config_version, nodes, count);
     raise_clinfo(status, changed);
-    warn_of_name(status, changed);
+    if (changed)
+        members_look_for_host(status->members, status->node_name);
     if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
         status->sequence++;
 }
@@ -278,6 +248,35 @@ void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 {
     LOCKED(&status->lock);
     raise_clinfo(status, members_set_online(status->members, ids, count));
+}
+
+void status_set_release(struct status *status, const char *release)
+{
+    LOCKED(&status->lock);
+    g_free(status->own->release);
+    status->own->release = g_strdup(release);
+}
+
+/* With the lock held; NULL: nothing of it. */
+static struct node_values *known_values(struct status *status, uint32_t node)
+{
+    return node == status->own_id ? status->own
+                                  : g_hash_table_lookup(status->others, GUINT_TO_POINTER(node));
+}
+
+void status_forget_release(struct status *status, uint32_t node)
+{
+    LOCKED(&status->lock);
+    struct node_values *values = known_values(status, node);
+    if (values && values != status->own)
+        g_clear_pointer(&values->release, g_free);
+}
+
+char *status_release_of(struct status *status, uint32_t node)
+{
+    LOCKED(&status->lock);
+    struct node_values *values = known_values(status, node);
+    return values ? g_strdup(values->release) : NULL;
 }
 
 char *status_names(struct status *status, bool online)
@@ -346,6 +345,11 @@ char *status_name_of(struct status *status, uint32_t id)
     return g_strdup(writer_name(status, id));
 }
 
+struct node_names *status_name_source(struct status *status)
+{
+    return &status->names;
+}
+
 /* With the lock held: stores a checked value of the node that owns `values`. */
 static int store(struct status *status, struct node_values *values, enum key_kind kind,
                  const char *name, const void *value, size_t size)
@@ -355,6 +359,10 @@ static int store(struct status *status, struct node_values *values, enum key_kin
     switch (kind) {
     case KEY_ADDRESS:
         raise_clinfo(status, node_values_set_address(values, value));
+        break;
+    case KEY_RELEASE:
+        g_free(values->release);
+        values->release = g_strdup(value);
         break;
     case KEY_RRD:
         error = rrd_values_set(status->rrd, key_rrd_key(name), value,
@@ -381,6 +389,8 @@ int status_set_own(struct status *status, const char *name, const void *value, s
     enum key_kind kind;
     int error = key_value_check(name, value, size, &kind);
 
+    if (!error && kind == KEY_RELEASE)
+        error = -EINVAL; /* the daemon's to tell */
     if (error)
         return error;
     lock_take(&status->lock);
@@ -450,13 +460,7 @@ GPtrArray *status_own_names(struct status *status)
 struct buffer *status_own_value(struct status *status, const char *name)
 {
     LOCKED(&status->lock);
-    const struct key_value *value = node_values_get(status->own, name);
-    const char *address = status->own->address;
-    if (value)
-        return buffer_ref(value->value);
-    if (address && strcmp(name, "nodeip") == 0)
-        return buffer_copy(address, (uint32_t)strlen(address) + 1);
-    return NULL;
+    return node_values_sent(status->own, name);
 }
 
 struct buffer *status_log(struct status *status, uint8_t priority, const char *ident,
@@ -528,31 +532,19 @@ size_t status_log_merge(struct status *status, const struct cluster_log_buffer *
     return malformed;
 }
 
-static json_t *values_object(const struct node_values *values)
-{
-    json_t *object = json_object();
-    g_autoptr(GPtrArray) names = node_values_names(values);
-
-    for (guint i = 0; i < names->len; i++) {
-        const char *name = g_ptr_array_index(names, i);
-        json_text_set(object, name, json_integer(node_values_get(values, name)->version));
-    }
-    return object;
-}
-
 /* With the lock held. */
 static json_t *kvstore_object(struct status *status)
 {
     json_t *kvstore = json_object();
 
-    json_text_set(kvstore, status->node_name, values_object(status->own));
+    json_text_set(kvstore, status->node_name, node_values_versions(status->own));
     for (guint i = 0; i < status->members->nodes->len; i++) {
         const struct cluster_node *node = g_ptr_array_index(status->members->nodes, i);
         const struct node_values *values =
             g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
         if (values && g_hash_table_size(values->by_name) > 0 &&
             strcmp(node->name, status->node_name) != 0)
-            json_text_set(kvstore, node->name, values_object(values));
+            json_text_set(kvstore, node->name, node_values_versions(values));
     }
     return kvstore;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/node_names.h"
 #include "core/buffer.h"
 #include "status/cluster_log.h"
 #include "status/members.h"
@@ -77,6 +78,13 @@ void status_set_online(struct status *status, const uint32_t *ids, size_t count)
 char *status_names(struct status *status, bool online);
 void status_set_quorate(struct status *status, bool quorate);
 
+/* What this node tells of its release, before it joins; that a node's process is a new one, which
+ * may be of another release; and what a node told, g_free() it (NULL: nothing, as other
+ * implementations do). */
+void status_set_release(struct status *status, const char *release);
+void status_forget_release(struct status *status, uint32_t node);
+char *status_release_of(struct status *status, uint32_t node);
+
 /* A message of that node came, and has that time on it, in seconds; and how far its clock so is
  * ahead of ours (false: none came since it is online). */
 void status_note_clock(struct status *status, uint32_t node, uint32_t time);
@@ -93,7 +101,7 @@ int status_set_remote(struct status *status, uint32_t node, const char *name, co
 struct buffer *status_get(struct status *status, const char *node_name, const char *name);
 
 /* What this node multicasts of its own: names of plain values (gchar *, owned by the array), and a
- * value as it is sent, also that of "nodeip"; NULL if there is none. */
+ * value as it is sent, also those of "nodeip" and RELEASE_NAME; NULL if there is none. */
 GPtrArray *status_own_names(struct status *status);
 struct buffer *status_own_value(struct status *status, const char *name);
 
@@ -129,6 +137,9 @@ const char *status_node_name(const struct status *status);
 
 /* The name of a node of the node list (0: this one), g_free() it; NULL: not known. */
 char *status_name_of(struct status *status, uint32_t id);
+
+/* The same, for who knows no status. */
+struct node_names *status_name_source(struct status *status);
 
 /* `max` 0: 50; `user` NULL or "": all. */
 struct buffer *status_cluster_log_text(struct status *status, uint32_t max, const char *user);

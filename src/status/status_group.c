@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cluster/executor.h"
 #include "cluster/wire.h"
+#include "status/key_values.h"
 
 #define SUBTYPE_UPDATE 1u
 #define SUBTYPE_LOG 3u
@@ -108,6 +109,7 @@ static void resend_values(struct status_group *group, bool with_plain)
         g_autoptr(GPtrArray) names = status_own_names(group->status);
         for (guint i = 0; i < names->len && !atomic_load(&group->unsent); i++)
             resend_value(group, g_ptr_array_index(names, i));
+        resend_value(group, RELEASE_NAME);
     }
     resend_value(group, "nodeip");
 }
@@ -174,9 +176,11 @@ static void complain(struct status_group *group, struct member sender, const cha
 {
     uint32_t held_back;
 
-    if (rate_limit_pass(&group->limit, &held_back))
-        log_warning("ignored status message from %u/%u: %s (%u more not logged)", sender.node,
-                    sender.pid, what, held_back);
+    if (!rate_limit_pass(&group->limit, &held_back))
+        return;
+    g_autofree char *name = status_name_of(group->status, sender.node);
+    log_warning("ignored a status message of %s (node %u): %s (%u more not logged)",
+                name ? name : "a node without a name", sender.node, what, held_back);
 }
 
 static void take_update(struct status_group *group, struct member sender,
@@ -286,6 +290,8 @@ static void set_online(struct status_group *group, const struct event *event)
 
     for (size_t i = 0; i < event->member_count; i++)
         nodes[i] = event->members[i].node;
+    for (size_t i = 0; i < event->joined_count; i++)
+        status_forget_release(group->status, event_joined(event)[i].node);
     g_autofree char *before = status_names(group->status, true);
     status_set_online(group->status, nodes, event->member_count);
     g_autofree char *online = status_names(group->status, true);
@@ -348,6 +354,7 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->status = status;
     executor_init(&group->executor, GROUP_STATUS, self, &actions, clock);
     group->executor.transport = transport;
+    group->executor.names = status_name_source(status);
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/directory.h"
+#include "base/log.h"
+#include "journal/quarantine.h"
 
 /* Byte for byte what deployed nodes have in their files. */
 const char file_schema[] = "CREATE TABLE IF NOT EXISTS tree ("
@@ -101,6 +103,48 @@ static int probe_absent(const char *path, const char *vfs, char **message)
                         "database back, or move that file away to begin with an empty one",
                         path, path, suffix);
     return -EBADMSG;
+}
+
+/* 0 if it is not there, or empty. */
+static int set_aside(const char *path, const char *suffix, const char *word, char **message)
+{
+    g_autofree char *log = g_strconcat(path, suffix, NULL);
+    g_autofree char *name = NULL;
+    struct stat info;
+
+    /* SQLite's are refused empty too. */
+    if (lstat(log, &info) < 0 || (info.st_size == 0 && strcmp(suffix, ".journal") == 0))
+        return 0;
+    int error = quarantine_move(log, word, &name);
+    if (error)
+        *message = g_strdup_printf("%s is missing, and %s, which holds changes to it, cannot be "
+                                   "renamed: %s",
+                                   path, log, g_strerror(-error));
+    else
+        log_warning(
+            "%s is missing, and %s was left beside it: that is now %s, and this node begins "
+            "with an empty database; if the database is missing by mistake, stop pmxcfs and "
+            "put all of them back",
+            path, log, name);
+    return error;
+}
+
+/* Whoever takes the database away without its logs, as 'pvecm add' does, wants a new one. */
+int file_set_logs_aside(const char *path, char **message)
+{
+    g_autofree char *index = g_strconcat(path, "-shm", NULL);
+    int error;
+
+    if (exists(path, "", NULL))
+        return 0;
+    error = set_aside(path, "-wal", "orphaned", message);
+    if (!error)
+        error = set_aside(path, "-journal", "orphaned", message);
+    if (!error)
+        error = set_aside(path, ".journal", "overtaken", message);
+    if (!error)
+        unlink(index);
+    return error;
 }
 
 char *file_resolve(const char *path, const char *vfs)

@@ -24,6 +24,10 @@ int file_probe(const char *path, const char *vfs, char **message);
 /* The same, and no file is an error with *message too. */
 int file_require_present(const char *path, const char *vfs, char **message);
 
+/* For whoever makes a new database where none is: logs and a journal without their database are put
+ * into quarantine, and logged. 0, or a negative errno with *message. */
+int file_set_logs_aside(const char *path, char **message);
+
 /* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
  * if it is in WAL mode, and also if a log of a crashed daemon lies beside it, which is read but not
  * folded. Another process may have it open; `busy_timeout` (milliseconds) is how long the first

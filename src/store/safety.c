@@ -110,10 +110,9 @@ static int write_copy(const char *path, const struct tree *tree, const GPtrArray
 
 static void log_taken(const struct tree *tree, const GPtrArray *taken, const char *path)
 {
-    log_warning(
-        "the synchronisation takes away %u entries that only this node had; they are kept in %s "
-        "(a database of its own; pmxcfs(8), WHAT HOLDS, says how to read it)",
-        taken->len, path);
+    log_warning("the synchronisation takes away %u %s that only this node had; kept in %s (a "
+                "database of its own: 'pmxcfsctl kept' shows what is in it, and brings it back)",
+                taken->len, taken->len == 1 ? "entry" : "entries", path);
     for (guint i = 0; i < MIN(taken->len, NAMES_LOGGED_MAX); i++) {
         g_autofree char *name = tree_path(tree, ((struct entry *)taken->pdata[i])->inode);
         log_warning("taken away: %s", name);

@@ -4,12 +4,10 @@
 
 #include <string.h>
 
+#include "core/limits.h"
 #include "core/path.h"
 #include "store/file.h"
 #include "store/text.h"
-
-/* As many levels as a synchronisation lets pass; a path of PATH_MAX bytes has less. */
-#define LEVELS_MAX 4096u
 
 static void refuse_parent(struct load *load, const struct entry *entry, bool missing)
 {

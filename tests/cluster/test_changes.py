@@ -113,6 +113,33 @@ def test_one_guest_id_on_two_nodes(cluster, folder):
     assert len(names) == len(set(names)) == 40
 
 
+def test_paths_longer_than_one_call_can_name(cluster, folder):
+    """Made on one node, written and renamed on the others: two paths of 6 kB in one message."""
+    deep = """
+for _ in range(60):
+    if make:
+        os.mkdir("d" * 100)
+    os.chdir("d" * 100)
+for step in steps:
+    exec(step)
+"""
+    steps = {
+        1: ["os.close(os.open('file', os.O_CREAT | os.O_WRONLY))"],
+        2: ["fd = os.open('file', os.O_WRONLY)", "os.write(fd, b'from afar')", "os.close(fd)"],
+        3: ["os.rename('file', 'e' * 255)", "os.mkdir('more')"],
+    }
+    for number, node in enumerate(cluster, 1):
+        worker = node.daemon.worker()
+        worker.chdir(node.path(folder))
+        worker.execute(deep, {"make": number == 1, "steps": steps[number]})
+        worker.chdir("/")
+        cluster.wait_equal()
+    worker = cluster.nodes[0].daemon.worker()
+    worker.chdir(cluster.nodes[0].path(folder))
+    worker.execute(deep, {"make": False, "steps": ["assert sorted(os.listdir('.')) == ['e' * 255, 'more']",
+                                                   "assert open('e' * 255, 'rb').read() == b'from afar'"]})
+
+
 def test_exclusive_creation(cluster, folder):
     """Of three nodes that create one name with O_EXCL at once, exactly one succeeds."""
     workers = [node.daemon.worker() for node in cluster]

@@ -9,6 +9,7 @@ import signal
 import time
 
 from harness import BUILD_DIR, wait_for
+from harness.failing_disk import FailingDisk, database_is_well
 from test_healing import alter_memory
 
 PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
@@ -53,6 +54,33 @@ def test_status(cluster):
     assert "'pvecm expected 1'" in text and "split brain" in text
 
 
+def test_releases(cluster):
+    """Which member runs what, also beside one that does not tell it."""
+    def releases(node):
+        return [member["release"] for member in status(node)["group"]]
+
+    own = status(cluster[1])["release"]
+    for node in cluster:
+        wait_for(lambda: releases(node) == [own] * 3, "all have told their release")
+        assert "releases   pmxcfs %s: node1, node2, node3\n" % own in ctl(node, "status").stdout
+        assert b"pmxcfs-release" not in node.read(".version")
+    daemon = cluster[3].daemon
+    environment = daemon.environment
+    daemon.stop()
+    daemon.environment = lambda: dict(environment(), LD_PRELOAD=os.path.join(BUILD_DIR, "tests", "cluster", "untold_release.so"))
+    try:
+        daemon.start()
+        cluster.wait_settled()
+        wait_for(lambda: releases(cluster[1]) == [own, own, None], "node3 does not tell")
+        assert "releases   pmxcfs %s: node1, node2; not told by node3: another implementation, or an older release\n" % own in ctl(cluster[1], "status").stdout
+        assert releases(cluster[3]) == [own] * 3  # it knows its own
+    finally:
+        daemon.environment = environment
+        daemon.restart()
+    cluster.wait_settled()
+    wait_for(lambda: releases(cluster[1]) == [own] * 3, "node3 tells again")
+
+
 def test_status_without_corosync(cluster, folder):
     """What cannot be known is not told, and what is advised needs no corosync."""
     node = cluster[2]
@@ -71,6 +99,42 @@ def test_status_without_corosync(cluster, folder):
     wait_for(lambda: status(node)["connected"] and status(node)["state"] == "in sync", "it is back")
 
 
+def test_a_failing_disk(cluster, folder, tmp_path):
+    """Told the same everywhere, by the node that has it and by nobody else, until all is stored again."""
+    daemon = cluster[3].daemon
+    environment = daemon.environment
+    daemon.stop()
+    disk = FailingDisk(daemon, tmp_path)
+    daemon.start()
+    try:
+        cluster.wait_settled()
+        cluster[3].write(folder + "/file", b"before")
+        for error in (errno.EROFS, errno.EIO):
+            assert database_is_well(daemon)
+            disk.fail(error)
+            cluster[1].write(folder + "/file", b"%d" % error)  # which node3 cannot store
+            wait_for(lambda: not database_is_well(daemon), "node3 notices")
+            for _ in range(5):
+                try:
+                    cluster[3].write(folder + "/refused", b"x")
+                    raise AssertionError("it is refused")
+                except OSError as refusal:
+                    assert refusal.errno == errno.EIO
+            assert not database_is_well(daemon)
+            assert database_is_well(cluster[1].daemon)
+            wait_for(lambda: "not in sync" in ctl(cluster[1], "status").stdout or "  -  " in ctl(cluster[1], "status").stdout, "the others see that it has left")
+            disk.mend()
+            wait_for(lambda: database_is_well(daemon), "it comes back by itself")
+            cluster.wait_settled()
+            assert cluster[3].read(folder + "/file") == b"%d" % error
+        assert daemon.log_since_start().count("config.db takes writes again") == 2
+        assert daemon.log_since_start().count("cannot write to") == 2
+    finally:
+        daemon.environment = environment
+        daemon.restart()
+    cluster.wait_settled()
+
+
 def test_a_host_that_was_renamed(cluster):
     daemon = cluster[3].daemon
     daemon.stop()
@@ -82,6 +146,31 @@ def test_a_host_that_was_renamed(cluster):
     finally:
         daemon.restart()
     assert "this host is named" not in daemon.log_since_start()
+
+
+def test_the_log_reads_like_sentences(cluster, folder):
+    """A start, a join, a leave, a partition: names, no process numbers, and what to do."""
+    node = cluster[3]
+    node.daemon.stop()
+    assert "corosync does not run" not in node.daemon.log_since_start().partition("stopping: ")[2]
+    cluster[1].write(folder + "/while-away", b"x")
+    before = len(cluster[1].daemon.log_text())
+    node.daemon.start()
+    cluster.wait_settled()
+    log = node.daemon.log_since_start()
+    wait_for(lambda: "the configuration was taken over: 1 entry changed here" in node.daemon.log_since_start() or
+             "the configuration was taken over: 2 entries changed here" in node.daemon.log_since_start(), "node3 has taken over")
+    assert "the newest configuration is that of node1: 2 of 3 members have it, the others take it over" in log
+    log = cluster[1].daemon.log_text()[before:]
+    assert "nodes that are online: node1, node2, node3; missing: none" in log
+    assert "to the members that take the configuration over" in log
+    node.daemon.stop()
+    wait_for(lambda: "nodes that are online: node1, node2; missing: node3" in cluster[1].daemon.log_text()[before:], "it has left")
+    wait_for(lambda: "all 2 members have the same configuration" in cluster[1].daemon.log_text()[before:], "they went on")
+    node.daemon.start()
+    cluster.wait_settled()
+    for one in cluster:
+        assert not re.search(r"\b\d+/\d+\b", one.daemon.log_text().replace(one.cluster.directory, "")), "a member by its numbers"
 
 
 def test_metrics(cluster, folder):

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "commit.h"
 #include "core/apply.h"
@@ -30,6 +31,7 @@
 #define HUGE_SIZE                                                                                  \
     600000u /* three of them are more than SQLite's cache: it writes before the commit */
 #define MIXED_SEEDS 2u
+#define SECONDS_A_DAY 86400
 #define MEMORY_STRIDE 3u /* of the calls for memory, which are many */
 
 /* Nothing is folded for its age alone. */
@@ -40,8 +42,10 @@
 /* Do the nodes of this test have a journal? (The program's first argument is "journal" then.) */
 static bool with_journal;
 
-/* Only every so many of all points are tried (the program's second argument): 1 for all of them. */
+/* Only every so many of all points are tried (the program's second argument): 1 for all of them.
+ * Which ones changes from day to day, unless the third argument says it: 0 is the first. */
 static unsigned every = 1;
+static unsigned first;
 
 /* A node's state and its database. */
 struct node {
@@ -544,7 +548,7 @@ static void crash_everywhere(enum store_durability durability, const change_func
     node_start(&node, durability);
     story_start(&story, &node);
     tell_story(&story, changes, change_count);
-    for (guint count = 0; count <= story.events->len; count += stride * every)
+    for (guint count = stride * first; count <= story.events->len; count += stride * every)
         points += check_event(&story, count);
     print_message("durability %s%s: %u events of the disk, %u commits, %u crashes\n",
                   durability == STORE_FULL ? "full" : "normal", with_journal ? ", journal" : "",
@@ -647,7 +651,7 @@ static void test_copies(void **unused)
     guint first_done = 0;
     while (((struct disk_event *)events->pdata[first_done])->mark == 0)
         first_done++;
-    for (guint count = 0; count <= events->len; count += every) {
+    for (guint count = first; count <= events->len; count += every) {
         struct point point = {count, CRASH_KILLED, 0};
         for (point.crash = CRASH_KILLED; point.crash <= CRASH_MIXED; point.crash++, points++)
             check_copies(events, &point, (const struct buffer *const *)states, first_done);
@@ -798,14 +802,15 @@ static void fail_everywhere(enum disk_fault fault, bool lasting, unsigned stride
     struct node base;
     unsigned runs = 0;
     unsigned errors = 0;
-    unsigned count = 1;
+    const unsigned begin = 1 + stride * first;
+    unsigned count = begin;
     unsigned step = stride * every;
 
     make_base(&base);
     for (; run_with_errors(base.place.path, count, fault, lasting, false, &errors); count += step)
         runs += run_with_errors(base.place.path, count, fault, lasting, true, &errors) + 1;
     unsigned last = 100 * step;
-    for (count = 1; count < last; count += step, runs++)
+    for (count = begin; count < last; count += step, runs++)
         if (!run_with_errors(NULL, count, fault, lasting, false, &errors))
             break;
     print_message("%s, %s: %u runs, %u errors told\n", names[fault],
@@ -868,6 +873,8 @@ int main(int argc, char **argv)
     with_journal = argc > 1 && strcmp(argv[1], "journal") == 0;
     if (argc > 2)
         every = (unsigned)MAX(atoi(argv[2]), 1);
+    first = (argc > 3 ? (unsigned)atoi(argv[3]) : (unsigned)(time(NULL) / SECONDS_A_DAY)) % every;
+    print_message("every %u. point, from point %u on\n", every, first);
     place_use_memory();
     disk_log_install();
     int result = cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,11 +159,17 @@ def read_paths(path):
     """{path: content, None for a directory}"""
     rows = read_rows(path)
 
+    paths = {0: ""}
+
     def path_of(inode):
-        names = []
-        while inode:
-            names.insert(0, os.fsdecode(rows[inode][5]))
+        """In steps: some are thousands of levels deep."""
+        unknown = []
+        while inode not in paths:
+            unknown.append(inode)
             inode = rows[inode][0]
-        return "/".join(names)
+        for below in reversed(unknown):
+            parent = paths[rows[below][0]]
+            paths[below] = (parent + "/" if parent else "") + os.fsdecode(rows[below][5])
+        return paths[(unknown or [inode])[0]]
 
     return {path_of(inode): None if row[4] == DIRECTORY else row[6] or b"" for inode, row in rows.items() if inode}

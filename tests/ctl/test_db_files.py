@@ -80,6 +80,19 @@ def test_names_and_contents_of_any_bytes(ctl, tmp_path):
     assert read_paths(tmp_path / "new.db") == read_paths(path)
 
 
+def test_paths_longer_than_one_call_can_name(ctl, tmp_path):
+    """A file below 30 directories of 255 bytes each, there and back."""
+    path = str(tmp_path / "config.db")
+    deep = [(100 + n, 99 + n if n else 0, 40, 1, 1000000 + n, DIRECTORY, "d" * 255, None) for n in range(30)]
+    make(path, rows=[*ROWS, *deep, (200, 129, 41, 1, 2000000, FILE, "file", b"deep")])
+    ctl("db", "export", "--database", path, tmp_path / "files")
+    ctl("db", "import", tmp_path / "files", tmp_path / "new.db")
+    assert read_paths(tmp_path / "new.db") == read_paths(path)
+    assert [entry["mtime"] for entry in dumped(ctl, tmp_path / "new.db") if entry.get("path", "").startswith("ddd")] == \
+        [*range(1000000, 1000030), 2000000]
+    subprocess.run(["rm", "-r", tmp_path / "files" / ("d" * 255)], check=True)
+
+
 def test_while_a_daemon_works(ctl, daemon, tmp_path):
     """What was acknowledged is seen, nothing is disturbed."""
     daemon.os.write_file(daemon / "file", b"content")

@@ -514,6 +514,22 @@ def test_status_ends_with_the_worst(living):
         assert re.match(r"doctor +warning: .*config.db has the mode 0644 .*\(pmxcfsctl doctor\)$", living.status().stdout.splitlines()[-1])
 
 
+def test_status_reads_no_large_database(living):
+    """What it would find in one over 8 MiB is left to doctor; what stands beside it is found."""
+    worker = living.daemon.os
+    worker.write_file(living.daemon / "pve-root-ca.pem", b"x")
+    assert "doctor     warning: pve-root-ca.pem is no certificate" in living.status().stdout
+    worker.mkdir(living.daemon / "large")
+    for number in range(9):
+        worker.write_file(living.daemon / ("large/%d" % number), bytes(1 << 20))
+    assert "doctor " not in living.status().stdout
+    with readable_database(living):
+        assert "doctor     warning: " in living.status().stdout
+    assert first_line(living.doctor()) == "warning: pve-root-ca.pem is no certificate"
+    living.sh("rm -r /mnt/pve/large /mnt/pve/pve-root-ca.pem")
+    assert_healthy(living)
+
+
 # A cluster
 
 

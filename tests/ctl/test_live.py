@@ -71,6 +71,33 @@ def test_status(daemon, live):
         assert told["quorate"] and told["members"]["nodename"] == "node1" and told["sizes"]["content"]["used"] == 3072
 
 
+def test_status_of_a_renamed_host(daemon, live):
+    """Told where one looks, and gone when its guests have its name, or it has theirs."""
+    def told():
+        overview = json.loads(live("status", "--json").stdout)
+        assert ("ALL GUESTS ARE UNDER ANOTHER NAME: %s." % overview["old_name"] in live("status").stdout) == (overview["old_name"] is not None)
+        return overview["old_name"]
+
+    assert told() is None
+    daemon.os.makedirs(daemon / "nodes/node1/qemu-server")
+    daemon.os.makedirs(daemon / "nodes/before/lxc")
+    assert told() is None
+    daemon.os.write_file(daemon / "nodes/node1/qemu-server/100.conf", b"x")
+    assert told() is None
+    daemon.restart("--nodename", "after")
+    assert told() == "node1"
+    assert "this host is named 'after', and all guests are under 'node1'" in daemon.log_since_start()
+    daemon.os.write_file(daemon / "nodes/before/lxc/101.conf", b"x")
+    assert told() is None  # two nodes had guests: of which was it?
+    daemon.os.unlink(daemon / "nodes/before/lxc/101.conf")
+    daemon.os.makedirs(daemon / "nodes/after/qemu-server")
+    live("guests", "move", "--from", "node1", "--to", "after")
+    assert told() is None
+    daemon.restart()
+    daemon.os.rename(daemon / "nodes/after/qemu-server/100.conf", daemon / "nodes/node1/qemu-server/100.conf")
+    assert told() is None and "all guests are under" not in daemon.log_since_start().partition("pmxcfs is ready")[2]
+
+
 def test_status_for_readers(live):
     assert "node1" in live("status", uid=GROUP_ID, gid=GROUP_ID).stdout
     assert "root alone" in live("locks", uid=GROUP_ID, gid=GROUP_ID, code=1).stderr

@@ -82,8 +82,7 @@ class Daemon:
     def launch(self, *options):
         """Starts it in the foreground, waits for nothing."""
         assert self.pid is None, "it runs already"
-        with open(self.log, "ab") as file:
-            self.log_start = file.tell()
+        self.mark_log()
         self.pid = self.namespace.spawn(self.command("--foreground", *options), self.log, self.environment(), cwd="/")
         return self
 
@@ -179,6 +178,11 @@ class Daemon:
                 return file.read()
         except FileNotFoundError:
             return ""
+
+    def mark_log(self):
+        """From here on counts what log_since_start() gives."""
+        with open(self.log, "ab") as file:
+            self.log_start = file.tell()
 
     def log_since_start(self):
         with open(self.log, "rb") as file:

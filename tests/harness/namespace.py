@@ -2,7 +2,6 @@
 """A world of its own for a test's processes: mount and pid namespace, network and host name if
 asked for. All that runs in it dies with its process 1, and that dies with the test."""
 
-import glob
 import os
 import signal
 import subprocess
@@ -40,15 +39,9 @@ class Namespace:
         """The pid, outside, of process 1 inside."""
         self.init.getpid()
         outer = self.init.process.pid
-        for path in glob.glob("/proc/[0-9]*/stat"):
-            try:
-                with open(path) as file:
-                    fields = file.read().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[1]) == outer:
-                return int(path.split("/")[2])
-        raise RuntimeError("no process 1 below unshare")
+        with open("/proc/%d/task/%d/children" % (outer, outer)) as file:
+            (pid,) = file.read().split()
+        return int(pid)
 
     def prepare(self, hostname, tmpfs):
         commands = ["mount -t tmpfs -o mode=1777 tmpfs /dev/shm", "mount -t tmpfs -o mode=0755 tmpfs " + ROOM]

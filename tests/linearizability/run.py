@@ -62,6 +62,18 @@ class Clients:
         wait_for(lambda: sum(map(self.acknowledged, nodes)) >= start + more,
                  "changes go on on %s" % [node.name for node in nodes])
 
+    def wait_standstill(self, nodes):
+        """Waits until no client of these nodes gets answers any more."""
+        before = None
+
+        def still():
+            nonlocal before
+            last, before = before, sum(map(self.acknowledged, nodes))
+            time.sleep(0.2)
+            return before == last
+
+        wait_for(still, "changes stand still on %s" % [node.name for node in nodes])
+
     def end(self):
         open(self.stop_file, "w").close()
         for name, process in self.processes:
@@ -71,8 +83,9 @@ class Clients:
 class Injector:
     """Breaks something, waits until the others go on, mends it, waits until all is well again."""
 
-    def __init__(self, cluster, clients, seed, tell):
+    def __init__(self, cluster, clients, seed, acknowledge_all, tell):
         self.cluster = cluster
+        self.acknowledge_all = acknowledge_all
         self.clients = clients
         self.random = random.Random(seed)
         self.tell = tell
@@ -127,7 +140,10 @@ class Injector:
 
     def stop_daemon(self, node):
         node.daemon.send_signal(signal.SIGSTOP)
-        self.clients.wait_progress(self.others(node), AHEAD)
+        if self.acknowledge_all:  # it is a member, and does not confirm
+            self.clients.wait_standstill(self.others(node))
+        else:
+            self.clients.wait_progress(self.others(node), AHEAD)
         node.daemon.send_signal(signal.SIGCONT)
         return set()
 
@@ -221,7 +237,7 @@ def run(cluster, seed, count, seconds, acknowledge_all, tell=print):
     """`count` faults, or as many as go into `seconds`; the checker's report."""
     prepare(cluster)
     clients = Clients(cluster, seed)
-    injector = Injector(cluster, clients, seed, tell)
+    injector = Injector(cluster, clients, seed, acknowledge_all, tell)
     end = time.monotonic() + seconds
     try:
         injector.settle()

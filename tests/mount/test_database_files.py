@@ -439,6 +439,22 @@ def big_database(possible, tmp_path_factory):
     os.unlink(path)
 
 
+def test_database_taken_away_without_its_log(daemon):
+    """As 'pvecm add' takes it away, after a stop that ended by force: the node begins with an empty one."""
+    daemon.os.write_file(daemon / "before", b"x")
+    daemon.kill()
+    assert os.path.exists(daemon.database + "-wal")
+    os.unlink(daemon.database)
+    daemon.start()
+    assert not daemon.os.exists(daemon / "before")
+    assert "-wal was left beside it" in daemon.log_since_start()
+    daemon.os.write_file(daemon / "after", b"x")
+    daemon.restart()
+    assert daemon.os.exists(daemon / "after") and not daemon.os.exists(daemon / "before")
+    kept = [name.partition("-2")[0] for name in os.listdir(daemon.state_dir) if ".or" in name or ".overtaken" in name]
+    assert sorted(kept) == ["config.db-wal.orphaned", "config.db.journal.overtaken"]
+
+
 def resident_bytes(daemon):
     for line in daemon.os.read_file("/proc/%d/status" % daemon.pid).decode().splitlines():
         if line.startswith("VmRSS:"):

@@ -2,44 +2,19 @@
 """history.db beside a running daemon: what is in it after changes, kills, restarts, damage, and a full disk."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import sqlite3
-import subprocess
 
 import pytest
 from harness import wait_for
+from harness.history import CREATE, DELETE, FOUND, GAP, MKDIR, PRIVATE, RENAME, WRITE, rows_of, short
+from support import contents
 
-WRITE, MKDIR, DELETE, RENAME, CREATE, RESYNC, FOUND, GAP = 1, 2, 3, 4, 5, 16, 17, 18
-PRIVATE = 1
 # Nothing is folded for its age alone, so nothing is written down for that either.
 LONG = "--fold-delay=86400"
-
-
-def rows_of(directory, where="1"):
-    """[(operation, path, other, old bytes or None, new bytes or None, row)] in the order of changes."""
-    path = os.path.join(directory, "history.db")
-    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
-        database.row_factory = sqlite3.Row
-        contents = {None: None}
-        for row in database.execute("SELECT * FROM contents"):
-            data = row["data"] if row["codec"] == 0 else unpack(row["data"])
-            assert hashlib.sha256(data).digest() == row["digest"] and len(data) == row["size"]
-            contents[row["id"]] = data
-        rows = database.execute("SELECT c.*, p.path AS name, o.path AS other_name, a.uid, a.pid, a.name AS process, "
-                                "a.command FROM changes c JOIN paths p ON p.id = c.path LEFT JOIN paths o ON "
-                                "o.id = c.other LEFT JOIN actors a ON a.id = c.actor WHERE %s ORDER BY c.id" % where)
-        return [(row["operation"], row["name"], row["other_name"], contents[row["old_content"]],
-                 contents[row["new_content"]], dict(row)) for row in rows]
-
-
-def unpack(data):
-    return subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
-
-
-def short(rows):
-    return [row[:5] for row in rows]
 
 
 @pytest.fixture
@@ -175,7 +150,7 @@ def test_a_history_begins_with_what_there_is(make_daemon):
     assert short(rows_of(daemon.state_dir)) == [(FOUND, "file", None, None, b"x")]
 
 
-@pytest.mark.parametrize("damage", ["rubbish", "truncated", "foreign"])
+@pytest.mark.parametrize("damage", ["rubbish", "truncated", "foreign", "later"])
 def test_a_damaged_history_is_set_aside(daemon, damage):
     path = os.path.join(daemon.state_dir, "history.db")
     daemon.os.write_file(daemon / "file", b"x")
@@ -185,6 +160,9 @@ def test_a_damaged_history_is_set_aside(daemon, damage):
             file.write(os.urandom(4096))
     elif damage == "truncated":
         os.truncate(path, 8192)
+    elif damage == "later":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 2")
     else:
         os.unlink(path)
         with contextlib.closing(sqlite3.connect(path)) as database:
@@ -217,6 +195,88 @@ def test_no_room_for_the_history(make_daemon):
     assert {row[1]: row[4] for row in rows_of(daemon.state_dir)}["during"] == b"y"
 
 
+@pytest.fixture
+def small(make_daemon):
+    """A daemon whose state directory is a file system of 16 MB."""
+    daemon = make_daemon(options=["--fold-delay=0.1"])
+    os.makedirs(daemon.state_dir)
+    daemon.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0750", "tmpfs", daemon.state_dir], check=True)
+    return daemon.start()
+
+
+def write_until_refused(daemon):
+    """Files that were acknowledged, on a disk that takes less and less; empty ones may be there too."""
+    taken = {}
+    for number in range(200):
+        data = os.urandom(50000)
+        try:
+            daemon.os.write_file(daemon / ("file%d" % number), data)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+            return taken
+        taken["file%d" % number] = data
+    raise AssertionError("it is never full")
+
+
+def test_full_disk(small, tmp_path):
+    """Changes are refused as without a history; when there is room again all that was taken is in it."""
+    daemon = small
+    daemon.os.write_file(daemon / "before", b"x")
+    filler = daemon.state_dir + "/filler"
+    daemon.os.write_file(filler, bytes(12 << 20))
+    taken = write_until_refused(daemon)
+    assert taken
+    wait_for(lambda: "the history is not written" in daemon.log_since_start(), "that is said")
+    daemon.os.unlink(filler)
+    wait_for(lambda: try_write(daemon, "after", b"y"), "there is room again")
+    for name in list(taken)[:3]:
+        daemon.os.unlink(daemon / name)
+    shown = contents(daemon.os, daemon.mountpoint)
+    assert shown["before"] == b"x" and shown["after"] == b"y"
+    daemon.stop()
+    (tmp_path / "history.db").write_bytes(daemon.os.read_file(os.path.join(daemon.state_dir, "history.db")))
+    last = {row[1]: row[4] or b"" for row in rows_of(tmp_path) if row[5]["new_type"] == 8}
+    gone = {row[1] for row in rows_of(tmp_path) if row[0] == DELETE}
+    assert {path: data for path, data in last.items() if path not in gone} == shown
+    for name in gone:
+        assert [row[3] for row in rows_of(tmp_path, "p.path = '%s' AND c.operation = 3" % name)] == [taken[name]]
+
+
+def try_write(daemon, name, data):
+    try:
+        daemon.os.write_file(daemon / name, data)
+        return True
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+        return False
+
+
+def test_restarts_in_between(daemon):
+    """One after the other, as if there had been none."""
+    for text in (b"one", b"two", b"three"):
+        daemon.os.write_file(daemon / "file", text)
+        daemon.restart()
+    daemon.stop()
+    rows = rows_of(daemon.state_dir)
+    assert [row[3:5] for row in rows if row[0] == WRITE] == [(None, b"one"), (b"one", b"two"), (b"two", b"three")]
+    assert not [row for row in rows if row[0] in (FOUND, GAP)]
+
+
+def test_a_file_that_grows_is_one_version(daemon):
+    """However many writes that takes; others' changes in between stay where they are."""
+    fd = daemon.os.open(daemon / "grown", os.O_WRONLY | os.O_CREAT)
+    other = daemon.worker()
+    for number in range(300):
+        daemon.os.write(fd, b"%099d\n" % number)
+        if number == 150:
+            other.write_file(daemon / "other", b"x")
+    daemon.os.close(fd)
+    daemon.stop()
+    rows = [row[:2] + (row[4],) for row in rows_of(daemon.state_dir)]
+    whole = b"".join(b"%099d\n" % number for number in range(300))
+    assert rows == [(CREATE, "grown", None), (CREATE, "other", None), (WRITE, "other", b"x"), (WRITE, "grown", whole)]
+
+
 def test_nothing_is_written_for_what_is_not_kept(make_daemon):
     daemon = make_daemon(options=["--fold-delay=0.1"]).start()
     daemon.os.mkdir(daemon / "ha")
@@ -227,9 +287,16 @@ def test_nothing_is_written_for_what_is_not_kept(make_daemon):
         names = [os.path.join(daemon.state_dir, "history.db" + suffix) for suffix in ("", "-wal")]
         return [hashlib.sha256(open(name, "rb").read()).digest() for name in names]
 
+    daemon.os.mkdir(daemon / "nodes")
+    daemon.os.mkdir(daemon / "nodes/node1")
+    wait_for(lambda: rows_of(daemon.state_dir, "p.path = 'nodes/node1'"), "directories too")
     before = state()
     for number in range(5):
-        daemon.os.write_file(daemon / "ha/manager_status", b"%d" % number)
+        for name in ("ha/manager_status", "nodes/node1/lrm_status"):
+            # As the resource manager writes: all day long, on a cluster where nothing happens.
+            daemon.os.write_file(daemon / (name + ".tmp.%d" % number), b"%d" % number)
+            daemon.os.rename(daemon / (name + ".tmp.%d" % number), daemon / name)
+        daemon.os.write_file(daemon / "ha/crm_commands", b"")
 
     def folded():
         with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % daemon.database, uri=True, timeout=30)) as database:

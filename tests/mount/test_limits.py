@@ -218,23 +218,75 @@ def test_long_names_of_a_database(make_daemon):
     check_integrity(daemon.database)
 
 
-def test_deep_paths(shared, here):
-    """As deep as a path can be named, and no deeper."""
-    worker = shared.worker()
-    worker.chdir(here)
-    code = """
-depth = 0
-try:
-    while depth < 5000:
-        os.mkdir("d" * 100)
-        os.chdir("d" * 100)
+DEEP = """
+depth, error = 0, 0
+while depth < 400 and not error:
+    try:
+        os.mkdir(name)
+        os.chdir(name)
         depth += 1
-except OSError as error:
-    result = (depth, error.errno)
+    except OSError as reason:
+        error = reason.errno
+result = (depth, error)
 """
-    depth, number = worker.execute(code, {})
-    assert number == errno.ENAMETOOLONG and 35 <= depth <= 4096 // 101
-    worker.write_file("file", b"deep")
-    assert worker.read_file("file") == b"deep"
+FROM_DEEP = """
+here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+found = []
+def tell(what, *arguments, **names):
+    try:
+        answer = what(*arguments, **names)
+        found.append(answer)
+        return answer
+    except OSError as reason:
+        found.append(reason.errno)
+long = "/".join([name] * 41)
+tell(os.stat, long)
+tell(os.mkdir, "x" * 255, dir_fd=here)
+tell(os.rmdir, "x" * 255, dir_fd=here)
+fd = tell(os.open, "file", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=here)
+tell(os.write, fd, b"deep")
+tell(os.pread, fd, 10, 0)
+tell(os.rename, "file", "other", src_dir_fd=here, dst_dir_fd=here)
+tell(os.unlink, "file", dir_fd=here)
+tell(os.utime, "other", (5, 5), dir_fd=here)
+found.append(os.stat("other", dir_fd=here).st_mtime)
+tell(os.truncate, fd, 2)
+tell(os.listdir, here)
+top = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+tell(os.rename, "other", "up", src_dir_fd=here, dst_dir_fd=top)
+tell(os.rename, "up", "other", src_dir_fd=top, dst_dir_fd=here)
+tell(os.unlink, "other", dir_fd=here)
+os.close(here)
+found.remove(fd)
+result = found
+"""
+
+
+def test_paths_longer_than_one_call_can_name(shared, here):
+    """Relative to a directory deep down all is as on a tmpfs, whatever the whole path has."""
+    shared.os.mkdir("/mnt/plain")
+    shared.run(["mount", "-t", "tmpfs", "tmpfs", "/mnt/plain"], check=True)
+    answers = []
+    for place in (here, "/mnt/plain"):
+        worker = shared.worker()
+        worker.chdir(place)
+        assert worker.execute(DEEP.replace("400", "60"), {"name": "d" * 100}) == (60, 0)
+        answers.append(worker.execute(FROM_DEEP, {"name": "d" * 100, "top": place}))
+        worker.close()
+        shared.run(["rm", "-r", place + "/" + "d" * 100], check=True)
+    assert answers[0] == answers[1]
+    assert answers[0].count(errno.ENAMETOOLONG) == 1 and b"deep" in answers[0]
+
+
+def test_the_longest_path(make_daemon):
+    """32767 bytes; and it is there after a start."""
+    daemon = make_daemon().start()
+    worker = daemon.worker()
+    worker.chdir(daemon.mountpoint)
+    assert worker.execute(DEEP, {"name": "d" * 255}) == (128, errno.ENAMETOOLONG)
     worker.chdir("/")
-    shared.run(["rm", "-r", here], check=True)
+    worker.close()
+    daemon.stop()
+    daemon.start()
+    done = daemon.run(["rm", "-rv", daemon / ("d" * 255)], check=True)
+    assert done.stdout.count("removed directory") == 128

@@ -437,6 +437,16 @@ static gint compare_strings(gconstpointer a, gconstpointer b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* What the recorded nodes do not know, and ignore. */
+static bool is_confirmation(enum trace_group which, const struct buffer *message)
+{
+    struct header header;
+
+    return which == TRACE_CONFIGURATION &&
+           wire_parse_header(message->data, message->capacity, &header) == 0 &&
+           wire_is_confirmation(&header) && header.body_size == 0;
+}
+
 /* Descriptions of a list of messages: the NORMAL ones in their order, the others sorted. */
 static char *describe_all(enum trace_group which, const struct sent_queue *queue)
 {
@@ -447,6 +457,8 @@ static char *describe_all(enum trace_group which, const struct sent_queue *queue
     for (const GList *at = queue->messages.head; at; at = at->next) {
         const struct sent *sent = at->data;
         bool is_normal = get_le16(sent->message->data) == MESSAGE_NORMAL;
+        if (is_confirmation(which, sent->message))
+            continue;
         g_ptr_array_add(is_normal ? normal : others, describe(which, sent->message));
     }
     g_ptr_array_sort(others, compare_strings);

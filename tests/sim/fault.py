@@ -2,10 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes a source file with one fault put in: what the simulator must find (doc/testing.md).
 
-fault.py NAME SOURCE_DIRECTORY OUTPUT;  fault.py --list;  fault.py --file NAME
+fault.py NAME SOURCE_DIRECTORY OUTPUT;  fault.py --list: NAME:FILE:FIRST of each
 """
 
 import sys
+
+# Seeds that found a fault that others rarely find: where its test begins to look. When the simulator changes it may have
+# to look further; then a new one can be written here (`--must-fail --first 1` tells it).
+FIRST_SEEDS = {
+    "doubt-sent-again": 9709,
+    "rounds-survive-commit": 1344,
+    "stamped-before-merge": 173,
+    "unsynced-kept-for-last": 3386,
+}
 
 # name: (file, what is there, what is put in its place)
 FAULTS = {
@@ -110,10 +119,7 @@ FAULTS = {
 
 def main():
     if sys.argv[1] == "--list":
-        print("\n".join(FAULTS))
-        return
-    if sys.argv[1] == "--file":
-        print(FAULTS[sys.argv[2]][0])
+        print("\n".join("%s:%s:%d" % (name, fault[0], FIRST_SEEDS.get(name, 1)) for name, fault in FAULTS.items()))
         return
     name, directory, output = sys.argv[1:]
     path, there, fault = FAULTS[name]

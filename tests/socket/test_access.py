@@ -8,6 +8,11 @@ from harness import GROUP_ID, NOBODY, wait_for
 from ipc_client import Client, Refused, field, text
 
 
+@pytest.fixture
+def daemon(reused_daemon):
+    return reused_daemon
+
+
 def make_private(daemon):
     daemon.os.makedirs(daemon / "priv", exist_ok=True)
 
@@ -27,7 +32,7 @@ def refused(daemon, **keywords):
 ])
 def test_others_are_refused_and_logged(daemon, uid, gid, groups):
     assert refused(daemon, uid=uid, gid=gid, groups=groups) == errno.EACCES
-    wait_for(lambda: "connection of uid %d, gid %d refused" % (uid, gid) in daemon.log_text(), "the refusal in the log")
+    wait_for(lambda: "connection of uid %d, gid %d refused" % (uid, gid) in daemon.log_since_start(), "the refusal in the log")
 
 
 def test_refusals_leave_nothing(daemon, other):

@@ -64,9 +64,9 @@ def test_what_is_not_confirmed_is_brought_back(daemon, root):
     daemon.os.write_file(daemon / "new/file", b"new")
     daemon.os.unlink(daemon / "gone")
     wait_for(lambda: gone(root, number), "the trial is over")
-    assert daemon.os.read_file(daemon / "firewall/cluster.fw") == b"open"
+    wait_for(lambda: daemon.os.read_file(daemon / "firewall/cluster.fw") == b"open", "the kernel knows")
+    wait_for(lambda: daemon.os.exists(daemon / "gone") and not daemon.os.exists(daemon / "new"), "all of it")
     assert daemon.os.read_file(daemon / "gone") == b"kept"
-    assert not daemon.os.exists(daemon / "new")
     assert "was not confirmed: 4 paths are as they were before" in daemon.log_since_start()
 
 
@@ -87,7 +87,8 @@ def test_what_comes_after_the_command_is_not_the_trials(daemon, root):
     daemon.os.write_file(daemon / "after", b"x")
     assert end(root, number, ABORT) == 0
     wait_for(lambda: gone(root, number), "the trial is over")
-    assert daemon.os.exists(daemon / "after") and not daemon.os.exists(daemon / "during")
+    wait_for(lambda: not daemon.os.exists(daemon / "during"), "the kernel knows")
+    assert daemon.os.exists(daemon / "after")
 
 
 def test_only_what_a_process_group_changed(daemon, root):

@@ -39,13 +39,29 @@ def test_overview(daemon, root):
     assert (before["locks"], before["guests"]) == (1, 0)
     assert set(before["queues"].values()) == {0}
     (member,) = before["group"]
-    assert (member["name"], member["id"], member["in_sync"]) == ("node1", 0, True)
+    assert (member["name"], member["id"], member["in_sync"], member["confirms"]) == ("node1", 0, True, True)
+    assert before["acknowledge"] == "own"
     daemon.os.makedirs(daemon / "nodes/a/lxc")
     daemon.os.write_file(daemon / "nodes/a/lxc/100.conf", b"x")
     after = ask(root, OVERVIEW)
     assert after["guests"] == 1
     assert after["versions"]["tree"] == before["versions"]["tree"] + 5
     assert after["versions"]["vmlist"] == before["versions"]["vmlist"] + 2
+
+
+@pytest.mark.parametrize("value, expected", [
+    (b'{"version":"8.2.4","release":"8.2"}', "8.2.4"), (b'{"version":"1"}\0', "1"), (b'{"version":8}', None), (b"{", None), (b"[]", None),
+])
+def test_releases(root, value, expected):
+    """Our own release, and what clients say of the host's other software."""
+    overview = ask(root, OVERVIEW)
+    (member,) = overview["group"]
+    assert member["release"] == overview["release"] and member["host_version"] is None
+    assert root.set_status("version-info", value) == 0
+    assert ask(root, OVERVIEW)["group"][0]["host_version"] == expected
+    assert root.set_status("version-info", b"") == 0
+    assert root.set_status("pmxcfs-release", b"9\0") == errno.EINVAL
+    assert root.get_status("pmxcfs-release").error == errno.ENOENT
 
 
 def test_locks(daemon):

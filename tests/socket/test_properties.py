@@ -8,6 +8,11 @@ import struct
 import pytest
 from ipc_client import text
 
+
+@pytest.fixture
+def daemon(reused_daemon):
+    return reused_daemon
+
 KINDS = {"qemu": "qemu-server", "lxc": "lxc", "openvz": "openvz"}
 
 

@@ -11,6 +11,11 @@ from harness import wait_for
 from ipc_client import field, text
 
 
+@pytest.fixture
+def daemon(reused_daemon):
+    return reused_daemon
+
+
 def json_of(reply):
     """The object of a JSON reply: never empty, valid UTF-8, control characters escaped (the parser
     refuses others), no trailing NUL."""

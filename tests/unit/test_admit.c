@@ -7,7 +7,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "core/limits.h"
@@ -240,14 +239,72 @@ static void test_version(void **state)
     world->state->tree->root.version = version;
 }
 
+/* `count` names of `length` bytes. */
+static char *long_path(guint count, guint length)
+{
+    g_autofree char *name = g_strnfill(length, 'n');
+    GString *path = g_string_new(name);
+
+    for (guint i = 1; i < count; i++)
+        g_string_append_printf(path, "/%s", name);
+    return g_string_free(path, FALSE);
+}
+
+static void test_long_paths(void **state)
+{
+    g_autofree char *longest = long_path(128, 255); /* 32767 bytes */
+    g_autofree char *too_long = g_strconcat("n", longest, NULL);
+    g_autofree char *deepest = long_path(LEVELS_MAX, 1);
+    g_autofree char *too_deep = g_strconcat("n/", deepest, NULL);
+
+    too_long[150] = '/'; /* each of its names may be */
+    for (int operation = CHANGE_MKDIR; operation <= CHANGE_CREATE; operation++) {
+        if (operation != CHANGE_MKDIR && operation != CHANGE_CREATE)
+            continue;
+        assert_int_equal(ask_path(*state, (enum change_operation)operation, longest), 0);
+        assert_int_equal(ask_path(*state, (enum change_operation)operation, too_long),
+                         -ENAMETOOLONG);
+        assert_int_equal(ask_path(*state, (enum change_operation)operation, deepest), 0);
+        assert_int_equal(ask_path(*state, (enum change_operation)operation, too_deep),
+                         -ENAMETOOLONG);
+    }
+    assert_int_equal(ask_rename(*state, "f", longest), 0);
+    assert_int_equal(ask_rename(*state, "f", too_long), -ENAMETOOLONG);
+    assert_int_equal(ask_rename(*state, "f", too_deep), -ENAMETOOLONG);
+}
+
+/* A directory takes along what is in it. */
+static void test_long_paths_below(void **state)
+{
+    struct world *world = *state;
+    g_autofree char *room_for_two = long_path(LEVELS_MAX - 2, 1);
+    g_autofree char *room_for_one = long_path(LEVELS_MAX - 1, 1);
+    g_autofree char *wide_enough = long_path(128, 255);
+    g_autofree char *too_wide = g_strdup(wide_enough);
+
+    world_make(world, (const char *const[]){"a", "a/b", NULL});
+    world_file(world, "a/b/file", "x");
+    world_publish(world);
+    assert_int_equal(ask_rename(world, "a", room_for_two), 0);
+    assert_int_equal(ask_rename(world, "a", room_for_one), -ENAMETOOLONG);
+    assert_int_equal(ask_rename(world, "d", room_for_one), 0); /* with d/e */
+    wide_enough[PATH_LENGTH_MAX - strlen("/b/file")] = '\0';
+    too_wide[PATH_LENGTH_MAX - strlen("/b/file") + 1] = '\0';
+    assert_int_equal(ask_rename(world, "a", wide_enough), 0);
+    assert_int_equal(ask_rename(world, "a", too_wide), -ENAMETOOLONG);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_virtual_names), TEST(test_names),       TEST(test_guest_forms),
-        TEST(test_rename),        TEST(test_write_limit), TEST(test_content_limit),
-        TEST(test_entry_limit),   TEST(test_version),     TEST(test_left_to_application),
+        TEST(test_virtual_names),       TEST(test_names),
+        TEST(test_guest_forms),         TEST(test_rename),
+        TEST(test_write_limit),         TEST(test_content_limit),
+        TEST(test_entry_limit),         TEST(test_version),
+        TEST(test_left_to_application), TEST(test_long_paths),
+        TEST(test_long_paths_below),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,6 +288,37 @@ static void test_duplicates(void **state)
     cluster_log_free(log);
 }
 
+/* A clock was once far ahead: the others take nothing older of that node, so its entries get that
+ * time until it has come, also when it has started again; its log says so, once. */
+static void test_a_time_to_come(void **state)
+{
+    struct cluster_log *other = cluster_log_new();
+    struct cluster_log *restarted = cluster_log_new();
+    const struct cluster_log_buffer buffer = {other->buffer, CLUSTER_LOG_SIZE};
+    struct cluster_log_stamp stamp = {.time = 100, .uid = 1};
+
+    (void)state;
+    assert_true(insert(other, "a", 2000000000, 7, "the clock is wrong"));
+    assert_false(insert(other, "a", 101, 8, "the clock is right"));
+    cluster_log_next_stamp(restarted, cluster_log_digest("a"), &stamp);
+    assert_int_equal(stamp.time, 100);
+    assert_false(restarted->told_ahead);
+    assert_int_equal(cluster_log_merge(restarted, &buffer, 1), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        stamp = (struct cluster_log_stamp){.time = 102 + i, .uid = 2};
+        cluster_log_next_stamp(restarted, cluster_log_digest("a"), &stamp);
+        assert_int_equal(stamp.time, 2000000000);
+        assert_int_equal(stamp.uid, 8);
+        assert_true(restarted->told_ahead);
+    }
+    assert_true(insert(other, "a", stamp.time, stamp.uid, "and is heard"));
+    stamp = (struct cluster_log_stamp){.time = 2000000001, .uid = 1};
+    cluster_log_next_stamp(restarted, cluster_log_digest("a"), &stamp);
+    assert_int_equal(stamp.time, 2000000001);
+    cluster_log_free(restarted);
+    cluster_log_free(other);
+}
+
 /* An entry that the ring has lost is still remembered as taken. */
 static void test_duplicates_outlive_the_ring(void **state)
 {
@@ -637,6 +668,7 @@ int main(void)
         cmocka_unit_test(test_long_strings_are_cut),
         cmocka_unit_test(test_malformed_entries),
         cmocka_unit_test(test_duplicates),
+        cmocka_unit_test(test_a_time_to_come),
         cmocka_unit_test(test_duplicates_outlive_the_ring),
         cmocka_unit_test(test_ring),
         cmocka_unit_test(test_foreign_headers),

@@ -35,6 +35,10 @@ static void test_names(void **state)
     assert_string_equal(key_rrd_key("rrd/pve2-node/a"), "pve2-node/a");
     assert_int_equal(key_value_check("nodeip", "x", 2, &kind), 0);
     assert_int_equal(kind, KEY_ADDRESS);
+    assert_int_equal(key_value_check("pmxcfs-release", "1", 2, &kind), 0);
+    assert_int_equal(kind, KEY_RELEASE);
+    assert_int_equal(key_value_check("pmxcfs-releases", "1", 2, &kind), 0);
+    assert_int_equal(kind, KEY_PLAIN);
 }
 
 static void test_sizes(void **state)
@@ -54,6 +58,9 @@ static void test_sizes(void **state)
     assert_int_equal(check("nodeip", "10.0.0.1", 8), -EINVAL);
     assert_int_equal(check("nodeip", "10.0.0.1", 9), 0);
     assert_int_equal(check("nodeip", "10.0\0.1", 8), -EINVAL);
+    assert_int_equal(check("pmxcfs-release", "", 1), -EINVAL);
+    assert_int_equal(check("pmxcfs-release", "1.0", 3), -EINVAL);
+    assert_int_equal(check("pmxcfs-release", bytes, 65), -EINVAL);
     assert_int_equal(check("rrd/x", "", 0), -EINVAL);
     assert_int_equal(check("rrd/x", "", 1), 0);
     assert_int_equal(check("rrd/x", "1:2", 3), -EINVAL);

@@ -6,7 +6,9 @@
 #include <syslog.h>
 
 #include "base/util.h"
+#include "cluster/machine_internal.h"
 #include "core/index.h"
+#include "core/limits.h"
 #include "machine_trace.h"
 
 /* Queues */
@@ -278,6 +280,26 @@ static void malformed_update(void **state)
     CHECK(&synced, "");
 }
 
+/* A large cluster whose nodes have all gone different ways: each one's index is lawful. */
+static void what_is_kept_grows_with_the_members(void **state)
+{
+    struct machine *machine = machine_new(GROUP_CONFIGURATION, (struct member){1, 1});
+    const uint64_t indexes = 60 * (32 + 40ull * INODES_MAX);
+    struct member members[60];
+
+    (void)state;
+    for (uint32_t i = 0; i < G_N_ELEMENTS(members); i++)
+        members[i] = (struct member){i + 1, 1};
+    machine_configuration(machine, members, 60, members, 60, 1);
+    machine->kept_bytes = indexes;
+    assert_true(indexes > 512ull << 20);
+    assert_true(machine_within_bounds(machine));
+    machine->kept_bytes = indexes + (513ull << 20);
+    assert_false(machine_within_bounds(machine));
+    machine->kept_bytes = 0;
+    machine_free(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +317,7 @@ int main(void)
         cmocka_unit_test(updates_are_forgotten),
         cmocka_unit_test(updates_go_back_to_the_queue),
         cmocka_unit_test(malformed_update),
+        cmocka_unit_test(what_is_kept_grows_with_the_members),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

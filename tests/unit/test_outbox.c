@@ -41,17 +41,24 @@ static int multicast(struct transport *transport, struct buffer *message, enum s
     struct fixture *fixture = container_of(transport, struct fixture, transport);
     struct header header;
     struct change change;
+    uint64_t asked;
 
     if (fixture->refuse)
         return fixture->refuse;
     assert_int_equal(kind, SEND_NORMAL);
     assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
-    assert_int_equal(header.type, MESSAGE_NORMAL);
     assert_int_equal(header.protocol, CONFIGURATION_PROTOCOL);
     assert_int_equal(header.time, NOW);
+    if (wire_is_confirm_request(&header)) {
+        assert_int_equal(wire_parse_confirm_request(header.body, header.body_size, &asked), 0);
+        assert_true(asked == count);
+        g_string_append_printf(fixture->sent, "%u! ", (unsigned)count);
+        return 0;
+    }
+    assert_int_equal(header.type, MESSAGE_NORMAL);
     assert_true(header.count == count);
     assert_int_equal(wire_parse_change(header.subtype, header.body, header.body_size, &change), 0);
-    g_string_append_printf(fixture->sent, "%u%s ", (unsigned)count, change.path ? "" : "!");
+    g_string_append_printf(fixture->sent, "%u ", (unsigned)count);
     return 0;
 }
 
@@ -262,7 +269,7 @@ static void held_marker(void **state)
 static void too_long(void **state)
 {
     struct fixture fixture;
-    g_autofree char *path = g_strnfill(9000, 'x');
+    g_autofree char *path = g_strnfill(90000, 'x');
     g_autofree uint8_t *data = g_malloc0(FILE_SIZE_MAX);
     struct change change = {
         .operation = CHANGE_WRITE, .path = path, .data = data, .size = FILE_SIZE_MAX};
@@ -278,6 +285,7 @@ static void too_long(void **state)
 
 /* --- Markers --- */
 
+/* With its own marker, or one after it. */
 static void a_round_ends_with_its_marker(void **state)
 {
     struct fixture fixture;
@@ -296,12 +304,41 @@ static void a_round_ends_with_its_marker(void **state)
     outbox_send_marker(&fixture.outbox);
     outbox_send_marker(&fixture.outbox);
     check_sent(&fixture, "1 2 3 4! 5!");
-    assert_int_equal(waiters_count(&fixture.waiters), 0);
-    assert_false(waiters_end_round(&fixture.waiters, 3));
-    assert_true(waiters_end_round(&fixture.waiters, 5));
-    check_answer(&fixture, 2, 0);
+    assert_int_equal(waiters_count(&fixture.waiters), 3);
+    waiters_end_rounds(&fixture.waiters, 3);
     assert_int_equal(fixture.waiting[0].answers, 0);
-    assert_true(waiters_end_round(&fixture.waiters, 4));
+    waiters_end_rounds(&fixture.waiters, 4);
+    check_answer(&fixture, 0, 0);
+    check_answer(&fixture, 1, 0);
+    assert_int_equal(fixture.waiting[2].answers, 0);
+    ask(&fixture, 3);
+    waiters_begin_round(&fixture.waiters, 6); /* not marked yet */
+    waiters_end_rounds(&fixture.waiters, 9);
+    check_answer(&fixture, 2, 0);
+    assert_int_equal(fixture.waiting[3].answers, 0);
+    fixture_clear(&fixture);
+}
+
+/* Other members: those of before may have confirmed, and the new ones have not been asked. */
+static void a_round_begins_again(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    for (unsigned i = 0; i < 2; i++) {
+        ask(&fixture, i);
+        waiters_begin_round(&fixture.waiters, 2 * i + 1);
+        outbox_send_marker(&fixture.outbox);
+    }
+    check_sent(&fixture, "1 2! 3 4!");
+    waiters_restart_rounds(&fixture.waiters);
+    waiters_end_rounds(&fixture.waiters, 4);
+    assert_int_equal(fixture.waiting[0].answers + fixture.waiting[1].answers, 0);
+    outbox_send_marker(&fixture.outbox);
+    check_sent(&fixture, "5!");
+    waiters_end_rounds(&fixture.waiters, 5);
     check_answer(&fixture, 0, 0);
     check_answer(&fixture, 1, 0);
     fixture_clear(&fixture);
@@ -395,7 +432,7 @@ static void taken_back(void **state)
     assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[0].caller));
     assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
     assert_false(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
-    assert_true(waiters_end_round(&fixture.waiters, 4));
+    waiters_end_rounds(&fixture.waiters, 4);
     assert_false(waiters_cancel(&fixture.waiters, &fixture.waiting[2].caller));
     assert_int_equal(fixture.waiting[0].answers + fixture.waiting[1].answers, 0);
     check_answer(&fixture, 2, 0);
@@ -415,6 +452,7 @@ int main(void)
         cmocka_unit_test(held_marker),
         cmocka_unit_test(too_long),
         cmocka_unit_test(a_round_ends_with_its_marker),
+        cmocka_unit_test(a_round_begins_again),
         cmocka_unit_test(a_round_fails),
         cmocka_unit_test(answers_by_count),
         cmocka_unit_test(those_who_waited_long_enough),

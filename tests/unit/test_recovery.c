@@ -2,6 +2,7 @@
 /* A journal that was left behind: that nothing is brought into a database that it was not made on,
  * and what becomes of torn and damaged ones (journal/replay.h, journal/quarantine.h). */
 #include <errno.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,9 @@
 
 #include "base/log.h"
 #include "ctl/tools/backup.h"
+#include "journal/read.h"
 #include "journal/record.h"
+#include "journal/replay.h"
 #include "store_node.h"
 
 static int start(void **state)
@@ -291,6 +294,122 @@ static void test_no_journal_of_ours(void **state)
     }
 }
 
+/* ---- Read while a daemon goes on ---- */
+
+#define MOMENTS 14u
+
+/* What config.db and the journal are at some moment. */
+struct moment {
+    struct node left;
+    struct root root; /* of config.db */
+    int folded;       /* areas that are in config.db */
+    int begun;        /* areas that were begun */
+    GByteArray *journal;
+    char *state; /* with all that was acknowledged */
+};
+
+static void take_moment(const struct node *node, struct moment *moment)
+{
+    g_autofree char *path = node_beside(node, ".journal");
+    char *message = NULL;
+
+    node_crash(node, &moment->left);
+    sqlite3 *db = place_connect(moment->left.place.path);
+    g_autofree char *row =
+        place_rows(db, "SELECT version, writer, mtime FROM tree WHERE inode = 0");
+    sqlite3_close(db);
+    moment->root = (struct root){.version = 1};
+    if (*row)
+        assert_int_equal(sscanf(row, "%" SCNu64 "|%" SCNu32 "|%" SCNu32, &moment->root.version,
+                                &moment->root.writer, &moment->root.mtime),
+                         3);
+    assert_int_equal(journal_read(path, &moment->journal, &message), 0);
+    moment->state = tree_description(node->state->tree);
+}
+
+static void leave_moment(struct moment *moment)
+{
+    node_stop(&moment->left);
+    g_byte_array_unref(moment->journal);
+    g_free(moment->state);
+}
+
+/* With the journal of `later` the database of `earlier` becomes what was acknowledged then. */
+static void assert_goes_on(const struct moment *earlier, const struct moment *later)
+{
+    struct node both;
+
+    node_crash(&earlier->left, &both);
+    node_copy_beside(&later->left, &both, ".journal");
+    node_open(&both);
+    g_autofree char *state = tree_description(both.state->tree);
+    assert_string_equal(state, later->state);
+    node_assert_no_quarantine(&both);
+    node_stop(&both);
+}
+
+/* A database that was read first and a journal that was read later fit until its area is begun
+ * anew, which is two folds later; and it is never taken for fitting if it does not. */
+static void test_a_journal_that_went_on(void **state)
+{
+    struct node *node = *state;
+    struct moment moments[MOMENTS] = {0};
+    int folded = 0;
+    int begun = 0;
+
+    for (unsigned i = 0; i < MOMENTS; i++) {
+        if (i > 0 && i % 3 == 0) {
+            assert_int_equal(store_flush(node->store), 0);
+            folded = begun;
+        } else if (i > 0) {
+            g_autofree char *path = g_strdup_printf("d%u", i);
+            node_make(node, CHANGE_MKDIR, path);
+            begun = folded + 1;
+        }
+        moments[i].folded = folded;
+        moments[i].begun = begun;
+        take_moment(node, &moments[i]);
+    }
+    for (unsigned i = 0; i < MOMENTS; i++) {
+        for (unsigned j = i; j < MOMENTS; j++) {
+            struct replay replay;
+            replay_read(&replay, moments[j].journal->data, moments[j].journal->len);
+            bool follows = replay_follows(&replay, &moments[i].root);
+            assert_int_equal(follows,
+                             moments[j].begun > 0 && moments[j].begun - moments[i].folded <= 2);
+            if (follows)
+                assert_goes_on(&moments[i], &moments[j]);
+        }
+    }
+    for (unsigned i = 0; i < MOMENTS; i++)
+        leave_moment(&moments[i]);
+}
+
+/* An area that is overwritten while it is read, and a database of another history. */
+static void test_a_journal_that_does_not_fit(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *path = node_beside(node, ".journal");
+    struct replay replay;
+    GByteArray *journal;
+    char *message = NULL;
+
+    for (unsigned i = 0; i < 4; i++) {
+        g_autofree char *name = g_strdup_printf("d%u", i);
+        node_make(node, CHANGE_MKDIR, name);
+    }
+    assert_int_equal(journal_read(path, &journal, &message), 0);
+    replay_read(&replay, journal->data, journal->len);
+    assert_true(replay_follows(&replay, &(struct root){.version = 1}));
+    assert_true(replay_follows(&replay, &node->state->tree->root));
+    assert_false(replay_follows(&replay, &(struct root){.version = 2}));
+    assert_false(replay_follows(&replay, &(struct root){.version = 1, .mtime = 1}));
+    journal->data[size_of(path) / 2] ^= 0x40;
+    replay_read(&replay, journal->data, journal->len);
+    assert_false(replay_follows(&replay, &(struct root){.version = 1}));
+    g_byte_array_unref(journal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +421,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, start, stop),
         cmocka_unit_test_setup_teardown(test_what_is_left_of_earlier_use, start, stop),
         cmocka_unit_test_setup_teardown(test_no_journal_of_ours, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_journal_that_went_on, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_journal_that_does_not_fit, start, stop),
     };
 
     log_detach(); /* failures are expected */

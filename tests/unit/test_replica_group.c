@@ -413,6 +413,42 @@ static void test_held_and_given_up(void **unused)
     group_stop(&group);
 }
 
+/* However many ask while a node waits for the others: what is held has an end, and who comes later
+ * hears so at once. */
+static void test_held_to_the_brim(void **unused)
+{
+    struct group group;
+    struct asker askers[40] = {0};
+    g_autofree uint8_t *bytes = g_malloc(FILE_SIZE_MAX);
+    unsigned held = 0;
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    struct node *node = &group.nodes[1];
+    assert_int_equal(group_do(&group, 1, change_create("f")), 0);
+    group_leave(&group, 1);
+    assert_int_equal(group_do(&group, 0, change_create("meanwhile")), 0);
+    group_join(&group, 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(askers); i++) {
+        node_ask(node, &askers[i], change_fill("f", bytes, FILE_SIZE_MAX, (uint8_t)i));
+        held += askers[i].answers == 0;
+        assert_true(askers[i].answers == 0 || askers[i].result == -EBUSY);
+    }
+    assert_int_equal(held, 32); /* MiB */
+    assert_true(replica_cancel(node->replica, &askers[0].caller));
+    assert_true(replica_cancel(node->replica, &askers[1].caller));
+    askers[0] = (struct asker){0};
+    node_ask(node, &askers[0], change_text("f", "room again"));
+    assert_int_equal(askers[0].answers, 0);
+    group_settle(&group);
+    assert_int_equal(askers[0].result, 0);
+    node_assert_content(&group.nodes[0], "f", "room again");
+    assert_int_equal(node_status(node).held, 0);
+    assert_int_equal(node->replica->outbox.held_bytes, 0);
+    group_assert_same(&group);
+    group_stop(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +463,7 @@ int main(void)
         cmocka_unit_test(test_changes_in_between),
         cmocka_unit_test(test_held),
         cmocka_unit_test(test_held_and_given_up),
+        cmocka_unit_test(test_held_to_the_brim),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,6 +195,45 @@ static void test_alone_sends_the_address_once(void **state)
     expect_node(bus, 0, "node2", 0, NULL);
 }
 
+static void expect_release(struct bus *bus, size_t place, uint32_t node, const char *expected)
+{
+    g_autofree char *release = status_release_of(bus->stations[place].status, node);
+
+    if (expected)
+        assert_string_equal(release, expected);
+    else
+        assert_null(release);
+}
+
+/* Who runs what: as far as they tell, and as long as they are the processes that told it. */
+static void test_releases(void **state)
+{
+    struct bus *bus = *state;
+
+    status_set_release(bus->stations[0].status, "1.0");
+    status_set_release(bus->stations[1].status, "2.0");
+    assert_int_equal(set(bus, 0, "pmxcfs-release", "3.0"), -EINVAL); /* no client's */
+    set_members(bus, 7);
+    for (size_t i = 0; i < 3; i++) {
+        expect_release(bus, i, 1, "1.0");
+        expect_release(bus, i, 2, "2.0");
+        expect_release(bus, i, 3, NULL);
+        expect_release(bus, i, 9, NULL);
+        expect_stored(bus, i, "node1", "pmxcfs-release", NULL); /* no value */
+    }
+    /* another process, of an implementation that does not tell */
+    set_members(bus, 5);
+    status_set_release(bus->stations[1].status, NULL);
+    set_members(bus, 7);
+    expect_release(bus, 0, 1, "1.0");
+    expect_release(bus, 0, 2, NULL);
+    expect_release(bus, 2, 1, "1.0");
+    status_set_release(bus->stations[1].status, "2.1");
+    set_members(bus, 5);
+    set_members(bus, 7);
+    expect_release(bus, 0, 2, "2.1");
+}
+
 static void test_values_travel(void **state)
 {
     struct bus *bus = *state;
@@ -871,6 +910,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_alone_sends_the_address_once),
         TEST(test_values_travel),
+        TEST(test_releases),
         TEST(test_clocks),
         TEST(test_values_outlive_absence),
         TEST(test_log_travels),

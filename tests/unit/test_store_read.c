@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "collector.h"
 #include "ctl/tools/check.h"
+#include "store/file.h"
 #include "store/read.h"
 #include "store/store.h"
 #include "store_place.h"
@@ -394,18 +395,54 @@ static void test_truncated_database_is_refused(void **state)
     assert_refused(place, words);
 }
 
-static void test_missing_database_with_its_log_is_refused(void **state)
+static void test_empty_database_with_its_log_is_refused(void **state)
 {
     struct place *place = *state;
-    const char *words[4] = {"is missing, but", "config.db-wal", "put the database back"};
+    const char *words[4] = {"is no database"};
+
+    make_form(place, "UPDATE tree SET data = x'77' WHERE inode = 2", CRASHED);
+    place_write(place->path, "", 0);
+    assert_refused(place, words);
+}
+
+static unsigned count_orphaned(const struct place *place)
+{
+    GDir *directory = g_dir_open(place->directory, 0, NULL);
+    unsigned count = 0;
+    const char *name;
+
+    while ((name = g_dir_read_name(directory)))
+        count += g_str_has_prefix(name, "config.db-wal.orphaned-");
+    g_dir_close(directory);
+    return count;
+}
+
+/* Whoever took the database away wants a new one, into which the log must not go. */
+static void test_log_without_its_database_is_set_aside(void **state)
+{
+    struct place *place = *state;
+    struct store_options options = {0};
+    struct store *store;
+    struct tree *tree;
+    g_autofree char *message = NULL;
 
     make_form(place, "UPDATE tree SET data = x'77' WHERE inode = 2", CRASHED);
     assert_int_equal(unlink(place->path), 0);
-    assert_refused(place, words);
-    place_write(place->path, "", 0);
-    words[0] = "is no database";
-    words[1] = NULL;
-    assert_refused(place, words);
+    /* Tools that only look leave it where it is. */
+    assert_int_equal(file_require_present(place->path, NULL, &message), -EBADMSG);
+    assert_non_null(strstr(message, "is missing, but"));
+    assert_int_equal(count_orphaned(place), 0);
+    g_clear_pointer(&message, g_free);
+    assert_int_equal(store_open(place->path, &options, &store, &tree, &message), 0);
+    assert_int_equal(tree->root.version, 1);
+    assert_int_equal(count_orphaned(place), 1);
+    tree_free(tree);
+    store_close(store);
+    assert_int_equal(store_open(place->path, &options, &store, &tree, &message), 0);
+    assert_int_equal(tree->root.version, 1);
+    assert_int_equal(count_orphaned(place), 1);
+    tree_free(tree);
+    store_close(store);
 }
 
 static void test_directory_is_refused(void **state)
@@ -532,7 +569,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_problems_are_counted, start, stop),
         cmocka_unit_test_setup_teardown(test_what_is_no_database_is_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_truncated_database_is_refused, start, stop),
-        cmocka_unit_test_setup_teardown(test_missing_database_with_its_log_is_refused, start, stop),
+        cmocka_unit_test_setup_teardown(test_empty_database_with_its_log_is_refused, start, stop),
+        cmocka_unit_test_setup_teardown(test_log_without_its_database_is_set_aside, start, stop),
         cmocka_unit_test_setup_teardown(test_directory_is_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_encoding_is_refused, start, stop),
         cmocka_unit_test_setup_teardown(test_altered_bytes_do_no_harm, start, stop),

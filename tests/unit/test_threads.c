@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "core/limits.h"
 #include "replica/outbox.h"
 #include "replicas.h"
 
@@ -137,6 +138,106 @@ static void test_writer_role(void **state)
     node_assert_stored(&writers->node);
     node_free(&writers->node);
     g_free(writers);
+}
+
+/* ---- A writer that its disk holds up ---- */
+
+#define FILES 4u
+
+struct stalled {
+    struct group group;
+    struct replica_listener inner;
+    atomic_bool inside; /* of the writer role, and held up */
+    atomic_bool go_on;
+    atomic_uint taken; /* messages that the group has handed over */
+};
+
+static void publishing_is_held_up(struct replica_listener *listener, const GPtrArray *effects,
+                                  bool rebuilt)
+{
+    struct stalled *stalled = container_of(listener, struct stalled, group.nodes[0].listener);
+
+    /* As a disk would: before anything is published. No reader is kept out by that here. */
+    atomic_store(&stalled->inside, true);
+    while (!atomic_load(&stalled->go_on))
+        g_usleep(100);
+    stalled->inner.publishing(listener, effects, rebuilt);
+}
+
+static void publishing_goes_on(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
+{
+    struct stalled *stalled = container_of(listener, struct stalled, group.nodes[0].listener);
+
+    stalled->inner.published(listener, effects, rebuilt);
+}
+
+/* Somebody of the mount who is the writer. */
+static gpointer be_writer(gpointer data)
+{
+    struct stalled *stalled = data;
+    struct sent *sent = sent_queue_take(&stalled->group.sent);
+
+    replica_post(stalled->group.nodes[0].replica, event_message(sent->sender, sent->message));
+    sent_free(sent);
+    replica_run(stalled->group.nodes[0].replica);
+    return NULL;
+}
+
+/* The cluster's thread: hands over what comes. */
+static gpointer hand_over(gpointer data)
+{
+    struct stalled *stalled = data;
+    struct group_consumer *consumer = replica_consumer(stalled->group.nodes[0].replica);
+    struct sent *sent;
+
+    while ((sent = sent_queue_take(&stalled->group.sent))) {
+        GQueue events = G_QUEUE_INIT;
+        event_push(&events, event_message(sent->sender, sent->message));
+        sent_free(sent);
+        consumer->take(consumer, &events);
+        atomic_fetch_add(&stalled->taken, 1);
+    }
+    return NULL;
+}
+
+/* The group waits for the writer before what is delivered fills the memory; nothing is lost. */
+static void test_stalled_writer(void **state)
+{
+    struct stalled *stalled = g_new0(struct stalled, 1);
+    struct node *node = &stalled->group.nodes[0];
+    struct asker askers[40] = {0};
+    g_autofree uint8_t *bytes = g_malloc(FILE_SIZE_MAX);
+
+    (void)state;
+    group_start_joined(&stalled->group, 1);
+    for (unsigned i = 0; i < FILES; i++) {
+        g_autofree char *path = g_strdup_printf("f%u", i);
+        assert_int_equal(group_do(&stalled->group, 0, change_create(path)), 0);
+    }
+    stalled->inner = node->listener;
+    node->listener.publishing = publishing_is_held_up;
+    node->listener.published = publishing_goes_on;
+    for (unsigned i = 0; i < G_N_ELEMENTS(askers); i++) {
+        g_autofree char *path = g_strdup_printf("f%u", i % FILES);
+        node_ask(node, &askers[i], change_fill(path, bytes, FILE_SIZE_MAX, (uint8_t)i));
+    }
+    GThread *writer = g_thread_new("writer", be_writer, stalled);
+    while (!atomic_load(&stalled->inside))
+        g_usleep(100);
+    GThread *cluster = g_thread_new("cluster", hand_over, stalled);
+    while (atomic_load(&stalled->taken) < 15)
+        g_usleep(100);
+    g_usleep(50000); /* it would be through with the rest by now */
+    assert_int_equal(atomic_load(&stalled->taken), 15);
+    atomic_store(&stalled->go_on, true);
+    g_thread_join(cluster);
+    g_thread_join(writer);
+    for (unsigned i = 0; i < G_N_ELEMENTS(askers); i++) {
+        assert_int_equal(askers[i].answers, 1);
+        assert_int_equal(askers[i].result, 0);
+    }
+    group_stop(&stalled->group);
+    g_free(stalled);
 }
 
 /* ---- The outbox ---- */
@@ -275,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writer_role),
+        cmocka_unit_test(test_stalled_writer),
         cmocka_unit_test(test_outbox),
     };
 
