@@ -141,6 +141,25 @@ static int add_file(struct undo *undo, const char *path, const struct history_ve
     return EXIT_DONE;
 }
 
+/* Whoever is rid of a file must be able to have it back. */
+static int add_removal(struct undo *undo, const char *path, GBytes *now)
+{
+    struct history_change *last;
+    int error = history_at(undo->reader, path, HISTORY_NOW, &last);
+    struct undo_step *step = add_step(undo, path, UNDO_REMOVE);
+
+    step->now = now;
+    if (!error && last->after.exists && history_moment_missing(&last->after)) {
+        step->result = UNDO_FAILED;
+        step->problem = g_strdup_printf(
+            "it was not there, but is not removed: it could not be brought back, for %s",
+            history_moment_missing(&last->after));
+    }
+    history_change_free(last);
+    return error && error != -ENOENT ? history_common_damaged(undo->reader, path, error)
+                                     : EXIT_DONE;
+}
+
 int undo_add(struct undo *undo, const char *path, const struct history_version *target,
              uint64_t version)
 {
@@ -155,8 +174,11 @@ int undo_add(struct undo *undo, const char *path, const struct history_version *
         return EXIT_FAILED;
     if (stays && !present.directory)
         return add_file(undo, path, target, version, now);
-    if (present.exists && !stays)
-        add_step(undo, path, UNDO_REMOVE)->now = now;
+    if (present.exists && !stays) {
+        int code = add_removal(undo, path, now);
+        if (code != EXIT_DONE)
+            return code;
+    }
     if (target->exists && !stays && target->directory)
         add_step(undo, path, UNDO_MKDIR);
     else if (target->exists && !stays)
@@ -196,6 +218,7 @@ static int add_new(struct undo *undo, const struct history_filter *filter, const
     for (guint i = before; i < undo->steps->len && !complete; i++) {
         struct undo_step *step = undo->steps->pdata[i];
         step->result = UNDO_LEFT;
+        g_free(step->problem);
         step->problem = g_strdup("is not recorded that far back");
     }
     return code;

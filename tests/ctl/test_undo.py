@@ -212,6 +212,19 @@ def test_rollback(daemon, live, fs):
     assert "config_version: 1" in fs.get("corosync.conf")
 
 
+def test_rollback_removes_nothing_that_could_not_be_brought_back(live, fs):
+    """Private files, of which no content is kept: the new ones stay, the old ones cannot be had; the rest is done."""
+    fs.put("priv/old", "old")
+    then = version(live)
+    fs.put("priv/old", "changed")
+    fs.put("priv/new", "password")
+    fs.put("storage.cfg", "new")
+    done = live("rollback", "--to", then, "--yes", code=1)
+    assert "priv/new: it was not there, but is not removed" in done.stderr and "priv/old: its content was not kept" in done.stderr
+    assert "private" in live("revert", "priv/new", code=1).stderr
+    assert (fs.get("priv/new"), fs.get("priv/old"), fs.get("storage.cfg")) == ("password", "changed", None)
+
+
 def test_rollback_of_a_part(live, fs):
     fs.put("firewall/cluster.fw", "a")
     fs.put("storage.cfg", "a")
