@@ -198,8 +198,10 @@ if ! scripts/install-dependencies.sh test; then
     summary
 fi
 
-export ASAN_OPTIONS=detect_stack_use_after_return=1
+# So much of what was freed is watched, and not 256 MiB: fresh pages for all of it would be a third of the time.
+export ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=16
 export PYTHONDONTWRITEBYTECODE=1
+export PLAIN_BUILD_DIR=$PWD/build-gcc # for what is not tested itself
 
 sanitize="-Dwerror=true -Db_lundef=false"
 
@@ -214,7 +216,7 @@ stage unit meson_tests build-gcc --no-suite sim
 stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
 stage sim meson_tests build-gcc --suite sim
 stage sim-sanitizers meson_tests build-sanitizers --suite sim
-stage fuzz fuzz 20
+stage fuzz fuzz 10
 stage clang-threads check build_threads
 stage unit-threads meson_tests build-threads --suite threads
 python_suite mount build-sanitizers tests/mount
@@ -222,7 +224,8 @@ python_suite clients build-sanitizers tests/socket tests/ctl
 python_suite crash build-gcc tests/crash
 python_suite cluster build-sanitizers tests/cluster
 python_suite linearizability build-sanitizers tests/linearizability
-# What is checked against tmpfs has no daemon in it.
-python_suite threads build-threads "tests/mount:not tmpfs" tests/socket
+# What is checked against tmpfs has no daemon in it. What a start refuses, and limits, are one thread's work (doc/testing.md).
+python_suite threads build-threads \
+    "tests/mount:not tmpfs and (not test_database_files and not test_limits or writers_at_once)" tests/socket
 python_suites
 summary

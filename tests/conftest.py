@@ -87,6 +87,7 @@ class Reused:
     def __init__(self, factory):
         self.factory = factory
         self.daemon = None
+        self.pid = None
 
     def get(self):
         if self.daemon and not self.is_as_new():
@@ -94,12 +95,14 @@ class Reused:
         if not self.daemon:
             self.daemon = Daemon(self.factory.mktemp("reused"), "node1")
             self.daemon.start()
+            self.pid = self.daemon.pid
         self.daemon.mark_log()
         return self.daemon
 
     def is_as_new(self):
         daemon = self.daemon
-        if daemon.pid is None or daemon.namespace.wait(daemon.pid, 0.001) is not None or daemon.os.busy:
+        # One that was started again may have other options.
+        if daemon.pid is None or daemon.pid != self.pid or daemon.namespace.wait(daemon.pid, 0.001) is not None or daemon.os.busy:
             return False
         for name in daemon.os.listdir(daemon.mountpoint):
             path = daemon / name

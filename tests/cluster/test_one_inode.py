@@ -311,6 +311,8 @@ while not os.path.exists(stop):
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
     assert os.write(fd, data) == len(data)
     os.close(fd)
+    if number == 21:
+        os.close(os.open(enough, os.O_WRONLY | os.O_CREAT))
 result = number
 """
 
@@ -319,7 +321,7 @@ import hashlib
 count = 0
 bad = []
 end = time.monotonic() + 2.5
-while count < 50 or time.monotonic() < end:
+while count < 50 or time.monotonic() < end or not os.path.exists(enough):
     fd = os.open(path, os.O_RDONLY)
     size = os.fstat(fd).st_size
     data = os.read(fd, 1 << 21)
@@ -338,12 +340,13 @@ result = bad
 @pytest.mark.parametrize("sizes", [(1, 100, 1000, 3900), (100, 5000, 150000, 1000000)], ids=["small", "large"])
 def test_rewrites_are_seen_whole_elsewhere(cluster, path, tmp_path, sizes):
     """Nobody who opens the file on another node sees it empty, in part, or with bytes that nobody wrote."""
-    stop = str(tmp_path / "stop")
+    stop, enough = str(tmp_path / "stop"), str(tmp_path / "enough")
     writer, readers = cluster[1], [cluster[2], cluster[3], cluster[3]]
-    writing = writer.daemon.worker().start("execute", WRITE_WHOLE, {"path": writer.path(path), "stop": stop, "seed": 1, "sizes": sizes})
+    writing = writer.daemon.worker().start("execute", WRITE_WHOLE, {"path": writer.path(path), "stop": stop, "enough": enough,
+                                                                    "seed": 1, "sizes": sizes})
     for node in readers:
         wait_for(lambda: node.read(path) != OLD, "the first rewrite is there")
-    reading = [node.daemon.worker().start("execute", READ_WHOLE, {"path": node.path(path)}) for node in readers]
+    reading = [node.daemon.worker().start("execute", READ_WHOLE, {"path": node.path(path), "enough": enough}) for node in readers]
     bad = [one.result() for one in reading]
     open(stop, "w").close()
     assert writing.result() > 20

@@ -77,7 +77,7 @@ def test_o_creat_alone_always_succeeds(cluster, folder):
 REWRITE = """
 import random
 rounds = 0
-while not os.path.exists(stop):
+while rounds <= 50 or not os.path.exists(stop):
     letter = b"abcdefghijklmnopqrstuvwxyz"[rounds % 26:rounds % 26 + 1]
     if rounds % 5 == 4:
         pid = os.fork()
@@ -95,7 +95,7 @@ result = rounds
 # Reads it all the time; result: how often, and what was seen that is no whole content.
 READ = """
 reads, bad = 0, []
-while not os.path.exists(stop):
+while reads == 0 or not os.path.exists(stop):
     fd = os.open(path, os.O_RDONLY)
     data = os.read(fd, 1 << 21)
     os.close(fd)

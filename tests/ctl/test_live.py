@@ -19,6 +19,12 @@ sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "mount"))
 
 from support import DIRECTORY, FILE, make_database  # noqa: E402
 
+
+@pytest.fixture
+def daemon(reused_daemon):
+    return reused_daemon
+
+
 COMMANDS = ["changes", "guests", "guests move", "kept diff", "kept list", "kept restore", "kept show", "locks", "locks break", "log", "members", "status", "top", "verify", "versions"]
 
 

@@ -7,6 +7,11 @@ import pytest
 from running import guest
 
 
+@pytest.fixture
+def daemon(reused_daemon):
+    return reused_daemon
+
+
 @pytest.mark.parametrize("command", [["guests", "--node", "nod1"], ["guests", "move", "--from", "nod1", "--to", "node1"],
                                      ["guests", "move", "--from", "old", "--to", "nod1"],
                                      ["guests", "move", "--dry-run", "--from", "nod1", "--to", "node1"],

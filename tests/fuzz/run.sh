@@ -42,15 +42,17 @@ one() {
 }
 
 status=0
-for ((i = 0; i < ${#targets[@]}; i += 2)); do
-    one "${targets[i]}" &
-    first=$!
-    second=
-    if [ $((i + 1)) -lt ${#targets[@]} ]; then
-        one "${targets[i + 1]}" &
-        second=$!
+running=0
+for target in "${targets[@]}"; do
+    if [ "$running" -eq 2 ]; then
+        wait -n || status=1
+        running=1
     fi
-    wait "$first" || status=1
-    [ -z "$second" ] || wait "$second" || status=1
+    one "$target" &
+    running=$((running + 1))
+done
+while [ "$running" -gt 0 ]; do
+    wait -n || status=1
+    running=$((running - 1))
 done
 exit $status

@@ -72,6 +72,7 @@ class Daemon:
         for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
             own = ["log_path=" + path, "print_stacktrace=1", "atexit_sleep_ms=50"]
             own += [environment[name]] if environment.get(name) else []
+            own += ["detect_leaks=1"] if name == "ASAN_OPTIONS" else []  # whatever is with other programs
             environment[name] = ":".join(own)
         # GLib's own allocator hides from sanitizers what is freed and what is handed to other threads.
         environment.setdefault("G_SLICE", "always-malloc")

@@ -299,7 +299,7 @@ def test_rename_replaces(shared, here, second_process):
 def test_a_replaced_name_is_there_at_any_moment(shared, here, second_process):
     read = """
 result = 0
-while not os.path.exists(directory + "/stop"):
+while result == 0 or not os.path.exists(directory + "/stop"):
     fd = os.open(directory + "/file", os.O_RDONLY)
     data = os.read(fd, 100000)
     os.close(fd)

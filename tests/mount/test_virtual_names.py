@@ -188,7 +188,7 @@ for number in range(300):
     read = """
 import json
 result = 0
-while not os.path.exists(stop):
+while result == 0 or not os.path.exists(stop):
     fd = os.open(path, os.O_RDONLY)
     size = os.fstat(fd).st_size
     text = os.read(fd, 5) + os.read(fd, 1000000)
