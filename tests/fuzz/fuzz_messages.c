@@ -248,15 +248,30 @@ static void step_configuration(struct fuzzed *fuzzed, struct reader *input)
                             event_configuration(members, count, joined, joined_count));
 }
 
+/* What the replica asks before the machine gets a message. */
+static void look_for_confirmations(const struct header *header)
+{
+    uint64_t count = 0;
+
+    if (wire_is_confirm_request(header))
+        MUST(!wire_parse_confirm_request(header->body, header->body_size, &count) ||
+             header->body_size != 8);
+    if (header->type == MESSAGE_VERIFY)
+        MUST(!wire_parse_confirmation(header->body, header->body_size, member_of(SELF), &count) ||
+             count == 0);
+}
+
 /* Takes over the message. */
 static void deliver(struct fuzzed *fuzzed, uint32_t node, struct buffer *message)
 {
     struct header header;
 
-    if (wire_parse_header(message->data, message->capacity, &header) == 0 &&
-        header.type == MESSAGE_SYNC_START) {
-        fuzzed->epoch = header.epoch;
-        fuzzed->has_epoch = true;
+    if (wire_parse_header(message->data, message->capacity, &header) == 0) {
+        look_for_confirmations(&header);
+        if (header.type == MESSAGE_SYNC_START) {
+            fuzzed->epoch = header.epoch;
+            fuzzed->has_epoch = true;
+        }
     }
     if (fuzzed->machine)
         machine_deliver(fuzzed->machine, member_of(node), message);
