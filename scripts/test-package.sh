@@ -208,7 +208,7 @@ install_package() {
     cp "$work"/pmxcfs_*.deb "$work/system/root/"
     in_root system sh -ec '
         apt-get -qq update
-        apt-get -qq install -y --no-install-recommends /root/pmxcfs_*.deb corosync >/dev/null
+        apt-get -qq install -y --no-install-recommends /root/pmxcfs_*.deb corosync sqlite3 >/dev/null
         echo 192.0.2.1 alpha >/etc/hosts
         echo alpha >/etc/hostname
         rm -f /etc/corosync/corosync.conf'
@@ -248,6 +248,10 @@ bad_option_is_told() {
     inside sh -c 'rm /etc/default/pmxcfs; systemctl reset-failed pmxcfs'
 }
 
+metrics_come() {
+    inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/9787 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && grep -q "^pmxcfs_database_ok 1" <&3' 2>/dev/null
+}
+
 try_local() {
     check "the installation starts nothing" sh -c "! test -e '$work/system/var/lib/pve-cluster'"
     check "the unit verifies" inside systemd-analyze verify --man=no pmxcfs.service
@@ -262,6 +266,12 @@ try_local() {
     check "which private ones cannot" group_may_not
     check "pmxcfsctl answers" inside pmxcfsctl versions
     check "pmxcfsctl answers www-data" inside setpriv --reuid www-data --regid www-data --clear-groups pmxcfsctl versions
+    check "the metrics' unit is off" not inside systemctl --quiet is-enabled pmxcfs-metrics
+    check "it verifies" inside systemd-analyze verify --man=no pmxcfs-metrics.service
+    check "it starts" inside systemctl start pmxcfs-metrics
+    check "and answers" wait_until "metrics come" metrics_come
+    check "on loopback alone" inside sh -c "grep -i ':263B 00000000.* 0A ' /proc/net/tcp | grep -q 0100007F"
+    check "it stops" inside systemctl stop pmxcfs-metrics
     check "a truncation is made with its write" inside sh -c 'for i in 1 2 3; do echo $i >/etc/pve/note; done; echo hello >/etc/pve/note'
     check "killed, it comes back" restarts_after_kill pmxcfs
     check "its journal was brought in first" brought_in
@@ -333,19 +343,19 @@ runs() { # PROGRAM: pve-cluster's main process is that one
 }
 
 try_beside_another() {
-    local drop_in=/etc/systemd/system/pve-cluster.service.d
     check "pve-cluster can be installed beside it" inside dpkg --install /root/pve-cluster.deb
     inside systemctl daemon-reload
     check "whose daemon runs" inside systemctl start pve-cluster
     inside sh -c 'echo before >/etc/pve/note'
-    inside sh -ec "mkdir -p $drop_in; cp /usr/share/pmxcfs/pve-cluster.conf $drop_in/pmxcfs.conf; systemctl daemon-reload"
+    check "migration.md: a copy of the database is taken" migrate "## Before" "## One node"
+    check "migration.md: the drop-in is put in place" migrate "## One node" "Both keep"
     check "the drop-in verifies" inside systemd-analyze verify --man=no pve-cluster.service
     check "a restart changes over" inside systemctl restart pve-cluster
     check "to this daemon" runs /usr/sbin/pmxcfs
     check "with all that was there" file_says /etc/pve/note before
     check "killed, it comes back" restarts_after_kill pve-cluster
     inside sh -c 'echo after >/etc/pve/note'
-    inside sh -ec "rm -r $drop_in; systemctl daemon-reload"
+    check "migration.md: the drop-in is taken away" migrate "## Back" "Nothing is to be"
     check "and back" inside systemctl restart pve-cluster
     check "to the other" runs /usr/bin/pmxcfs
     check "with all that was there" file_says /etc/pve/note after
@@ -364,6 +374,74 @@ try_removal() {
         grep -v -e "^/usr/bin/pmxcfs" -e "^/usr/share/man/man8/pmxcfs.8.gz" -e "^/var/lib/pve-cluster/" -e "^/etc/systemd/system/" | grep .'
 }
 
+# --- What the documentation says is typed ---
+
+# The commands of a page between two lines, without prompts and output: `PROMPT` is what a command begins with, nothing for
+# indented lines that are all commands.
+typed() { # PAGE FROM TO PROMPT
+    awk -v from="$2" -v to="$3" -v prompt="$4" '
+        index($0, to) == 1 { on = 0 }
+        on && prompt != "" && match($0, "^ +" prompt) { print substr($0, RLENGTH + 1) }
+        on && prompt == "" && /^    / { print }
+        index($0, from) == 1 { on = 1 }' "$source/$1"
+}
+
+# README, "Five minutes": in the root with the build dependencies, from a copy of the sources.
+walk_through_readme() {
+    local commands
+    commands=$(typed README.md "## Five minutes" "\`./scripts/quickstart.sh stop\`" '[$] ')
+    in_root build sh -ec '
+        mknod -m 0666 /dev/fuse c 10 229; mkdir -p /dev/shm; mount -t tmpfs tmpfs /dev/shm
+        rm -rf /src/fresh; cp -a /src/pmxcfs /src/fresh; cd /src/fresh; rm -rf obj-* debian/pmxcfs
+        ./scripts/quickstart.sh
+        printf "%s\n" "$1" "sleep 1" "kill %1" >walk; bash -e walk
+        cd /src/fresh; ./scripts/quickstart.sh stop' sh "$commands" >"$work/walk.log" 2>&1 || {
+        tail -n 20 "$work/walk.log"
+        return 1
+    }
+    grep -q '100  qemu    beta' "$work/walk.log" && grep -q '"operation":"write","path":"note","size":3' "$work/walk.log" &&
+        grep -q 'local -> nodes/alpha' "$work/walk.log"
+}
+
+# doc/standalone.md on one node: what needs a second one is typed on the same.
+write_standalone_files() {
+    typed doc/standalone.md "That starts nothing." "- The mount point" "" | sed 's/^ *//' >"$work/system.default"
+    inside sh -c 'cat >/etc/default/pmxcfs' <"$work/system.default"
+    write_corosync_conf 1 /etc/corosync/corosync.conf
+}
+
+shared_members() { inside pmxcfsctl --socket-name shared members | grep -q 'alpha  *1  online'; }
+
+walk_through_standalone() {
+    local commands
+    commands=$(typed doc/standalone.md "## 4. Use it" "A new node" '[a-z]+#  *' | grep -v -e 'changes --since' -e '^corosync-cmapctl')
+    inside bash -c "$commands" >"$work/walk.log" 2>&1
+    grep -qx hello "$work/walk.log" && grep -qx mine "$work/walk.log" && grep -q 'File exists' "$work/walk.log" &&
+        wait_until "corosync reads the new configuration" corosync_reads 2
+}
+
+standalone_feed() { inside timeout 5 pmxcfsctl --socket-name shared changes --since 0 | grep -q '"path":"motd","size":6'; }
+
+try_standalone() {
+    write_standalone_files
+    inside systemctl start corosync
+    check "standalone.md: the service is enabled and starts" inside systemctl enable --now pmxcfs
+    check "standalone.md: the node is a member" wait_until "it is a member" shared_members
+    check "standalone.md: what is typed works" walk_through_standalone
+    check "standalone.md: the feed tells it" standalone_feed
+    check "standalone.md: a backup is made" inside pmxcfsctl backup --database /var/lib/shared/config.db /root/shared.db
+    check "standalone.md: it stops" inside systemctl disable --now pmxcfs
+    inside systemctl stop corosync
+    inside rm -rf /var/lib/shared /etc/default/pmxcfs /etc/corosync/corosync.conf
+}
+
+# doc/migration.md, beside the other daemon: whether a copy of the database is taken; to this daemon; and back.
+migrate() { # FROM TO
+    local commands
+    commands=$(typed doc/migration.md "$1" "$2" "" | grep -v -e 'systemctl restart' -e 'apt purge')
+    [ -n "$commands" ] && inside bash -ec "$commands"
+}
+
 try_suite() { # SUITE
     echo "=== $1"
     work=$(mktemp -d "/var/tmp/pmxcfs-package.XXXXXX")
@@ -371,12 +449,14 @@ try_suite() { # SUITE
     check "the package builds from its build dependencies alone" build_package
     [ -n "$(ls "$work"/pmxcfs_*.deb 2>/dev/null)" ] || return 0
     check "lintian has no error" lint
+    check "README.md: the five minutes work in a fresh copy" walk_through_readme
     make_root system
     check "the package is installed" install_package
     make_other_package
     boot system
     try_local
     try_cluster
+    try_standalone
     try_beside_another
     try_removal
     stop_boot

@@ -112,6 +112,7 @@ tidy() {
 includes_and_tidy() {
     check scripts/check-includes.py
     check scripts/check-messages.py
+    check scripts/check-pages.py
     check scripts/check-sizes.py
     check tidy
 }

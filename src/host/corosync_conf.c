@@ -184,7 +184,8 @@ static void synchronise(struct corosync_conf *conf, const struct buffer *content
         return;
     int error = replace_host_file(conf->host_path, content->data, size);
     if (error) {
-        log_error("cannot write %s: %s", conf->host_path, strerror(-error));
+        log_error("cannot write corosync.conf of the host, %s: %s", conf->host_path,
+                  strerror(-error));
         return;
     }
     log_info("wrote new corosync.conf, version %" PRIu64, conf_version(content->data, size));
