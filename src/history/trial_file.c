@@ -104,7 +104,7 @@ GPtrArray *trial_file_read(const char *path)
         return trials;
     list = json_load_file(path, 0, &error);
     if (!list)
-        log_error("%s cannot be read: %s", path, error.text);
+        log_error("no trial is known any more, %s is damaged: %s", path, error.text);
     json_array_foreach(list, i, object)
     {
         struct trial *trial = read_trial(object);
