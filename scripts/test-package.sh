@@ -389,7 +389,8 @@ typed() { # PAGE FROM TO PROMPT
 # README, "Five minutes": in the root with the build dependencies, from a copy of the sources.
 walk_through_readme() {
     local commands
-    commands=$(typed README.md "## Five minutes" "\`./scripts/quickstart.sh stop\`" '[$] ')
+    # People type slower than a program in the background starts.
+    commands=$(typed README.md "## Five minutes" "\`./scripts/quickstart.sh stop\`" '[$] ' | sed 's/&$/\&\nsleep 1/')
     in_root build sh -ec '
         mknod -m 0666 /dev/fuse c 10 229; mkdir -p /dev/shm; mount -t tmpfs tmpfs /dev/shm
         rm -rf /src/fresh; cp -a /src/pmxcfs /src/fresh; cd /src/fresh; rm -rf obj-* debian/pmxcfs
@@ -399,8 +400,18 @@ walk_through_readme() {
         tail -n 20 "$work/walk.log"
         return 1
     }
-    grep -q '100  qemu    beta' "$work/walk.log" && grep -q '"operation":"write","path":"note","size":3' "$work/walk.log" &&
-        grep -q 'local -> nodes/alpha' "$work/walk.log"
+    walked '100  qemu    beta' '"operation":"write","path":"note","size":3' 'local -> nodes/alpha'
+}
+
+# True if all of these stand in what the walk printed; else says which does not.
+walked() {
+    local text
+    for text in "$@"; do
+        grep -qe "$text" "$work/walk.log" && continue
+        tail -n 40 "$work/walk.log"
+        echo "not there: $text"
+        return 1
+    done
 }
 
 # doc/standalone.md on one node: what needs a second one is typed on the same.
