@@ -367,6 +367,8 @@ static void change_own(struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
+    if (node->sizing && !node->older && effect->after->size < effect->before->size)
+        node->older = entry_ref(effect->before);
     node->shows_older = false;
     node->fills = node->older != NULL;
 }
@@ -495,6 +497,14 @@ void node_show_newer(struct node_table *table, struct node *node)
     lock_give(&table->lock);
 }
 
+bool node_keeps_older(struct node_table *table, const struct node *node)
+{
+    lock_take(&table->lock);
+    bool keeps = node->older && !node->shows_older && !node->gone;
+    lock_give(&table->lock);
+    return keeps;
+}
+
 void node_settle(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
@@ -546,6 +556,13 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     return taken;
 }
 
+void node_begin_sizing(struct node_table *table, struct node *node)
+{
+    lock_take(&table->lock);
+    node->sizing = true;
+    lock_give(&table->lock);
+}
+
 bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now)
 {
     lock_take(&table->lock);
@@ -553,6 +570,9 @@ bool node_end_change(struct node_table *table, struct node *node, bool failed, u
     if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
         node->truncation = TRUNCATION_NONE;
     bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    if (node->sizing && node->older && !node->shows_older)
+        stale = true;
+    node->sizing = false;
     node->dropped = 0;
     node->reread = false;
     lock_give(&table->lock);

@@ -65,6 +65,9 @@ struct node {
                          they were not */
     bool reread;      /* and some were read since */
 
+    bool sizing; /* an own truncation is under way: the kernel goes by the old size until it has
+                    the answer */
+
     uint64_t lookups; /* the kernel's references */
     uint32_t pins;    /* our own for a while */
 };
@@ -175,6 +178,9 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
  * shortens a file whose pages end early, if it has not been told of it meanwhile. */
 void node_show_newer(struct node_table *table, struct node *node);
 
+/* True if a version is kept that is not shown any more, to fill pages. */
+bool node_keeps_older(struct node_table *table, const struct node *node);
+
 /* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
  * shown (again). */
 void node_settle(struct node_table *table, struct node *node);
@@ -194,6 +200,10 @@ bool node_is_emptied(struct node_table *table, const struct node *node);
 /* A change of the content is about to be sent: true if the truncation that waited is to be made by
  * it. `write` (NULL: it is none) must stay until node_end_change(). */
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write);
+
+/* The change is a truncation that the kernel waits for. Until its answer is taken, pages go on
+ * where the file will end: the kernel would show what is missing there as zeros. */
+void node_begin_sizing(struct node_table *table, struct node *node);
 
 /* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
  * they should be, and has to drop them. `failed`: a truncation that was to be made by it is given

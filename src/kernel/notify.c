@@ -30,7 +30,7 @@ struct notice {
 
     struct names_batch batch;
     GPtrArray *turns;  /* struct turn: of nodes that are turned over */
-    GPtrArray *again;  /* struct node, pinned: to be told their attributes again ... */
+    GPtrArray *again;  /* struct node, pinned: to be told of again ... */
     uint64_t again_at; /* ... at that time (milliseconds) */
 };
 
@@ -58,10 +58,27 @@ static void tell_attributes(struct notifier *notifier, struct notice *notice, st
 static void tell_again(struct notifier *notifier, struct notice *notice)
 {
     for (guint i = 0; i < notice->again->len; i++) {
-        teller_tell_attributes(&notifier->teller, notice->again->pdata[i]);
-        node_unpin(notifier->teller.table, notice->again->pdata[i]);
+        struct node *node = notice->again->pdata[i];
+        if (notice->kind == NOTICE_NODE) {
+            teller_drop_pages(&notifier->teller, node);
+            node_settle(notifier->teller.table, node);
+        } else {
+            teller_tell_attributes(&notifier->teller, node);
+        }
+        node_unpin(notifier->teller.table, node);
     }
     g_ptr_array_set_size(notice->again, 0);
+}
+
+/* What a truncation left in pages beyond the end is dropped when the kernel has its answer. */
+static void drop_node(struct notifier *notifier, struct notice *notice)
+{
+    teller_drop_pages(&notifier->teller, notice->node);
+    if (!node_keeps_older(notifier->teller.table, notice->node))
+        return;
+    node_pin(notifier->teller.table, notice->node);
+    g_ptr_array_add(notice->again, notice->node);
+    notice->again_at = now() + TAKE_MILLISECONDS;
 }
 
 /* --- Effects --- */
@@ -178,7 +195,7 @@ static void begin(struct notifier *notifier, struct notice *notice)
     else if (notice->kind == NOTICE_QUORUM)
         tell_all_attributes(notifier, notice, node_all(notifier->teller.table));
     else if (notice->kind == NOTICE_NODE)
-        teller_drop_pages(&notifier->teller, notice->node);
+        drop_node(notifier, notice);
 }
 
 /* True if the kernel knows what the notice says. */

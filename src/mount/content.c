@@ -211,6 +211,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     struct request *request = new_request(req, node, REQUEST_SETATTR, path);
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, NULL);
+    node_begin_sizing(&mount->nodes, node);
     change.offset = (uint32_t)size;
     if ((empty || request->truncates) && size > 0) {
         /* Other implementations store nothing when an empty file is grown without data. */
