@@ -190,6 +190,25 @@ static void test_own_change(void **state)
     assert_page(fixture, "aWWnewer content");
 }
 
+/* Until the kernel has the answer it goes by the old size: no page may end before that. */
+static void test_own_truncation(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_false(node_begin_change(&fixture->table, fixture->node, NULL));
+    node_begin_sizing(&fixture->table, fixture->node);
+    publish(fixture, "x", fixture->node);
+    assert_int_equal(size_shown(fixture), 1);
+    assert_page(fixture, "xld");
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
+    assert_page(fixture, "xld");
+    assert_true(node_keeps_older(&fixture->table, fixture->node));
+    node_note_drop(&fixture->table, fixture->node, NOW);
+    assert_page(fixture, "xld");
+    node_settle(&fixture->table, fixture->node);
+    assert_page(fixture, "x");
+}
+
 static void test_truncation_waits(void **state)
 {
     struct fixture *fixture = *state;
@@ -259,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_asks_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_equal_sizes_wait_for_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_own_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
