@@ -68,7 +68,7 @@ def test_what_is_left_after_a_clean_stop_is_in_the_same_form(make_daemon, name):
     work(daemon)
     shown = contents(daemon.os, daemon.mountpoint)
     daemon.stop()
-    assert sorted(os.listdir(daemon.state_dir)) == [".pmxcfs.lockfile", "config.db"], "all is in the one file"
+    assert sorted(os.listdir(daemon.state_dir)) == [".pmxcfs.lockfile", "config.db", "history.db"], "all is in the one file"
     assert stat.S_IMODE(os.stat(daemon.database).st_mode) == 0o600
     assert form(daemon.database) == form(os.path.join(VECTORS, name))
     check_integrity(daemon.database)
@@ -129,7 +129,7 @@ def test_there_and_back_and_there_again(make_daemon, tmp_path):
     again.os.mkdir(again / "next")
     assert again.os.stat(again / "next").st_ino == version + 1
     again.stop()
-    assert sorted(os.listdir(again.state_dir)) == [".pmxcfs.lockfile", "config.db"]
+    assert sorted(os.listdir(again.state_dir)) == [".pmxcfs.lockfile", "config.db", "history.db"]
     check_integrity(again.database)
     after = read_rows(again.database)
     assert {inode: row for inode, row in after.items() if inode in before and inode} == \
