@@ -130,7 +130,7 @@ class Daemon:
         """Ends it as an administrator does; it must be willing."""
         self.send_signal(number)
         code = self.wait_exit()
-        assert code == 0, "%s ended with %d:\n%s" % (self.name, code, self.log_text())
+        assert code == 0, "%s ended with %d:\n%s\n%s" % (self.name, code, self.log_text(), self.sanitizer_reports())
 
     def kill(self):
         """kill -9, and wait until it is gone."""
