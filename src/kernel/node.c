@@ -371,6 +371,7 @@ static void change_own(struct node *node, const struct effect *effect)
         node->older = entry_ref(effect->before);
     node->shows_older = false;
     node->fills = node->older != NULL;
+    node->holds_from = 0;
 }
 
 /* The kernel has pages and a size of the old version: both are shown until it asks again. */
@@ -381,7 +382,6 @@ static void change_foreign(struct node *node, const struct effect *effect)
     if (!node->shows_older) {
         replace(&node->older, effect->before);
         node->shows_older = node->fills = true;
-        node->holds_from = 0;
     }
     node->resized = node->older->size != effect->after->size;
 }
@@ -483,7 +483,8 @@ void node_hold_askers(struct node_table *table, struct node *node, uint64_t from
 bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now)
 {
     lock_take(&table->lock);
-    bool holds = differs(node) && node->holds_from && now >= node->holds_from;
+    bool holds = node->holds_from && now >= node->holds_from && node->resized && !node->gone &&
+                 node->truncation == TRUNCATION_NONE;
     lock_give(&table->lock);
     return holds;
 }
@@ -491,7 +492,6 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
 void node_show_newer(struct node_table *table, struct node *node)
 {
     lock_take(&table->lock);
-    node->holds_from = 0;
     if (!node->gone && node->shows_older)
         node->shows_older = node->fills = false;
     lock_give(&table->lock);

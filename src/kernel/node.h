@@ -43,10 +43,10 @@ struct node {
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
                             the entry was last; NULL: none */
     bool shows_older;    /* it is what is shown */
-    bool resized;        /* and the newer one has another size */
+    bool resized;        /* the newer one has, or had, another size */
     bool fills;          /* where one version ends, pages go on with the other */
-    uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait for the newer
-                            one; 0: they do not */
+    uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
+                            turned over; 0: they do not */
     bool cached;         /* the kernel may have pages */
     uint64_t read;       /* milliseconds: when pages were last asked for */
     uint64_t reads;      /* how often */
@@ -169,8 +169,8 @@ uint64_t node_reads(struct node_table *table, const struct node *node);
 /* False if the kernel has no pages of it, and has asked for none since that time (milliseconds). */
 bool node_may_be_read(struct node_table *table, const struct node *node, uint64_t since);
 
-/* From that time on (milliseconds), who asks for the attributes of a node that shows an older
- * version of another size is not answered before node_show_newer(). */
+/* From that time on (milliseconds; 0: no longer), who asks for the attributes of a node whose
+ * versions differ in size is not answered. */
 void node_hold_askers(struct node_table *table, struct node *node, uint64_t from);
 bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now);
 

@@ -270,6 +270,7 @@ static void *run(void *context)
 {
     struct notifier *notifier = context;
 
+    turns_enter(&notifier->turns);
     lock_take(&notifier->lock);
     while (!notifier->end) {
         GQueue taken = notifier->queue;

@@ -2,6 +2,8 @@
 /* Turning a node over from the version that the kernel has to the one that others wrote. */
 #include "kernel/turn.h"
 
+#include <unistd.h>
+
 /* Longer than a request is on its way to us. */
 #define REQUEST_MILLISECONDS 1u
 
@@ -35,8 +37,17 @@ void turns_init(struct turns *turns, struct teller *teller, struct turn_owner *o
 
 /* --- Those who wait --- */
 
-bool turns_wait(struct turns *turns, struct fuse_req *req, struct node *node, uint64_t now)
+void turns_enter(struct turns *turns)
 {
+    atomic_store(&turns->thread, gettid());
+}
+
+bool turns_wait(struct turns *turns, struct fuse_req *req, pid_t thread, struct node *node,
+                uint64_t now)
+{
+    /* 0: a process that cannot be seen from here. */
+    if (thread == 0 || thread == atomic_load(&turns->thread))
+        return false;
     lock_take(&turns->lock);
     bool waits = node_holds_askers(turns->teller->table, node, now);
     if (waits) {
@@ -127,10 +138,10 @@ bool turn_is_done(const struct turn *turn)
 }
 
 /* No page that ends where the older version does must be there when the size grows: what is read
- * again goes on with the newer one. Then whoever asks gets the newer version, and the kernel takes
- * its size before it is told anything else, since a notification makes answers void that are on
- * their way: from then on they all say what it knows. Pages that were read meanwhile, of either,
- * are dropped too. */
+ * again goes on with the newer one. Then the newer version is shown, and the kernel takes its size
+ * before it is told anything else, since a notification makes answers void that are on their way.
+ * Pages that were read meanwhile, of either, are dropped too. Whoever waits is answered after that:
+ * with the newer size it would find pages of the older version. */
 static void turn_over(struct turns *turns, struct turn *turn)
 {
     struct node_table *table = turns->teller->table;
@@ -140,6 +151,7 @@ static void turn_over(struct turns *turns, struct turn *turn)
     teller_refresh_attributes(turns->teller, turn->node);
     teller_drop_pages(turns->teller, turn->node);
     lock_take(&turns->lock);
+    node_hold_askers(table, turn->node, 0);
     GQueue askers = take_askers(turns, turn->node);
     lock_give(&turns->lock);
     answer_askers(turns, &askers);

@@ -11,6 +11,8 @@
 #ifndef PMXCFS_KERNEL_TURN_H
 #define PMXCFS_KERNEL_TURN_H
 
+#include <stdatomic.h>
+
 #include "kernel/tell.h"
 
 struct fuse_req;
@@ -24,9 +26,10 @@ struct turn_owner {
 struct turns {
     struct teller *teller;
     struct turn_owner *owner;
-    GQueue under_way; /* struct turn, in order; of the thread that begins and advances them */
-    struct lock lock; /* guards what follows */
-    GQueue waiting;   /* struct asker */
+    GQueue under_way;     /* struct turn, in order; of the thread that begins and advances them */
+    _Atomic pid_t thread; /* that one: what it asks itself does not wait */
+    struct lock lock;     /* guards what follows */
+    GQueue waiting;       /* struct asker */
 };
 
 void turns_init(struct turns *turns, struct teller *teller, struct turn_owner *owner);
@@ -35,6 +38,9 @@ void turns_init(struct turns *turns, struct teller *teller, struct turn_owner *o
 void turns_destroy(struct turns *turns);
 
 /* --- One thread. --- */
+
+/* From now on the caller is that one. */
+void turns_enter(struct turns *turns);
 
 /* Begins to turn a node over at `now` (milliseconds); turn_unref() it. NULL: there is no older
  * version. */
@@ -48,8 +54,9 @@ bool turns_advance(struct turns *turns, uint64_t now);
 
 /* --- Any thread --- */
 
-/* A request for the attributes of a node that is just being turned over: true if it is answered
- * when that is done. */
-bool turns_wait(struct turns *turns, struct fuse_req *req, struct node *node, uint64_t now);
+/* A request of `thread` for the attributes of a node that is just being turned over: true if it is
+ * answered when that is done. */
+bool turns_wait(struct turns *turns, struct fuse_req *req, pid_t thread, struct node *node,
+                uint64_t now);
 
 #endif

@@ -136,7 +136,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *file)
     struct node *node = node_of_id(mount, ino);
 
     (void)file;
-    if (!turns_wait(&mount->notifier.turns, req, node, timer_now()))
+    if (!turns_wait(&mount->notifier.turns, req, fuse_req_ctx(req)->pid, node, timer_now()))
         reply_getattr(mount, req, node);
 }
 
