@@ -223,12 +223,9 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
     lock_give(&table->lock);
 }
 
-struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree,
-                           uint64_t now)
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree)
 {
     lock_take(&table->lock);
-    node->cached = true;
-    node->read = now;
     node->reads++;
     node->reread = node->dropped > 0;
     bool changes =
@@ -429,7 +426,6 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     lock_take(&table->lock);
-    node->cached = false;
     node->dropped = now;
     node->fills = node->older != NULL;
     lock_give(&table->lock);
@@ -463,14 +459,6 @@ uint64_t node_reads(struct node_table *table, const struct node *node)
     uint64_t reads = node->reads;
     lock_give(&table->lock);
     return reads;
-}
-
-bool node_may_be_read(struct node_table *table, const struct node *node, uint64_t since)
-{
-    lock_take(&table->lock);
-    bool may = node->cached || node->read >= since;
-    lock_give(&table->lock);
-    return may;
 }
 
 void node_hold_askers(struct node_table *table, struct node *node, uint64_t from)
@@ -550,7 +538,6 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     if (write) {
         write->truncates = taken;
         node->writing = write;
-        node->cached = true; /* the kernel has put the bytes into pages */
     }
     lock_give(&table->lock);
     return taken;

@@ -47,9 +47,7 @@ struct node {
     bool fills;          /* where one version ends, pages go on with the other */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
-    bool cached;         /* the kernel may have pages */
-    uint64_t read;       /* milliseconds: when pages were last asked for */
-    uint64_t reads;      /* how often */
+    uint64_t reads;      /* how often pages were asked for */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -134,8 +132,7 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
                struct node_view *view);
 
 /* What reads get while nothing changes: one reference; else NULL. The same lock. */
-struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree,
-                           uint64_t now);
+struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree);
 
 /* What reads get in any case: at most `size` bytes from `offset` on, into `to`; how many. The
  * kernel asks for whole pages, and shows them as far as it believes that the file goes: so where
@@ -165,9 +162,6 @@ bool node_shows_other_size(struct node_table *table, const struct node *node);
 
 /* How often pages were asked for. */
 uint64_t node_reads(struct node_table *table, const struct node *node);
-
-/* False if the kernel has no pages of it, and has asked for none since that time (milliseconds). */
-bool node_may_be_read(struct node_table *table, const struct node *node, uint64_t since);
 
 /* From that time on (milliseconds; 0: no longer), who asks for the attributes of a node whose
  * versions differ in size is not answered. */

@@ -115,13 +115,9 @@ struct turn *turns_begin(struct turns *turns, struct node *node, uint64_t now)
     turn->reads = node_reads(table, node);
     node_pin(table, node);
     g_queue_push_tail(&turns->under_way, turn);
-    if (node_may_be_read(table, node, now - READER_PAUSES)) {
-        /* Who reads from now on asks for pages again, and is counted. */
-        teller_drop_pages(turns->teller, node);
-    } else {
-        turn->pauses = READER_PAUSES;
-        teller_tell_attributes(turns->teller, node);
-    }
+    /* Who reads from now on asks for pages again, and is counted. Whoever was just answered
+     * attributes may read: so there is always a wait if the sizes differ. */
+    teller_drop_pages(turns->teller, node);
     node_hold_askers(table, node, now + REQUEST_MILLISECONDS);
     return turn;
 }

@@ -36,7 +36,7 @@ static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t of
     size_t used = 0;
 
     const struct state *state = replica_read_lock(mount->options.replica);
-    struct entry *entry = node_content(&mount->nodes, node, state->tree, timer_now());
+    struct entry *entry = node_content(&mount->nodes, node, state->tree);
     const struct buffer *content = entry ? entry->content : NULL;
     if (!content) {
         copy = g_malloc(size);

@@ -246,11 +246,11 @@ static void test_pages_that_were_read_again(void **state)
     struct fixture *fixture = *state;
     struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
 
-    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree, NOW));
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
     node_begin_change(&fixture->table, fixture->node, &write);
     assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
     node_note_drop(&fixture->table, fixture->node, NOW);
-    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree, NOW));
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
     node_begin_change(&fixture->table, fixture->node, &write);
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
     node_begin_change(&fixture->table, fixture->node, &write);
