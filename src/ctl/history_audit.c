@@ -23,8 +23,9 @@ static char *user_shown(const struct history_actor *actor)
     return g_strdup_printf("%s (%s)", login, user);
 }
 
-static void print_change(const struct history_change *change)
+static void print_change(struct history_reader *reader, const struct history_change *change)
 {
+    (void)reader;
     const struct history_actor *actor = &change->actor;
     g_autofree char *when = db_time_shown((uint32_t)change->time);
     g_autofree char *user = user_shown(actor);
@@ -39,26 +40,6 @@ static void print_change(const struct history_change *change)
         printf(" %s %s", change->after.exists ? "<-" : "->", other);
     }
     printf("  %s\n", *command ? command : name);
-}
-
-static void tell(const struct context *context, struct history_reader *reader, GPtrArray *changes,
-                 guint lines)
-{
-    guint count = lines > 0 ? MIN(lines, changes->len) : changes->len;
-    json_t *list = context->json ? json_array() : NULL;
-
-    for (guint i = 0; i < count; i++) {
-        if (list)
-            json_array_append_new(list, history_common_json(reader, changes->pdata[i]));
-        else
-            print_change(changes->pdata[i]);
-    }
-    if (list)
-        db_print_json(list);
-    else if (changes->len > count)
-        fprintf(stderr, "there are older ones: see --lines\n");
-    else if (count == 0)
-        puts("nobody on this node did anything of that");
 }
 
 /* The names of those that the history knows; NULL, and *error. */
@@ -113,7 +94,9 @@ static int audit(const struct context *context, struct history_reader *reader, c
     int error = history_list(reader, filter, &changes);
     if (error)
         return history_common_damaged(reader, NULL, error);
-    tell(context, reader, changes, lines);
+    history_common_tell(context, reader, changes, lines, print_change);
+    if (!context->json && changes->len == 0)
+        puts("nobody on this node did anything of that");
     g_ptr_array_unref(changes);
     return EXIT_DONE;
 }

@@ -296,3 +296,23 @@ char *history_common_who(const struct history_actor *actor)
 
     return g_strconcat(user, ": ", *command ? command : name, NULL);
 }
+
+void history_common_tell(const struct context *context, struct history_reader *reader,
+                         const GPtrArray *changes, guint lines,
+                         void (*print)(struct history_reader *reader,
+                                       const struct history_change *change))
+{
+    guint count = lines > 0 ? MIN(lines, changes->len) : changes->len;
+    json_t *list = context->json ? json_array() : NULL;
+
+    for (guint i = 0; i < count; i++) {
+        if (list)
+            json_array_append_new(list, history_common_json(reader, changes->pdata[i]));
+        else
+            print(reader, changes->pdata[i]);
+    }
+    if (list)
+        db_print_json(list);
+    else if (changes->len > count)
+        fprintf(stderr, "there are older ones: see --lines\n");
+}

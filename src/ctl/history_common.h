@@ -45,6 +45,13 @@ char *history_common_node(struct history_reader *reader, uint32_t node);
  * whether there is more. False: stderr says what is wrong. */
 bool history_common_take_lines(int lines, const char *since, struct history_filter *filter);
 
+/* Prints at most so many of the changes (0: all), each by `print` or, with --json, in a list, and
+ * says if there are more. */
+void history_common_tell(const struct context *context, struct history_reader *reader,
+                         const GPtrArray *changes, guint lines,
+                         void (*print)(struct history_reader *reader,
+                                       const struct history_change *change));
+
 /* `path` (NULL: all), which the filter borrows, as a path or, with * or ? in it, as a pattern. */
 void history_common_take_path(const char *path, struct history_filter *filter);
 

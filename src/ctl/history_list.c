@@ -39,27 +39,6 @@ static void print_change(struct history_reader *reader, const struct history_cha
     putchar('\n');
 }
 
-/* One more than `lines` is asked for, to know whether there is more. */
-static void tell(const struct context *context, struct history_reader *reader, GPtrArray *changes,
-                 guint lines)
-{
-    guint count = lines > 0 ? MIN(lines, changes->len) : changes->len;
-    json_t *list = context->json ? json_array() : NULL;
-
-    for (guint i = 0; i < count; i++) {
-        if (list)
-            json_array_append_new(list, history_common_json(reader, changes->pdata[i]));
-        else
-            print_change(reader, changes->pdata[i]);
-    }
-    if (list)
-        db_print_json(list);
-    else if (changes->len > count)
-        fprintf(stderr, "there are older ones: see --lines\n");
-    else if (count == 0)
-        puts("no changes are recorded of that");
-}
-
 /* A pattern may be of what is not there yet. */
 static bool is_known(struct history_reader *reader, const struct history_filter *filter)
 {
@@ -82,7 +61,9 @@ static int list(const struct context *context, const char *database, const char 
         code = error ? history_common_damaged(reader, NULL, error) : EXIT_DONE;
     }
     if (code == EXIT_DONE) {
-        tell(context, reader, changes, lines);
+        history_common_tell(context, reader, changes, lines, print_change);
+        if (!context->json && changes->len == 0)
+            puts("no changes are recorded of that");
         g_ptr_array_unref(changes);
     }
     history_close(reader);

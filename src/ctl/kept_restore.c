@@ -7,13 +7,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/write.h"
 #include "cluster/conf.h"
 #include "core/path.h"
 #include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/kept.h"
 #include "ctl/names.h"
+#include "ctl/replace_file.h"
 #include "ctl/where.h"
 #include "store/text.h"
 
@@ -81,24 +81,6 @@ static int make_parents(const char *mountpoint, const char *path)
     return 0;
 }
 
-/* Under another name first, so that nobody reads half of it. 0 or an errno. */
-static int write_file(const char *file, const struct entry *entry)
-{
-    g_autofree char *unfinished = g_strdup_printf("%s.tmp.%ld", file, (long)getpid());
-    int fd = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int error = fd < 0 ? errno : 0;
-
-    if (fd >= 0 && entry->content && write_all(fd, entry->content->data, entry->size) < 0)
-        error = errno;
-    if (fd >= 0 && close(fd) < 0 && !error)
-        error = errno;
-    if (!error && rename(unfinished, file) < 0)
-        error = errno;
-    if (error && fd >= 0)
-        unlink(unfinished);
-    return error;
-}
-
 static const char *reason_of(int error, const char *path)
 {
     struct guest_path guest;
@@ -126,7 +108,8 @@ static void restore_file(struct restoration *restoration, const char *path,
     } else {
         int error = make_parents(restoration->mountpoint, path);
         if (!error)
-            error = write_file(file, entry);
+            error = replace_file(file, entry->content ? entry->content->data : NULL,
+                                 entry->content ? entry->size : 0);
         tell(restoration, path, error ? RESULT_FAILED : RESULT_RESTORED,
              error ? reason_of(error, path) : NULL);
     }

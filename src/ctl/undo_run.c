@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/write.h"
 #include "core/path.h"
 #include "ctl/db.h"
 #include "ctl/diff_text.h"
+#include "ctl/replace_file.h"
 #include "ctl/undo.h"
 #include "store/text.h"
 
@@ -111,24 +111,13 @@ static int make_parents(const struct undo *undo, const char *path)
     return 0;
 }
 
-/* Under another name first, so that nobody reads half of it, and that it is one change. */
+/* One change, whatever size it has. */
 static int write_file(const char *file, GBytes *content)
 {
-    g_autofree char *unfinished = g_strdup_printf("%s.tmp.%ld", file, (long)getpid());
     gsize size;
-    const void *data = g_bytes_get_data(content, &size);
-    int fd = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int error = fd < 0 ? errno : 0;
+    const uint8_t *data = g_bytes_get_data(content, &size);
 
-    if (fd >= 0 && size > 0 && write_all(fd, data, size) < 0)
-        error = errno;
-    if (fd >= 0 && close(fd) < 0 && !error)
-        error = errno;
-    if (!error && rename(unfinished, file) < 0)
-        error = errno;
-    if (error && fd >= 0)
-        unlink(unfinished);
-    return error;
+    return replace_file(file, data, size);
 }
 
 static int move_file(const struct undo *undo, const struct undo_step *step, const char *file)
