@@ -71,7 +71,7 @@ static int open_node(const struct teller *teller, const struct node *node)
 
 /* Until what the kernel knows is what it was answered: an earlier answer that it took meanwhile, to
  * somebody else's request, makes ours void. */
-static void refresh(int fd)
+static bool refresh(int fd)
 {
     struct statx answered;
     struct statx known;
@@ -80,16 +80,18 @@ static void refresh(int fd)
         if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_SIZE, &answered) != 0 ||
             statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &known) != 0 ||
             known.stx_size == answered.stx_size)
-            return;
+            return true;
     }
+    return false;
 }
 
-void teller_refresh_attributes(struct teller *teller, const struct node *node)
+bool teller_refresh_attributes(struct teller *teller, const struct node *node)
 {
     int fd = open_node(teller, node);
+    bool taken = true;
 
     if (fd >= 0) {
-        refresh(fd);
+        taken = refresh(fd);
         close(fd);
     } else if ((fd == -EPERM || fd == -ENOSYS) && !teller->warned) {
         teller->warned = true;
@@ -97,6 +99,7 @@ void teller_refresh_attributes(struct teller *teller, const struct node *node)
                     "writes it may see a part of it; give the daemon CAP_DAC_READ_SEARCH",
                     g_strerror(-fd));
     }
+    return taken;
 }
 
 void teller_drop_pages(struct teller *teller, struct node *node)

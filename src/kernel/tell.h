@@ -23,9 +23,9 @@ struct teller {
 void teller_tell_attributes(struct teller *teller, const struct node *node);
 
 /* The kernel asks for the attributes, and has taken the answer when this returns: which is what no
- * notification can do. It needs CAP_DAC_READ_SEARCH; without it the kernel asks when it next needs
- * them. */
-void teller_refresh_attributes(struct teller *teller, const struct node *node);
+ * notification can do. False: own writes that are under way made it void; try again. It needs
+ * CAP_DAC_READ_SEARCH; without it the kernel asks when it next needs them. */
+bool teller_refresh_attributes(struct teller *teller, const struct node *node);
 
 /* The kernel drops the pages and asks for the attributes again. */
 void teller_drop_pages(struct teller *teller, struct node *node);

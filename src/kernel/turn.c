@@ -19,6 +19,7 @@ struct turn {
     uint64_t looked;     /* milliseconds: when it was last looked at ... */
     uint64_t reads;      /* ... and what node_reads() was */
     unsigned int pauses; /* without a read since */
+    bool shown;          /* the newer version is; the kernel may not have its size yet */
     bool done;
     unsigned int references;
 };
@@ -106,6 +107,11 @@ struct turn *turns_begin(struct turns *turns, struct node *node, uint64_t now)
         return NULL; /* it was turned over with an earlier change */
     struct turn *turn = find_turn(turns, node);
     if (turn) {
+        if (turn->shown) { /* there is a still newer one */
+            turn->shown = false;
+            turn->pauses = 0;
+            turn->due = now + LIMIT_MILLISECONDS;
+        }
         turn->references++;
         return turn;
     }
@@ -137,15 +143,21 @@ bool turn_is_done(const struct turn *turn)
  * again goes on with the newer one. Then the newer version is shown, and the kernel takes its size
  * before it is told anything else, since a notification makes answers void that are on their way.
  * Pages that were read meanwhile, of either, are dropped too. Whoever waits is answered after that:
- * with the newer size it would find pages of the older version. */
-static void turn_over(struct turns *turns, struct turn *turn)
+ * with the newer size it would find pages of the older version. False: the kernel has not taken the
+ * size. Then pages go on with the older version, and it is tried again. */
+static bool turn_over(struct turns *turns, struct turn *turn, uint64_t now)
 {
     struct node_table *table = turns->teller->table;
 
+    if (!turn->shown) {
+        teller_drop_pages(turns->teller, turn->node);
+        node_show_newer(table, turn->node);
+        turn->shown = true;
+    }
+    bool taken = teller_refresh_attributes(turns->teller, turn->node);
     teller_drop_pages(turns->teller, turn->node);
-    node_show_newer(table, turn->node);
-    teller_refresh_attributes(turns->teller, turn->node);
-    teller_drop_pages(turns->teller, turn->node);
+    if (!taken && now < turn->due)
+        return false;
     lock_take(&turns->lock);
     node_hold_askers(table, turn->node, 0);
     GQueue askers = take_askers(turns, turn->node);
@@ -154,6 +166,7 @@ static void turn_over(struct turns *turns, struct turn *turn)
     node_settle(table, turn->node);
     node_unpin(table, turn->node);
     turn->done = true;
+    return true;
 }
 
 /* True if nobody is between being answered pages and taking them. */
@@ -161,7 +174,7 @@ static bool is_quiet(const struct turns *turns, struct turn *turn, uint64_t now)
 {
     uint64_t reads = node_reads(turns->teller->table, turn->node);
 
-    if (!node_shows_other_size(turns->teller->table, turn->node) || now >= turn->due)
+    if (turn->shown || !node_shows_other_size(turns->teller->table, turn->node) || now >= turn->due)
         return true;
     if (reads != turn->reads)
         turn->pauses = 0;
@@ -179,9 +192,8 @@ bool turns_advance(struct turns *turns, uint64_t now)
     for (GList *link = turns->under_way.head; link; link = next) {
         struct turn *turn = link->data;
         next = link->next;
-        if (!is_quiet(turns, turn, now))
+        if (!is_quiet(turns, turn, now) || !turn_over(turns, turn, now))
             continue;
-        turn_over(turns, turn);
         g_queue_delete_link(&turns->under_way, link);
         turn_unref(turn);
     }
