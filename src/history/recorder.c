@@ -68,6 +68,9 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
 
     history_store_size(recorder->writer.store, &size);
     lock_take(&recorder->lock);
+    /* Before it is known to be written: who waited for that gives the tree with what comes next. */
+    if (last && (size.fresh || lost > 0))
+        atomic_store(&recorder->tree_wanted, true);
     recorder->status.written = last ? last->number : recorder->status.written;
     recorder->status.rows += rows;
     recorder->status.waiting_bytes -= recorder->batch.bytes;
@@ -81,8 +84,6 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
         log_warning("%" G_GUINT64_FORMAT " changes were left out of the history: more waited than "
                     "it may keep in memory",
                     lost);
-    if (last && (size.fresh || lost > 0))
-        atomic_store(&recorder->tree_wanted, true);
     record_queue_clear(&recorder->batch);
 }
 
