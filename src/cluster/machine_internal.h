@@ -85,11 +85,6 @@ static inline struct peer *peer_at(const struct machine *machine, guint position
     return &g_array_index(machine->peers, struct peer, position);
 }
 
-static inline bool same_epoch(const struct epoch *a, const struct epoch *b)
-{
-    return a->counter == b->counter && a->time == b->time && a->node == b->node && a->pid == b->pid;
-}
-
 static inline uint32_t machine_protocol(const struct machine *machine)
 {
     return machine->group == GROUP_CONFIGURATION ? CONFIGURATION_PROTOCOL : STATUS_PROTOCOL;

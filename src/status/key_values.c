@@ -238,11 +238,6 @@ int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, u
     return 0;
 }
 
-static void unref_buffer(gpointer buffer)
-{
-    buffer_unref(buffer);
-}
-
 GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
 {
     GPtrArray *lines;
@@ -250,7 +245,7 @@ GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
     gpointer data;
 
     forget_old(rrd, now);
-    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), unref_buffer);
+    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), (GDestroyNotify)buffer_unref);
     g_hash_table_iter_init(&iterator, rrd->by_key);
     while (g_hash_table_iter_next(&iterator, NULL, &data)) {
         const struct rrd_value *value = data;
