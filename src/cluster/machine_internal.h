@@ -94,8 +94,7 @@ static inline uint32_t machine_protocol(const struct machine *machine)
 void machine_push(struct machine *machine, struct action action);
 void machine_push_send(struct machine *machine, enum send_kind kind, struct buffer *message);
 void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message);
-void __attribute__((format(printf, 3, 4)))
-machine_push_log(struct machine *machine, int priority, const char *format, ...);
+#define machine_push_log(machine, ...) machine_push_log_of(machine, (machine)->self, __VA_ARGS__)
 void __attribute__((format(printf, 4, 5)))
 machine_push_log_of(struct machine *machine, struct member member, int priority, const char *format,
                     ...);

@@ -109,22 +109,17 @@ static gint compare_names(gconstpointer left, gconstpointer right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-static GPtrArray *sorted_names(GHashTable *table)
+GPtrArray *node_values_names(const struct node_values *values)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     GHashTableIter iterator;
     gpointer name;
 
-    g_hash_table_iter_init(&iterator, table);
+    g_hash_table_iter_init(&iterator, values->by_name);
     while (g_hash_table_iter_next(&iterator, &name, NULL))
         g_ptr_array_add(names, g_strdup(name));
     g_ptr_array_sort(names, compare_names);
     return names;
-}
-
-GPtrArray *node_values_names(const struct node_values *values)
-{
-    return sorted_names(values->by_name);
 }
 
 static struct buffer *text_sent(const char *text)
