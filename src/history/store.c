@@ -31,7 +31,8 @@ enum query {
 static const char *const queries[QUERIES] = {
     [QUERY_PATH] = "SELECT id FROM paths WHERE path = ?1",
     [QUERY_ADD_PATH] = "INSERT INTO paths (path) VALUES (?1)",
-    [QUERY_CONTENT] = "SELECT id FROM contents WHERE digest = ?1",
+    [QUERY_CONTENT] = "SELECT id FROM contents "
+                      "WHERE substr(digest, 1, 8) = substr(?1, 1, 8) AND digest = ?1",
     [QUERY_ADD_CONTENT] =
         "INSERT INTO contents (digest, size, codec, data) VALUES (?1, ?2, ?3, ?4)",
     [QUERY_ACTOR] = "SELECT id FROM actors WHERE pid = ?1 AND process_group = ?2 AND uid = ?3 "
@@ -502,7 +503,8 @@ int history_store_complete(struct history_store *store, int64_t now)
 }
 
 /* Takes out what is not needed to tell the tree as it was after change `id`, or later: what was
- * changed again up to then, and what was deleted so long ago that nobody wants it back. */
+ * changed again up to then, and what was deleted so long ago that nobody wants it back; never the
+ * last row, as its id would be given once more. */
 static int forget_until(struct history_store *store, int64_t id, int64_t now)
 {
     int64_t done = ask(store,
@@ -512,8 +514,9 @@ static int forget_until(struct history_store *store, int64_t id, int64_t now)
 
     if (done >= 0)
         done = ask(store,
-                   "DELETE FROM changes WHERE id <= ?1 AND new_type = 0 AND time < ?2 AND NOT "
-                   "EXISTS (SELECT 1 FROM changes n WHERE n.path = changes.path AND "
+                   "DELETE FROM changes WHERE id <= ?1 AND new_type = 0 AND time < ?2 AND "
+                   "id < (SELECT max(id) FROM changes) AND NOT EXISTS (SELECT 1 FROM changes n "
+                   "WHERE n.path = changes.path AND "
                    "n.id > changes.id AND n.id <= ?1)",
                    id, now - store->limits.deleted_age);
     if (done >= 0 && id > database_get_number(store->db, "complete_id")) {
