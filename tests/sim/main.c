@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The simulator's command: many seeds, or one with its trace. */
 #include <glib.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,9 @@ static void G_GNUC_NORETURN work(struct worker *worker, uint64_t first, double e
     struct statistics statistics;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Memory comes back for the next message, not from the kernel each time. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     for (uint64_t seed = first; seconds ? now() < end : seed < seed_first + (uint64_t)seed_count;
          seed += (uint64_t)workers) {
         worker->seed = seed;

@@ -416,6 +416,19 @@ static void make_ring(struct sim *sim, uint32_t component)
         g_array_unref(processes[i]);
 }
 
+/* What was said in a configuration that is over is in nobody's way any more. */
+static void forget_old_rings(struct sim *sim)
+{
+    for (guint i = 0; i < sim->rings->len; i++) {
+        const struct ring *ring = sim->rings->pdata[i];
+        bool over = true;
+        for (guint j = 0; j < sim->nodes->len && over; j++)
+            over = ((const struct node *)sim->nodes->pdata[j])->ring != ring;
+        if (over)
+            g_ptr_array_remove_index_fast(sim->rings, i--);
+    }
+}
+
 void network_reform(struct sim *sim)
 {
     g_autoptr(GHashTable) changed = g_hash_table_new(g_direct_hash, g_direct_equal);
@@ -441,4 +454,5 @@ void network_reform(struct sim *sim)
                 g_array_set_size(node->seats[j].view, 0);
         }
     }
+    forget_old_rings(sim);
 }

@@ -63,11 +63,15 @@ static uint32_t simulated_seconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
     struct sim *sim = node->sim;
-    uint32_t time = DAY + node->skew;
+    uint32_t asked = DAY + node->skew;
 
-    time += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
-    while (!g_hash_table_add(node->times, GUINT_TO_POINTER(time)))
-        time++;
+    asked += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
+    uint32_t time = asked;
+    gpointer next;
+    while ((next = g_hash_table_lookup(node->times, GUINT_TO_POINTER(time))))
+        time = GPOINTER_TO_UINT(next);
+    g_hash_table_insert(node->times, GUINT_TO_POINTER(time), GUINT_TO_POINTER(time + 1));
+    g_hash_table_insert(node->times, GUINT_TO_POINTER(asked), GUINT_TO_POINTER(time + 1));
     return time;
 }
 
@@ -303,10 +307,10 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
         past = follow(node, node->past, effects);
         sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
         /* Two orders of changes can make one state. */
-        struct past *alike =
-            sim->plan.deployed ? history_find(sim->history, node_digest(node)) : NULL;
+        uint64_t digest = node_digest(node);
+        struct past *alike = sim->plan.deployed ? history_find(sim->history, digest) : NULL;
         past = alike ? alike : past;
-        if (!history_note_digest(sim->history, past, node_digest(node)))
+        if (!history_note_digest(sim->history, past, digest))
             sim_fail(sim, "node %u: the same changes made another state than elsewhere (%s)",
                      node->id, name_past(past, names[0]));
     }
@@ -565,7 +569,7 @@ bool node_work(struct seat *seat, uint32_t count)
 
     if (!node->alive || seat->inbox.length == 0)
         return false;
-    node->sim->status_news = true;
+    node->sim->news = true;
     for (uint32_t i = 0; i < count && (notice = g_queue_pop_head(&seat->inbox)); i++) {
         if (notice->type == NOTICE_CONFIGURATION)
             note_membership(seat, notice);

@@ -118,7 +118,7 @@ struct node {
     uint64_t storm_until;
     uint32_t skew;     /* seconds */
     uint32_t boot;     /* milliseconds that its clock is ahead */
-    GHashTable *times; /* seconds that were given out */
+    GHashTable *times; /* a second that was given out → one behind it, maybe free */
 
     /* The process. */
     bool alive;
@@ -198,7 +198,7 @@ struct sim {
     /* Status messages were given up, and others do not know yet what they said. */
     bool value_unheard;
     bool log_unheard;
-    bool status_news; /* something has happened since the nodes' statuses were compared */
+    bool news; /* something has happened since the nodes were compared */
     struct statistics statistics;
 };
 
