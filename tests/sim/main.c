@@ -125,11 +125,12 @@ static void report(const struct worker *all, double time)
            "), configurations %" G_GUINT64_FORMAT ", nodes brought up to date %" G_GUINT64_FORMAT
            ", crashes %" G_GUINT64_FORMAT ", departures %" G_GUINT64_FORMAT
            ", messages %" G_GUINT64_FORMAT ", split %" G_GUINT64_FORMAT
-           ", values and log entries %" G_GUINT64_FORMAT
+           ", behind lost ones %" G_GUINT64_FORMAT ", values and log entries %" G_GUINT64_FORMAT
            ", acknowledged and lawfully lost %" G_GUINT64_FORMAT
            ", entries in safety copies %" G_GUINT64_FORMAT "\n",
            sum.steps, sum.changes, sum.acknowledged, sum.refused, sum.rings, sum.commits,
-           sum.crashes, sum.departures, sum.messages, sum.splits, sum.told, sum.lost, sum.kept);
+           sum.crashes, sum.departures, sum.messages, sum.splits, sum.holes, sum.told, sum.lost,
+           sum.kept);
 }
 
 static int run_many(void)
