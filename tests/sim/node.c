@@ -343,6 +343,13 @@ static void disk_crashing(struct disk_listener *listener)
                                      : follow(node, node->past, draft->effects);
 }
 
+static void copies_wrong(struct disk_listener *listener, const char *what)
+{
+    const struct node *node = container_of(listener, struct node, disk_listener);
+
+    sim_fail(node->sim, "node %u: %s", node->id, what);
+}
+
 /* The process has no corosync any more. */
 static void clear_seats(struct node *node)
 {
@@ -364,6 +371,7 @@ static void bury(struct node *node)
     g_clear_pointer(&node->replica, replica_free);
     client_check_answered(node);
     g_clear_pointer(&node->store, store_close);
+    node->flush_at = 0;
     if (disk_has_crashed(node->disk))
         disk_reboot(node->disk);
     node->alive = false;
@@ -398,6 +406,7 @@ bool node_finish_crash(struct node *node)
 void node_crash(struct node *node, enum crash_kind kind)
 {
     disk_crash(node->disk, kind);
+    node->lost_power |= kind == CRASH_POWER;
     if (kind == CRASH_POWER) {
         node->up = false;
         node_finish_crash(node);
@@ -461,8 +470,6 @@ static void connect_process(struct node *node)
 void node_start(struct node *node)
 {
     struct sim *sim = node->sim;
-    struct store_options store_options = {
-        .durability = sim->plan.durable ? STORE_FULL : STORE_NORMAL, .vfs = disk_vfs(node->disk)};
     struct replica_options options = {
         .acknowledge_all = sim->plan.acknowledge_all && !node_is_deployed(node),
         .lock_lifetime = LOCK_LIFETIME,
@@ -472,15 +479,12 @@ void node_start(struct node *node)
         .listener = &node->listener,
     };
     struct tree *tree;
-    g_autofree char *message = NULL;
 
-    disk_set_full(node->disk, false);
-    disk_set_failing(node->disk, false);
     node->pid = ++sim->next_pid;
     options.self = node_self(node);
-    int error = store_open(disk_path(node->disk), &store_options, &node->store, &tree, &message);
-    if (error)
-        sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
+    tree = node_open_store(node);
+    if (!tree)
+        return;
     node->replica = replica_new(&options, node->store, tree);
     replica_set_transport(node->replica, &node->seats[GROUP_CONFIGURATION].transport);
     status_start(node);
@@ -606,6 +610,8 @@ bool node_manage(struct seat *seat)
     struct node *node = seat->node;
     uint64_t now = node->sim->now;
 
+    if (node_flush(node))
+        return true;
     if (!node->alive || !node->up || !node->ring)
         return false;
     if (!node->connected) {
@@ -620,6 +626,7 @@ bool node_manage(struct seat *seat)
         if (!announce_join(seat))
             return true;
         seat->membership = MEMBER_JOINING;
+        node->joins += seat->group == GROUP_CONFIGURATION;
         network_join(seat);
         return true;
     }
@@ -633,6 +640,8 @@ bool node_manage(struct seat *seat)
 
 void node_wait(struct node *node, uint64_t *until)
 {
+    if (node->alive && node->flush_at)
+        *until = MIN(*until, node->flush_at);
     if (!node->alive || !node->up)
         return;
     if (!node->connected)
@@ -674,6 +683,8 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->sim = sim;
     node->id = id;
     node->disk_listener.crashing = disk_crashing;
+    node->disk_listener.copies_wrong = copies_wrong;
+    node->flush_listener.flush_wanted = node_note_flush;
     node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
     node->up = true;
     seat_init(&node->seats[GROUP_CONFIGURATION], node, GROUP_CONFIGURATION);

@@ -143,6 +143,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     log_traced = trace;
     sim->now = 1000;
     sim->plan = make_plan(&sim->random);
+    sick_plan(sim);
     sim->nodes = g_ptr_array_new_with_free_func((GDestroyNotify)node_free);
     sim->rings = g_ptr_array_new_with_free_func((GDestroyNotify)network_free_ring);
     sim->history = history_new();
@@ -273,10 +274,12 @@ static void hurt_disk(struct sim *sim)
 
     disk_set_full(node->disk, what == 0);
     disk_set_failing(node->disk, what == 1);
+    sick_hurt(node);
     sim_trace(sim, "%u has a %s disk", node->id,
-              what == 0   ? "full"
-              : what == 1 ? "failing"
-                          : "good");
+              what == 0                  ? "full"
+              : what == 1                ? "failing"
+              : disk_is_well(node->disk) ? "good"
+                                         : "bad");
 }
 
 static void jump_clock(struct sim *sim)
@@ -417,7 +420,7 @@ static void do_step(struct sim *sim)
 
 /* ---- Rest ---- */
 
-static bool work_once(struct sim *sim)
+bool sim_work(struct sim *sim)
 {
     bool any = false;
 
@@ -464,7 +467,7 @@ void sim_rest(struct sim *sim)
     uint64_t end = sim->now + REST_TIME;
 
     for (uint32_t round = 0; round < REST_ROUNDS; round++) {
-        if (work_once(sim))
+        if (sim_work(sim))
             continue;
         if (all_at_rest(sim))
             return;
@@ -506,8 +509,7 @@ static void end_faults(struct sim *sim)
         node->slow_until = 0;
         node->storm_until = 0;
         disk_crash_at(node->disk, 0, CRASH_PROCESS);
-        disk_set_full(node->disk, false);
-        disk_set_failing(node->disk, false);
+        disk_mend(node->disk);
     }
     network_reform(sim);
     for (guint i = 0; i < sim->nodes->len; i++) {
@@ -598,6 +600,10 @@ void sim_run(uint64_t seed, bool trace, struct statistics *statistics)
     }
     if (!has_faults(&sim->plan) && !sim->plan.deployed && sim->statistics.departures > 0)
         sim_fail(sim, "a node left the group for no reason");
+    if (sim->plan.sick && !sim->plan.deployed) {
+        sick_run(sim);
+        check_rest(sim);
+    }
     check_disks(sim);
     *statistics = sim->statistics;
     sim_free(sim);
