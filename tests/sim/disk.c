@@ -137,6 +137,7 @@ void disk_crash(struct disk *disk, enum crash_kind kind)
     if (disk->crashed)
         return;
     disk->crashed = true;
+    disk->lost_power |= kind == CRASH_POWER;
     disk->crash_at = 0;
     disk->left = contents_new();
     g_hash_table_iter_init(&iter, disk->files);
@@ -171,6 +172,11 @@ void disk_crash_at(struct disk *disk, uint32_t count, enum crash_kind kind)
 bool disk_has_crashed(const struct disk *disk)
 {
     return disk->crashed;
+}
+
+bool disk_lost_power(const struct disk *disk)
+{
+    return disk->lost_power;
 }
 
 void disk_set_full(struct disk *disk, bool full)

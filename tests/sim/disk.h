@@ -68,6 +68,7 @@ bool disk_is_well(const struct disk *disk);
 void disk_crash_at(struct disk *disk, uint32_t count, enum crash_kind kind);
 void disk_crash(struct disk *disk, enum crash_kind kind); /* now */
 bool disk_has_crashed(const struct disk *disk);
+bool disk_lost_power(const struct disk *disk); /* ever */
 
 /* After a crash, when the store was closed: what is left is what the disk holds. */
 void disk_reboot(struct disk *disk);

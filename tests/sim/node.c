@@ -332,11 +332,14 @@ static void listener_quorum(struct replica_listener *listener, bool quorate)
 static void disk_crashing(struct disk_listener *listener)
 {
     struct node *node = container_of(listener, struct node, disk_listener);
-    const struct draft *draft = node->replica ? node->replica->committer.draft : NULL;
+    const struct draft *draft;
 
+    if (!node->replica) /* at its start: what the crash before this one left may be there still */
+        return;
     node->in_flight = NULL;
     node->in_flight_digest = 0;
-    if (!draft || draft_is_empty(draft))
+    draft = node->replica->committer.draft;
+    if (draft_is_empty(draft))
         return;
     node->in_flight_digest = digest_draft(draft);
     node->in_flight = draft->rebuild ? history_find(node->sim->history, node->in_flight_digest)
@@ -406,7 +409,6 @@ bool node_finish_crash(struct node *node)
 void node_crash(struct node *node, enum crash_kind kind)
 {
     disk_crash(node->disk, kind);
-    node->lost_power |= kind == CRASH_POWER;
     if (kind == CRASH_POWER) {
         node->up = false;
         node_finish_crash(node);

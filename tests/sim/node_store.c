@@ -17,7 +17,7 @@ static void check_recovery(struct node *node)
     const struct replay_report *report = store_recovery(node->store);
     struct sim *sim = node->sim;
 
-    if (report->quarantine && !(node->lost_power && !sim->plan.durable))
+    if (report->quarantine && !(disk_lost_power(node->disk) && !sim->plan.durable))
         sim_fail(sim, "node %u sets its journal aside", node->id);
     if (report->changes > 0)
         sim_trace(sim, "%u brings in %u changes of its journal%s", node->id, report->changes,
@@ -25,6 +25,16 @@ static void check_recovery(struct node *node)
     sim->statistics.replayed += report->changes;
     if (report->left)
         node->flush_at = sim->now;
+}
+
+/* Killed while it loads: what the next start finds must be as good. */
+static void die_at_start(struct node *node, struct tree *tree)
+{
+    sim_trace(node->sim, "%u crashed at its start", node->id);
+    node->sim->statistics.crashes++;
+    g_clear_pointer(&node->store, store_close);
+    tree_free(tree);
+    disk_reboot(node->disk);
 }
 
 struct tree *node_open_store(struct node *node)
@@ -40,6 +50,10 @@ struct tree *node_open_store(struct node *node)
     if (!has_journal(node) || !random_chance(&sim->luck, 300))
         disk_mend(node->disk);
     int error = store_open(disk_path(node->disk), &options, &node->store, &tree, &message);
+    if (disk_has_crashed(node->disk)) {
+        die_at_start(node, tree);
+        return NULL;
+    }
     if (error && disk_is_well(node->disk))
         sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
     if (error) {

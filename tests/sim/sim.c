@@ -197,8 +197,10 @@ static void crash(struct sim *sim)
     enum crash_kind kind =
         sim->plan.power && random_chance(&sim->random, 500) ? CRASH_POWER : CRASH_PROCESS;
 
-    if (!node->alive)
+    if (!node->alive) {
+        disk_crash_at(node->disk, 1 + random_below(&sim->luck, 10), kind); /* in its start */
         return;
+    }
     if (random_chance(&sim->random, 200))
         node_stop(node);
     else if (random_chance(&sim->random, 600))

@@ -135,7 +135,6 @@ struct node {
     struct store *store;
     struct store_listener flush_listener;
     uint64_t flush_at; /* milliseconds when the journal is to be folded; 0: nothing is wanted */
-    bool lost_power;   /* ever */
     uint32_t joins;    /* of the configuration group */
     struct replica *replica;
     struct clock_source clock;
