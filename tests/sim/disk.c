@@ -273,15 +273,11 @@ int disk_write(struct disk *disk, struct file *file, const void *data, size_t si
     return 0;
 }
 
-int disk_truncate(struct disk *disk, struct file *file, uint64_t size)
+void disk_truncate(struct file *file, uint64_t size)
 {
-    if (disk_is_useless(disk))
-        return -EIO;
     if (file->now->len > size)
         g_byte_array_set_size(file->now, (guint)size);
     note_unsynced(file, size, NULL, 0);
-    disk_count_step(disk);
-    return 0;
 }
 
 void disk_sync(struct file *file)
@@ -379,8 +375,11 @@ static int handle_truncate(sqlite3_file *base, sqlite3_int64 size)
 {
     const struct handle *handle = handle_of(base);
 
-    return disk_truncate(handle->disk, handle->file, (uint64_t)size) ? SQLITE_IOERR_TRUNCATE
-                                                                     : SQLITE_OK;
+    if (disk_is_useless(handle->disk))
+        return SQLITE_IOERR_TRUNCATE;
+    disk_truncate(handle->file, (uint64_t)size);
+    disk_count_step(handle->disk);
+    return SQLITE_OK;
 }
 
 static int handle_sync(sqlite3_file *base, int flags)

@@ -41,11 +41,6 @@ static int fail_call(int error)
     return -1;
 }
 
-static int end_call(int error)
-{
-    return error ? fail_call(-error) : 0;
-}
-
 static struct file *area_of(const struct descriptor *descriptor, bool second, bool make)
 {
     g_autofree char *name = g_strconcat(descriptor->name, second ? SECOND_AREA : "", NULL);
@@ -156,6 +151,8 @@ ssize_t __wrap_pread64(int file, void *bytes, size_t size, off_t offset)
     return (ssize_t)size;
 }
 
+/* Of the whole file. No loss of power undoes it: the two areas would be undone apart from each
+ * other, which no file system does. */
 int __wrap_ftruncate64(int file, off_t size)
 {
     const struct descriptor *descriptor = descriptor_of(file);
@@ -163,11 +160,15 @@ int __wrap_ftruncate64(int file, off_t size)
     if (!descriptor)
         return __real_ftruncate64(file, size);
     g_assert(size == 0);
-    struct file *second = area_of(descriptor, true, false);
-    int error = second ? disk_truncate(descriptor->disk, second, 0) : 0;
-    if (!error)
-        error = disk_truncate(descriptor->disk, area_of(descriptor, false, true), 0);
-    return end_call(error);
+    if (disk_is_useless(descriptor->disk))
+        return fail_call(EIO);
+    for (int second = 0; second < 2; second++) {
+        struct file *area = area_of(descriptor, second, true);
+        disk_truncate(area, 0);
+        disk_sync(area);
+    }
+    disk_count_step(descriptor->disk);
+    return 0;
 }
 
 static int sync_simulated(const struct descriptor *descriptor)

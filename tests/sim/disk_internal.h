@@ -67,11 +67,12 @@ struct disk *disk_at(const void *address, size_t offset);
 /* NULL: there is none, and none is to be made. */
 struct file *disk_file(struct disk *disk, const char *name, bool make);
 
-/* 0, -EIO or -ENOSPC; each is a step at which the disk may crash. */
+/* 0, -EIO or -ENOSPC; a step at which the disk may crash. */
 int disk_write(struct disk *disk, struct file *file, const void *data, size_t size,
                uint64_t offset);
-int disk_truncate(struct disk *disk, struct file *file, uint64_t size);
-void disk_sync(struct file *file); /* without a step */
+/* Without a step, and without a look at what is wrong. */
+void disk_truncate(struct file *file, uint64_t size);
+void disk_sync(struct file *file);
 
 /* One more write or sync was carried out. */
 void disk_count_step(struct disk *disk);

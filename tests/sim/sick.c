@@ -8,9 +8,9 @@
 #include "store/safety.h"
 #include "store/store.h"
 
-#define TICK 10000u       /* milliseconds from one change of the others to the next */
-#define TICKS 120u        /* twenty minutes */
-#define TICKS_CALM 60u    /* of these at the end: the attempts have become few */
+#define TICK 20000u       /* milliseconds from one change of the others to the next */
+#define TICKS 60u         /* twenty minutes */
+#define TICKS_CALM 30u    /* of these at the end: the attempts have become few */
 #define JOINS_MAX 10u     /* with pauses that double, from 12 s to 300 s: 0, 12, 36, 84 ... */
 #define JOINS_CALM_MAX 3u /* in ten minutes */
 #define ROUNDS_MAX 2000u
@@ -40,7 +40,7 @@ void sick_plan(struct sim *sim)
     luck->state = sim->seed * 0xd1342543de82ef95u + 1;
     if (plan->sqlite && random_chance(luck, 700))
         plan->fold_delay = delays[random_below(luck, G_N_ELEMENTS(delays))];
-    plan->sick = random_chance(luck, all ? 1000 : 60);
+    plan->sick = random_chance(luck, all ? 1000 : 40);
 }
 
 void sick_hurt(struct node *node)
