@@ -154,6 +154,8 @@ void disk_crash(struct disk *disk, enum crash_kind kind)
 /* One more write or sync was carried out. */
 void disk_count_step(struct disk *disk)
 {
+    if (disk->fail_at > 0 && --disk->fail_at == 0)
+        disk->failing = true;
     if (disk->crash_at > 0 && --disk->crash_at == 0)
         disk_crash(disk, disk->crash_kind);
 }
@@ -187,6 +189,7 @@ void disk_set_full(struct disk *disk, bool full)
 void disk_set_failing(struct disk *disk, bool failing)
 {
     disk->failing = failing;
+    disk->fail_at = 0;
 }
 
 void disk_set_bad_block(struct disk *disk, bool bad)
@@ -194,8 +197,14 @@ void disk_set_bad_block(struct disk *disk, bool bad)
     disk->bad_block = bad;
 }
 
+void disk_fail_at(struct disk *disk, uint32_t count)
+{
+    disk->fail_at = count;
+}
+
 void disk_mend(struct disk *disk)
 {
+    disk->fail_at = 0;
     disk->full = false;
     disk->failing = false;
     disk->bad_block = false;

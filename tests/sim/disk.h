@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/draft.h"
 #include "core/entry.h"
 #include "random.h"
 
@@ -28,6 +29,9 @@ enum crash_kind {
 struct disk_listener {
     /* The disk has reached the write at which it was to crash. */
     void (*crashing)(struct disk_listener *listener);
+    /* A commit failed: until the next one that does not, a start may find what it was to make. */
+    void (*refused)(struct disk_listener *listener, const struct draft *draft);
+    void (*stored)(struct disk_listener *listener);
     /* What is done to safety copies is not what was promised. */
     void (*copies_wrong)(struct disk_listener *listener, const char *what);
 };
@@ -60,6 +64,7 @@ void image_free(struct image *image);
 void disk_set_full(struct disk *disk, bool full);
 void disk_set_failing(struct disk *disk, bool failing);
 void disk_set_bad_block(struct disk *disk, bool bad);
+void disk_fail_at(struct disk *disk, uint32_t count); /* after so many writes and syncs from now */
 void disk_mend(struct disk *disk);
 bool disk_is_well(const struct disk *disk);
 

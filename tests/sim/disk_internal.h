@@ -47,6 +47,7 @@ struct disk {
     bool in_rebuild; /* the commit of a synchronisation is under way */
     bool crashed;
     bool lost_power; /* ever */
+    uint32_t fail_at;
     uint32_t crash_at;
     enum crash_kind crash_kind;
     char path[32];

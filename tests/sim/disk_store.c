@@ -329,6 +329,12 @@ int __wrap_store_commit(struct store *store, const struct draft *draft)
     disk->in_rebuild = false;
     if (!error && draft->rebuild)
         settle_copies(disk);
+    if (!disk->listener || disk->crashed)
+        return error;
+    if (!error)
+        disk->listener->stored(disk->listener);
+    else if (!fast && !draft_is_empty(draft))
+        disk->listener->refused(disk->listener, draft);
     return error;
 }
 

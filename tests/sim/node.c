@@ -328,6 +328,32 @@ static void listener_quorum(struct replica_listener *listener, bool quorate)
 
 /* ---- Crash and start ---- */
 
+/* What a start may find as well as what was acknowledged. */
+struct doubtful {
+    struct past *past;
+    uint64_t digest;
+};
+
+static void note_doubtful(struct node *node, const struct draft *draft)
+{
+    struct doubtful doubtful = {.digest = digest_draft(draft)};
+
+    doubtful.past = draft->rebuild ? history_find(node->sim->history, doubtful.digest)
+                                   : follow(node, node->past, draft->effects);
+    if (doubtful.past)
+        g_array_append_val(node->doubtful, doubtful);
+}
+
+static struct past *find_doubtful(const struct node *node, uint64_t digest)
+{
+    for (guint i = 0; i < node->doubtful->len; i++) {
+        const struct doubtful *doubtful = &g_array_index(node->doubtful, struct doubtful, i);
+        if (doubtful->digest == digest)
+            return doubtful->past;
+    }
+    return NULL;
+}
+
 /* The disk is at its last write: remember what a commit under way would make. */
 static void disk_crashing(struct disk_listener *listener)
 {
@@ -336,14 +362,24 @@ static void disk_crashing(struct disk_listener *listener)
 
     if (!node->replica) /* at its start: what the crash before this one left may be there still */
         return;
-    node->in_flight = NULL;
-    node->in_flight_digest = 0;
     draft = node->replica->committer.draft;
-    if (draft_is_empty(draft))
-        return;
-    node->in_flight_digest = digest_draft(draft);
-    node->in_flight = draft->rebuild ? history_find(node->sim->history, node->in_flight_digest)
-                                     : follow(node, node->past, draft->effects);
+    if (!draft_is_empty(draft))
+        note_doubtful(node, draft);
+}
+
+static void disk_refused(struct disk_listener *listener, const struct draft *draft)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    if (node->replica)
+        note_doubtful(node, draft);
+}
+
+static void disk_stored(struct disk_listener *listener)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    g_array_set_size(node->doubtful, 0);
 }
 
 static void copies_wrong(struct disk_listener *listener, const char *what)
@@ -440,8 +476,8 @@ static void check_loaded(struct node *node)
     if (!node->past) {
         found = history_start(sim->history, digest);
         lawful = true;
-    } else if (node->in_flight && node->in_flight_digest == digest) {
-        found = node->in_flight;
+    } else if (find_doubtful(node, digest) && found != node->past) {
+        found = find_doubtful(node, digest);
         lawful = history_note_digest(sim->history, found, digest);
     } else if (found) {
         lawful = found == node->past;
@@ -455,7 +491,7 @@ static void check_loaded(struct node *node)
               name_past(found, names[0]));
     node->past = found;
     node->version = node->replica->committer.state->tree->root.version;
-    node->in_flight = NULL;
+    g_array_set_size(node->doubtful, 0);
     g_ptr_array_add(node->passed, found);
 }
 
@@ -685,6 +721,8 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->sim = sim;
     node->id = id;
     node->disk_listener.crashing = disk_crashing;
+    node->disk_listener.refused = disk_refused;
+    node->disk_listener.stored = disk_stored;
     node->disk_listener.copies_wrong = copies_wrong;
     node->flush_listener.flush_wanted = node_note_flush;
     node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
@@ -700,6 +738,7 @@ struct node *node_new(struct sim *sim, uint32_t id)
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};
     node->passed = g_ptr_array_new();
+    node->doubtful = g_array_new(FALSE, FALSE, sizeof(struct doubtful));
     node->calls = g_ptr_array_new_with_free_func(g_free);
     return node;
 }
@@ -714,6 +753,7 @@ void node_free(struct node *node)
     g_hash_table_unref(node->times);
     g_hash_table_unref(node->sent);
     g_ptr_array_unref(node->passed);
+    g_array_unref(node->doubtful);
     g_ptr_array_unref(node->calls);
     g_free(node);
 }

@@ -45,9 +45,15 @@ void sick_plan(struct sim *sim)
 
 void sick_hurt(struct node *node)
 {
+    struct random *luck = &node->sim->luck;
+
     disk_set_bad_block(node->disk, false);
-    if (disk_is_well(node->disk) && random_chance(&node->sim->luck, 300))
+    if (!disk_is_well(node->disk) || !random_chance(luck, 500))
+        return;
+    if (random_chance(luck, 500))
         disk_set_bad_block(node->disk, true);
+    else /* in the middle of what it does next */
+        disk_fail_at(node->disk, 1 + random_below(luck, 20));
 }
 
 /* ---- Time ---- */

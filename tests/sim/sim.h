@@ -146,8 +146,8 @@ struct node {
     GHashTable *values; /* key → its value: what this process has set, owned */
     GPtrArray *logged;  /* char, owned: what this process has logged */
     struct past *past;
-    struct past *in_flight; /* what the commit would have made that a crash hit */
-    uint64_t in_flight_digest;
+    GArray *doubtful;  /* struct doubtful: what commits would have made that failed, or that a crash
+                          hit, since the last one that did not */
     uint64_t version;  /* of the published state */
     GPtrArray *passed; /* struct past: all that was ever committed here */
     GPtrArray *calls;  /* struct call, owned: of this process */
@@ -289,7 +289,7 @@ void node_note_flush(struct store_listener *listener, uint64_t within);
 /* sick.c: a disk that fails for good, under a cluster that is at rest, and is mended in the end */
 void sick_plan(struct sim *sim);
 void sick_run(struct sim *sim);
-/* At random: sectors under the log go bad. */
+/* At random: sectors under the log go bad, or the disk fails before long. */
 void sick_hurt(struct node *node);
 
 /* database.c: what nodes start with */
