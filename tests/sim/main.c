@@ -127,10 +127,11 @@ static void report(const struct worker *all, double time)
            ", messages %" G_GUINT64_FORMAT ", split %" G_GUINT64_FORMAT
            ", behind lost ones %" G_GUINT64_FORMAT ", values and log entries %" G_GUINT64_FORMAT
            ", acknowledged and lawfully lost %" G_GUINT64_FORMAT
-           ", entries in safety copies %" G_GUINT64_FORMAT "\n",
+           ", entries in safety copies %" G_GUINT64_FORMAT ", folds of journals %" G_GUINT64_FORMAT
+           ", changes brought in from them %" G_GUINT64_FORMAT "\n",
            sum.steps, sum.changes, sum.acknowledged, sum.refused, sum.rings, sum.commits,
            sum.crashes, sum.departures, sum.messages, sum.splits, sum.holes, sum.told, sum.lost,
-           sum.kept);
+           sum.kept, sum.folds, sum.replayed);
 }
 
 static int run_many(void)

@@ -363,19 +363,65 @@ static void listener_quorum(struct replica_listener *listener, bool quorate)
 
 /* ---- Crash and start ---- */
 
+/* What a start may find as well as what was acknowledged. */
+struct doubtful {
+    struct past *past;
+    uint64_t digest;
+};
+
+static void note_doubtful(struct node *node, const struct draft *draft)
+{
+    struct doubtful doubtful = {.digest = digest_draft(draft)};
+
+    doubtful.past = draft->rebuild ? history_find(node->sim->history, doubtful.digest)
+                                   : follow(node, node->past, draft->effects);
+    if (doubtful.past)
+        g_array_append_val(node->doubtful, doubtful);
+}
+
+static struct past *find_doubtful(const struct node *node, uint64_t digest)
+{
+    for (guint i = 0; i < node->doubtful->len; i++) {
+        const struct doubtful *doubtful = &g_array_index(node->doubtful, struct doubtful, i);
+        if (doubtful->digest == digest)
+            return doubtful->past;
+    }
+    return NULL;
+}
+
 /* The disk is at its last write: remember what a commit under way would make. */
 static void disk_crashing(struct disk_listener *listener)
 {
     struct node *node = container_of(listener, struct node, disk_listener);
-    const struct draft *draft = node->replica ? node->replica->committer.draft : NULL;
+    const struct draft *draft;
 
-    node->in_flight = NULL;
-    node->in_flight_digest = 0;
-    if (!draft || draft_is_empty(draft))
+    if (!node->replica) /* at its start: what the crash before this one left may be there still */
         return;
-    node->in_flight_digest = digest_draft(draft);
-    node->in_flight = draft->rebuild ? history_find(node->sim->history, node->in_flight_digest)
-                                     : follow(node, node->past, draft->effects);
+    draft = node->replica->committer.draft;
+    if (!draft_is_empty(draft))
+        note_doubtful(node, draft);
+}
+
+static void disk_refused(struct disk_listener *listener, const struct draft *draft)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    if (node->replica)
+        note_doubtful(node, draft);
+}
+
+static void disk_stored(struct disk_listener *listener)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    g_array_set_size(node->doubtful, 0);
+}
+
+static void copies_wrong(struct disk_listener *listener, const char *what)
+{
+    const struct node *node = container_of(listener, struct node, disk_listener);
+
+    sim_fail(node->sim, "node %u: %s", node->id, what);
 }
 
 /* The process has no corosync any more. */
@@ -399,6 +445,7 @@ static void bury(struct node *node)
     g_clear_pointer(&node->replica, replica_free);
     client_check_answered(node);
     g_clear_pointer(&node->store, store_close);
+    node->flush_at = 0;
     if (disk_has_crashed(node->disk))
         disk_reboot(node->disk);
     node->alive = false;
@@ -460,8 +507,8 @@ static void check_loaded(struct node *node)
     if (!node->past) {
         found = history_start(sim->history, digest);
         lawful = true;
-    } else if (node->in_flight && node->in_flight_digest == digest) {
-        found = node->in_flight;
+    } else if (find_doubtful(node, digest) && found != node->past) {
+        found = find_doubtful(node, digest);
         lawful = history_note_digest(sim->history, found, digest);
     } else if (found) {
         lawful = found == node->past;
@@ -475,7 +522,7 @@ static void check_loaded(struct node *node)
               name_past(found, names[0]));
     node->past = found;
     node->version = node->replica->committer.state->tree->root.version;
-    node->in_flight = NULL;
+    g_array_set_size(node->doubtful, 0);
     g_ptr_array_add(node->passed, found);
 }
 
@@ -492,8 +539,6 @@ static void connect_process(struct node *node)
 void node_start(struct node *node)
 {
     struct sim *sim = node->sim;
-    struct store_options store_options = {
-        .durability = sim->plan.durable ? STORE_FULL : STORE_NORMAL, .vfs = disk_vfs(node->disk)};
     struct replica_options options = {
         .acknowledge_all = sim->plan.acknowledge_all && !node_is_deployed(node),
         .lock_lifetime = LOCK_LIFETIME,
@@ -503,15 +548,12 @@ void node_start(struct node *node)
         .listener = &node->listener,
     };
     struct tree *tree;
-    g_autofree char *message = NULL;
 
-    disk_set_full(node->disk, false);
-    disk_set_failing(node->disk, false);
     node->pid = ++sim->next_pid;
     options.self = node_self(node);
-    int error = store_open(disk_path(node->disk), &store_options, &node->store, &tree, &message);
-    if (error)
-        sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
+    tree = node_open_store(node);
+    if (!tree)
+        return;
     node->replica = replica_new(&options, node->store, tree);
     replica_set_transport(node->replica, &node->seats[GROUP_CONFIGURATION].transport);
     status_start(node);
@@ -639,6 +681,8 @@ bool node_manage(struct seat *seat)
     struct node *node = seat->node;
     uint64_t now = node->sim->now;
 
+    if (node_flush(node))
+        return true;
     if (!node->alive || !node->up || !node->ring)
         return false;
     if (!node->connected) {
@@ -653,6 +697,7 @@ bool node_manage(struct seat *seat)
         if (!announce_join(seat))
             return true;
         seat->membership = MEMBER_JOINING;
+        node->joins += seat->group == GROUP_CONFIGURATION;
         network_join(seat);
         return true;
     }
@@ -666,6 +711,8 @@ bool node_manage(struct seat *seat)
 
 void node_wait(struct node *node, uint64_t *until)
 {
+    if (node->alive && node->flush_at)
+        *until = MIN(*until, node->flush_at);
     if (!node->alive || !node->up)
         return;
     if (!node->connected)
@@ -707,6 +754,10 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->sim = sim;
     node->id = id;
     node->disk_listener.crashing = disk_crashing;
+    node->disk_listener.refused = disk_refused;
+    node->disk_listener.stored = disk_stored;
+    node->disk_listener.copies_wrong = copies_wrong;
+    node->flush_listener.flush_wanted = node_note_flush;
     node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
     node->up = true;
     seat_init(&node->seats[GROUP_CONFIGURATION], node, GROUP_CONFIGURATION);
@@ -720,6 +771,7 @@ struct node *node_new(struct sim *sim, uint32_t id)
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};
     node->passed = g_ptr_array_new();
+    node->doubtful = g_array_new(FALSE, FALSE, sizeof(struct doubtful));
     node->calls = g_ptr_array_new_with_free_func(g_free);
     return node;
 }
@@ -734,6 +786,7 @@ void node_free(struct node *node)
     g_hash_table_unref(node->times);
     g_hash_table_unref(node->sent);
     g_ptr_array_unref(node->passed);
+    g_array_unref(node->doubtful);
     g_ptr_array_unref(node->calls);
     g_free(node);
 }

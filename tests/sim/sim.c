@@ -147,6 +147,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     log_traced = trace;
     sim->now = 1000;
     sim->plan = make_plan(&sim->random);
+    sick_plan(sim);
     sim->nodes = g_ptr_array_new_with_free_func((GDestroyNotify)node_free);
     sim->rings = g_ptr_array_new_with_free_func((GDestroyNotify)network_free_ring);
     sim->history = history_new();
@@ -200,8 +201,10 @@ static void crash(struct sim *sim)
     enum crash_kind kind =
         sim->plan.power && random_chance(&sim->random, 500) ? CRASH_POWER : CRASH_PROCESS;
 
-    if (!node->alive)
+    if (!node->alive) {
+        disk_crash_at(node->disk, 1 + random_below(&sim->luck, 10), kind); /* in its start */
         return;
+    }
     if (random_chance(&sim->random, 200))
         node_stop(node);
     else if (random_chance(&sim->random, 600))
@@ -301,10 +304,12 @@ static void hurt_disk(struct sim *sim)
 
     disk_set_full(node->disk, what == 0);
     disk_set_failing(node->disk, what == 1);
+    sick_hurt(node);
     sim_trace(sim, "%u has a %s disk", node->id,
-              what == 0   ? "full"
-              : what == 1 ? "failing"
-                          : "good");
+              what == 0                  ? "full"
+              : what == 1                ? "failing"
+              : disk_is_well(node->disk) ? "good"
+                                         : "bad");
 }
 
 static void jump_clock(struct sim *sim)
@@ -449,7 +454,7 @@ static void do_step(struct sim *sim)
 
 /* ---- Rest ---- */
 
-static bool work_once(struct sim *sim)
+bool sim_work(struct sim *sim)
 {
     bool any = false;
 
@@ -496,7 +501,7 @@ void sim_rest(struct sim *sim)
     uint64_t end = sim->now + REST_TIME;
 
     for (uint32_t round = 0; round < REST_ROUNDS; round++) {
-        if (work_once(sim))
+        if (sim_work(sim))
             continue;
         if (all_at_rest(sim))
             return;
@@ -541,8 +546,7 @@ static void end_faults(struct sim *sim)
         node->deaf_until = 0;
         node->mute_until = 0;
         disk_crash_at(node->disk, 0, CRASH_PROCESS);
-        disk_set_full(node->disk, false);
-        disk_set_failing(node->disk, false);
+        disk_mend(node->disk);
     }
     network_reform(sim);
     for (guint i = 0; i < sim->nodes->len; i++) {
@@ -633,6 +637,10 @@ void sim_run(uint64_t seed, bool trace, struct statistics *statistics)
     }
     if (!has_faults(&sim->plan) && !sim->plan.deployed && sim->statistics.departures > 0)
         sim_fail(sim, "a node left the group for no reason");
+    if (sim->plan.sick && !sim->plan.deployed) {
+        sick_run(sim);
+        check_rest(sim);
+    }
     check_disks(sim);
     *statistics = sim->statistics;
     sim_free(sim);

@@ -15,8 +15,8 @@
 #include "random.h"
 #include "replica/replica.h"
 #include "status/status_group.h"
+#include "store/store.h"
 
-struct store;
 struct sim;
 
 /* What a seed decides before the first step. Chances are per thousand steps. */
@@ -40,8 +40,10 @@ struct plan {
     uint32_t departures; /* of corosync under a daemon that goes on */
     uint32_t storms;     /* of TRY_AGAIN */
     uint32_t disks;
-    uint32_t jumps;   /* of clocks */
-    uint32_t losses;  /* of packets: senders go on while others lack what they said */
+    uint32_t jumps;      /* of clocks */
+    uint32_t fold_delay; /* milliseconds; SQLite: nodes have a journal; 0: none has */
+    bool sick;           /* at the end a disk fails for good (sick.c) */
+    uint32_t losses;     /* of packets: senders go on while others lack what they said */
     uint32_t cancels; /* chance of a call to be cancelled, and of all to expire, after a change */
 };
 
@@ -138,6 +140,9 @@ struct node {
     bool turning; /* took a configuration change since it last ran: what it publishes now it may
                      have applied before */
     struct store *store;
+    struct store_listener flush_listener;
+    uint64_t flush_at; /* milliseconds when the journal is to be folded; 0: nothing is wanted */
+    uint32_t joins;    /* of the configuration group */
     struct replica *replica;
     struct clock_source clock;
     struct replica_listener listener;
@@ -148,8 +153,8 @@ struct node {
     GHashTable *values; /* key → its value: what this process has set, owned */
     GPtrArray *logged;  /* char, owned: what this process has logged */
     struct past *past;
-    struct past *in_flight; /* what the commit would have made that a crash hit */
-    uint64_t in_flight_digest;
+    GArray *doubtful;  /* struct doubtful: what commits would have made that failed, or that a crash
+                          hit, since the last one that did not */
     uint64_t version;  /* of the published state */
     GPtrArray *passed; /* struct past: all that was ever committed here */
     GPtrArray *calls;  /* struct call, owned: of this process */
@@ -185,11 +190,14 @@ struct statistics {
     uint64_t holes;      /* messages that came behind one that was lost for good */
     uint64_t lost;       /* acknowledged changes lost as the protocol allows */
     uint64_t told;       /* values set and entries logged */
+    uint64_t folds;      /* of journals */
+    uint64_t replayed;   /* changes that a start brought in from a journal */
 };
 
 struct sim {
     uint64_t seed;
     struct random random;
+    struct random luck; /* of disks that a plan has more: what else happens is as it was */
     bool trace;
     struct plan plan;
     uint64_t now;  /* milliseconds */
@@ -222,6 +230,7 @@ void sim_add_nodes(struct sim *sim);
 void sim_free(struct sim *sim);
 /* Everything that is under way, without faults, until nothing is. */
 void sim_rest(struct sim *sim);
+bool sim_work(struct sim *sim); /* what can be done now; false: nothing */
 
 /* network.c: the process group service */
 void network_reform(struct sim *sim); /* after `up` or `component` changed */
@@ -288,6 +297,17 @@ void status_take(struct node *node, const struct notice *notice);
 void status_check_alike(const struct node *node, const struct node *other);
 /* What living processes have logged is in the log. */
 void status_check_kept(const struct node *node);
+
+/* node_store.c: a node's store */
+struct tree *node_open_store(struct node *node); /* NULL: it cannot start on a disk like that */
+bool node_flush(struct node *node); /* folds the journal, if that is due; false: it is not */
+void node_note_flush(struct store_listener *listener, uint64_t within);
+
+/* sick.c: a disk that fails for good, under a cluster that is at rest, and is mended in the end */
+void sick_plan(struct sim *sim);
+void sick_run(struct sim *sim);
+/* At random: sectors under the log go bad, or the disk fails before long. */
+void sick_hurt(struct node *node);
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);
