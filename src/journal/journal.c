@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/directory.h"
 #include "base/lock.h"
 #include "core/state.h"
@@ -35,7 +34,8 @@ struct area {
 
 struct journal {
     struct journal_options options;
-    struct clock_source clock;
+    struct clock_source *clock; /* borrowed, or `system` */
+    struct clock_source system;
     char *path;
     int file;
     GByteArray *buffer; /* the writer's */
@@ -47,6 +47,11 @@ struct journal {
     unsigned int active; /* the area that is appended to; the other one is being folded, or free */
     bool usable;         /* false: nothing is appended before journal_restart() */
 };
+
+static uint64_t now_milliseconds(const struct journal *journal)
+{
+    return journal->clock->milliseconds(journal->clock);
+}
 
 /* ---- What waits ---- */
 
@@ -88,7 +93,7 @@ static void begin_area(struct journal *journal, struct area *area, const struct 
     assert(!area->waiting);
     *area = (struct area){
         .waiting = g_new0(struct journal_waiting, 1),
-        .since = journal->clock.milliseconds(&journal->clock),
+        .since = now_milliseconds(journal),
         .generation = ++journal->generation,
     };
     area->waiting->entries = journal_entries_new();
@@ -209,7 +214,7 @@ static uint64_t age(struct journal *journal)
     const struct area *oldest =
         other_area(journal)->waiting ? other_area(journal) : active_area(journal);
 
-    return oldest->waiting ? journal->clock.milliseconds(&journal->clock) - oldest->since : 0;
+    return oldest->waiting ? now_milliseconds(journal) - oldest->since : 0;
 }
 
 /* Holds the lock. What is recorded is the difference from what was stored last. */
@@ -309,11 +314,12 @@ static struct journal *journal_new(const char *path, const struct journal_option
     journal->path = g_strdup(path);
     journal->file = -1;
     journal->buffer = g_byte_array_new();
-    clock_source_system(&journal->clock);
+    clock_source_system(&journal->system);
+    journal->clock = options->clock ? options->clock : &journal->system;
     lock_init(&journal->lock, LOCK_RANK_JOURNAL);
     if (left) {
         journal->areas[1].waiting = left;
-        journal->areas[1].since = journal->clock.milliseconds(&journal->clock);
+        journal->areas[1].since = now_milliseconds(journal);
     }
     return journal;
 }
