@@ -9,7 +9,7 @@ build="gcc libc6-dev meson ninja-build pkgconf libfuse3-dev libglib2.0-dev libsq
 libcpg-dev libquorum-dev libcmap-dev libvotequorum-dev libcorosync-common-dev libqb-dev librrd-dev libsystemd-dev libcmocka-dev"
 run="util-linux sqlite3 procps"
 demo="corosync iproute2 python3"
-test="git clang clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
+test="git clang lld clang-format clang-tidy libclang-rt-dev llvm rrdcached rrdtool python3-pytest
 python3-pytest-timeout python3-prometheus-client prometheus curl openssl man-db mandoc zsh bash-completion
 xz-utils liblzma-dev"
 

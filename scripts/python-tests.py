@@ -19,7 +19,8 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # What takes longest begins first, so that nothing long is left at the end.
-LONG = ("linearizability/test_history", "cluster/test_demo", "cluster/test_one_inode", "cluster/", "mount/test_one_inode", "crash/")
+LONG = ("cluster/test_failures", "linearizability/test_history", "cluster/test_demo", "cluster/test_one_inode", "cluster/", "socket/test_service",
+        "ctl/test_db_", "mount/test_kill", "ctl/test_doctor", "mount/test_database_files", "crash/", "ctl/test_trouble", "mount/test_daemon")
 
 
 class Unit:
@@ -72,7 +73,7 @@ def units(suites):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2 * os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=3 * os.cpu_count())
     parser.add_argument("suites", nargs="+")
     arguments = parser.parse_args()
     sums, failing = [0, 0, 0], set()

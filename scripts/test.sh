@@ -26,6 +26,9 @@ count() { # PASSED FAILED SKIPPED
     skipped=$((skipped + $3))
 }
 
+# Where the output of a stage is kept until it is done; empty: it is printed as it comes.
+kept=
+
 # stage NAME FUNCTION [ARGUMENT...]: runs it unless others were asked for.
 stage() {
     local name=$1 start=$SECONDS before=$failed
@@ -33,9 +36,10 @@ stage() {
     if [ ${#only[@]} -gt 0 ] && [[ " ${only[*]} " != *" $name "* ]]; then
         return
     fi
-    echo "=== $name"
-    "$@"
+    [ -n "$kept" ] || echo "=== $name"
+    if [ -n "$kept" ]; then "$@" >"$kept" 2>&1; else "$@"; fi
     [ "$failed" -eq "$before" ] || failures+=("$name")
+    [ -z "$kept" ] || { echo "=== $name" && cat "$kept"; }
     echo "--- $name: $((SECONDS - start)) s"
 }
 
@@ -88,7 +92,8 @@ configure_and_build() {
 # Only what the tests with the thread sanitizer run.
 build_threads() {
     if [ ! -f build-threads/build.ninja ]; then
-        CC=clang meson setup build-threads -Dwerror=true -Db_lundef=false -Db_sanitize=thread || return 1
+        CC=clang meson setup build-threads -Dwerror=true -Db_lundef=false -Db_sanitize=thread \
+            -Dc_link_args=-fuse-ld=lld || return 1
     fi
     ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/make_database tests/mount/hold_listing tests/socket/socket_client \
         tests/socket/socket_stress tests/unit/test_threads
@@ -97,7 +102,7 @@ build_threads() {
 build_fuzz() {
     if [ ! -f build-fuzz/build.ninja ]; then
         CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false -Db_lundef=false \
-            -Db_sanitize=address,undefined || return 1
+            -Db_sanitize=address,undefined -Dc_link_args=-fuse-ld=lld || return 1
     fi
     ninja -C build-fuzz fuzz
 }
@@ -120,7 +125,8 @@ includes_and_tidy() {
 # meson_tests DIRECTORY OPTION...: the C programs, counted by their single tests.
 meson_tests() {
     rm -f "$1/meson-logs/testlog.json"
-    meson test -C "$1" --no-rebuild --print-errorlogs --num-processes "$jobs" "${@:2}"
+    # A test that hangs is ended; how long that takes is no part of what is tested, and others work beside it.
+    meson test -C "$1" --no-rebuild --print-errorlogs --timeout-multiplier 5 --num-processes "$jobs" "${@:2}"
     # shellcheck disable=SC2046 # three numbers
     count $(scripts/count-results.py "$1/meson-logs/testlog.json")
 }
@@ -144,10 +150,57 @@ python_suites() {
     scripts/python-tests.py "${suites[@]}" | tee "$report"
     read -r -a numbers < <(tail -n 1 "$report")
     rm "$report"
-    # It tells them last, if it came so far.
-    if [[ ${numbers[*]:0:3} =~ ^[0-9]+\ [0-9]+\ [0-9]+$ ]]; then count "${numbers[@]:0:3}"; else count 0 1 0; fi
-    [ ${#numbers[@]} -le 3 ] || failures+=("${numbers[@]:3}")
+    add_numbers pytest "${numbers[@]}" # It tells them last, if it came so far.
     echo "--- $((SECONDS - start)) s"
+}
+
+# The stages that compute all the time and need nothing of each other.
+computing() {
+    stage tidy includes_and_tidy
+    stage unit meson_tests build-gcc --no-suite sim
+    stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
+    stage sim meson_tests build-gcc --suite sim
+    stage sim-sanitizers meson_tests build-sanitizers --suite sim
+}
+
+# Runs them beside the suites of pytest, with less weight than those: they get what the others leave. What each one says is
+# printed when it is done. The file $1 gets "PASSED FAILED SKIPPED STAGE...".
+computing_with_less_weight() {
+    passed=0 failed=0 skipped=0 failures=()
+    kept=$(mktemp)
+    renice -n 10 -p "$BASHPID" >/dev/null
+    computing
+    rm "$kept"
+    echo "$passed $failed $skipped ${failures[*]}" >"$1"
+}
+
+# add_numbers NAME PASSED FAILED SKIPPED STAGE...: what others counted, and where they failed; without it, NAME has failed.
+add_numbers() {
+    local name=$1
+    shift
+    if [[ ${*:1:3} =~ ^[0-9]+\ [0-9]+\ [0-9]+$ ]]; then
+        count "${@:1:3}"
+        failures+=("${@:4}")
+    else
+        count 0 1 0
+        failures+=("$name")
+    fi
+}
+
+computing_and_python_suites() {
+    local report lane numbers
+    if [ ${#suites[@]} -eq 0 ]; then
+        computing
+        return
+    fi
+    report=$(mktemp)
+    computing_with_less_weight "$report" &
+    lane=$!
+    python_suites
+    wait "$lane"
+    read -r -a numbers <"$report"
+    rm "$report"
+    add_numbers computing "${numbers[@]}"
 }
 
 # Two busy loops and a compiler, until the end of the script.
@@ -204,30 +257,28 @@ export ASAN_OPTIONS=detect_stack_use_after_return=1:quarantine_size_mb=16
 export PYTHONDONTWRITEBYTECODE=1
 export PLAIN_BUILD_DIR=$PWD/build-gcc # for what is not tested itself
 
-sanitize="-Dwerror=true -Db_lundef=false"
+# The sanitizers are linked into a hundred programs, which takes lld a third of the time.
+sanitize="-Dwerror=true -Db_lundef=false -Dc_link_args=-fuse-ld=lld"
 
 stage format format
 stage man check manual_pages
 stage gcc check configure_and_build build-gcc gcc -Dwerror=true
 # shellcheck disable=SC2086 # a list of words
 stage clang check configure_and_build build-sanitizers clang $sanitize -Db_sanitize=address,undefined
-stage tidy includes_and_tidy
-[ -z "$busy" ] || make_busy
-stage unit meson_tests build-gcc --no-suite sim
-stage unit-sanitizers meson_tests build-sanitizers --no-suite sim
-stage sim meson_tests build-gcc --suite sim
-stage sim-sanitizers meson_tests build-sanitizers --suite sim
-stage fuzz fuzz 10
 stage clang-threads check build_threads
 stage unit-threads meson_tests build-threads --suite threads
+[ -z "$busy" ] || make_busy
+stage fuzz fuzz 10 # alone: it gets its seconds of the whole machine
 python_suite mount build-sanitizers tests/mount
 python_suite clients build-sanitizers tests/socket tests/ctl
 python_suite crash build-gcc tests/crash
 python_suite cluster build-sanitizers tests/cluster
 python_suite linearizability build-sanitizers tests/linearizability
-# What is checked against tmpfs has no daemon in it. What a start refuses, and limits, are one thread's work (doc/testing.md).
+# What is checked against tmpfs has no daemon in it. What else is left out is one thread's work (doc/testing.md).
 # ThreadSanitizer's own write() does not come to the library that makes a disk fail.
-python_suite threads build-threads \
-    "tests/mount:not tmpfs and not failing_disk and (not test_database_files and not test_limits or writers_at_once)" tests/socket
-python_suites
+one_thread="test_database_files or test_limits or test_daemon or test_kill or test_migration or test_words or test_guests or test_access"
+several="writers_at_once or wait_for_each_other or signal or test_stop or several_daemons or again_and_again or many_processes"
+python_suite threads build-threads "tests/mount:not tmpfs and not failing_disk and (not ($one_thread) or $several)" \
+    "tests/socket:not test_access"
+computing_and_python_suites # tidy, unit, unit-sanitizers, sim, sim-sanitizers, and the suites
 summary

@@ -26,14 +26,21 @@ class Namespace:
         command += ["--uts"] if hostname else []
         self.workers = []
         self.pid = None
-        self.network = network
-        self.init = Worker(command, "init")
+        # What is to be prepared is done by the shell that then becomes process 1: each program more costs time.
+        self.init = Worker([*command, "sh", "-ec", "\n".join([*self.preparations(network, hostname, tmpfs), 'exec "$@"']), "sh"], "init")
         try:
             self.pid = self.find_init()
-            self.prepare(hostname, tmpfs)
         except BaseException:
             self.close()
             raise
+
+    @staticmethod
+    def preparations(network, hostname, tmpfs):
+        commands = ["mount -t tmpfs -o mode=1777 tmpfs /dev/shm", "mount -t tmpfs -o mode=0755 tmpfs " + ROOM]
+        commands += ["mkdir -p %s && mount -t tmpfs -o mode=0755 tmpfs %s" % (path, path) for path in tmpfs]
+        commands += ["ip link set lo up"] if network else []
+        commands += ["hostname " + hostname] if hostname else []
+        return commands
 
     def find_init(self):
         """The pid, outside, of process 1 inside."""
@@ -42,13 +49,6 @@ class Namespace:
         with open("/proc/%d/task/%d/children" % (outer, outer)) as file:
             (pid,) = file.read().split()
         return int(pid)
-
-    def prepare(self, hostname, tmpfs):
-        commands = ["mount -t tmpfs -o mode=1777 tmpfs /dev/shm", "mount -t tmpfs -o mode=0755 tmpfs " + ROOM]
-        commands += ["mkdir -p %s && mount -t tmpfs -o mode=0755 tmpfs %s" % (path, path) for path in tmpfs]
-        commands += ["ip link set lo up"] if self.network else []
-        commands += ["hostname " + hostname] if hostname else []
-        self.run(["sh", "-ec", "\n".join(commands)], check=True)
 
     def enter(self, uid=None, gid=None, groups=()):
         """The command that runs another inside, as that user."""
