@@ -142,6 +142,13 @@ FAULTS = {
         "area->waiting->root = draft->root;",
         "area->waiting->root.version = draft->root.version;",
     ),
+    "area-on-the-other": (
+        "journal/journal.c",
+        "bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);",
+        "bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);\n"
+        "        const struct area *other = other_area(journal);\n"
+        "        chained |= other->waiting && g_hash_table_contains(other->waiting->entries, inode);",
+    ),
     "tries-again-at-once": (
         "replica/synchronise.c",
         "return synchronisation->failures == 0 || now >= synchronisation->retry_at;",
