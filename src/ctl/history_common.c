@@ -13,6 +13,8 @@
 #include "ctl/db.h"
 #include "ctl/history_time.h"
 #include "ctl/suggest.h"
+#include "ctl/tools/journal.h"
+#include "history/replayed.h"
 #include "host/node.h"
 #include "store/text.h"
 
@@ -77,16 +79,39 @@ static struct history_reader *open_file(const char *path)
     return NULL;
 }
 
-static char *beside(const char *database)
+/* What is in the journal of a host that died has not reached its history. */
+static void add_journal(struct history_reader **reader, const char *database)
 {
-    g_autofree char *name = g_path_get_basename(database);
+    g_autofree char *message = NULL;
+    GPtrArray *effects = NULL;
+    int error = tools_read_journal(database, &effects, &message);
 
-    if (strcmp(name, DATABASE_NAME) != 0 && !g_file_test(database, G_FILE_TEST_IS_DIR))
-        return g_strdup(database);
-    if (g_file_test(database, G_FILE_TEST_IS_DIR))
-        return g_build_filename(database, HISTORY_FILE, NULL);
-    g_autofree char *directory = g_path_get_dirname(database);
-    return g_build_filename(directory, HISTORY_FILE, NULL);
+    if (!error)
+        error = history_add_replayed(reader, effects, &message);
+    if (effects)
+        g_ptr_array_unref(effects);
+    if (error)
+        fprintf(stderr,
+                "warning: the last changes, which may be in the journal of %s only, are missing "
+                "(%s); a start of pmxcfs brings them in\n",
+                database, message ? message : g_strerror(-error));
+}
+
+/* `given`: a state directory, or the database in it, with the journal; or a history alone. */
+static struct history_reader *open_given(const char *given)
+{
+    g_autofree char *name = g_path_get_basename(given);
+    bool is_directory = g_file_test(given, G_FILE_TEST_IS_DIR);
+
+    if (!is_directory && strcmp(name, DATABASE_NAME) != 0)
+        return open_file(given);
+    g_autofree char *directory = is_directory ? g_strdup(given) : g_path_get_dirname(given);
+    g_autofree char *history = g_build_filename(directory, HISTORY_FILE, NULL);
+    g_autofree char *database = g_build_filename(directory, DATABASE_NAME, NULL);
+    struct history_reader *reader = open_file(history);
+    if (reader && g_file_test(database, G_FILE_TEST_EXISTS))
+        add_journal(&reader, database);
+    return reader;
 }
 
 struct history_reader *history_common_open(const struct context *context, const char *database,
@@ -96,14 +121,12 @@ struct history_reader *history_common_open(const struct context *context, const 
     int error = 0;
 
     *code = EXIT_FAILED;
-    if (database) {
-        path = beside(database);
-        return open_file(path);
-    }
+    if (database)
+        return open_given(database);
     int asked = flush_daemon(context, &path, &error);
-    if (asked == EXIT_NO_DAEMON && !context->socket_given) {
-        path = g_build_filename(DEFAULT_STATE_DIR, HISTORY_FILE, NULL);
-    } else if (error == EOPNOTSUPP) {
+    if (asked == EXIT_NO_DAEMON && !context->socket_given)
+        return open_given(DEFAULT_STATE_DIR);
+    if (error == EOPNOTSUPP) {
         fputs("error: the daemon writes no history\n", stderr);
         return NULL;
     } else if (asked != EXIT_DONE || !path) {

@@ -7,7 +7,7 @@
 #include "ctl/db.h"
 #include "ctl/history_common.h"
 #include "ctl/trial.h"
-#include "store/text.h"
+#include "history/partners.h"
 
 /* Can what was there before be brought back? */
 static bool is_kept(const struct history_version *before)
@@ -32,6 +32,37 @@ static json_t *changes_json(const GPtrArray *changes, json_int_t group)
     return list;
 }
 
+static json_t *find_path(json_t *list, const char *path)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        if (strcmp(field_text(one, "path"), path) == 0)
+            return one;
+    }
+    return NULL;
+}
+
+/* What belongs together with one that cannot be brought back stays, too. */
+static void mark_halves(json_t *list)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        char *partner;
+        for (size_t k = 0; (partner = partners_get(field_text(one, "path"), k)); k++) {
+            json_t *other = find_path(list, partner);
+            if (other && !field_bool(other, "kept") && field_bool(one, "kept"))
+                json_object_set_new(one, "partner", db_json_string(partner));
+            g_free(partner);
+        }
+    }
+}
+
 json_t *trial_changes(const struct context *context, json_t *trial)
 {
     json_int_t until = field_number(trial, "until");
@@ -50,10 +81,23 @@ json_t *trial_changes(const struct context *context, json_t *trial)
         history_common_damaged(reader, NULL, error);
     if (changes) {
         list = changes_json(changes, field_number(trial, "group"));
+        mark_halves(list);
         g_ptr_array_unref(changes);
     }
     history_close(reader);
     return list;
+}
+
+/* Why one cannot be brought back; NULL: it can. g_free() it. */
+static char *reason_of(json_t *one)
+{
+    g_autofree char *partner = field_printable(one, "partner");
+
+    if (!field_bool(one, "kept"))
+        return g_strdup("what it was is not kept");
+    return json_object_get(one, "partner")
+               ? g_strdup_printf("it belongs together with %s, of which that is so", partner)
+               : NULL;
 }
 
 void trial_print_changes(json_t *changes)
@@ -63,11 +107,11 @@ void trial_print_changes(json_t *changes)
 
     json_array_foreach(changes, i, one)
     {
-        const char *path = field_text(one, "path");
-        g_autofree char *shown = store_text_shown(path, strlen(path));
-        printf("  %-8s %s%s\n", field_text(one, "operation"), shown,
-               field_bool(one, "kept") ? ""
-                                       : "  (cannot be brought back: what it was is not kept)");
+        g_autofree char *shown = field_printable(one, "path");
+        g_autofree char *reason = reason_of(one);
+        printf("  %-8s %s%s%s%s\n", field_text(one, "operation"), shown,
+               reason ? "  (cannot be brought back: " : "", reason ? reason : "",
+               reason ? ")" : "");
     }
 }
 
@@ -79,11 +123,11 @@ bool trial_complain_of_lost(json_t *changes)
 
     json_array_foreach(changes, i, one)
     {
-        const char *path = field_text(one, "path");
-        g_autofree char *shown = store_text_shown(path, strlen(path));
-        if (field_bool(one, "kept"))
+        g_autofree char *shown = field_printable(one, "path");
+        g_autofree char *reason = reason_of(one);
+        if (!reason)
             continue;
-        fprintf(stderr, "error: %s could not be brought back: what it was is not kept\n", shown);
+        fprintf(stderr, "error: %s could not be brought back: %s\n", shown, reason);
         lost = true;
     }
     return lost;

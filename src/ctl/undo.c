@@ -260,6 +260,8 @@ int undo_add_tree(struct undo *undo, const struct history_filter *filter, int64_
         error = history_tree(undo->reader, HISTORY_NOW, filter, &now);
     int code = error ? history_common_damaged(undo->reader, NULL, error)
                      : add_differences(undo, filter, then, now, complete);
+    if (code == EXIT_DONE)
+        code = undo_leave_halves(undo, filter, position);
     if (then)
         g_ptr_array_unref(then);
     if (now)

@@ -68,6 +68,11 @@ int undo_add(struct undo *undo, const char *path, const struct history_version *
 int undo_add_tree(struct undo *undo, const struct history_filter *filter, int64_t position,
                   bool complete);
 
+/* Leaves out what belongs together with a file that does not become what it was at the position
+ * (its content is private, or it is not asked for), as the halves of a pair of keys do; what the
+ * filter's path names itself is only warned of. EXIT_DONE, or stderr says why. */
+int undo_leave_halves(struct undo *undo, const struct history_filter *filter, int64_t position);
+
 /* When all are added: their order, guests whose number others have, guests that only moved. */
 int undo_arrange(struct undo *undo);
 

@@ -33,6 +33,17 @@ static int finish(struct undo *undo)
     return code == EXIT_DONE ? undo_run(undo) : code;
 }
 
+/* A path that was named: it is put back as asked, also without what it belongs together with. */
+static int add_named(struct undo *undo, const char *path, const struct history_version *target,
+                     uint64_t version, int64_t position)
+{
+    int code = undo_add(undo, path, target, version);
+
+    if (code == EXIT_DONE)
+        code = undo_leave_halves(undo, &(struct history_filter){.path = path}, position);
+    return code;
+}
+
 /* ---- What was deleted ---- */
 
 /* Just before the first of the deletions below a path that took the directory away. */
@@ -85,7 +96,7 @@ static int add_deleted(struct undo *undo, const char *path)
     else if (!change->before.exists)
         complain(path, "is known as deleted only, not what it was before");
     else if (!change->before.directory)
-        code = undo_add(undo, path, &change->before, 0);
+        code = add_named(undo, path, &change->before, 0, change->id - 1);
     else if ((code = find_deletion(undo, path, &position)) == EXIT_DONE)
         code = undo_add_tree(undo, &(struct history_filter){.path = path}, position, true);
     history_change_free(change);
@@ -121,7 +132,7 @@ static int add_last_change(struct undo *undo, const char *path, bool directory)
     const struct history_change *step = find_last_step(changes);
     int code = !step       ? complain(path, "was not changed, as far as the history knows")
                : directory ? undo_add_tree(undo, &filter, step->id - 1, true)
-                           : undo_add(undo, path, &step->before, 0);
+                           : add_named(undo, path, &step->before, 0, step->id - 1);
     g_ptr_array_unref(changes);
     return code;
 }
@@ -143,8 +154,8 @@ static int add_file_at(struct undo *undo, const char *path, const struct history
         if (change->id <= moment->position)
             was = change;
     }
-    int code = was                ? undo_add(undo, path, &was->after, was->version)
-               : moment->complete ? undo_add(undo, path, &nothing, 0)
+    int code = was ? add_named(undo, path, &was->after, was->version, moment->position)
+               : moment->complete ? add_named(undo, path, &nothing, 0, moment->position)
                                   : complain(path, "is not recorded that far back");
     g_ptr_array_unref(changes);
     return code;
@@ -162,7 +173,7 @@ static int add_path_at(struct undo *undo, const char *path, const struct history
         history_moment_warn(undo->reader);
     int code = was->after.directory
                    ? undo_add_tree(undo, &filter, moment->position, moment->complete)
-                   : undo_add(undo, path, &was->after, was->version);
+                   : add_named(undo, path, &was->after, was->version, moment->position);
     history_change_free(was);
     return code;
 }
@@ -348,7 +359,8 @@ int command_rollback(const struct context *context, int argc, char **argv)
     if (!command_parse(&argc, &argv, entries, NULL,
                        "Make the tree, or a part of it, what it was; what was not there then is "
                        "removed. Shows what that is first.\n" CONF_PATH
-                       " is left out, unless --path names it.",
+                       " is left out, unless --path names it, and so is what is of no use without "
+                       "a private file that has changed\n(authkey.pub, pve-root-ca.pem).",
                        0, 0))
         return EXIT_WRONG_USE;
     if (!to) {

@@ -13,25 +13,33 @@
 
 #define BUSY_MILLISECONDS 2000
 #define WAL_SIZE_KEPT 4194304
+/* Most transactions are a row or two, which cost a page of each table and index. Smaller ones would
+ * hold contents badly. */
+#define PAGE_SIZE 2048
+#define CHECKPOINT_PAGES 2048 /* 4 MiB of WAL: pages that change often are moved seldom */
 
-/* `before` and `after` of struct history_change are the columns old_* and new_*; doc/history.md. */
+/* `before` and `after` of struct history_change are the columns old_* and new_*; doc/history.md.
+ * What has to be there once is looked up before it is added: an index of whole digests or command
+ * lines would be written twice. */
 static const char schema[] =
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE nodes (id INTEGER PRIMARY KEY, name TEXT NOT NULL);"
     "CREATE TABLE paths (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE);"
-    "CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE,"
+    "CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL,"
     " size INTEGER NOT NULL, codec INTEGER NOT NULL, data BLOB NOT NULL);"
     "CREATE TABLE actors (id INTEGER PRIMARY KEY, uid INTEGER NOT NULL, login INTEGER NOT NULL,"
     " pid INTEGER NOT NULL, process_group INTEGER NOT NULL, name TEXT NOT NULL,"
-    " command TEXT NOT NULL, UNIQUE (pid, process_group, uid, login, name, command));"
-    "CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, version INTEGER NOT NULL,"
+    " command TEXT NOT NULL);"
+    "CREATE TABLE changes (id INTEGER PRIMARY KEY, version INTEGER NOT NULL,"
     " time INTEGER NOT NULL, node INTEGER NOT NULL, operation INTEGER NOT NULL,"
     " path INTEGER NOT NULL, other INTEGER, actor INTEGER,"
     " old_type INTEGER NOT NULL, old_size INTEGER NOT NULL, old_mtime INTEGER NOT NULL,"
     " old_content INTEGER, old_kept INTEGER NOT NULL,"
     " new_type INTEGER NOT NULL, new_size INTEGER NOT NULL, new_mtime INTEGER NOT NULL,"
     " new_content INTEGER, new_kept INTEGER NOT NULL, new_version INTEGER NOT NULL);"
-    "CREATE INDEX changes_path ON changes (path, id);";
+    "CREATE INDEX changes_path ON changes (path);"
+    "CREATE INDEX contents_digest ON contents (substr(digest, 1, 8));"
+    "CREATE INDEX actors_pid ON actors (pid);";
 
 static int fail(sqlite3 **db, int result, const char *path, char **message)
 {
@@ -46,8 +54,8 @@ static int fail(sqlite3 **db, int result, const char *path, char **message)
 
 static int make(sqlite3 *db)
 {
-    int result =
-        sqlite3_exec(db, "PRAGMA auto_vacuum=INCREMENTAL; BEGIN IMMEDIATE", NULL, NULL, NULL);
+    int result = sqlite3_exec(db, "PRAGMA page_size=" G_STRINGIFY(PAGE_SIZE) "; BEGIN IMMEDIATE",
+                              NULL, NULL, NULL);
 
     if (result == SQLITE_OK)
         result = sqlite3_exec(db, schema, NULL, NULL, NULL);
@@ -107,10 +115,13 @@ int database_open_history(const char *path, sqlite3 **db, char **message)
                      ? SQLITE_NOTADB
                      : sqlite3_extended_errcode(*db);
     if (result == SQLITE_OK)
-        result = sqlite3_exec(*db,
-                              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-                              "PRAGMA journal_size_limit=" G_STRINGIFY(WAL_SIZE_KEPT),
-                              NULL, NULL, NULL);
+        result = sqlite3_exec(
+            *db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+            "PRAGMA wal_autocheckpoint=" G_STRINGIFY(
+                CHECKPOINT_PAGES) "; "
+                                  "PRAGMA journal_size_limit=" G_STRINGIFY(WAL_SIZE_KEPT),
+            NULL, NULL, NULL);
     return result == SQLITE_OK ? 0 : fail(db, result, path, message);
 }
 

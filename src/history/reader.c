@@ -75,6 +75,34 @@ const char *history_file(const struct history_reader *reader)
     return reader->file;
 }
 
+void history_call(struct history_reader *reader, const char *file)
+{
+    g_free(reader->file);
+    reader->file = g_strdup(file);
+}
+
+int history_copy(struct history_reader *reader, const char *path, char **message)
+{
+    sqlite3 *to = NULL;
+    int error = file_make_private(path, message);
+
+    if (error)
+        return error;
+    int result = sqlite3_open_v2(path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE, NULL);
+    sqlite3_backup *backup =
+        result == SQLITE_OK ? sqlite3_backup_init(to, "main", reader->db, "main") : NULL;
+    if (backup)
+        sqlite3_backup_step(backup, -1);
+    if (result == SQLITE_OK)
+        result = backup ? sqlite3_backup_finish(backup) : sqlite3_extended_errcode(to);
+    error = file_errno(to, result);
+    if (error)
+        *message =
+            g_strdup_printf("cannot copy %s to %s: %s", reader->file, path, sqlite3_errstr(result));
+    sqlite3_close(to);
+    return error;
+}
+
 /* --- Foreign columns --- */
 
 /* Sets *bad if it is no integer within the bounds. */

@@ -24,6 +24,12 @@ void history_close(struct history_reader *reader); /* NULL is allowed */
 /* The file that it reads; the reader's. */
 const char *history_file(const struct history_reader *reader);
 
+/* From now on that is said to be it. */
+void history_call(struct history_reader *reader, const char *file);
+
+/* Copies all of it into a new file (mode 0600) at `path`. 0 or a negative errno with *message. */
+int history_copy(struct history_reader *reader, const char *path, char **message);
+
 /* Who asked for a change; known only on the node where it was asked for. */
 struct history_actor {
     bool known;     /* else nothing here is */

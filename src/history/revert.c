@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "history/partners.h"
 #include "history/reader.h"
 
 int revert_find_last(const char *history, int64_t *id)
@@ -90,6 +91,52 @@ static void note_problem(char **problem, const char *path, const char *text)
         *problem = g_strdup_printf("%s: %s", path, text);
 }
 
+/* Whether the changes altered something that the path belongs together with and whose content
+ * before is not known; *partner is it, g_free() it. 0 or a negative errno. */
+static int find_lost_partner(struct history_reader *reader, const struct revert *revert,
+                             GPtrArray *paths, const char *path, char **partner)
+{
+    for (size_t i = 0; (*partner = partners_get(path, i)); i++) {
+        struct history_version target = {0};
+        bool changed = g_ptr_array_find_with_equal_func(paths, *partner, g_str_equal, NULL);
+        int error = changed ? find_target(reader, revert, *partner, &target) : 0;
+        if (!error && target.exists && !target.directory && target.kept != HISTORY_KEPT)
+            return 0;
+        g_clear_pointer(partner, g_free);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+static gpointer copy_text(gconstpointer text, gpointer unused)
+{
+    (void)unused;
+    return g_strdup(text);
+}
+
+/* Takes out of the paths what would be brought back by half. */
+static int leave_halves(struct history_reader *reader, const struct revert *revert,
+                        GPtrArray *paths, char **problem)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_copy(paths, copy_text, NULL);
+    int error = 0;
+
+    g_ptr_array_set_free_func(all, g_free);
+    for (guint i = all->len; i > 0 && !error; i--) {
+        g_autofree char *partner = NULL;
+        error = find_lost_partner(reader, revert, all, all->pdata[i - 1], &partner);
+        if (!partner)
+            continue;
+        g_autofree char *text = g_strdup_printf(
+            "stays, for it belongs together with %s, whose content before is not in the history",
+            partner);
+        note_problem(problem, all->pdata[i - 1], text);
+        g_ptr_array_remove_index(paths, i - 1);
+    }
+    return error;
+}
+
 /* First what was not there is removed, so that a guest's id is free for the place that it had. */
 static int remove_new(struct history_reader *reader, struct reverter *reverter,
                       struct revert *revert, const char *path)
@@ -164,6 +211,8 @@ int revert_changes(const char *history, struct reverter *reverter, struct revert
     if (error)
         return error;
     error = find_paths(reader, revert, &paths);
+    if (!error)
+        error = leave_halves(reader, revert, paths, problem);
     for (guint i = paths ? paths->len : 0; i > 0 && !error; i--) {
         error = remove_new(reader, reverter, revert, paths->pdata[i - 1]);
         if (error)

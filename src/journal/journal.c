@@ -62,7 +62,7 @@ GHashTable *journal_entries_new(void)
     return g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
 }
 
-void journal_waiting_free(struct journal_waiting *waiting)
+static void waiting_free(struct journal_waiting *waiting)
 {
     if (!waiting)
         return;
@@ -258,7 +258,7 @@ int journal_append(struct journal *journal, const struct draft *draft,
         *urgency = urgency_of(area);
         /* An area is not begun by what failed. */
         if (error && area->sequence == 0)
-            g_clear_pointer(&area->waiting, journal_waiting_free);
+            g_clear_pointer(&area->waiting, waiting_free);
     }
     lock_give(&journal->lock);
     if (journal->buffer->len > BUFFER_KEPT) {
@@ -286,7 +286,7 @@ void journal_folded(struct journal *journal)
     struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
     assert(waiting); /* it was taken */
     lock_give(&journal->lock);
-    journal_waiting_free(waiting);
+    waiting_free(waiting);
 }
 
 const struct journal_metrics *journal_metrics(const struct journal *journal)
@@ -368,7 +368,7 @@ void journal_close(struct journal *journal, bool remove)
     if (remove)
         unlink(journal->path);
     for (size_t i = 0; i < JOURNAL_AREAS; i++)
-        journal_waiting_free(journal->areas[i].waiting);
+        waiting_free(journal->areas[i].waiting);
     lock_destroy(&journal->lock);
     g_byte_array_unref(journal->buffer);
     g_free(journal->path);

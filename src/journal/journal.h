@@ -67,8 +67,6 @@ const struct journal_metrics *journal_metrics(const struct journal *journal);
 /* Closes it; `remove`: with its file. NULL is allowed. */
 void journal_close(struct journal *journal, bool remove);
 
-void journal_waiting_free(struct journal_waiting *waiting); /* NULL is allowed */
-
 /* An empty list of entries that owns them. */
 GHashTable *journal_entries_new(void);
 

@@ -62,6 +62,51 @@ def test_of_a_dead_host(daemon, live, ctl):
     assert sorted(os.listdir(daemon.state_dir)) == files
 
 
+def state_files(daemon):
+    """All bytes of the state directory."""
+    found = {}
+    for name in os.listdir(daemon.state_dir):
+        with open(os.path.join(daemon.state_dir, name), "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+def test_of_a_host_that_died(daemon, live, ctl):
+    """What is only in its journal is seen too, once, and no file is altered for that."""
+    fill(daemon)
+    older = changes(live, "-n", "0")
+    daemon.os.write_file(daemon / "storage.cfg", b"the last one")
+    daemon.os.rename(daemon / "firewall/other.fw", daemon / "firewall/cluster.fw")
+    daemon.kill()
+    before = state_files(daemon)
+    for name in ("config.db", ""):
+        found = changes(ctl, "-n", "0", "--database", os.path.join(daemon.state_dir, name))
+        assert found[-len(older):] == older
+        newer = found[:-len(older)]
+        assert ("write", "storage.cfg") in short(newer) or ("create", "storage.cfg") in short(newer), newer
+        assert {one["path"] for one in newer} == {"storage.cfg", "firewall/other.fw", "firewall/cluster.fw"}
+    assert ctl("show", "--database", daemon.state_dir, "storage.cfg").stdout == "the last one"
+    alone = os.path.join(daemon.state_dir, "history.db")
+    assert changes(ctl, "-n", "0", "--database", alone) == older
+    assert state_files(daemon) == before
+    daemon.start()
+    told = [{**one, "time": 0, "node": "", "who": None} for one in newer]
+    assert [{**one, "time": 0, "node": "", "who": None} for one in changes(live, "-n", "0")][: len(newer)] == told, "as the next start has it"
+
+
+def test_of_a_host_whose_database_is_damaged(daemon, live, ctl):
+    """It is said what is missing."""
+    fill(daemon)
+    older = changes(live, "-n", "0")
+    daemon.os.write_file(daemon / "storage.cfg", b"the last one")
+    daemon.kill()
+    os.unlink(os.path.join(daemon.state_dir, "config.db-wal"))
+    with open(os.path.join(daemon.state_dir, "config.db"), "wb") as file:
+        file.write(b"no database at all" * 100)
+    done = ctl("--json", "history", "-n", "0", "--database", daemon.state_dir)
+    assert json.loads(done.stdout) == older and "warning: the last changes" in done.stderr
+
+
 def test_what_is_wrong(daemon, live, ctl, tmp_path):
     fill(daemon)
     assert "'yesterdy' is no time" in live("history", "--since", "yesterdy", code=2).stderr

@@ -121,6 +121,19 @@ def test_what_cannot_be_brought_back(daemon, live, file):
     assert content(daemon, file) == "old" and content(daemon, secret) == "new"
 
 
+def test_nothing_is_brought_back_by_half(daemon, live, file):
+    """The public half of a pair whose private one is not kept stays; that, too, is said twice."""
+    public, secret = daemon / "authkey.pub", daemon / "priv/authkey.key"
+    daemon.os.makedirs(daemon / "priv")
+    daemon.os.write_file(public, b"old")
+    daemon.os.write_file(secret, b"old")
+    shown = live("try", *edit(file, EDIT + "; echo new > %s; echo new > %s" % (secret, public))).stdout
+    assert "authkey.pub  (cannot be brought back: it belongs together with priv/authkey.key, of which that is so)" in shown
+    assert "authkey.pub could not be brought back" in live("try", "--abort", code=1).stderr
+    assert content(daemon, file) == "old" and content(daemon, public) == content(daemon, secret) == "new"
+    assert "authkey.pub: stays, for it belongs together with priv/authkey.key" in daemon.log_text()
+
+
 def test_only_what_the_command_changes(daemon, file):
     """But with --all whatever anybody changes on this node while it runs."""
     wait = 'touch "$2"; until [ -e "$3" ]; do sleep 0.05; done'

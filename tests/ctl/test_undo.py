@@ -276,3 +276,69 @@ def test_without_a_daemon_or_a_history(make_daemon):
         done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *command])
         assert done.returncode == 1 and "writes no history" in done.stderr
         assert daemon.run([PMXCFSCTL, "--socket-name", "nobody-is-called-so", *command]).returncode == 3
+
+
+# ---- What is of no use by half ----
+
+
+def change_keys(daemon, fs, word):
+    for path in ("authkey.pub", "priv/authkey.key", "pve-root-ca.pem", "priv/pve-root-ca.key", "nodes/node1/pve-ssl.pem", "nodes/node1/pve-ssl.key",
+                 "nodes/node1/pveproxy-ssl.pem", "nodes/node1/pveproxy-ssl.key", "nodes/node1/ssh_known_hosts"):
+        fs.put(path, "%s %s\n" % (path, word))
+
+
+def test_rollback_puts_nothing_back_by_half(daemon, live, fs):
+    """Public halves whose private ones are not kept stay, and certificates of another issuer; what can be had as a whole comes back."""
+    change_keys(daemon, fs, "one")
+    then = version(live)
+    change_keys(daemon, fs, "two")
+    done = live("--json", "rollback", "--to", then, "--yes", code=1)
+    results = {path: result for _, path, result in steps(done)}
+    assert results == {"authkey.pub": "left", "priv/authkey.key": "failed", "pve-root-ca.pem": "left", "priv/pve-root-ca.key": "failed",
+                       "nodes/node1/pve-ssl.pem": "left", "nodes/node1/pve-ssl.key": "left", "nodes/node1/ssh_known_hosts": "left",
+                       "nodes/node1/pveproxy-ssl.pem": "done", "nodes/node1/pveproxy-ssl.key": "done"}
+    shown = live("rollback", "--to", then, "--dry-run", code=1).stdout
+    assert "left authkey.pub: it belongs together with priv/authkey.key, which is not put back" in shown
+    assert "left nodes/node1/ssh_known_hosts: it belongs together with /etc/ssh/ssh_host_rsa_key" in shown
+    assert "two" in fs.get("authkey.pub") and "two" in fs.get("pve-root-ca.pem") and "one" in fs.get("nodes/node1/pveproxy-ssl.key")
+
+
+def test_what_is_named_is_put_back_with_a_warning(daemon, live, fs):
+    change_keys(daemon, fs, "one")
+    then = version(live)
+    change_keys(daemon, fs, "two")
+    warning = "warning: %s belongs together with %s, which is not put back\n"
+    done = live("rollback", "--to", then, "--path", "authkey.pub", "--yes")
+    assert done.stdout == "wrote authkey.pub\n" and done.stderr == warning % ("authkey.pub", "priv/authkey.key")
+    for arguments in (["revert", "pve-root-ca.pem"], ["revert", "pve-root-ca.pem", "--to", then]):
+        fs.put("pve-root-ca.pem", "three\n")
+        done = live(*arguments)
+        assert done.stdout == "wrote pve-root-ca.pem\n" and done.stderr.count(warning % ("pve-root-ca.pem", "priv/pve-root-ca.key")) == (len(arguments) > 2)
+    daemon.os.unlink(daemon / "nodes/node1/pveproxy-ssl.pem")
+    daemon.os.unlink(daemon / "nodes/node1/pveproxy-ssl.key")
+    assert warning % ("nodes/node1/pveproxy-ssl.pem", "nodes/node1/pveproxy-ssl.key") in live("undelete", "nodes/node1/pveproxy-ssl.pem").stderr
+    assert live("rollback", "--to", then, "--path", "*.pem", "--yes").stdout.count("left ") == 2
+
+
+def test_a_public_half_alone_comes_back(live, fs):
+    """The private one is still what it was: that is a file somebody has spoilt."""
+    fs.put("authkey.pub", "one\n")
+    fs.put("priv/authkey.key", "one\n")
+    then = version(live)
+    fs.put("authkey.pub", "spoilt\n")
+    done = live("rollback", "--to", then, "--yes")
+    assert (done.stdout, done.stderr, fs.get("authkey.pub")) == ("wrote authkey.pub\n", "", "one\n")
+
+
+def test_both_halves_come_back_where_private_contents_are_kept(make_daemon):
+    daemon = make_daemon(options=["--history-private"]).start()
+    run = lambda *words: daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *words])  # noqa: E731
+    daemon.os.makedirs(daemon / "priv")
+    for word in (b"one", b"two"):
+        daemon.os.write_file(daemon / "authkey.pub", word)
+        daemon.os.write_file(daemon / "priv/authkey.key", word)
+        if word == b"one":
+            then = str(json.loads(run("--json", "history", "-n", "1").stdout)[0]["version"])
+    assert [one[2] for one in steps(run("--json", "rollback", "--to", then, "--path", "authkey.*", "--dry-run"))] == ["left"]
+    done = run("rollback", "--to", then, "--yes")
+    assert done.returncode == 0 and daemon.os.read_file(daemon / "authkey.pub") == daemon.os.read_file(daemon / "priv/authkey.key") == b"one", done

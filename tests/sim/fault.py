@@ -83,6 +83,31 @@ FAULTS = {
         "taken->len == 0)",
         "taken->len > 0)",
     ),
+    "own-confirmation-is-enough": (
+        "replica/confirm.c",
+        "        if (confirm_is_able(confirm, &member->member))\n            reached",
+        "        if (same_member(&member->member, &confirm->self))\n            reached",
+    ),
+    "all-must-confirm": (
+        "replica/confirm.c",
+        "        if (confirm_is_able(confirm, &member->member))\n            reached",
+        "        if (member->able || !member->able)\n            reached",
+    ),
+    "confirmed-before-stored": (
+        "replica/execute.c",
+        "    if (!flush(replica))\n        executor_run(&replica->executor);\n    confirm_to_others(replica);\n",
+        "    confirm_to_others(replica);\n    if (!flush(replica))\n        executor_run(&replica->executor);\n",
+    ),
+    "rounds-not-restarted": (
+        "replica/execute.c",
+        "    waiters_restart_rounds(&replica->waiters);",
+        "    (void)replica;",
+    ),
+    "answered-and-sent": (
+        "replica/outbox.c",
+        "if (held->caller == 0 || waiters_waits(outbox->waiters, held->caller))",
+        "if (held->message)",
+    ),
     "locks-do-not-last": (
         "replica/execute.c",
         "if (age <= (int64_t)replica->options.lock_lifetime)",
