@@ -15,7 +15,6 @@ FIRST_SEEDS = {
     "left-forgotten": 990,
     "older-area-forgotten": 991,
     "rounds-survive-commit": 1344,
-    "spoiled-once": 10855,
     "stamped-before-merge": 173,
     "unsynced-kept-for-last": 3386,
 }
@@ -167,11 +166,6 @@ FAULTS = {
         "journal/journal.c",
         "area->waiting->root = draft->root;",
         "area->waiting->root.version = draft->root.version;",
-    ),
-    "spoiled-once": (
-        "journal/journal.c",
-        "    spoil(journal);\n    if (!other_area",
-        "    if (!other_area",
     ),
     "area-on-the-other": (
         "journal/journal.c",
