@@ -12,8 +12,6 @@ import sys
 FIRST_SEEDS = {
     "doubt-sent-again": 9709,
     "journal-not-synced": 549,
-    "left-forgotten": 990,
-    "older-area-forgotten": 991,
     "rounds-survive-commit": 1344,
     "stamped-before-merge": 173,
     "unsynced-kept-for-last": 3386,
@@ -151,16 +149,6 @@ FAULTS = {
         "store/store.c",
         "error = journal_restart(store->journal);",
         "error = 0;",
-    ),
-    "older-area-forgotten": (
-        "journal/replay.c",
-        "        return PART_BOTH;",
-        "        return PART_NEWER;",
-    ),
-    "left-forgotten": (
-        "store/recover.c",
-        "*left = copy_waiting(draft);",
-        "*left = NULL;\n    (void)copy_waiting;",
     ),
     "area-without-writer": (
         "journal/journal.c",
