@@ -46,6 +46,7 @@ struct journal {
     struct area areas[JOURNAL_AREAS];
     unsigned int active; /* the area that is appended to; the other one is being folded, or free */
     bool usable;         /* false: nothing is appended before journal_restart() */
+    off_t unspoiled;     /* where a record that failed may be whole in the file; -1: nowhere */
 };
 
 static uint64_t now_milliseconds(const struct journal *journal)
@@ -174,12 +175,15 @@ static int write_record(const struct journal *journal, off_t offset)
 }
 
 /* What was written of a record that failed must not come back as one. */
-static void spoil(const struct journal *journal, off_t offset)
+static void spoil(struct journal *journal)
 {
     static const uint8_t zeros[JOURNAL_ALIGNMENT];
 
-    if (pwrite(journal->file, zeros, sizeof(zeros), offset) < 0)
-        return; /* the disk is past help; the fold that has to come first says so too */
+    if (journal->unspoiled < 0 ||
+        pwrite(journal->file, zeros, sizeof(zeros), journal->unspoiled) < 0 ||
+        (journal->options.full && fdatasync(journal->file) < 0))
+        return; /* the next fold tries it again; on a disk that is past help, that fails too */
+    journal->unspoiled = -1;
 }
 
 /* Holds the lock. */
@@ -194,7 +198,8 @@ static int append(struct journal *journal, struct area *area, const struct draft
         return -EAGAIN;
     int error = write_record(journal, offset);
     if (error) {
-        spoil(journal, offset);
+        journal->unspoiled = offset;
+        spoil(journal);
         journal->usable = false;
         return error;
     }
@@ -268,6 +273,8 @@ int journal_append(struct journal *journal, const struct draft *draft,
 const struct journal_waiting *journal_take(struct journal *journal)
 {
     LOCKED(&journal->lock);
+    /* With that record the area would end where config.db never is. */
+    spoil(journal);
     if (!other_area(journal)->waiting && active_area(journal)->waiting)
         journal->active = 1 - journal->active;
     return other_area(journal)->waiting;
@@ -300,6 +307,7 @@ int journal_restart(struct journal *journal)
     LOCKED(&journal->lock);
     assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
     journal->usable = !error && journal->options.delay > 0;
+    journal->unspoiled = error ? journal->unspoiled : -1;
     return error;
 }
 
@@ -313,6 +321,7 @@ static struct journal *journal_new(const char *path, const struct journal_option
     journal->options = *options;
     journal->path = g_strdup(path);
     journal->file = -1;
+    journal->unspoiled = -1;
     journal->buffer = g_byte_array_new();
     clock_source_system(&journal->system);
     journal->clock = options->clock ? options->clock : &journal->system;

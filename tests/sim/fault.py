@@ -12,8 +12,6 @@ import sys
 FIRST_SEEDS = {
     "doubt-sent-again": 9709,
     "journal-not-synced": 549,
-    "left-forgotten": 990,
-    "older-area-forgotten": 991,
     "rounds-survive-commit": 1344,
     "stamped-before-merge": 173,
     "unsynced-kept-for-last": 3386,
@@ -152,20 +150,17 @@ FAULTS = {
         "error = journal_restart(store->journal);",
         "error = 0;",
     ),
-    "older-area-forgotten": (
-        "journal/replay.c",
-        "        return PART_BOTH;",
-        "        return PART_NEWER;",
-    ),
-    "left-forgotten": (
-        "store/recover.c",
-        "*left = copy_waiting(draft);",
-        "*left = NULL;\n    (void)copy_waiting;",
-    ),
     "area-without-writer": (
         "journal/journal.c",
         "area->waiting->root = draft->root;",
         "area->waiting->root.version = draft->root.version;",
+    ),
+    "area-on-the-other": (
+        "journal/journal.c",
+        "bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);",
+        "bool chained = g_hash_table_lookup_extended(area->waiting->entries, inode, NULL, &waits);\n"
+        "        const struct area *other = other_area(journal);\n"
+        "        chained |= other->waiting && g_hash_table_contains(other->waiting->entries, inode);",
     ),
     "tries-again-at-once": (
         "replica/synchronise.c",

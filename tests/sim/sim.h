@@ -19,7 +19,7 @@
 
 struct sim;
 
-/* What a seed decides before the first step. Chances are per thousand steps. */
+/* Many members: all that a seed decides before the first step. Chances are per thousand steps. */
 struct plan {
     uint32_t nodes;
     uint32_t phases; /* of faults, each with a rest behind it */
