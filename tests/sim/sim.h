@@ -19,7 +19,8 @@
 
 struct sim;
 
-/* What a seed decides before the first step. Chances are per thousand steps. */
+/* Many members: what a seed decides before the first step, one by one. Chances are per thousand
+ * steps. */
 struct plan {
     uint32_t nodes;
     uint32_t phases; /* of faults, each with a rest behind it */
