@@ -24,7 +24,11 @@ MARGIN_SECONDS = 1
 
 @contextlib.contextmanager
 def running_corosync(bench, name):
-    """Nodes with corosync running and quorate, and a daemon each that is not started."""
+    """Nodes with corosync running and quorate, and a daemon each that is not started. What is begun in the block shares
+    one processor with them, if the bench is to be slow."""
+    processors = os.sched_getaffinity(0)
+    if bench.slow:
+        os.sched_setaffinity(0, {min(processors)})
     cluster = Cluster(bench.place(name), NODES, bench.options)
     try:
         for node in cluster:
@@ -36,6 +40,7 @@ def running_corosync(bench, name):
         yield cluster.nodes
     finally:
         cluster.close()
+        os.sched_setaffinity(0, processors)
 
 
 def has_quorum(node):

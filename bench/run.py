@@ -50,6 +50,7 @@ class Bench:
         self.idle_seconds = 60 if arguments.quick else 300
         self.options = arguments.option
         self.one_processor = arguments.one_processor
+        self.slow = arguments.slow
         self.start = time.monotonic()
 
     def place(self, name):
@@ -75,6 +76,7 @@ def parse():
     parser.add_argument("--directory", default="/var/tmp", help="where databases are; must be on a disk (/var/tmp)")
     parser.add_argument("--one-processor", action="store_true",
                         help="everything on one processor: what the work takes, without the wake-ups of others")
+    parser.add_argument("--slow", action="store_true", help="the three nodes of a cluster share one processor")
     parser.add_argument("--option", action="append", default=[], metavar="OPTION",
                         help="one more option for the daemons, as --option=--durability=full")
     return parser.parse_args()
@@ -138,7 +140,7 @@ def report(bench, rows, path):
     if path:
         about = {"revision": revision(), "kernel": platform.release(), "processors": os.cpu_count(),
                  "busy_before": round(bench.busy, 3), "quick": bench.quick, "rounds": bench.rounds, "options": bench.options,
-                 "one_processor": bench.one_processor,
+                 "one_processor": bench.one_processor, "slow": bench.slow,
                  "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         with open(path, "w") as file:
             json.dump({"about": about, "rows": [row.as_json() for row in rows]}, file, indent=1)

@@ -4,23 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
+#include <glib.h>
 #include <unistd.h>
-
-static int open_parent(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *parent = !slash ? strdup(".") : slash == path ? strdup("/") : strndup(path, slash - path);
-    int directory = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-    free(parent);
-    return directory;
-}
 
 int directory_sync(const char *path)
 {
-    int directory = open_parent(path);
+    g_autofree char *parent = g_path_get_dirname(path);
+    int directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     if (directory < 0)
         return -errno;

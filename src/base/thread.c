@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include <sys/resource.h>
+
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context)
 {
     sigset_t all;
@@ -15,6 +17,13 @@ int thread_start(pthread_t *thread, void *(*run)(void *), void *context)
     int error = pthread_create(thread, NULL, run, context);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
+}
+
+/* Not the lowest priority: it holds locks for moments, and has to get on to give them back. Of
+ * PRIO_PROCESS Linux knows threads, and 0 is the calling one. */
+void thread_give_way(void)
+{
+    setpriority(PRIO_PROCESS, 0, 10);
 }
 
 void thread_condition_init(pthread_cond_t *condition)

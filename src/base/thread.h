@@ -9,6 +9,9 @@
  * negative errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *context);
 
+/* For a thread that nobody waits for: the calling one gets a processor after others. */
+void thread_give_way(void);
+
 /* A condition whose pthread_cond_timedwait() goes by CLOCK_MONOTONIC. pthread_cond_destroy() it. */
 void thread_condition_init(pthread_cond_t *condition);
 

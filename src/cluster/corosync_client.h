@@ -58,8 +58,7 @@ struct group {
     struct transport transport;
     struct corosync *corosync;
     struct group_consumer *consumer;
-    const char *name;
-    uint32_t name_size; /* with the NUL */
+    struct cpg_name name; /* the NUL counts in its length */
 
     /* The cluster thread's own. */
     struct group_handle cpg;

@@ -25,13 +25,6 @@
 #define OUTBOX_BYTES (64u << 20) /* a large tree's STATE is 10 MiB */
 #define OUTBOX_MESSAGES 16384u
 
-static const struct cpg_name *group_cpg_name(const struct group *group, struct cpg_name *name)
-{
-    *name = (struct cpg_name){.length = group->name_size};
-    memcpy(name->value, group->name, group->name_size);
-    return name;
-}
-
 /* --- Sending --- */
 
 static void outgoing_free(struct outgoing *outgoing)
@@ -177,7 +170,8 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
             g_queue_push_tail(failed, pop_outgoing(group));
         return 0;
     default:
-        log_warning("corosync: cannot send to group %s: %s", group->name, cs_strerror(result));
+        log_warning("corosync: cannot send to group %s: %s", group->name.value,
+                    cs_strerror(result));
         return -ENOTCONN;
     }
 }
@@ -253,7 +247,7 @@ int group_gather(struct group *group, int limit)
         if (result == CS_ERR_TRY_AGAIN)
             return 0;
         if (result != CS_OK) {
-            log_warning("corosync: connection of group %s lost: %s", group->name,
+            log_warning("corosync: connection of group %s lost: %s", group->name.value,
                         cs_strerror(result));
             return -ENOTCONN;
         }
@@ -356,7 +350,8 @@ static void report_failed(struct group *group, GQueue *failed)
     if (failed->length == 0)
         return;
     counter_add(&group->metrics.given_up, failed->length);
-    log_warning("corosync takes no messages of group %s: %u given up", group->name, failed->length);
+    log_warning("corosync takes no messages of group %s: %u given up", group->name.value,
+                failed->length);
     while ((outgoing = g_queue_pop_head(failed))) {
         event_push(&events, event_send_failed(outgoing->kind, outgoing->count));
         outgoing_free(outgoing);
@@ -455,19 +450,18 @@ static bool announce(struct group *group)
 
 static int join(struct group *group)
 {
-    struct cpg_name name;
     cs_error_t result = group->cpg.open ? CS_OK : open_handle(group);
 
     if (result == CS_OK && !announce(group))
         return 0;
     if (result == CS_OK)
-        result = cpg_join(group->cpg.handle, group_cpg_name(group, &name));
+        result = cpg_join(group->cpg.handle, &group->name);
     if (result == CS_ERR_TRY_AGAIN) {
         group->act_at = clock_milliseconds() + RETRY_PAUSE;
         return 0;
     }
     if (result != CS_OK) {
-        log_error("corosync: cannot join group %s: %s", group->name, cs_strerror(result));
+        log_error("corosync: cannot join group %s: %s", group->name.value, cs_strerror(result));
         return -ENOTCONN;
     }
     counter_add(&group->metrics.joins, 1);
@@ -479,8 +473,7 @@ static int join(struct group *group)
 
 static int leave(struct group *group)
 {
-    struct cpg_name name;
-    cs_error_t result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name));
+    cs_error_t result = cpg_leave(group->cpg.handle, &group->name);
 
     /* BUSY: the join before is not confirmed yet. */
     if (result == CS_ERR_TRY_AGAIN || result == CS_ERR_BUSY) {
@@ -488,7 +481,7 @@ static int leave(struct group *group)
         return 0;
     }
     if (result != CS_OK && result != CS_ERR_NOT_EXIST) {
-        log_error("corosync: cannot leave group %s: %s", group->name, cs_strerror(result));
+        log_error("corosync: cannot leave group %s: %s", group->name.value, cs_strerror(result));
         return -ENOTCONN;
     }
     group->left_at = clock_milliseconds();
@@ -533,7 +526,7 @@ int group_manage(struct group *group)
     if (membership == MEMBERSHIP_LEAVE && now >= group->act_at)
         return leave(group);
     if (membership == MEMBERSHIP_LEAVING && now >= group->left_at + CONFIRM_PATIENCE) {
-        log_error("corosync does not confirm that group %s was left", group->name);
+        log_error("corosync does not confirm that group %s was left", group->name.value);
         return -ETIMEDOUT;
     }
     return 0;
@@ -611,13 +604,11 @@ void group_leave_for_good(struct group *group)
 {
     uint64_t end = clock_milliseconds() + LEAVE_PATIENCE;
     struct pollfd fd = {.fd = group->cpg.fd, .events = POLLIN};
-    struct cpg_name name;
     cs_error_t result;
 
     if (!group->cpg.open)
         return;
-    while ((result = cpg_leave(group->cpg.handle, group_cpg_name(group, &name))) ==
-               CS_ERR_TRY_AGAIN &&
+    while ((result = cpg_leave(group->cpg.handle, &group->name)) == CS_ERR_TRY_AGAIN &&
            clock_milliseconds() < end)
         poll(NULL, 0, (int)PAUSE_MIN * 10);
     while (result == CS_OK && clock_milliseconds() < end && !is_out(group)) {
@@ -629,10 +620,12 @@ void group_leave_for_good(struct group *group)
 
 void group_init(struct group *group, struct corosync *corosync, enum machine_group which)
 {
+    const char *name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
+
     group->transport = (struct transport){.multicast = group_multicast, .leave = group_leave};
     group->corosync = corosync;
-    group->name = which == GROUP_CONFIGURATION ? "pve_dcdb_v1" : "pve_kvstore_v1";
-    group->name_size = (uint32_t)strlen(group->name) + 1;
+    group->name.length =
+        1 + (uint32_t)g_strlcpy(group->name.value, name, sizeof(group->name.value));
     group->membership = MEMBERSHIP_OUT;
     group->cpg.fd = -1;
     g_queue_init(&group->batch);

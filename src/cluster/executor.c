@@ -32,11 +32,6 @@ uint32_t executor_seconds(const struct executor *executor)
     return executor->clock->seconds(executor->clock);
 }
 
-void executor_fail(struct executor *executor, const char *reason)
-{
-    machine_fail(executor->machine, reason);
-}
-
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
                        uint64_t count, const char *what)
 {
@@ -44,7 +39,7 @@ int executor_multicast(struct executor *executor, struct buffer *message, enum s
     int error = transport ? transport->multicast(transport, message, kind, count) : -ENOTCONN;
 
     if (error && kind == SEND_SYNC)
-        executor_fail(executor, NOT_SENT);
+        machine_fail(executor->machine, NOT_SENT);
     else if (error)
         log_warning("%s could not be sent", what);
     return error;

@@ -54,9 +54,6 @@ void executor_run(struct executor *executor);
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
                        uint64_t count, const char *what);
 
-/* machine_fail(): for handlers of actions. */
-void executor_fail(struct executor *executor, const char *reason);
-
 /* Seconds for headers. */
 uint32_t executor_seconds(const struct executor *executor);
 

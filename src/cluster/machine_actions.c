@@ -45,35 +45,18 @@ void machine_push_send(struct machine *machine, enum send_kind kind, struct buff
     machine_push(machine, (struct action){.type = ACTION_SEND, .kind = kind, .message = message});
 }
 
-static void __attribute__((format(printf, 4, 0)))
-push_log(struct machine *machine, struct member member, int priority, const char *format,
-         va_list arguments)
-{
-    struct pending *pending = g_new(struct pending, 1);
-
-    pending->text = g_strdup_vprintf(format, arguments);
-    pending->action = (struct action){
-        .type = ACTION_LOG, .sender = member, .priority = priority, .text = pending->text};
-    add_pending(machine, pending);
-}
-
-void machine_push_log(struct machine *machine, int priority, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    push_log(machine, machine->self, priority, format, arguments);
-    va_end(arguments);
-}
-
 void machine_push_log_of(struct machine *machine, struct member member, int priority,
                          const char *format, ...)
 {
+    struct pending *pending = g_new(struct pending, 1);
     va_list arguments;
 
     va_start(arguments, format);
-    push_log(machine, member, priority, format, arguments);
+    pending->text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    pending->action = (struct action){
+        .type = ACTION_LOG, .sender = member, .priority = priority, .text = pending->text};
+    add_pending(machine, pending);
 }
 
 void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message)

@@ -85,11 +85,6 @@ static inline struct peer *peer_at(const struct machine *machine, guint position
     return &g_array_index(machine->peers, struct peer, position);
 }
 
-static inline bool same_epoch(const struct epoch *a, const struct epoch *b)
-{
-    return a->counter == b->counter && a->time == b->time && a->node == b->node && a->pid == b->pid;
-}
-
 static inline uint32_t machine_protocol(const struct machine *machine)
 {
     return machine->group == GROUP_CONFIGURATION ? CONFIGURATION_PROTOCOL : STATUS_PROTOCOL;
@@ -99,8 +94,7 @@ static inline uint32_t machine_protocol(const struct machine *machine)
 void machine_push(struct machine *machine, struct action action);
 void machine_push_send(struct machine *machine, enum send_kind kind, struct buffer *message);
 void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message);
-void __attribute__((format(printf, 3, 4)))
-machine_push_log(struct machine *machine, int priority, const char *format, ...);
+#define machine_push_log(machine, ...) machine_push_log_of(machine, (machine)->self, __VA_ARGS__)
 void __attribute__((format(printf, 4, 5)))
 machine_push_log_of(struct machine *machine, struct member member, int priority, const char *format,
                     ...);

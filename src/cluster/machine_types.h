@@ -29,6 +29,11 @@ struct epoch {
     uint32_t pid;
 };
 
+static inline bool same_epoch(const struct epoch *a, const struct epoch *b)
+{
+    return a->counter == b->counter && a->time == b->time && a->node == b->node && a->pid == b->pid;
+}
+
 enum action_type {
     ACTION_SEND,       /* multicast `message` (kind) */
     ACTION_SEND_STATE, /* build this node's state as of now (index, or cluster log), multicast STATE

@@ -298,8 +298,7 @@ static const struct epoch no_epoch = {.counter = 0, .time = 0x6d666e63, .node = 
 static bool is_outside(const struct header *header)
 {
     return header->protocol == CONFIGURATION_PROTOCOL && header->subtype == 0 &&
-           header->epoch.counter == no_epoch.counter && header->epoch.time == no_epoch.time &&
-           header->epoch.node == no_epoch.node && header->epoch.pid == no_epoch.pid;
+           same_epoch(&header->epoch, &no_epoch);
 }
 
 bool wire_is_confirm_request(const struct header *header)

@@ -9,12 +9,32 @@
 
 #define FIELDS_SIZE 29u /* version, writer, mtime, size, type (one byte), parent */
 
+static void G_GNUC_NORETURN fail(void)
+{
+    g_error("SHA-256 is not available: out of memory, or libcrypto is misconfigured");
+}
+
+/* libcrypto's, looked up once for the process: EVP_sha256() makes it be looked up for each digest,
+ * which takes longer than the digest of a small entry. */
+static const EVP_MD *sha256(void)
+{
+    static EVP_MD *found;
+
+    if (g_once_init_enter(&found)) {
+        EVP_MD *algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+        if (!algorithm)
+            fail();
+        g_once_init_leave(&found, algorithm);
+    }
+    return found;
+}
+
 static EVP_MD_CTX *hash_begin(void)
 {
     EVP_MD_CTX *hash = EVP_MD_CTX_new();
 
-    if (!hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
-        g_error("SHA-256 is not available: out of memory, or libcrypto is misconfigured");
+    if (!hash || EVP_DigestInit_ex(hash, sha256(), NULL) != 1)
+        fail();
     return hash;
 }
 

@@ -12,7 +12,6 @@
 #define NAME_MAX_STORED 1024u
 #define PATH_LENGTH_MAX 32767u /* bytes of a new path; tested at admission only */
 #define LEVELS_MAX 4096u       /* more do not load, and no synchronisation lets them pass */
-#define LOCK_LIFETIME_SECONDS 120u
 
 /* The global version: one more is not stored (SQLite's integers). Admission keeps away from it by
  * what all nodes may have under way at once. */

@@ -19,11 +19,15 @@ static void on_replayed(struct store_witness *witness, const GPtrArray *effects)
     recorder_replayed(history->recorder, effects);
 }
 
+/* What is folded is in the history by then. Not so while a whole tree is being compared, or the
+ * fold and all changes behind it would wait for that: if the daemon is killed meanwhile, the next
+ * start compares again, and finds what they made. */
 static void on_folding(struct store_witness *witness, uint64_t version)
 {
     struct history *history = container_of(witness, struct history, witness);
 
-    if (history->recorder) /* else it was stopped, and has all */
+    /* Without a recorder it was stopped, and has all. */
+    if (history->recorder && !recorder_is_comparing(history->recorder))
         recorder_settle(history->recorder, version);
 }
 

@@ -27,7 +27,7 @@ void publication_submit_conf(struct publication *publication, bool reload)
 }
 
 /* Counters and feed. */
-static void tell_status(struct publication *publication, GPtrArray *effects, bool rebuilt)
+void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt)
 {
     if (rebuilt)
         status_rebuilt(publication->status, effects);
@@ -81,23 +81,18 @@ static void on_published(struct replica_listener *listener, GPtrArray *effects, 
     if (publication->conf && corosync_conf_is_written(effects, rebuilt, &reload))
         publication_submit_conf(publication, reload);
     if (!publication->mount) {
-        tell_status(publication, effects, rebuilt);
+        publication_told(publication, effects, rebuilt);
         return;
     }
     GPtrArray *foreign = rebuilt ? g_steal_pointer(&effects) : take_foreign(effects);
     if (effects && effects->len > 0) {
         mount_tell_own(publication->mount, effects);
-        tell_status(publication, g_steal_pointer(&effects), false);
+        publication_told(publication, g_steal_pointer(&effects), false);
     }
     if (effects)
         g_ptr_array_unref(effects);
     if (foreign)
         mount_tell(publication->mount, foreign, rebuilt);
-}
-
-void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt)
-{
-    tell_status(publication, effects, rebuilt);
 }
 
 static void log_quorum(struct publication *publication, bool quorate)

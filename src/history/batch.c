@@ -5,9 +5,6 @@
 #include <errno.h>
 #include <time.h>
 
-/* So much is added at most before it is seen whether that is too much. */
-#define PRUNE_BYTES (2u * 1024 * 1024)
-
 /* A batch on its way. */
 struct writing {
     struct batch_writer *writer;
@@ -36,7 +33,6 @@ static int write_records(const struct writing *writing, struct record_writer *ro
 {
     struct history_store *store = writing->writer->store;
     struct history_actor actor;
-    size_t bytes = 0;
     int error = 0;
 
     for (const struct record *record = writing->records->first; record && !error;
@@ -47,11 +43,6 @@ static int write_records(const struct writing *writing, struct record_writer *ro
         error = record_write(rows, record);
         if (!error && record->tree)
             error = history_store_complete(store, rows->now);
-        bytes += record->bytes;
-        if (!error && bytes >= PRUNE_BYTES) {
-            error = history_store_prune(store, rows->now);
-            bytes = 0;
-        }
     }
     return error;
 }

@@ -60,9 +60,10 @@ void record_queue_add(struct record_queue *queue, struct record *record)
     queue->last = record;
     queue->count++;
     queue->bytes += record->bytes;
-    if (record->tree) /* what comes later goes on with that */
+    if (record->tree) { /* what comes later goes on with that */
+        queue->trees++;
         memset(queue->latest, 0, sizeof(queue->latest));
-    else if (is_written(record))
+    } else if (is_written(record))
         *latest_of(queue, record->after) = record;
 }
 
@@ -75,6 +76,7 @@ void record_queue_move(struct record_queue *to, struct record_queue *from)
     }
     to->count += from->count;
     to->bytes += from->bytes;
+    to->trees += from->trees;
     memset(to->latest, 0, sizeof(to->latest));
     *from = (struct record_queue){0};
 }

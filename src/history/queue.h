@@ -15,6 +15,7 @@ struct record_queue {
     struct record *last;
     size_t count;
     size_t bytes; /* that the records keep in memory */
+    size_t trees; /* of the records, those with a whole tree */
     /* By what is there after them: of the latest records those to which more may be added. A
      * collision costs a row. */
     struct record *latest[QUEUE_LATEST];

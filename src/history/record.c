@@ -8,6 +8,10 @@
 
 #include "core/path.h"
 
+/* So much is added at most before it is seen whether that is too much. */
+#define PRUNE_BYTES (2u * 1024 * 1024)
+#define ROW_BYTES 200u /* without a content */
+
 static struct entry *ref(struct entry *entry)
 {
     return entry ? entry_ref(entry) : NULL;
@@ -105,7 +109,11 @@ static int add(struct record_writer *writer, const struct history_row *row)
     int64_t id = history_store_add(writer->store, row);
 
     writer->rows++;
-    return id < 0 ? (int)id : 0;
+    writer->unpruned += ROW_BYTES + (row->after ? row->after->size : 0);
+    if (id < 0 || writer->unpruned < PRUNE_BYTES)
+        return id < 0 ? (int)id : 0;
+    writer->unpruned = 0;
+    return history_store_prune(writer->store, writer->now);
 }
 
 static struct history_row row_of(const struct record_writer *writer, const struct record *record,

@@ -55,6 +55,7 @@ struct record_writer {
     int64_t now;                       /* seconds */
     const struct history_actor *actor; /* of the record; NULL: not known */
     uint64_t rows;                     /* counted: so many were added */
+    size_t unpruned; /* bytes that were added since it was seen whether that is too much */
 };
 
 /* Adds the rows of a record; 0 or a negative errno. Within a transaction. */

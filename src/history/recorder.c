@@ -43,6 +43,7 @@ struct recorder {
     uint64_t due; /* milliseconds; 0: nothing waits */
     struct record_queue pending;
     size_t waiting;        /* records, of both queues */
+    size_t trees;          /* of these, those with a whole tree */
     uint64_t published;    /* the version that was taken last */
     uint64_t lost;         /* records left out since the last that was written */
     unsigned int settling; /* so many wait for `done` */
@@ -75,6 +76,7 @@ static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost
     recorder->status.rows += rows;
     recorder->status.waiting_bytes -= recorder->batch.bytes;
     recorder->waiting -= recorder->batch.count;
+    recorder->trees -= recorder->batch.trees;
     recorder->status.bytes = size.bytes;
     recorder->status.complete = size.complete;
     recorder->status.left_out = size.left_out;
@@ -125,6 +127,7 @@ static void *recorder_main(void *pointer)
 {
     struct recorder *recorder = pointer;
 
+    thread_give_way();
     lock_take(&recorder->lock);
     while (wait_for_work(recorder)) {
         uint64_t lost = recorder->lost;
@@ -239,6 +242,7 @@ static struct record *push(struct recorder *recorder, struct record *record)
     }
     record->number = ++recorder->status.taken;
     recorder->waiting++;
+    recorder->trees += record->tree ? 1 : 0;
     recorder->status.waiting_bytes += record->bytes;
     record_queue_add(&recorder->pending, record);
     call_thread(recorder);
@@ -335,6 +339,12 @@ void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
     else if (!rebuilt && atomic_exchange(&recorder->tree_wanted, false))
         found = record_of_tree(tree, HISTORY_FOUND, NULL);
     give(recorder, found, tree->root.version);
+}
+
+bool recorder_is_comparing(struct recorder *recorder)
+{
+    LOCKED(&recorder->lock);
+    return recorder->trees > 0;
 }
 
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */

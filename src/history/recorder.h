@@ -55,6 +55,10 @@ void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
  * history cannot be written, and for 5 s at most. Any thread but the recorder's. */
 void recorder_settle(struct recorder *recorder, uint64_t version);
 
+/* A whole tree waits to be compared with the history, or is being compared: that takes seconds for
+ * a large one that is new here. Any thread. */
+bool recorder_is_comparing(struct recorder *recorder);
+
 /* What is to be written at once; how many records were taken until now. Any thread; never blocks.
  */
 uint64_t recorder_ask(struct recorder *recorder);

@@ -65,8 +65,10 @@ struct history_store {
     struct history_limits limits;
     sqlite3 *db; /* NULL: it has to be opened */
     sqlite3_stmt *statements[QUERIES];
-    bool full;      /* no more contents are kept: nothing can be taken out for them */
-    int64_t pruned; /* seconds: when it was looked for what is too old */
+    bool full;          /* no more contents are kept: nothing can be taken out for them */
+    uint64_t tried;     /* bytes that there were when that was found */
+    int64_t full_since; /* seconds: when */
+    int64_t pruned;     /* seconds: when it was looked for what is too old */
     char error[256];
 };
 
@@ -560,15 +562,43 @@ static int prune_old(struct history_store *store, int64_t now)
     return error ? error : sweep(store);
 }
 
+static void note_full(struct history_store *store, int64_t now)
+{
+    store->tried = database_bytes(store->db);
+    bool full = store->tried > store->limits.bytes;
+    if (full && !store->full)
+        log_warning("the history is full: the last versions of all files take more than its %" //
+                    G_GUINT64_FORMAT " bytes; contents are not kept until there is room",
+                    store->limits.bytes);
+    store->full = full;
+    store->full_since = now;
+}
+
+/* Looking for what can go takes long: where nothing was found it is tried again after a while, or
+ * when there is more. */
+static bool is_worth_trying(const struct history_store *store, uint64_t bytes, int64_t now)
+{
+    return !store->full || bytes > store->tried + store->limits.bytes / 64 ||
+           now < store->full_since || now - store->full_since >= PRUNE_SECONDS;
+}
+
 /* A tenth of what is there at a time, since room is found out only by trying. */
 static int prune_large(struct history_store *store, int64_t now)
 {
     uint64_t wanted = store->limits.bytes - store->limits.bytes / 10;
+    uint64_t bytes = database_bytes(store->db);
+    bool complete = database_get_number(store->db, "complete_id") > 0;
     int error = 0;
 
-    if (database_bytes(store->db) <= store->limits.bytes)
+    if (bytes <= store->limits.bytes) {
+        store->full = false;
         return 0;
-    for (int tenth = 1; tenth <= 10 && !error && database_bytes(store->db) > wanted; tenth++) {
+    }
+    if (!is_worth_trying(store, bytes, now))
+        return 0;
+    /* Of a history that is just being begun nothing can go. */
+    for (int tenth = 1; complete && tenth <= 10 && !error && database_bytes(store->db) > wanted;
+         tenth++) {
         int64_t last = ask(store, "SELECT max(id) FROM changes WHERE ?1", 1, 0);
         int64_t first = ask(store, "SELECT id FROM changes WHERE id >= ?1 ORDER BY id LIMIT 1",
                             database_get_number(store->db, "complete_id"), 0);
@@ -578,12 +608,7 @@ static int prune_large(struct history_store *store, int64_t now)
         if (!error)
             error = sweep(store);
     }
-    bool full = database_bytes(store->db) > store->limits.bytes;
-    if (full && !store->full)
-        log_warning("the history is full: the last versions of all files take more than its %" //
-                    G_GUINT64_FORMAT " bytes; contents are not kept until there is room",
-                    store->limits.bytes);
-    store->full = full;
+    note_full(store, now);
     return error;
 }
 

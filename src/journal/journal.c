@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/directory.h"
 #include "base/lock.h"
 #include "core/state.h"
@@ -35,7 +34,8 @@ struct area {
 
 struct journal {
     struct journal_options options;
-    struct clock_source clock;
+    struct clock_source *clock; /* borrowed, or `system` */
+    struct clock_source system;
     char *path;
     int file;
     GByteArray *buffer; /* the writer's */
@@ -48,6 +48,11 @@ struct journal {
     bool usable;         /* false: nothing is appended before journal_restart() */
 };
 
+static uint64_t now_milliseconds(const struct journal *journal)
+{
+    return journal->clock->milliseconds(journal->clock);
+}
+
 /* ---- What waits ---- */
 
 GHashTable *journal_entries_new(void)
@@ -56,7 +61,7 @@ GHashTable *journal_entries_new(void)
     return g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
 }
 
-void journal_waiting_free(struct journal_waiting *waiting)
+static void waiting_free(struct journal_waiting *waiting)
 {
     if (!waiting)
         return;
@@ -88,7 +93,7 @@ static void begin_area(struct journal *journal, struct area *area, const struct 
     assert(!area->waiting);
     *area = (struct area){
         .waiting = g_new0(struct journal_waiting, 1),
-        .since = journal->clock.milliseconds(&journal->clock),
+        .since = now_milliseconds(journal),
         .generation = ++journal->generation,
     };
     area->waiting->entries = journal_entries_new();
@@ -209,7 +214,7 @@ static uint64_t age(struct journal *journal)
     const struct area *oldest =
         other_area(journal)->waiting ? other_area(journal) : active_area(journal);
 
-    return oldest->waiting ? journal->clock.milliseconds(&journal->clock) - oldest->since : 0;
+    return oldest->waiting ? now_milliseconds(journal) - oldest->since : 0;
 }
 
 /* Holds the lock. What is recorded is the difference from what was stored last. */
@@ -248,7 +253,7 @@ int journal_append(struct journal *journal, const struct draft *draft,
         *urgency = urgency_of(area);
         /* An area is not begun by what failed. */
         if (error && area->sequence == 0)
-            g_clear_pointer(&area->waiting, journal_waiting_free);
+            g_clear_pointer(&area->waiting, waiting_free);
     }
     lock_give(&journal->lock);
     if (journal->buffer->len > BUFFER_KEPT) {
@@ -274,7 +279,7 @@ void journal_folded(struct journal *journal)
     struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
     assert(waiting); /* it was taken */
     lock_give(&journal->lock);
-    journal_waiting_free(waiting);
+    waiting_free(waiting);
 }
 
 const struct journal_metrics *journal_metrics(const struct journal *journal)
@@ -309,11 +314,12 @@ static struct journal *journal_new(const char *path, const struct journal_option
     journal->path = g_strdup(path);
     journal->file = -1;
     journal->buffer = g_byte_array_new();
-    clock_source_system(&journal->clock);
+    clock_source_system(&journal->system);
+    journal->clock = options->clock ? options->clock : &journal->system;
     lock_init(&journal->lock, LOCK_RANK_JOURNAL);
     if (left) {
         journal->areas[1].waiting = left;
-        journal->areas[1].since = journal->clock.milliseconds(&journal->clock);
+        journal->areas[1].since = now_milliseconds(journal);
     }
     return journal;
 }
@@ -353,7 +359,7 @@ void journal_close(struct journal *journal, bool remove)
     if (remove)
         unlink(journal->path);
     for (size_t i = 0; i < JOURNAL_AREAS; i++)
-        journal_waiting_free(journal->areas[i].waiting);
+        waiting_free(journal->areas[i].waiting);
     lock_destroy(&journal->lock);
     g_byte_array_unref(journal->buffer);
     g_free(journal->path);

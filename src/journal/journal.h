@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "core/draft.h"
 #include "journal/record.h"
@@ -28,8 +29,9 @@ enum journal_urgency {
 };
 
 struct journal_options {
-    bool full;      /* a record is synced before its append returns */
-    uint64_t delay; /* milliseconds that a record may wait; 0: none is appended */
+    bool full;                  /* a record is synced before its append returns */
+    uint64_t delay;             /* milliseconds that a record may wait; 0: none is appended */
+    struct clock_source *clock; /* borrowed; NULL: the system's */
 };
 
 /* Opens or makes the journal at `path` (mode 0600). What is in the file is dropped, unless `left`
@@ -64,8 +66,6 @@ const struct journal_metrics *journal_metrics(const struct journal *journal);
 
 /* Closes it; `remove`: with its file. NULL is allowed. */
 void journal_close(struct journal *journal, bool remove);
-
-void journal_waiting_free(struct journal_waiting *waiting); /* NULL is allowed */
 
 /* An empty list of entries that owns them. */
 GHashTable *journal_entries_new(void);

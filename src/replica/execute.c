@@ -23,7 +23,7 @@ static bool flush(struct replica *replica)
 {
     if (commit_flush(&replica->committer) == 0)
         return true;
-    executor_fail(&replica->executor, "database error");
+    machine_fail(replica->executor.machine, "database error");
     return false;
 }
 
@@ -81,7 +81,7 @@ static void apply_message(struct executor *executor, const struct action *action
                                   outcome.sender.node);
     if (problem) {
         flush(replica);
-        executor_fail(executor, problem);
+        machine_fail(executor->machine, problem);
     } else if (outcome.change.operation == CHANGE_UNLOCK_REQUEST) {
         if (flush(replica))
             judge_unlock(replica, outcome.change);

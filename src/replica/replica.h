@@ -41,11 +41,11 @@ bool replica_is_quorate(const struct replica *replica);
 /* What state the replica is in, for status and metrics. Any thread. */
 void replica_get_status(struct replica *replica, struct replica_status *status);
 
-/* The members, in order of their node ids; g_array_unref() it. Any thread. */
 /* The name that a host without a cluster had, as far as its guests tell: all are under that one.
  * g_free() it; NULL: nothing tells of another name than `name`. */
 char *replica_old_name(struct replica *replica, const char *name);
 
+/* The members, in order of their node ids; g_array_unref() it. Any thread. */
 GArray *replica_members(struct replica *replica);
 
 /* The last checksum of the whole state. Any thread. */

@@ -63,7 +63,7 @@ static bool send_update(struct synchronisation *synchronisation, const struct en
 static void give_up_updates(struct synchronisation *synchronisation)
 {
     synchronise_stop(synchronisation);
-    executor_fail(synchronisation->executor, "the synchronisation cannot be sent");
+    machine_fail(synchronisation->executor->machine, "the synchronisation cannot be sent");
 }
 
 static void continue_updates(struct synchronisation *synchronisation)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/process.h"
 
 /* The number of the server that made a connection's directory; 0: it is no such directory. */
 static pid_t parse_server(const char *name)
@@ -31,24 +32,15 @@ static pid_t parse_server(const char *name)
  * that number. */
 static time_t start_time(pid_t pid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
-    g_autofree char *text = NULL;
+    uint64_t ticks = process_start_ticks(pid);
     struct timespec boot;
     struct timespec now;
-    unsigned long long ticks;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return 0;
-    /* Field 22; the second one, a name in parentheses, may hold anything. */
-    const char *fields = strrchr(text, ')');
-    if (!fields || sscanf(fields + 1,
-                          " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                          "%*s %*s %llu",
-                          &ticks) != 1)
+    if (ticks == 0)
         return 0;
     clock_gettime(CLOCK_BOOTTIME, &boot);
     clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec - boot.tv_sec + (time_t)(ticks / (unsigned long long)sysconf(_SC_CLK_TCK));
+    return now.tv_sec - boot.tv_sec + (time_t)(ticks / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
 /* True if the server that made a directory, last changed at `changed`, is no more. Two seconds of

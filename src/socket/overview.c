@@ -14,16 +14,6 @@
 #include "status/json_text.h"
 #include "store/metrics.h"
 
-static json_t *number(uint64_t value)
-{
-    return json_integer((json_int_t)value);
-}
-
-static json_t *text(const char *value)
-{
-    return json_text_string(value, strlen(value));
-}
-
 static const char *mode_text(const struct replica_status *status)
 {
     switch (status->mode) {
@@ -69,7 +59,7 @@ static void add_release(const struct request_sources *sources, json_t *object, u
     g_autofree char *release = status_release_of(sources->status, node);
     json_t *host = name ? host_version(sources->status, name) : NULL;
 
-    json_text_set(object, "release", release ? text(release) : json_null());
+    json_text_set_string(object, "release", release);
     json_text_set(object, "host_version", host ? host : json_null());
 }
 
@@ -80,12 +70,12 @@ static void add_member(const struct request_sources *sources, json_t *list,
     g_autofree char *name = status_name_of(sources->status, known->member.node);
     int64_t ahead;
 
-    json_text_set(object, "name", name ? text(name) : json_null());
-    json_text_set(object, "id", number(known->member.node));
-    json_text_set(object, "pid", number(known->member.pid));
+    json_text_set_string(object, "name", name);
+    json_text_set_number(object, "id", known->member.node);
+    json_text_set_number(object, "pid", known->member.pid);
     json_text_set(object, "in_sync", json_boolean(known->synced));
     json_text_set(object, "confirms", json_boolean(known->confirms));
-    json_text_set(object, "since", number(known->since));
+    json_text_set_number(object, "since", known->since);
     json_text_set(object, "clock_offset",
                   status_clock_of(sources->status, known->member.node, &ahead)
                       ? json_integer((json_int_t)ahead)
@@ -105,22 +95,12 @@ static json_t *group_array(const struct request_sources *sources)
     return list;
 }
 
-/* What a host was called before, without a cluster; in one the node list tells. */
-static json_t *old_name(const struct request_sources *sources)
-{
-    g_autofree char *old =
-        sources->corosync ? NULL
-                          : replica_old_name(sources->replica, status_node_name(sources->status));
-
-    return old ? text(old) : json_null();
-}
-
 static json_t *limit_object(uint64_t used, uint64_t limit)
 {
     json_t *object = json_object();
 
-    json_text_set(object, "used", number(used));
-    json_text_set(object, "limit", number(limit));
+    json_text_set_number(object, "used", used);
+    json_text_set_number(object, "limit", limit);
     return object;
 }
 
@@ -133,7 +113,7 @@ static json_t *sizes_object(const struct request_sources *sources,
     size_t count = store_files(sources->store, files);
 
     for (size_t i = 0; i < count; i++)
-        json_text_set(database, files[i].name, number(files[i].bytes));
+        json_text_set_number(database, files[i].name, files[i].bytes);
     json_text_set(object, "content", limit_object(sizes->bytes, CONTENT_MAX));
     json_text_set(object, "entries", limit_object(sizes->entries, INODES_MAX));
     json_text_set(object, "database", database);
@@ -141,9 +121,9 @@ static json_t *sizes_object(const struct request_sources *sources,
 }
 
 /* Messages that wait for corosync. */
-static json_t *outbox(struct corosync *corosync, enum machine_group group)
+static size_t outbox(struct corosync *corosync, enum machine_group group)
 {
-    return number(corosync ? corosync_outbox(corosync, group) : 0);
+    return corosync ? corosync_outbox(corosync, group) : 0;
 }
 
 static json_t *queues_object(const struct request_sources *sources,
@@ -151,11 +131,12 @@ static json_t *queues_object(const struct request_sources *sources,
 {
     json_t *object = json_object();
 
-    json_text_set(object, "callers", number(status->waiting));
-    json_text_set(object, "held", number(status->held));
-    json_text_set(object, "synchronisation", number(status->queued));
-    json_text_set(object, "configuration_group", outbox(sources->corosync, GROUP_CONFIGURATION));
-    json_text_set(object, "status_group", outbox(sources->corosync, GROUP_STATUS));
+    json_text_set_number(object, "callers", status->waiting);
+    json_text_set_number(object, "held", status->held);
+    json_text_set_number(object, "synchronisation", status->queued);
+    json_text_set_number(object, "configuration_group",
+                         outbox(sources->corosync, GROUP_CONFIGURATION));
+    json_text_set_number(object, "status_group", outbox(sources->corosync, GROUP_STATUS));
     return object;
 }
 
@@ -168,12 +149,13 @@ static json_t *verification_object(struct replica *replica, const struct replica
     replica_get_checksum(replica, &checksum);
     for (size_t i = 0; i < DIGEST_SIZE && checksum.time; i++)
         g_snprintf(hex + 2 * i, 3, "%02x", checksum.digest[i]);
-    json_text_set(object, "equal", number(status->verifications.equal));
-    json_text_set(object, "different", number(status->verifications.different));
+    json_text_set_number(object, "equal", status->verifications.equal);
+    json_text_set_number(object, "different", status->verifications.different);
     json_text_set(object, "may_ask", json_boolean(status->lowest));
-    json_text_set(object, "checksum", checksum.time ? text(hex) : json_null());
-    json_text_set(object, "version", checksum.time ? number(checksum.version) : json_null());
-    json_text_set(object, "time", checksum.time ? number(checksum.time) : json_null());
+    json_text_set_string(object, "checksum", checksum.time ? hex : NULL);
+    json_text_set(object, "version",
+                  checksum.time ? json_integer((json_int_t)checksum.version) : json_null());
+    json_text_set(object, "time", checksum.time ? json_integer(checksum.time) : json_null());
     return object;
 }
 
@@ -186,12 +168,12 @@ static json_t *history_object(struct recorder *recorder)
         return json_null();
     json_t *object = json_object();
     recorder_get_status(recorder, &status);
-    json_text_set(object, "path", text(status.path));
-    json_text_set(object, "bytes", number(status.bytes));
-    json_text_set(object, "complete", number((uint64_t)status.complete));
-    json_text_set(object, "left_out", number(status.left_out));
-    json_text_set(object, "asked", number(status.taken));
-    json_text_set(object, "written", number(status.written));
+    json_text_set_string(object, "path", status.path);
+    json_text_set_number(object, "bytes", status.bytes);
+    json_text_set_number(object, "complete", (uint64_t)status.complete);
+    json_text_set_number(object, "left_out", status.left_out);
+    json_text_set_number(object, "asked", status.taken);
+    json_text_set_number(object, "written", status.written);
     json_text_set(object, "failing", json_boolean(status.failing));
     return object;
 }
@@ -205,12 +187,11 @@ static json_t *clients_object(const struct socket_metrics *metrics)
 {
     json_t *object = json_object();
 
-    json_text_set(
-        object, "connections",
-        number(counter_get(&metrics->clients_come) - counter_get(&metrics->clients_gone)));
-    json_text_set(
-        object, "subscribers",
-        number(counter_get(&metrics->subscribers_come) - counter_get(&metrics->subscribers_gone)));
+    json_text_set_number(object, "connections",
+                         counter_get(&metrics->clients_come) - counter_get(&metrics->clients_gone));
+    json_text_set_number(object, "subscribers",
+                         counter_get(&metrics->subscribers_come) -
+                             counter_get(&metrics->subscribers_gone));
     return object;
 }
 
@@ -220,9 +201,9 @@ static json_t *versions_object(struct status *status, uint64_t tree_version)
     struct status_counters counters;
 
     status_get_counters(status, &counters);
-    json_text_set(object, "tree", number(tree_version));
-    json_text_set(object, "clinfo", number(counters.clinfo));
-    json_text_set(object, "vmlist", number(counters.vmlist));
+    json_text_set_number(object, "tree", tree_version);
+    json_text_set_number(object, "clinfo", counters.clinfo);
+    json_text_set_number(object, "vmlist", counters.vmlist);
     return object;
 }
 
@@ -231,30 +212,33 @@ struct buffer *overview_text(const struct request_sources *sources)
     struct replica_status replica;
     struct replica_sizes sizes;
     json_t *object = json_object();
+    const char *node = status_node_name(sources->status);
+    /* Without a cluster; in one the node list tells. */
+    g_autofree char *old_name = sources->corosync ? NULL : replica_old_name(sources->replica, node);
 
     replica_get_status(sources->replica, &replica);
     replica_get_sizes(sources->replica, &sizes);
-    json_text_set(object, "node", text(status_node_name(sources->status)));
-    json_text_set(object, "release", text(PMXCFS_VERSION));
-    json_text_set(object, "pid", number((uint64_t)getpid()));
-    json_text_set(object, "started", number(status_start_time(sources->status)));
-    json_text_set(object, "mountpoint", text(sources->mountpoint));
-    json_text_set(object, "state_dir", text(sources->state_dir));
+    json_text_set_string(object, "node", node);
+    json_text_set_string(object, "release", PMXCFS_VERSION);
+    json_text_set_number(object, "pid", (uint64_t)getpid());
+    json_text_set_number(object, "started", status_start_time(sources->status));
+    json_text_set_string(object, "mountpoint", sources->mountpoint);
+    json_text_set_string(object, "state_dir", sources->state_dir);
     json_text_set(object, "local", json_boolean(!sources->corosync));
-    json_text_set(object, "old_name", old_name(sources));
+    json_text_set_string(object, "old_name", old_name);
     json_text_set(object, "connected", json_boolean(!sources->corosync || replica.connected));
     json_text_set(object, "quorate", json_boolean(replica.quorate));
-    json_text_set(object, "quorate_since", number(replica.quorum_since));
+    json_text_set_number(object, "quorate_since", replica.quorum_since);
     json_text_set(object, "joined", json_boolean(replica.joined));
-    json_text_set(object, "state", text(mode_text(&replica)));
-    json_text_set(object, "state_since", number(replica.mode_since));
-    json_text_set(object, "acknowledge", text(replica.acknowledge_all ? "all" : "own"));
+    json_text_set_string(object, "state", mode_text(&replica));
+    json_text_set_number(object, "state_since", replica.mode_since);
+    json_text_set_string(object, "acknowledge", replica.acknowledge_all ? "all" : "own");
     json_text_set(object, "database_ok", json_boolean(!replica.broken));
     json_text_set(object, "versions", versions_object(sources->status, sizes.version));
     json_text_set(object, "group", group_array(sources));
     json_text_set(object, "sizes", sizes_object(sources, &sizes));
-    json_text_set(object, "guests", number(sizes.guests));
-    json_text_set(object, "locks", number(sizes.locks));
+    json_text_set_number(object, "guests", sizes.guests);
+    json_text_set_number(object, "locks", sizes.locks);
     json_text_set(object, "queues", queues_object(sources, &replica));
     json_text_set(object, "clients", clients_object(sources->metrics));
     json_text_set(object, "history", history_object(sources->recorder));

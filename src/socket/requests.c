@@ -24,8 +24,7 @@
 #define PROPERTIES_SIZE_MAX 65536u /* bytes of a request for properties */
 #define ANY_SIZE SIZE_MAX
 
-typedef struct reply (*request_handler)(const struct request_sources *sources,
-                                        const struct socket_request *request);
+typedef struct reply (*request_handler)(const struct socket_request *request);
 
 static struct reply failure(int error)
 {
@@ -56,40 +55,33 @@ static const char *padded_name(struct reader *reader)
 
 /* Status */
 
-static struct reply get_version(const struct request_sources *sources,
-                                const struct socket_request *request)
+static struct reply get_version(const struct socket_request *request)
 {
-    (void)request;
-    return whole_buffer(status_version_text(sources->status));
+    return whole_buffer(status_version_text(request->sources->status));
 }
 
-static struct reply get_members(const struct request_sources *sources,
-                                const struct socket_request *request)
+static struct reply get_members(const struct socket_request *request)
 {
-    (void)request;
-    return whole_buffer(status_members_text(sources->status));
+    return whole_buffer(status_members_text(request->sources->status));
 }
 
-static struct reply get_guests(const struct request_sources *sources,
-                               const struct socket_request *request)
+static struct reply get_guests(const struct socket_request *request)
 {
-    (void)request;
-    return whole_buffer(status_vmlist_text(sources->status));
+    return whole_buffer(status_vmlist_text(request->sources->status));
 }
 
-static struct reply set_status(const struct request_sources *sources,
-                               const struct socket_request *request)
+static struct reply set_status(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *name = padded_name(&reader);
 
     if (!name)
         return failure(-EINVAL);
-    return failure(status_group_set(sources->status_group, name, reader.data, reader.left));
+    return failure(
+        status_group_set(request->sources->status_group, name, reader.data, reader.left));
 }
 
-static struct reply get_status(const struct request_sources *sources,
-                               const struct socket_request *request)
+static struct reply get_status(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *name = padded_name(&reader);
@@ -97,18 +89,16 @@ static struct reply get_status(const struct request_sources *sources,
 
     if (!name || !node)
         return failure(-EINVAL);
-    struct buffer *value = status_get(sources->status, node, name);
+    struct buffer *value = status_get(request->sources->status, node, name);
     return value ? whole_buffer(value) : failure(-ENOENT);
 }
 
 /* `.rrd` has one NUL at its end here. */
-static struct reply get_rrd(const struct request_sources *sources,
-                            const struct socket_request *request)
+static struct reply get_rrd(const struct socket_request *request)
 {
-    struct buffer *text = status_rrd_text(sources->status);
+    struct buffer *text = status_rrd_text(request->sources->status);
     struct buffer *answer = buffer_new(text->capacity + 1);
 
-    (void)request;
     memcpy(answer->data, text->data, text->capacity);
     answer->data[text->capacity] = 0;
     buffer_unref(text);
@@ -117,8 +107,7 @@ static struct reply get_rrd(const struct request_sources *sources,
 
 /* Cluster log */
 
-static struct reply add_log(const struct request_sources *sources,
-                            const struct socket_request *request)
+static struct reply add_log(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint8_t priority = reader_u8(&reader);
@@ -130,13 +119,12 @@ static struct reply add_log(const struct request_sources *sources,
 
     if (priority > PRIORITY_MAX || !ident || !tag || !message)
         return failure(-EINVAL);
-    status_group_log(sources->status_group, priority, ident, tag, message,
+    status_group_log(request->sources->status_group, priority, ident, tag, message,
                      (uint32_t)request->client);
     return failure(0);
 }
 
-static struct reply get_log(const struct request_sources *sources,
-                            const struct socket_request *request)
+static struct reply get_log(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t maximum = reader_u32(&reader);
@@ -145,7 +133,7 @@ static struct reply get_log(const struct request_sources *sources,
 
     if (!user)
         return failure(-EINVAL);
-    return whole_buffer(status_cluster_log_text(sources->status, maximum, user));
+    return whole_buffer(status_cluster_log_text(request->sources->status, maximum, user));
 }
 
 /* Configurations */
@@ -172,8 +160,7 @@ static int take_content(struct replica *replica, const char *path, struct reply 
     return error;
 }
 
-static struct reply get_config(const struct request_sources *sources,
-                               const struct socket_request *request)
+static struct reply get_config(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *asked = rest_string(&reader);
@@ -186,7 +173,7 @@ static struct reply get_config(const struct request_sources *sources,
         return failure(-EPERM);
     if (is_below_virtual(path))
         return failure(-ENOENT);
-    int error = take_content(sources->replica, path, &reply);
+    int error = take_content(request->sources->replica, path, &reply);
     if (error)
         return failure(error);
     /* A size without content is a hole of zeros. */
@@ -212,8 +199,7 @@ static bool has_line(const char *text, size_t size, const char *line)
     return false;
 }
 
-static struct reply verify_token(const struct request_sources *sources,
-                                 const struct socket_request *request)
+static struct reply verify_token(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     const char *token = rest_string(&reader);
@@ -221,7 +207,7 @@ static struct reply verify_token(const struct request_sources *sources,
 
     if (!token || *token == '\0' || strchr(token, '\n'))
         return failure(-EINVAL);
-    if (take_content(sources->replica, TOKENS_PATH, &tokens) != 0)
+    if (take_content(request->sources->replica, TOKENS_PATH, &tokens) != 0)
         return failure(-ENOENT);
     bool found = tokens.buffer && has_line((const char *)tokens.buffer->data, tokens.size, token);
     buffer_unref(tokens.buffer);
@@ -241,8 +227,7 @@ static struct reply properties_reply(const struct request_sources *sources, uint
     return error ? failure(error) : whole_buffer(text);
 }
 
-static struct reply get_property(const struct request_sources *sources,
-                                 const struct socket_request *request)
+static struct reply get_property(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t id = reader_u32(&reader);
@@ -250,7 +235,7 @@ static struct reply get_property(const struct request_sources *sources,
 
     if (!names[0] || *names[0] == '\0')
         return failure(-EINVAL);
-    return properties_reply(sources, id, names);
+    return properties_reply(request->sources, id, names);
 }
 
 /* The next of several strings, each NUL-ended; NULL: the last one is not. */
@@ -261,8 +246,7 @@ static const char *next_string(struct reader *reader)
     return end ? reader_string(reader, (size_t)(end + 1 - reader->data)) : NULL;
 }
 
-static struct reply get_properties(const struct request_sources *sources,
-                                   const struct socket_request *request)
+static struct reply get_properties(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t id = reader_u32(&reader);
@@ -276,16 +260,14 @@ static struct reply get_properties(const struct request_sources *sources,
     }
     if (count == 0 || reader.left > 0)
         return failure(-EINVAL);
-    return properties_reply(sources, id, names);
+    return properties_reply(request->sources, id, names);
 }
 
 /* The daemon itself */
 
-static struct reply get_overview(const struct request_sources *sources,
-                                 const struct socket_request *request)
+static struct reply get_overview(const struct socket_request *request)
 {
-    (void)request;
-    return whole_buffer(overview_text(sources));
+    return whole_buffer(overview_text(request->sources));
 }
 
 static json_t *lock_object(const struct request_sources *sources, const struct replica_lock *lock)
@@ -294,8 +276,8 @@ static json_t *lock_object(const struct request_sources *sources, const struct r
     g_autofree char *node = status_name_of(sources->status, lock->writer);
     bool own = g_strcmp0(node, status_node_name(sources->status)) == 0;
 
-    json_text_set(object, "path", json_text_string(lock->path, strlen(lock->path)));
-    json_text_set(object, "node", node ? json_text_string(node, strlen(node)) : json_null());
+    json_text_set_string(object, "path", lock->path);
+    json_text_set_string(object, "node", node);
     json_text_set(object, "age", json_real((double)lock->age / 1000.0));
     json_text_set(object, "expired", json_boolean(lock->expired));
     json_text_set(object, "holder",
@@ -303,66 +285,55 @@ static json_t *lock_object(const struct request_sources *sources, const struct r
     return object;
 }
 
-static struct reply get_locks(const struct request_sources *sources,
-                              const struct socket_request *request)
+static struct reply get_locks(const struct socket_request *request)
 {
-    g_autoptr(GPtrArray) locks = replica_locks(sources->replica);
+    g_autoptr(GPtrArray) locks = replica_locks(request->sources->replica);
     json_t *list = json_array();
 
-    (void)request;
     for (guint i = 0; i < locks->len; i++)
-        json_array_append_new(list, lock_object(sources, locks->pdata[i]));
+        json_array_append_new(list, lock_object(request->sources, locks->pdata[i]));
     return whole_buffer(json_text_buffer(list, JSON_COMPACT));
 }
 
-static struct reply verify(const struct request_sources *sources,
-                           const struct socket_request *request)
+static struct reply verify(const struct socket_request *request)
 {
     struct replica_status status;
 
-    (void)request;
-    if (!sources->corosync)
+    if (!request->sources->corosync)
         return failure(-EOPNOTSUPP);
-    replica_get_status(sources->replica, &status);
+    replica_get_status(request->sources->replica, &status);
     if (status.mode != MODE_SYNCED)
         return failure(-EAGAIN);
     if (!status.lowest)
         return failure(-EPERM);
-    corosync_verify(sources->corosync);
+    corosync_verify(request->sources->corosync);
     return failure(0);
 }
 
-static struct reply get_activity(const struct request_sources *sources,
-                                 const struct socket_request *request)
+static struct reply get_activity(const struct socket_request *request)
 {
-    (void)request;
-    return whole_buffer(activity_take(sources->activity));
+    return whole_buffer(activity_take(request->sources->activity));
 }
 
-static struct reply get_metrics(const struct request_sources *sources,
-                                const struct socket_request *request)
+static struct reply get_metrics(const struct socket_request *request)
 {
-    struct metrics_source *source = sources->metrics_source;
+    struct metrics_source *source = request->sources->metrics_source;
 
-    (void)request;
     return source ? whole_buffer(source->text(source)) : failure(-EOPNOTSUPP);
 }
 
 /* History */
 
 /* Nothing waits for the disk here: who asks sees by the numbers when all is written. */
-static struct reply get_history(const struct request_sources *sources,
-                                const struct socket_request *request)
+static struct reply get_history(const struct socket_request *request)
 {
-    (void)request;
-    if (!sources->recorder)
+    if (!request->sources->recorder)
         return failure(-EOPNOTSUPP);
-    recorder_ask(sources->recorder);
-    return whole_buffer(overview_history_text(sources->recorder));
+    recorder_ask(request->sources->recorder);
+    return whole_buffer(overview_history_text(request->sources->recorder));
 }
 
-static struct reply begin_trial(const struct request_sources *sources,
-                                const struct socket_request *request)
+static struct reply begin_trial(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
     uint32_t seconds = reader_u32(&reader);
@@ -370,36 +341,35 @@ static struct reply begin_trial(const struct request_sources *sources,
     const char *command = rest_string(&reader);
     uint32_t id;
 
-    if (!sources->trials)
+    if (!request->sources->trials)
         return failure(-EOPNOTSUPP);
     if (!command || seconds < 1 || seconds > TRIAL_SECONDS_MAX || group > INT32_MAX)
         return failure(-EINVAL);
-    int error = trials_begin(sources->trials, seconds, (pid_t)group, command, &id);
+    int error = trials_begin(request->sources->trials, seconds, (pid_t)group, command, &id);
     if (error)
         return failure(error);
     json_t *object = json_object();
-    json_text_set(object, "id", json_integer(id));
+    json_text_set_number(object, "id", id);
     return whole_buffer(json_text_buffer(object, JSON_COMPACT));
 }
 
-static struct reply end_trial(const struct request_sources *sources,
-                              const struct socket_request *request)
+static struct reply end_trial(const struct socket_request *request)
 {
     struct reader reader = {.data = request->data, .left = request->size};
+    struct trials *trials = request->sources->trials;
     uint32_t id = reader_u32(&reader);
     uint8_t what = reader_u8(&reader);
 
     if (what > TRIAL_ABORT)
         return failure(-EINVAL);
-    return failure(sources->trials ? trials_end(sources->trials, id, (enum trial_end)what)
-                                   : -ENOENT);
+    return failure(trials ? trials_end(trials, id, (enum trial_end)what) : -ENOENT);
 }
 
-static struct reply get_trials(const struct request_sources *sources,
-                               const struct socket_request *request)
+static struct reply get_trials(const struct socket_request *request)
 {
-    (void)request;
-    json_t *list = sources->trials ? trials_list(sources->trials) : json_array();
+    struct trials *trials = request->sources->trials;
+    json_t *list = trials ? trials_list(trials) : json_array();
+
     return whole_buffer(json_text_buffer(list, JSON_COMPACT));
 }
 
@@ -441,8 +411,7 @@ const char *request_name(int32_t id)
     return id >= 0 && id <= REQUEST_ID_MAX ? requests[id].name : NULL;
 }
 
-struct reply request_answer(const struct request_sources *sources,
-                            const struct socket_request *request)
+struct reply request_answer(const struct socket_request *request)
 {
     int32_t id = request->id;
 
@@ -452,5 +421,5 @@ struct reply request_answer(const struct request_sources *sources,
         return failure(-EPERM);
     if (request->size < requests[id].least || request->size > requests[id].most)
         return failure(-EINVAL);
-    return requests[id].handler(sources, request);
+    return requests[id].handler(request);
 }

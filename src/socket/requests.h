@@ -11,8 +11,9 @@
 #include "core/buffer.h"
 #include "socket/sources.h"
 
-/* A request that arrived whole, without libqb's header. */
+/* A request that arrived whole, without libqb's header, and what it is answered from. */
 struct socket_request {
+    const struct request_sources *sources; /* borrowed */
     int32_t id;
     bool may_write; /* the client has all rights */
     pid_t client;
@@ -29,8 +30,7 @@ struct reply {
 
 /* Answers a request; every one has exactly one answer. Touches memory only. Called by the socket's
  * thread alone. */
-struct reply request_answer(const struct request_sources *sources,
-                            const struct socket_request *request);
+struct reply request_answer(const struct socket_request *request);
 
 #define REQUEST_CONFIG 6
 

@@ -253,9 +253,8 @@ static struct reply answer_of(struct connection *connection, const struct socket
     const struct socket_service *service = connection->service;
     struct socket_metrics *metrics = service->metrics;
     uint64_t begun = metrics_now();
-    struct reply reply = request->id == REQUEST_SUBSCRIBE
-                             ? subscribe(connection, request)
-                             : request_answer(&service->sources, request);
+    struct reply reply =
+        request->id == REQUEST_SUBSCRIBE ? subscribe(connection, request) : request_answer(request);
 
     histogram_note_since(&metrics->answers, begun);
     counter_add(&metrics->requests[request_name(request->id) ? request->id : 0], 1);
@@ -277,6 +276,7 @@ static int32_t process_request(qb_ipcs_connection_t *handle, void *data, size_t 
     (void)claimed_size;
     if (size > 0) {
         struct socket_request request = {
+            .sources = &service->sources,
             .id = id,
             .may_write = connection->may_write,
             .client = connection->client,

@@ -159,11 +159,11 @@ static json_t *row_object(const struct activity_row *row)
 {
     json_t *object = json_object();
 
-    json_text_set(object, "operation", json_string(row->operation));
-    json_text_set(object, "path", json_text_string(row->path, strlen(row->path)));
-    json_text_set(object, "pid", json_integer(row->caller));
-    json_text_set(object, "command", json_text_string(row->command, strlen(row->command)));
-    json_text_set(object, "count", json_integer((json_int_t)row->count));
+    json_text_set_string(object, "operation", row->operation);
+    json_text_set_string(object, "path", row->path);
+    json_text_set_number(object, "pid", row->caller);
+    json_text_set_string(object, "command", row->command);
+    json_text_set_number(object, "count", row->count);
     return object;
 }
 
@@ -184,7 +184,7 @@ struct buffer *activity_take(struct activity *activity)
         json_array_append_new(rows, row_object(row));
     json_text_set(object, "milliseconds",
                   json_integer(watched ? (json_int_t)(now - activity->since) : 0));
-    json_text_set(object, "more", json_integer((json_int_t)activity->more));
+    json_text_set_number(object, "more", activity->more);
     forget(activity);
     activity->since = now;
     lock_give(&activity->lock);
@@ -231,8 +231,8 @@ json_t *activity_lock_holder(struct activity *activity, const char *path)
     if (alive)
         find_command(holder.process, command);
     json_t *object = json_object();
-    json_text_set(object, "pid", json_integer(holder.process));
-    json_text_set(object, "command", json_text_string(command, strlen(command)));
+    json_text_set_number(object, "pid", holder.process);
+    json_text_set_string(object, "command", command);
     json_text_set(object, "alive", json_boolean(alive));
     return object;
 }

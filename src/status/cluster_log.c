@@ -144,7 +144,7 @@ static int parse_entry(const uint8_t *data, size_t room, struct cluster_log_entr
     entry->uid = reader_u32(&reader);
     entry->time = reader_u32(&reader);
     entry->node_digest = reader_u64(&reader);
-    entry->ident_digest = reader_u64(&reader);
+    reader_u64(&reader); /* the same of ident: nothing depends on it */
     entry->pid = reader_u32(&reader);
     entry->priority = reader_u8(&reader);
     uint8_t node_size = reader_u8(&reader);

@@ -22,12 +22,11 @@
 /* One checked entry. Strings are NUL-ended, lengths in bytes without the NUL; all borrow from the
  * bytes that were parsed. */
 struct cluster_log_entry {
-    uint32_t uid;          /* counter of the process that packed it */
-    uint32_t time;         /* seconds, that process's clock */
-    uint64_t node_digest;  /* FNV-1a of node with its NUL */
-    uint64_t ident_digest; /* the same of ident */
-    uint32_t pid;          /* of whoever logged */
-    uint8_t priority;      /* of syslog */
+    uint32_t uid;         /* counter of the process that packed it */
+    uint32_t time;        /* seconds, that process's clock */
+    uint64_t node_digest; /* FNV-1a of node with its NUL */
+    uint32_t pid;         /* of whoever logged */
+    uint8_t priority;     /* of syslog */
     uint8_t node_length;
     uint8_t ident_length;
     uint8_t tag_length;

@@ -69,11 +69,11 @@ static json_t *entry_object(const struct cluster_log_entry *entry)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, "uid", json_integer(entry->uid));
-    json_object_set_new(object, "time", json_integer(entry->time));
-    json_object_set_new(object, "pri", json_integer(entry->priority));
+    json_text_set_number(object, "uid", entry->uid);
+    json_text_set_number(object, "time", entry->time);
+    json_text_set_number(object, "pri", entry->priority);
     json_object_set_new(object, "tag", stored_string(entry->tag, entry->tag_length, false));
-    json_object_set_new(object, "pid", json_integer(entry->pid));
+    json_text_set_number(object, "pid", entry->pid);
     json_object_set_new(object, "node", stored_string(entry->node, entry->node_length, false));
     json_object_set_new(object, "user", stored_string(entry->ident, entry->ident_length, false));
     json_object_set_new(object, "msg", stored_string(entry->message, entry->message_length, true));

@@ -26,17 +26,12 @@ static void record_free(struct feed_record *record)
     g_free(record);
 }
 
-static void record_destroy(gpointer record)
-{
-    record_free(record);
-}
-
 struct feed *feed_new(void)
 {
     struct feed *feed = g_new0(struct feed, 1);
 
     feed->next = 1;
-    feed->early = g_ptr_array_new_with_free_func(record_destroy);
+    feed->early = g_ptr_array_new_with_free_func((GDestroyNotify)record_free);
     return feed;
 }
 
@@ -268,7 +263,7 @@ static void add_paths(json_t *object, const struct feed_record *record, bool all
     }
     json_object_set_new(object, "paths", array);
     if (more > 0)
-        json_object_set_new(object, "more", json_integer(more));
+        json_text_set_number(object, "more", more);
 }
 
 /* The command line, which may tell more than a path does, is for those who may see all. */
@@ -276,14 +271,13 @@ static json_t *actor_object(const struct history_actor *actor, bool all)
 {
     json_t *object = json_object();
 
-    json_object_set_new(object, "uid", json_integer(actor->uid));
+    json_text_set_number(object, "uid", actor->uid);
     if (actor->login != UINT32_MAX)
-        json_object_set_new(object, "login", json_integer(actor->login));
-    json_object_set_new(object, "pid", json_integer(actor->pid));
-    json_object_set_new(object, "name", json_text_string(actor->name, strlen(actor->name)));
+        json_text_set_number(object, "login", actor->login);
+    json_text_set_number(object, "pid", actor->pid);
+    json_text_set_string(object, "name", actor->name);
     if (all && *actor->command)
-        json_object_set_new(object, "command",
-                            json_text_string(actor->command, strlen(actor->command)));
+        json_text_set_string(object, "command", actor->command);
     return object;
 }
 
@@ -294,22 +288,21 @@ char *feed_record_text(const struct feed_record *record, const char *node_name,
     if (!may_see(record->path, all) || !may_see(record->target, all))
         return NULL;
     json_t *object = json_object();
-    json_object_set_new(object, "version", json_integer((json_int_t)record->version));
-    json_object_set_new(object, "time", json_integer(record->time));
+    json_text_set_number(object, "version", record->version);
+    json_text_set_number(object, "time", record->time);
     json_object_set_new(object, "node",
                         node_name ? json_text_string(node_name, strlen(node_name))
                                   : json_integer(record->node));
-    json_object_set_new(object, "operation", json_string(record->operation));
+    json_text_set_string(object, "operation", record->operation);
     if (record->path)
-        json_object_set_new(object, "path", json_text_string(record->path, strlen(record->path)));
+        json_text_set_string(object, "path", record->path);
     if (record->target)
-        json_object_set_new(object, "target",
-                            json_text_string(record->target, strlen(record->target)));
+        json_text_set_string(object, "target", record->target);
     if (record->paths) {
-        json_object_set_new(object, "from", json_integer((json_int_t)record->from));
+        json_text_set_number(object, "from", record->from);
         add_paths(object, record, all);
     } else {
-        json_object_set_new(object, "size", json_integer(record->size));
+        json_text_set_number(object, "size", record->size);
         if (actor)
             json_object_set_new(object, "who", actor_object(actor, all));
     }

@@ -3,6 +3,7 @@
 #include "status/json_text.h"
 
 #include <glib.h>
+#include <string.h>
 
 json_t *json_text_string(const char *bytes, size_t size)
 {
@@ -23,6 +24,17 @@ void json_text_set(json_t *object, const char *key, json_t *value)
     }
     g_autofree char *valid = g_utf8_make_valid(key, -1);
     json_object_set_new(object, valid, value);
+}
+
+void json_text_set_string(json_t *object, const char *key, const char *string)
+{
+    json_object_set_new(object, key,
+                        string ? json_text_string(string, strlen(string)) : json_null());
+}
+
+void json_text_set_number(json_t *object, const char *key, uint64_t number)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)number));
 }
 
 /* jansson's callback type wants a void pointer. */

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/buffer.h"
 
@@ -13,6 +14,11 @@ json_t *json_text_string(const char *bytes, size_t size);
 
 /* object[key] = value (takes the reference), for a key of any bytes. */
 void json_text_set(json_t *object, const char *key, json_t *value);
+
+/* The same for values that are often met, with a key of our own. A string may be of any bytes;
+ * NULL: null. */
+void json_text_set_string(json_t *object, const char *key, const char *string);
+void json_text_set_number(json_t *object, const char *key, uint64_t number);
 
 /* The text of `value` with jansson's `flags` and a newline at its end, as a buffer with one
  * reference; `value` is given back. */

@@ -109,22 +109,17 @@ static gint compare_names(gconstpointer left, gconstpointer right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
-static GPtrArray *sorted_names(GHashTable *table)
+GPtrArray *node_values_names(const struct node_values *values)
 {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     GHashTableIter iterator;
     gpointer name;
 
-    g_hash_table_iter_init(&iterator, table);
+    g_hash_table_iter_init(&iterator, values->by_name);
     while (g_hash_table_iter_next(&iterator, &name, NULL))
         g_ptr_array_add(names, g_strdup(name));
     g_ptr_array_sort(names, compare_names);
     return names;
-}
-
-GPtrArray *node_values_names(const struct node_values *values)
-{
-    return sorted_names(values->by_name);
 }
 
 static struct buffer *text_sent(const char *text)
@@ -238,11 +233,6 @@ int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, u
     return 0;
 }
 
-static void unref_buffer(gpointer buffer)
-{
-    buffer_unref(buffer);
-}
-
 GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
 {
     GPtrArray *lines;
@@ -250,7 +240,7 @@ GPtrArray *rrd_values_lines(struct rrd_values *rrd, uint64_t now)
     gpointer data;
 
     forget_old(rrd, now);
-    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), unref_buffer);
+    lines = g_ptr_array_new_full(g_hash_table_size(rrd->by_key), (GDestroyNotify)buffer_unref);
     g_hash_table_iter_init(&iterator, rrd->by_key);
     while (g_hash_table_iter_next(&iterator, NULL, &data)) {
         const struct rrd_value *value = data;

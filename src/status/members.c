@@ -193,10 +193,10 @@ static json_t *node_object(const struct members *members, const struct cluster_n
     json_t *object = json_object();
     const char *address = g_hash_table_lookup(addresses, GUINT_TO_POINTER(node->id));
 
-    json_object_set_new(object, "id", json_integer(node->id));
-    json_object_set_new(object, "online", json_integer(members_is_online(members, node->id)));
+    json_text_set_number(object, "id", node->id);
+    json_text_set_number(object, "online", members_is_online(members, node->id));
     if (address)
-        json_object_set_new(object, "ip", json_text_string(address, strlen(address)));
+        json_text_set_string(object, "ip", address);
     return object;
 }
 
@@ -205,11 +205,10 @@ void members_json(const struct members *members, GHashTable *addresses, json_t *
     if (!members->known)
         return;
     json_t *cluster = json_object();
-    const char *name = members->cluster_name;
-    json_object_set_new(cluster, "name", json_text_string(name, strlen(name)));
-    json_object_set_new(cluster, "version", json_integer((json_int_t)members->config_version));
-    json_object_set_new(cluster, "nodes", json_integer(members->nodes->len));
-    json_object_set_new(cluster, "quorate", json_integer(members->quorate));
+    json_text_set_string(cluster, "name", members->cluster_name);
+    json_text_set_number(cluster, "version", members->config_version);
+    json_text_set_number(cluster, "nodes", members->nodes->len);
+    json_text_set_number(cluster, "quorate", members->quorate);
     json_object_set_new(object, "cluster", cluster);
 
     json_t *list = json_object();

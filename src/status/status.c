@@ -66,11 +66,6 @@ static char *name_of(struct node_names *names, uint32_t id)
     return status_name_of(container_of(names, struct status, names), id);
 }
 
-static void free_node_values(gpointer values)
-{
-    node_values_free(values);
-}
-
 struct status *status_new(const char *node_name, const char *address, uint32_t pid,
                           struct clock_source *clock)
 {
@@ -86,7 +81,7 @@ struct status *status_new(const char *node_name, const char *address, uint32_t p
     status->own = node_values_new();
     if (address)
         node_values_set_address(status->own, address);
-    status->others = g_hash_table_new_full(NULL, NULL, NULL, free_node_values);
+    status->others = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)node_values_free);
     status->rrd = rrd_values_new();
     status->feed = feed_new();
     status->log = cluster_log_new();
@@ -436,11 +431,7 @@ static struct node_values *values_by_name(struct status *status, const char *nod
     if (!node_name || !*node_name || strcmp(node_name, status->node_name) == 0)
         return status->own;
     const struct cluster_node *node = members_by_name(status->members, node_name);
-    if (!node)
-        return NULL;
-    if (node->id == status->own_id)
-        return status->own;
-    return g_hash_table_lookup(status->others, GUINT_TO_POINTER(node->id));
+    return node ? known_values(status, node->id) : NULL;
 }
 
 struct buffer *status_get(struct status *status, const char *node_name, const char *name)
@@ -556,7 +547,7 @@ struct buffer *status_version_text(struct status *status)
     if (text)
         return text;
     json_t *object = json_object();
-    json_object_set_new(object, "starttime", json_integer(status->start_time));
+    json_text_set_number(object, "starttime", status->start_time);
     versions_json(&status->versions, object);
     json_object_set_new(object, "kvstore", kvstore_object(status));
     return keep_text(&status->texts[TEXT_VERSION], status->sequence,
@@ -589,9 +580,8 @@ struct buffer *status_members_text(struct status *status)
         return text;
     json_t *object = json_object();
     g_autoptr(GHashTable) addresses = known_addresses(status);
-    const char *name = status->node_name;
-    json_object_set_new(object, "nodename", json_text_string(name, strlen(name)));
-    json_object_set_new(object, "version", json_integer((json_int_t)clinfo));
+    json_text_set_string(object, "nodename", status->node_name);
+    json_text_set_number(object, "version", clinfo);
     members_json(status->members, addresses, object);
     return keep_text(&status->texts[TEXT_MEMBERS], clinfo, json_text_buffer(object, PRETTY));
 }

@@ -6,6 +6,7 @@
 
 #include "core/draft.h"
 #include "core/path.h"
+#include "status/json_text.h"
 
 static const char *const watched[] = {
     "corosync.conf",
@@ -131,8 +132,8 @@ void versions_rebuilt(struct versions *versions)
 
 void versions_json(const struct versions *versions, json_t *object)
 {
-    json_object_set_new(object, "clinfo", json_integer((json_int_t)versions->clinfo));
-    json_object_set_new(object, "vmlist", json_integer((json_int_t)versions->vmlist));
+    json_text_set_number(object, "clinfo", versions->clinfo);
+    json_text_set_number(object, "vmlist", versions->vmlist);
     for (size_t i = 0; i < WATCHED_FILES; i++)
-        json_object_set_new(object, watched[i], json_integer((json_int_t)versions->files[i]));
+        json_text_set_number(object, watched[i], versions->files[i]);
 }

@@ -24,35 +24,18 @@ static void row_clear(gpointer pointer)
     entry_unref(((struct row *)pointer)->entry);
 }
 
-static void add_note(struct load *load, struct note note, const char *format, va_list arguments)
-    G_GNUC_PRINTF(3, 0);
-static void add_note(struct load *load, struct note note, const char *format, va_list arguments)
-{
-    note.text = g_strdup_vprintf(format, arguments);
-    g_array_append_val(load->notes, note);
-    if (note.severity == STORE_REFUSED && !load->error)
-        load->error = -EBADMSG;
-}
-
-void load_refuse(struct load *load, enum store_problem problem, uint64_t inode, uint64_t other,
-                 char *remedy, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    add_note(load, (struct note){STORE_REFUSED, problem, inode, other, NULL, remedy}, format,
-             arguments);
-    va_end(arguments);
-}
-
 void load_note(struct load *load, enum store_severity severity, enum store_problem problem,
                uint64_t inode, uint64_t other, char *remedy, const char *format, ...)
 {
+    struct note note = {severity, problem, inode, other, NULL, remedy};
     va_list arguments;
 
     va_start(arguments, format);
-    add_note(load, (struct note){severity, problem, inode, other, NULL, remedy}, format, arguments);
+    note.text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
+    g_array_append_val(load->notes, note);
+    if (severity == STORE_REFUSED && !load->error)
+        load->error = -EBADMSG;
 }
 
 char *remedy_delete(uint64_t inode)

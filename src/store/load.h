@@ -72,8 +72,7 @@ uint32_t load_find(const struct load *load, uint64_t inode);
 
 /* Notes what is wrong; `remedy` is taken over, and may be NULL. load_refuse(): of severity
  * STORE_REFUSED, which makes the load fail. */
-void load_refuse(struct load *load, enum store_problem problem, uint64_t inode, uint64_t other,
-                 char *remedy, const char *format, ...) G_GNUC_PRINTF(6, 7);
+#define load_refuse(load, problem, ...) load_note(load, STORE_REFUSED, problem, __VA_ARGS__)
 void load_note(struct load *load, enum store_severity severity, enum store_problem problem,
                uint64_t inode, uint64_t other, char *remedy, const char *format, ...)
     G_GNUC_PRINTF(7, 8);

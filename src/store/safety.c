@@ -11,6 +11,7 @@
 #include "core/digest.h"
 #include "core/state.h"
 #include "journal/quarantine.h"
+#include "store/file.h"
 #include "store/write.h"
 
 #define NAMES_LOGGED_MAX 20u
@@ -102,9 +103,12 @@ static int write_copy(const char *path, const struct tree *tree, const GPtrArray
 
     for (guint i = 0; i < taken->len; i++)
         add_with_parents(copy, tree, taken->pdata[i]);
+    bool fresh = access(path, F_OK) < 0;
     int error = store_write(path, copy, &tree->root, &message);
     if (error)
         log_error("%s", message);
+    if (error && fresh)
+        file_remove(path); /* what is not whole must not count as one of the newest */
     return error;
 }
 

@@ -38,6 +38,7 @@ struct store {
     struct journal *journal;     /* NULL: there is none */
     struct store_listener *listener;
     struct store_witness *witness; /* NULL: nobody */
+    struct clock_source *clock;    /* NULL: the system's */
     struct histogram transactions;
     atomic_bool refusing; /* a change was not stored, and none since that shows it would be */
     atomic_bool behind;   /* what is in the journal could not be folded */
@@ -164,6 +165,7 @@ static struct store *store_new(const char *path, const struct store_options *opt
     store->full = options->durability == STORE_FULL;
     store->fold_delay = options->fold_delay;
     store->witness = options->witness;
+    store->clock = options->clock;
     store->checkpoint_pages = (int)MIN(options->checkpoint_pages, (unsigned int)G_MAXINT);
     lock_init(&store->lock, LOCK_RANK_STORE);
     return store;
@@ -182,7 +184,8 @@ static void make_private(const char *path)
 static int open_journal(struct store *store, struct tree **tree, char **message)
 {
     g_autofree char *path = g_strconcat(store->path, ".journal", NULL);
-    const struct journal_options options = {.full = store->full, .delay = store->fold_delay};
+    const struct journal_options options = {
+        .full = store->full, .delay = store->fold_delay, .clock = store->clock};
     struct journal_waiting *left;
     int error = recover_journal(path, &store->transaction, store->witness, tree, &left,
                                 &store->report, message);
@@ -226,7 +229,7 @@ int store_open(const char *given_path, const struct store_options *given, struct
     error = open_connection(*store, &options, message);
     if (!error)
         error = check_unchanged(*store, &(*tree)->root, message);
-    if (!error && !options.vfs)
+    if (!error && (!options.vfs || options.fold_delay > 0))
         error = open_journal(*store, tree, message);
     if (error) {
         store_close(*store);

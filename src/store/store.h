@@ -27,7 +27,8 @@ struct store_options {
     struct store_witness *witness; /* NULL: nobody; must outlive the store */
     const char *vfs; /* SQLite's name of the file layer, NULL: the usual one. With another
                         one a missing database is made in place, not renamed to its name,
-                        and there is no journal */
+                        and a journal is looked for only with a `fold_delay` */
+    struct clock_source *clock; /* of the journal; must outlive the store; NULL: the system's */
 };
 
 struct store;

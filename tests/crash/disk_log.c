@@ -25,6 +25,7 @@ static struct {
     GHashTable *descriptors; /* descriptor of a file that the store writes by itself → its number */
     unsigned files;
     unsigned mark;
+    void (*each)(void);
 
     unsigned calls;
     unsigned fail_at;
@@ -73,6 +74,8 @@ static bool count_call(void)
 
 static bool fails(void)
 {
+    if (recorder.each)
+        recorder.each();
     return recorder.fault != FAULT_MEMORY && count_call();
 }
 
@@ -189,6 +192,11 @@ void disk_log_start(const char *directory)
 void disk_log_mark(unsigned mark)
 {
     recorder.mark = mark;
+}
+
+void disk_log_each(void (*function)(void))
+{
+    recorder.each = function;
 }
 
 GPtrArray *disk_log_stop(void)

@@ -10,7 +10,7 @@
 
 /* SQLite's usual file layer with a recorder around it becomes the default one; open(), rename(),
  * unlink(), fsync(), and what is done to the journal, go through it too (--wrap of the linker). One
- * thread. */
+ * thread at a time. */
 void disk_log_install(void);
 
 enum disk_step {
@@ -38,6 +38,9 @@ void disk_log_start(const char *directory);
 
 /* What events that follow have as their mark. */
 void disk_log_mark(unsigned mark);
+
+/* Called before each step and each look at the disk, outside of all of them; NULL: nothing. */
+void disk_log_each(void (*function)(void));
 
 /* Ends the list: struct disk_event, g_ptr_array_unref() it. */
 GPtrArray *disk_log_stop(void);

@@ -164,13 +164,14 @@ static void check_reply(const struct reply *reply, int32_t id)
 
 static void ask(const struct request_sources *sources, struct reader *input)
 {
-    struct socket_request request = {.id = (int8_t)reader_u8(input), .client = 1};
+    struct socket_request request = {
+        .sources = sources, .id = (int8_t)reader_u8(input), .client = 1};
     uint8_t *data;
 
     request.may_write = reader_u8(input) & 1;
     data = take_piece(input, &request.size);
     request.data = data;
-    struct reply reply = request_answer(sources, &request);
+    struct reply reply = request_answer(&request);
     check_reply(&reply, request.id);
     buffer_unref(reply.buffer);
     free(data);

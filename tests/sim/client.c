@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "replica/internal.h"
 #include "sim.h"
 
 enum call_kind { CALL_CHANGE, CALL_LOCK, CALL_RENEW, CALL_RELEASE, CALL_BREAK };
@@ -35,6 +36,17 @@ int call_result(const struct call *call)
     return call->result;
 }
 
+/* What was answered, or nobody waits for, before it was sent is never sent. */
+static void check_wanted(const struct node *node, uint64_t count)
+{
+    for (guint i = 0; i < node->calls->len; i++) {
+        const struct call *call = node->calls->pdata[i];
+        if (call->caller.count == count && (call->answered || call->cancelled))
+            sim_fail(node->sim, "node %u sends a change whose caller %s: %s", node->id,
+                     call->answered ? "was told that it failed" : "is gone", call->what);
+    }
+}
+
 void client_note_sent(struct node *node, const struct outgoing *outgoing)
 {
     struct header header;
@@ -42,6 +54,7 @@ void client_note_sent(struct node *node, const struct outgoing *outgoing)
     if (outgoing->kind != SEND_NORMAL ||
         wire_parse_header(outgoing->message->data, message_size(outgoing->message), &header) < 0)
         return;
+    check_wanted(node, outgoing->count);
     uint64_t *key = g_new(uint64_t, 1);
     change_id *change = g_new(change_id, 1);
     *key = outgoing->count;
@@ -79,6 +92,22 @@ static void take_claim(const struct call *call, change_id change)
     }
 }
 
+/* Acknowledged by all: each member that confirms has, or had, it; whatever becomes of the cluster
+ * then. */
+static void check_everywhere(const struct call *call, change_id change)
+{
+    const struct node *node = call->node;
+    size_t count;
+    const struct member *members = machine_members(node->replica->executor.machine, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct node *other = node->sim->nodes->pdata[members[i].node - 1];
+        if (!node_is_deployed(other) && !node_had(other, change))
+            sim_fail(node->sim, "node %u acknowledges for all what node %u never had: %s", node->id,
+                     other->id, call->what);
+    }
+}
+
 static void check_acknowledged(const struct call *call)
 {
     struct node *node = call->node;
@@ -89,6 +118,8 @@ static void check_acknowledged(const struct call *call)
         sim_fail(sim, "node %u acknowledges what it never sent: %s", node->id, call->what);
     if (!past_has(node->past, *change))
         sim_fail(sim, "node %u acknowledges what it has not: %s", node->id, call->what);
+    if (sim->plan.acknowledge_all && !node_is_deployed(node))
+        check_everywhere(call, *change);
     change_id *copy = g_new(change_id, 1);
     *copy = *change;
     g_hash_table_add(sim->acknowledged, copy);
@@ -309,6 +340,22 @@ static void change_lock(struct node *node)
     }
 }
 
+/* A caller is killed; all that wait are told that it takes too long. */
+static void cancel_some(struct node *node)
+{
+    struct sim *sim = node->sim;
+
+    if (random_chance(&sim->random, 20 + sim->plan.cancels)) {
+        struct call *call = node->calls->pdata[random_below(&sim->random, node->calls->len)];
+        if (!call->answered && !call->cancelled && replica_cancel(node->replica, &call->caller)) {
+            sim_trace(sim, "%u cancels: %s", node->id, call->what);
+            call->cancelled = true;
+        }
+    }
+    if (random_chance(&sim->random, sim->plan.cancels / 4))
+        replica_expire(node->replica, random_below(&sim->random, 2000));
+}
+
 void client_change(struct node *node)
 {
     struct sim *sim = node->sim;
@@ -328,11 +375,7 @@ void client_change(struct node *node)
         change_file(node);
         break;
     }
-    if (!random_chance(&sim->random, 20))
-        return;
-    struct call *call = node->calls->pdata[random_below(&sim->random, node->calls->len)];
-    if (!call->answered && !call->cancelled && replica_cancel(node->replica, &call->caller))
-        call->cancelled = true;
+    cancel_some(node);
 }
 
 struct call *client_write(struct node *node)

@@ -3,27 +3,38 @@
 #include "base/util.h"
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
+#include "cluster/wire.h"
 #include "replica/internal.h"
 #include "sim.h"
 
 /* They send their changes at any time, keep what unsynced members send for after the synced ones'
- * messages, and send their own queued messages again whoever has left. */
+ * messages, send their own queued messages again whoever has left, and confirm nothing
+ * (deployed_never_sends()). */
 
-static uint64_t deployed; /* bit for each node id */
+static uint64_t deployed; /* bit for each node */
 
 void deployed_set(uint32_t node, bool is)
 {
-    deployed = is ? deployed | 1ull << node : deployed & ~(1ull << node);
-}
-
-bool node_is_deployed(const struct node *node)
-{
-    return deployed >> node->id & 1;
+    deployed = is ? deployed | node_bit(node) : deployed & ~node_bit(node);
 }
 
 static bool is_deployed(struct member member)
 {
-    return deployed >> member.node & 1;
+    return deployed & node_bit(member.node);
+}
+
+bool node_is_deployed(const struct node *node)
+{
+    return deployed & node_bit(node->id);
+}
+
+bool deployed_never_sends(const struct node *node, const struct buffer *message)
+{
+    struct header header;
+
+    return node_is_deployed(node) &&
+           wire_parse_header(message->data, message_size(message), &header) == 0 &&
+           wire_is_confirmation(&header);
 }
 
 void __real_outbox_hold(struct outbox *outbox);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A node's disk in memory: it fills up, fails, and loses what was not synced when power goes. */
-#include "disk.h"
+#include "disk_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,29 +9,10 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "core/draft.h"
-#include "core/state.h"
-#include "core/tree.h"
-#include "store/store.h"
 
 #define VFS_NAME "sim"
-#define FAST_NAME "sim-fast"
 #define LOCK_SLOTS 8
 #define SECTOR 512u
-
-/* A write or truncation that power loss may undo. */
-struct unsynced {
-    uint64_t offset;
-    GByteArray *bytes; /* NULL: truncated to `offset` */
-};
-
-struct file {
-    GByteArray *now;
-    GByteArray *safe;   /* as of the last sync */
-    GArray *unsynced;   /* struct unsynced, in order */
-    GPtrArray *handles; /* struct handle, borrowed */
-    GPtrArray *shm;     /* regions of the log's index, owned */
-};
 
 struct handle {
     sqlite3_file base;
@@ -40,29 +21,6 @@ struct handle {
     int lock;
     unsigned int shm_shared; /* bit by slot */
     unsigned int shm_exclusive;
-};
-
-/* The rows of a database without SQLite. */
-struct rows {
-    GHashTable *entries; /* inode → struct entry, owned reference */
-    struct root root;
-};
-
-struct disk {
-    struct random *random;
-    struct disk_listener *listener;
-    bool sqlite;
-    bool full;
-    bool failing;
-    bool crashed;
-    uint32_t crash_at;
-    enum crash_kind crash_kind;
-    char path[32];
-    char directory[16]; /* for safety copies */
-    struct rows *kept;  /* the last safety copy, or NULL */
-    GHashTable *files;  /* name → struct file */
-    struct rows *rows;
-    GHashTable *left; /* after a crash: name → GByteArray */
 };
 
 struct image {
@@ -169,78 +127,6 @@ static GHashTable *contents_new(void)
                                  (GDestroyNotify)g_byte_array_unref);
 }
 
-/* ---- Rows without SQLite ---- */
-
-static struct rows *rows_new(void)
-{
-    struct rows *rows = g_new0(struct rows, 1);
-
-    rows->entries =
-        g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, (GDestroyNotify)entry_unref);
-    rows->root.version = 1;
-    return rows;
-}
-
-static void rows_free(struct rows *rows)
-{
-    if (!rows)
-        return;
-    g_hash_table_unref(rows->entries);
-    g_free(rows);
-}
-
-static struct rows *rows_copy(const struct rows *rows)
-{
-    struct rows *copy = rows_new();
-    GHashTableIter iter;
-    gpointer inode, entry;
-
-    g_hash_table_iter_init(&iter, rows->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry))
-        g_hash_table_insert(copy->entries, inode, entry_ref(entry));
-    copy->root = rows->root;
-    return copy;
-}
-
-/* What a load makes of them: nothing that was only in memory may come back. */
-static struct tree *rows_load(const struct rows *rows)
-{
-    struct tree *tree = tree_new();
-    GHashTableIter iter;
-    gpointer inode, entry;
-
-    g_hash_table_iter_init(&iter, rows->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        const struct entry *stored = entry;
-        struct buffer *content =
-            stored->content ? buffer_copy(stored->content->data, stored->size) : NULL;
-        struct entry *loaded = entry_new(stored->inode, stored->parent, stored->type, stored->name,
-                                         stored->name_length, content, content ? stored->size : 0);
-        loaded->version = stored->version;
-        loaded->writer = stored->writer;
-        loaded->mtime = stored->mtime;
-        buffer_unref(content);
-        tree_put(tree, loaded);
-    }
-    tree->root = rows->root;
-    return tree;
-}
-
-static void rows_commit(struct rows *rows, const struct draft *draft)
-{
-    GHashTableIter iter;
-    gpointer inode, entry;
-
-    g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        if (entry)
-            g_hash_table_insert(rows->entries, inode, entry_ref(entry));
-        else
-            g_hash_table_remove(rows->entries, inode);
-    }
-    rows->root = draft->root;
-}
-
 /* ---- Faults ---- */
 
 void disk_crash(struct disk *disk, enum crash_kind kind)
@@ -251,6 +137,7 @@ void disk_crash(struct disk *disk, enum crash_kind kind)
     if (disk->crashed)
         return;
     disk->crashed = true;
+    disk->lost_power |= kind == CRASH_POWER;
     disk->crash_at = 0;
     disk->left = contents_new();
     g_hash_table_iter_init(&iter, disk->files);
@@ -265,13 +152,15 @@ void disk_crash(struct disk *disk, enum crash_kind kind)
 }
 
 /* One more write or sync was carried out. */
-static void count_step(struct disk *disk)
+void disk_count_step(struct disk *disk)
 {
+    if (disk->fail_at > 0 && --disk->fail_at == 0)
+        disk->failing = true;
     if (disk->crash_at > 0 && --disk->crash_at == 0)
         disk_crash(disk, disk->crash_kind);
 }
 
-static bool is_useless(const struct disk *disk)
+bool disk_is_useless(const struct disk *disk)
 {
     return disk->crashed || disk->failing;
 }
@@ -287,6 +176,11 @@ bool disk_has_crashed(const struct disk *disk)
     return disk->crashed;
 }
 
+bool disk_lost_power(const struct disk *disk)
+{
+    return disk->lost_power;
+}
+
 void disk_set_full(struct disk *disk, bool full)
 {
     disk->full = full;
@@ -295,11 +189,30 @@ void disk_set_full(struct disk *disk, bool full)
 void disk_set_failing(struct disk *disk, bool failing)
 {
     disk->failing = failing;
+    disk->fail_at = 0;
+}
+
+void disk_set_bad_block(struct disk *disk, bool bad)
+{
+    disk->bad_block = bad;
+}
+
+void disk_fail_at(struct disk *disk, uint32_t count)
+{
+    disk->fail_at = count;
+}
+
+void disk_mend(struct disk *disk)
+{
+    disk->fail_at = 0;
+    disk->full = false;
+    disk->failing = false;
+    disk->bad_block = false;
 }
 
 bool disk_is_well(const struct disk *disk)
 {
-    return !disk->full && !disk->failing;
+    return !disk->full && !disk->failing && !disk->bad_block;
 }
 
 static void take_contents(struct disk *disk, GHashTable *contents)
@@ -322,6 +235,65 @@ void disk_reboot(struct disk *disk)
     take_contents(disk, disk->left);
     g_clear_pointer(&disk->left, g_hash_table_unref);
     disk->crashed = false;
+}
+
+/* ---- What is done to files ---- */
+
+struct disk *disk_of(const char *name)
+{
+    unsigned int number = 0;
+
+    if (sscanf(name, "/%u/", &number) != 1 || number >= G_N_ELEMENTS(disks))
+        return NULL;
+    return disks[number];
+}
+
+struct file *disk_file(struct disk *disk, const char *name, bool make)
+{
+    struct file *file = g_hash_table_lookup(disk->files, name);
+
+    if (!file && make) {
+        file = file_new();
+        g_hash_table_insert(disk->files, g_strdup(name), file);
+    }
+    return file;
+}
+
+static void note_unsynced(struct file *file, uint64_t offset, const void *data, size_t size)
+{
+    struct unsynced unsynced = {.offset = offset};
+
+    if (data) {
+        unsynced.bytes = g_byte_array_sized_new((guint)size);
+        g_byte_array_append(unsynced.bytes, data, (guint)size);
+    }
+    g_array_append_val(file->unsynced, unsynced);
+}
+
+int disk_write(struct disk *disk, struct file *file, const void *data, size_t size, uint64_t offset)
+{
+    if (disk_is_useless(disk))
+        return -EIO;
+    if (disk->full && offset + size > file->now->len)
+        return -ENOSPC;
+    bytes_put(file->now, offset, data, size);
+    note_unsynced(file, offset, data, size);
+    disk_count_step(disk);
+    return 0;
+}
+
+void disk_truncate(struct file *file, uint64_t size)
+{
+    if (file->now->len > size)
+        g_byte_array_set_size(file->now, (guint)size);
+    note_unsynced(file, size, NULL, 0);
+}
+
+void disk_sync(struct file *file)
+{
+    for (guint i = 0; i < file->unsynced->len; i++)
+        bytes_redo(file->safe, &g_array_index(file->unsynced, struct unsynced, i));
+    g_array_set_size(file->unsynced, 0);
 }
 
 /* ---- Images ---- */
@@ -372,15 +344,6 @@ static struct handle *handle_of(sqlite3_file *base)
     return container_of(base, struct handle, base);
 }
 
-static struct disk *disk_of(const char *name)
-{
-    unsigned int number = 0;
-
-    if (sscanf(name, "/%u/", &number) != 1 || number >= G_N_ELEMENTS(disks))
-        return NULL;
-    return disks[number];
-}
-
 static int handle_close(sqlite3_file *base)
 {
     struct handle *handle = handle_of(base);
@@ -405,57 +368,38 @@ static int handle_read(sqlite3_file *base, void *buffer, int size, sqlite3_int64
     return SQLITE_IOERR_SHORT_READ;
 }
 
-static void note_unsynced(struct file *file, uint64_t offset, const void *data, size_t size)
-{
-    struct unsynced unsynced = {.offset = offset};
-
-    if (data) {
-        unsynced.bytes = g_byte_array_sized_new((guint)size);
-        g_byte_array_append(unsynced.bytes, data, (guint)size);
-    }
-    g_array_append_val(file->unsynced, unsynced);
-}
-
 static int handle_write(sqlite3_file *base, const void *data, int size, sqlite3_int64 offset)
 {
-    struct handle *handle = handle_of(base);
-    struct file *file = handle->file;
+    const struct handle *handle = handle_of(base);
+    struct disk *disk = handle->disk;
 
-    if (is_useless(handle->disk))
+    /* The log of a large commit reaches the bad block. */
+    if (disk->bad_block && disk->in_rebuild)
         return SQLITE_IOERR_WRITE;
-    if (handle->disk->full && offset + size > file->now->len)
-        return SQLITE_FULL;
-    bytes_put(file->now, (uint64_t)offset, data, (size_t)size);
-    note_unsynced(file, (uint64_t)offset, data, (size_t)size);
-    count_step(handle->disk);
-    return SQLITE_OK;
+    int error = disk_write(disk, handle->file, data, (size_t)size, (uint64_t)offset);
+    return error == 0 ? SQLITE_OK : error == -ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE;
 }
 
 static int handle_truncate(sqlite3_file *base, sqlite3_int64 size)
 {
-    struct handle *handle = handle_of(base);
+    const struct handle *handle = handle_of(base);
 
-    if (is_useless(handle->disk))
+    if (disk_is_useless(handle->disk))
         return SQLITE_IOERR_TRUNCATE;
-    if (handle->file->now->len > size)
-        g_byte_array_set_size(handle->file->now, (guint)size);
-    note_unsynced(handle->file, (uint64_t)size, NULL, 0);
-    count_step(handle->disk);
+    disk_truncate(handle->file, (uint64_t)size);
+    disk_count_step(handle->disk);
     return SQLITE_OK;
 }
 
 static int handle_sync(sqlite3_file *base, int flags)
 {
-    struct handle *handle = handle_of(base);
-    struct file *file = handle->file;
+    const struct handle *handle = handle_of(base);
 
     (void)flags;
-    if (is_useless(handle->disk))
+    if (disk_is_useless(handle->disk))
         return SQLITE_IOERR_FSYNC;
-    for (guint i = 0; i < file->unsynced->len; i++)
-        bytes_redo(file->safe, &g_array_index(file->unsynced, struct unsynced, i));
-    g_array_set_size(file->unsynced, 0);
-    count_step(handle->disk);
+    disk_sync(handle->file);
+    disk_count_step(handle->disk);
     return SQLITE_OK;
 }
 
@@ -612,13 +556,10 @@ static int vfs_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *base,
     memset(handle, 0, sizeof(*handle));
     if (!disk || disk->crashed)
         return SQLITE_CANTOPEN;
-    struct file *file = g_hash_table_lookup(disk->files, name);
-    if (!file) {
-        if (!(flags & SQLITE_OPEN_CREATE) || is_useless(disk))
-            return SQLITE_CANTOPEN;
-        file = file_new();
-        g_hash_table_insert(disk->files, g_strdup(name), file);
-    }
+    bool make = (flags & SQLITE_OPEN_CREATE) && !disk_is_useless(disk);
+    struct file *file = disk_file(disk, name, make);
+    if (!file)
+        return SQLITE_CANTOPEN;
     handle->disk = disk;
     handle->file = file;
     handle->base.pMethods = &methods;
@@ -634,11 +575,11 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *name, int sync)
 
     (void)vfs;
     (void)sync;
-    if (!disk || is_useless(disk))
+    if (!disk || disk_is_useless(disk))
         return SQLITE_IOERR_DELETE;
     if (!g_hash_table_remove(disk->files, name))
         return SQLITE_IOERR_DELETE_NOENT;
-    count_step(disk);
+    disk_count_step(disk);
     return SQLITE_OK;
 }
 
@@ -702,130 +643,20 @@ static sqlite3_vfs vfs_sim = {
     .xGetLastError = vfs_last_error,
 };
 
-/* ---- The store without SQLite: the linker sends all calls here first ---- */
-
-int __real_store_open(const char *path, const struct store_options *options, struct store **store,
-                      struct tree **tree, char **message);
-int __real_store_commit(struct store *store, const struct draft *draft);
-int __real_store_flush(struct store *store);
-void __real_store_close(struct store *store);
-int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
-                      struct tree **tree, char **message);
-int __wrap_store_commit(struct store *store, const struct draft *draft);
-int __wrap_store_flush(struct store *store);
-void __wrap_store_close(struct store *store);
-
-/* A disk that is its own open store. NULL: a real store. */
-static struct disk *fast_disk(const struct store *store)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
-        if (store && (const void *)disks[i] == (const void *)store)
-            return disks[i];
-    }
-    return NULL;
-}
-
-/* A safety copy that is open stands for a store by the place where its disk keeps it. */
-static struct disk *kept_disk(const struct store *store)
-{
-    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
-        if (store && disks[i] && (const void *)&disks[i]->kept == (const void *)store)
-            return disks[i];
-    }
-    return NULL;
-}
-
-static int open_kept(struct disk *disk, struct store **store, struct tree **tree, char **message)
-{
-    *message = NULL;
-    *tree = NULL;
-    *store = NULL;
-    if (is_useless(disk) || disk->full) {
-        *message = g_strdup("the disk is full or failing");
-        return -EIO;
-    }
-    rows_free(disk->kept);
-    disk->kept = rows_new();
-    *tree = tree_new();
-    *store = (struct store *)(void *)&disk->kept;
-    return 0;
-}
-
-bool disk_has_kept(const struct disk *disk, const struct entry *entry)
-{
-    const struct entry *kept =
-        disk->kept ? g_hash_table_lookup(disk->kept->entries, (gpointer)(uintptr_t)entry->inode)
-                   : NULL;
-
-    return kept && kept->version == entry->version && kept->size == entry->size &&
-           strcmp(kept->name, entry->name) == 0 && kept->content == entry->content;
-}
-
-void disk_forget_kept(struct disk *disk)
-{
-    g_clear_pointer(&disk->kept, rows_free);
-}
-
-const char *disk_safety_directory(const struct disk *disk)
-{
-    return disk->directory;
-}
-
-int __wrap_store_open(const char *path, const struct store_options *options, struct store **store,
-                      struct tree **tree, char **message)
-{
-    if (strstr(path, "/config.db.kept-") && disk_of(path))
-        return open_kept(disk_of(path), store, tree, message);
-    if (!options || g_strcmp0(options->vfs, FAST_NAME) != 0)
-        return __real_store_open(path, options, store, tree, message);
-    struct disk *disk = disk_of(path);
-    *message = NULL;
-    *tree = rows_load(disk->rows);
-    *store = (struct store *)disk;
-    return 0;
-}
-
-int __wrap_store_commit(struct store *store, const struct draft *draft)
-{
-    struct disk *disk = fast_disk(store);
-
-    if (kept_disk(store)) {
-        rows_commit(kept_disk(store)->kept, draft);
-        return 0;
-    }
-    if (!disk)
-        return __real_store_commit(store, draft);
-    count_step(disk);
-    if (is_useless(disk))
-        return -EIO;
-    if (disk->full)
-        return -ENOSPC;
-    rows_commit(disk->rows, draft);
-    count_step(disk);
-    return disk->crashed ? -EIO : 0;
-}
-
-int __wrap_store_flush(struct store *store)
-{
-    return fast_disk(store) ? 0 : __real_store_flush(store);
-}
-
-void __wrap_store_close(struct store *store)
-{
-    if (!fast_disk(store) && !kept_disk(store))
-        __real_store_close(store);
-}
-
 /* ---- Making ---- */
+
+struct disk *disk_at(const void *address, size_t offset)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(disks); i++) {
+        if (disks[i] && (const char *)disks[i] + offset == (const char *)address)
+            return disks[i];
+    }
+    return NULL;
+}
 
 const char *disk_path(const struct disk *disk)
 {
     return disk->path;
-}
-
-const char *disk_vfs(const struct disk *disk)
-{
-    return disk->sqlite ? VFS_NAME : FAST_NAME;
 }
 
 struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *listener)
@@ -846,6 +677,7 @@ struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *
     g_snprintf(disk->directory, sizeof(disk->directory), "/%u", number);
     disk->files = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, file_free);
     disk->rows = rows_new();
+    disk->copies = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, copy_free);
     return disk;
 }
 
@@ -861,6 +693,7 @@ void disk_free(struct disk *disk)
     if (disk->left)
         g_hash_table_unref(disk->left);
     rows_free(disk->rows);
-    rows_free(disk->kept);
+    g_hash_table_unref(disk->copies);
+    g_free(disk->kept);
     g_free(disk);
 }

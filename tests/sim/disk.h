@@ -7,12 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/draft.h"
 #include "core/entry.h"
 #include "random.h"
 
 /* Two kinds of database lie on it. With SQLite, a file layer of SQLite's keeps the files here, with
- * all their writes and syncs. Without, a commit is one step that puts rows into a map (store_*()
- * are wrapped by the linker): 20 times as fast, which buys more seeds. */
+ * all their writes and syncs, and the journal's system calls end here too. Without, a commit is one
+ * step that puts rows into a map (store_*() are wrapped by the linker): 20 times as fast, which
+ * buys more seeds. */
 struct disk;
 
 /* What is on a disk that nobody has open; a new disk may start as a copy of it. */
@@ -24,9 +26,14 @@ enum crash_kind {
     CRASH_POWER,   /* what was synced is there, and anything or nothing of the rest */
 };
 
-/* Told when the disk reaches the write at which it was to crash. */
 struct disk_listener {
+    /* The disk has reached the write at which it was to crash. */
     void (*crashing)(struct disk_listener *listener);
+    /* A commit failed: until the next one that does not, a start may find what it was to make. */
+    void (*refused)(struct disk_listener *listener, const struct draft *draft);
+    void (*stored)(struct disk_listener *listener);
+    /* What is done to safety copies is not what was promised. */
+    void (*copies_wrong)(struct disk_listener *listener, const char *what);
 };
 
 struct disk *disk_new(struct random *random, bool sqlite, struct disk_listener *listener);
@@ -41,14 +48,24 @@ const char *disk_safety_directory(const struct disk *disk);
 bool disk_has_kept(const struct disk *disk, const struct entry *entry);
 void disk_forget_kept(struct disk *disk);
 
+/* Older safety copies, as of long ago. How many there are, and of these; has any an entry of that
+ * name? */
+void disk_add_copies(struct disk *disk, unsigned count);
+unsigned disk_count_copies(const struct disk *disk, unsigned *old);
+bool disk_is_kept(const struct disk *disk, const char *name);
+
 /* Nobody may have the database open. */
 struct image *disk_image(const struct disk *disk);
 void disk_restore(struct disk *disk, const struct image *image);
 void image_free(struct image *image);
 
-/* Faults: writes that need more room fail; every write and sync fails. */
+/* Faults: writes that need more room fail; every write and sync fails; the commits of
+ * synchronisations, which are large, reach a bad block. */
 void disk_set_full(struct disk *disk, bool full);
 void disk_set_failing(struct disk *disk, bool failing);
+void disk_set_bad_block(struct disk *disk, bool bad);
+void disk_fail_at(struct disk *disk, uint32_t count); /* after so many writes and syncs from now */
+void disk_mend(struct disk *disk);
 bool disk_is_well(const struct disk *disk);
 
 /* The `count`-th write or sync from now (from 1) is the last one that is carried out, then the
@@ -56,6 +73,7 @@ bool disk_is_well(const struct disk *disk);
 void disk_crash_at(struct disk *disk, uint32_t count, enum crash_kind kind);
 void disk_crash(struct disk *disk, enum crash_kind kind); /* now */
 bool disk_has_crashed(const struct disk *disk);
+bool disk_lost_power(const struct disk *disk); /* ever */
 
 /* After a crash, when the store was closed: what is left is what the disk holds. */
 void disk_reboot(struct disk *disk);

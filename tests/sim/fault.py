@@ -11,6 +11,9 @@ import sys
 # to look further; then a new one can be written here (`--must-fail --first 1` tells it).
 FIRST_SEEDS = {
     "doubt-sent-again": 9709,
+    "journal-not-synced": 549,
+    "left-forgotten": 990,
+    "older-area-forgotten": 991,
     "rounds-survive-commit": 1344,
     "stamped-before-merge": 173,
     "unsynced-kept-for-last": 3386,
@@ -79,6 +82,31 @@ FAULTS = {
         "taken->len == 0)",
         "taken->len > 0)",
     ),
+    "own-confirmation-is-enough": (
+        "replica/confirm.c",
+        "        if (confirm_is_able(confirm, &member->member))\n            reached",
+        "        if (same_member(&member->member, &confirm->self))\n            reached",
+    ),
+    "all-must-confirm": (
+        "replica/confirm.c",
+        "        if (confirm_is_able(confirm, &member->member))\n            reached",
+        "        if (member->able || !member->able)\n            reached",
+    ),
+    "confirmed-before-stored": (
+        "replica/execute.c",
+        "    if (!flush(replica))\n        executor_run(&replica->executor);\n    confirm_to_others(replica);\n",
+        "    confirm_to_others(replica);\n    if (!flush(replica))\n        executor_run(&replica->executor);\n",
+    ),
+    "rounds-not-restarted": (
+        "replica/execute.c",
+        "    waiters_restart_rounds(&replica->waiters);",
+        "    (void)replica;",
+    ),
+    "answered-and-sent": (
+        "replica/outbox.c",
+        "if (held->caller == 0 || waiters_waits(outbox->waiters, held->caller))",
+        "if (held->message)",
+    ),
     "locks-do-not-last": (
         "replica/execute.c",
         "if (age <= (int64_t)replica->options.lock_lifetime)",
@@ -113,6 +141,62 @@ FAULTS = {
         "core/apply.c",
         "return guest && !guest_is_at(guest, path);",
         "return guest && guest->id == 0 && !guest_is_at(guest, path);",
+    ),
+    "journal-not-synced": (
+        "journal/journal.c",
+        "return journal->options.full && fdatasync(journal->file) < 0 ? -errno : 0;",
+        "return 0;",
+    ),
+    "journal-not-emptied": (
+        "store/store.c",
+        "error = journal_restart(store->journal);",
+        "error = 0;",
+    ),
+    "older-area-forgotten": (
+        "journal/replay.c",
+        "        return PART_BOTH;",
+        "        return PART_NEWER;",
+    ),
+    "left-forgotten": (
+        "store/recover.c",
+        "*left = copy_waiting(draft);",
+        "*left = NULL;\n    (void)copy_waiting;",
+    ),
+    "area-without-writer": (
+        "journal/journal.c",
+        "area->waiting->root = draft->root;",
+        "area->waiting->root.version = draft->root.version;",
+    ),
+    "tries-again-at-once": (
+        "replica/synchronise.c",
+        "return synchronisation->failures == 0 || now >= synchronisation->retry_at;",
+        "return synchronisation->failures == 0 || now > 0;",
+    ),
+    "never-tries-again": (
+        "replica/synchronise.c",
+        "return synchronisation->failures == 0 || now >= synchronisation->retry_at;",
+        "return synchronisation->failures == 0 || now == 0;",
+    ),
+    "dead-disk-is-well": (
+        "replica/replica.c",
+        "return atomic_load(&replica->committer.writable);",
+        "return true;",
+    ),
+    "copy-for-each-attempt": (
+        "store/safety.c",
+        "copy->path = path;",
+        "g_free(path);\n    copy->path = NULL;",
+    ),
+    "copies-deleted-in-vain": (
+        "replica/synchronise.c",
+        "    error = commit_store_rebuilt(committer);\n    if (error) {",
+        "    error = commit_store_rebuilt(committer);\n"
+        "    safety_stored(&synchronisation->copy, synchronisation->safety_directory);\n    if (error) {",
+    ),
+    "failed-copy-stays": (
+        "store/safety.c",
+        "if (error && fresh)",
+        "if (error && !fresh)",
     ),
 }
 

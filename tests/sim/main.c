@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The simulator's command: many seeds, or one with its trace. */
 #include <glib.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,9 @@ static void G_GNUC_NORETURN work(struct worker *worker, uint64_t first, double e
     struct statistics statistics;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* Memory comes back for the next message, not from the kernel each time. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     for (uint64_t seed = first; seconds ? now() < end : seed < seed_first + (uint64_t)seed_count;
          seed += (uint64_t)workers) {
         worker->seed = seed;
@@ -121,11 +125,13 @@ static void report(const struct worker *all, double time)
            "), configurations %" G_GUINT64_FORMAT ", nodes brought up to date %" G_GUINT64_FORMAT
            ", crashes %" G_GUINT64_FORMAT ", departures %" G_GUINT64_FORMAT
            ", messages %" G_GUINT64_FORMAT ", split %" G_GUINT64_FORMAT
-           ", values and log entries %" G_GUINT64_FORMAT
+           ", behind lost ones %" G_GUINT64_FORMAT ", values and log entries %" G_GUINT64_FORMAT
            ", acknowledged and lawfully lost %" G_GUINT64_FORMAT
-           ", entries in safety copies %" G_GUINT64_FORMAT "\n",
+           ", entries in safety copies %" G_GUINT64_FORMAT ", folds of journals %" G_GUINT64_FORMAT
+           ", changes brought in from them %" G_GUINT64_FORMAT "\n",
            sum.steps, sum.changes, sum.acknowledged, sum.refused, sum.rings, sum.commits,
-           sum.crashes, sum.departures, sum.messages, sum.splits, sum.told, sum.lost, sum.kept);
+           sum.crashes, sum.departures, sum.messages, sum.splits, sum.holes, sum.told, sum.lost,
+           sum.kept, sum.folds, sum.replayed);
 }
 
 static int run_many(void)

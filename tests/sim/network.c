@@ -4,7 +4,13 @@
  * some point; nodes that go together from one configuration to the next received the same before
  * it; a node receives what it sends itself; a message that had no place in the order yet gets one
  * in the next configuration. The token: a node puts messages in order again only when all have what
- * it put there the last time. */
+ * it put there the last time.
+ *
+ * Where packets are lost (plan.losses) a node goes on while others lack what it and others said, up
+ * to a window. It is told of its own message as soon as it was told of all before. At the next
+ * configuration those who go on together share what any of them has. What none of them has is
+ * skipped, and behind it they are told only of what those among them said: the rest may depend on
+ * what is missing. */
 #include "sim.h"
 
 #include <string.h>
@@ -12,6 +18,9 @@
 #include "cluster/wire.h"
 
 #define BURST 4u
+#define LOSS_WINDOW 50u        /* messages that a node may be ahead of another */
+#define TRANSITION 0x80000000u /* no ring has such an id */
+#define NOTICE_SIZE 100u       /* of a join or leave, about */
 
 void notice_free(struct notice *notice)
 {
@@ -120,30 +129,35 @@ void network_tell_quorum(struct node *node, bool quorate, bool first)
         g_queue_push_head(inbox, notice);
 }
 
-static void tell_message(struct seat *seat, const struct item *item)
+static void tell_message(struct seat *seat, const struct item *item, uint32_t transition)
 {
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->type = NOTICE_MESSAGE;
     notice->sender = item->member;
     notice->message = buffer_ref(item->message);
+    notice->ring = transition;
     g_queue_push_tail(&seat->inbox, notice);
 }
 
 /* ---- Order ---- */
 
-static void take_item(struct node *node)
+/* Tells a node of the next item. Behind one that is lost for good it is no member of its old
+ * configuration any more, but of one with those alone who go on with it: `transition`, or 0. */
+static void take_item(struct node *node, uint32_t transition)
 {
-    const struct item *item = &g_array_index(node->ring->items, struct item, node->position);
+    struct item *item = &g_array_index(node->ring->items, struct item, node->position);
     struct seat *seat = &node->seats[item->group];
     g_autoptr(GArray) joined = list_new();
     bool listened = is_listening(seat);
 
     node->position++;
+    item->arrived |= node_bit(node->id);
+    item->delivered |= node_bit(node->id);
     switch (item->type) {
     case ITEM_MESSAGE:
         if (listened)
-            tell_message(seat, item);
+            tell_message(seat, item, transition);
         return;
     case ITEM_JOIN:
         remove_member(seat->view, item->member);
@@ -158,11 +172,54 @@ static void take_item(struct node *node)
         tell_configuration(seat, joined);
 }
 
+static struct item *item_at(const struct ring *ring, guint at)
+{
+    return &g_array_index(ring->items, struct item, at);
+}
+
+static bool is_lost(const struct node *node, const struct item *item)
+{
+    const struct sim *sim = node->sim;
+    const struct node *sender = sim->nodes->pdata[item->member.node - 1];
+    uint32_t size = item->message ? message_size(item->message) : NOTICE_SIZE;
+
+    if (sim->now < node->deaf_until && size > node->lost_size)
+        return true;
+    /* Whoever has it sends it again when it is missed. */
+    return sim->now < sender->mute_until && size > sender->lost_size &&
+           item->arrived == node_bit(sender->id);
+}
+
+/* Packets come in any order. True if one came. */
+static bool arrive(struct node *node, guint at)
+{
+    struct item *item = item_at(node->ring, at);
+
+    if (item->arrived & node_bit(node->id) || is_lost(node, item))
+        return false;
+    item->arrived |= node_bit(node->id);
+    return true;
+}
+
+static bool has_next(const struct node *node)
+{
+    return node->position < node->ring->items->len &&
+           item_at(node->ring, node->position)->arrived & node_bit(node->id);
+}
+
 bool network_receive(struct node *node)
 {
     if (!node->ring || node->position >= node->ring->items->len)
         return false;
-    take_item(node);
+    if (node->sim->plan.losses) {
+        guint missing = node->ring->items->len - node->position;
+        bool any = arrive(node, node->position + random_below(&node->sim->random, missing));
+        if (!any && !arrive(node, node->position) && !has_next(node))
+            return false;
+        if (!has_next(node))
+            return true;
+    }
+    take_item(node, 0);
     return true;
 }
 
@@ -172,14 +229,22 @@ static void receive_all(struct node *node)
         ;
 }
 
-/* Puts an item of a node at the end of the order; itself it has received all before. */
+/* Puts an item of a node at the end of the order. Without losses, itself it has received all
+ * before. */
 static void append(struct node *node, struct item item)
 {
     struct ring *ring = node->ring;
 
+    item.arrived = node_bit(node->id);
+    if (node->sim->plan.losses) {
+        g_array_append_val(ring->items, item);
+        while (has_next(node))
+            take_item(node, 0);
+        return;
+    }
     receive_all(node);
     g_array_append_val(ring->items, item);
-    take_item(node);
+    take_item(node, 0);
     for (guint i = 0; i < ring->nodes->len && node->sim->plan.together; i++)
         receive_all(ring->nodes->pdata[i]);
 }
@@ -198,24 +263,35 @@ bool network_is_quiet(const struct ring *ring)
     return slowest(ring) == ring->items->len;
 }
 
+static bool may_send(struct node *node)
+{
+    if (node->sim->plan.losses)
+        return node->ring->items->len - slowest(node->ring) < LOSS_WINDOW;
+    if (node->burst > 0)
+        return true;
+    if (slowest(node->ring) < node->visit_end)
+        return false;
+    node->burst = BURST;
+    return true;
+}
+
 bool network_send(struct seat *seat)
 {
     struct node *node = seat->node;
 
     if (!node->ring || seat->outbox.length == 0 || seat->membership != MEMBER_IN)
         return false;
-    if (node->burst == 0) {
-        if (slowest(node->ring) < node->visit_end)
-            return false;
-        node->burst = BURST;
-    }
+    if (!may_send(node))
+        return false;
     struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
     node->sim->statistics.messages++;
     node->sim->statistics.bytes += message_size(outgoing->message);
-    append(node, (struct item){ITEM_MESSAGE, seat->group, node_self(node),
-                               buffer_ref(outgoing->message)});
+    append(node, (struct item){.type = ITEM_MESSAGE,
+                               .group = seat->group,
+                               .member = node_self(node),
+                               .message = buffer_ref(outgoing->message)});
     node->visit_end = node->ring->items->len;
-    node->burst = seat->outbox.length > 0 ? node->burst - 1 : 0;
+    node->burst = seat->outbox.length > 0 && node->burst > 0 ? node->burst - 1 : 0;
     outgoing_free(outgoing);
     return true;
 }
@@ -231,6 +307,22 @@ void network_leave(struct seat *seat)
     append(
         seat->node,
         (struct item){.type = ITEM_LEAVE, .group = seat->group, .member = node_self(seat->node)});
+}
+
+bool network_has_process(const struct seat *seat)
+{
+    const struct node *node = seat->node;
+    bool there = false;
+
+    for (guint i = 0; i < seat->view->len; i++)
+        there = there || g_array_index(seat->view, struct member, i).node == node->id;
+    for (guint at = node->position; at < node->ring->items->len; at++) {
+        const struct item *item = item_at(node->ring, at);
+        if (item->group == seat->group && item->member.node == node->id &&
+            item->type != ITEM_MESSAGE)
+            there = item->type == ITEM_JOIN;
+    }
+    return there;
 }
 
 /* ---- New configurations ---- */
@@ -258,33 +350,49 @@ static bool is_unchanged(struct sim *sim, uint32_t component)
     return !ring || ring->nodes->len == count;
 }
 
-/* Those who go on together receive all that any of them has. */
-static void receive_together(struct sim *sim, const struct ring *ring)
+/* Bits of the nodes of an old ring that go on with this one. */
+static uint64_t companions(const struct ring *ring, const struct node *node)
 {
+    uint64_t bits = 0;
+
     for (guint i = 0; i < ring->nodes->len; i++) {
-        struct node *node = ring->nodes->pdata[i];
-        guint top = node->position;
-        for (guint j = 0; j < ring->nodes->len && node->up; j++) {
-            const struct node *other = ring->nodes->pdata[j];
-            if (belongs(other, node->component))
-                top = MAX(top, other->position);
-        }
-        while (node->up && node->position < top)
-            take_item(node);
+        const struct node *other = ring->nodes->pdata[i];
+        if (belongs(other, node->component))
+            bits |= node_bit(other->id);
     }
-    (void)sim;
+    return bits;
 }
 
-static bool is_split(const struct ring *ring, guint at)
+/* Those who go on together are told of what any of them has, up to the first that nobody has; then
+ * of what they said themselves. */
+static void receive_together(struct sim *sim, const struct ring *ring, struct node *node)
 {
-    bool missed = false, received = false;
+    uint64_t together = companions(ring, node);
+    uint32_t transition = TRANSITION | ring->id << 8 | node->component;
+    bool hole = false;
+
+    while (node->position < ring->items->len) {
+        const struct item *item = item_at(ring, node->position);
+        bool known = item->arrived & together;
+        if (known && (!hole || together & node_bit(item->member.node))) {
+            sim->statistics.holes += hole;
+            take_item(node, hole ? transition : 0);
+        } else {
+            hole = true;
+            node->position++;
+        }
+    }
+}
+
+static bool is_split(const struct ring *ring, const struct item *item)
+{
+    bool missed = false;
 
     for (guint i = 0; i < ring->nodes->len; i++) {
         const struct node *node = ring->nodes->pdata[i];
-        received = received || node->position > at;
-        missed = missed || (node->up && node->position <= at);
+        missed = missed || (node->up && !(item->delivered & node_bit(node->id)));
     }
-    return missed && received;
+    return missed && item->delivered;
 }
 
 static bool add_change(GHashTable *set, change_id change)
@@ -295,20 +403,33 @@ static bool add_change(GHashTable *set, change_id change)
     return g_hash_table_add(set, copy);
 }
 
-/* Notes the messages that some nodes received and others, who live on, did not. */
-static void note_splits(struct sim *sim, const struct ring *ring)
+/* Notes the messages that some nodes were told of and others, who live on, were not. */
+static void note_splits(struct sim *sim, const struct ring *ring, guint from)
 {
-    for (guint at = slowest(ring); at < ring->items->len; at++) {
-        const struct item *item = &g_array_index(ring->items, struct item, at);
+    for (guint at = from; at < ring->items->len; at++) {
+        const struct item *item = item_at(ring, at);
         struct header header;
         if (item->type != ITEM_MESSAGE || item->group != GROUP_CONFIGURATION ||
-            !is_split(ring, at) ||
+            !is_split(ring, item) ||
             wire_parse_header(item->message->data, message_size(item->message), &header) < 0)
             continue;
         if (header.type == MESSAGE_NORMAL)
             sim->statistics.splits +=
                 add_change(sim->split, change_identity(item->member.node, header.time));
     }
+}
+
+/* A ring is over. */
+static void end_ring(struct sim *sim, const struct ring *ring)
+{
+    guint from = slowest(ring);
+
+    for (guint i = 0; i < ring->nodes->len; i++) {
+        struct node *node = ring->nodes->pdata[i];
+        if (node->up)
+            receive_together(sim, ring, node);
+    }
+    note_splits(sim, ring, from);
 }
 
 static GArray *subtract(const GArray *members, const GArray *others)
@@ -416,6 +537,19 @@ static void make_ring(struct sim *sim, uint32_t component)
         g_array_unref(processes[i]);
 }
 
+/* What was said in a configuration that is over is in nobody's way any more. */
+static void forget_old_rings(struct sim *sim)
+{
+    for (guint i = 0; i < sim->rings->len; i++) {
+        const struct ring *ring = sim->rings->pdata[i];
+        bool over = true;
+        for (guint j = 0; j < sim->nodes->len && over; j++)
+            over = ((const struct node *)sim->nodes->pdata[j])->ring != ring;
+        if (over)
+            g_ptr_array_remove_index_fast(sim->rings, i--);
+    }
+}
+
 void network_reform(struct sim *sim)
 {
     g_autoptr(GHashTable) changed = g_hash_table_new(g_direct_hash, g_direct_equal);
@@ -426,10 +560,8 @@ void network_reform(struct sim *sim)
         bool moves = node->up ? !is_unchanged(sim, node->component) : node->ring != NULL;
         if (moves && node->up)
             g_hash_table_add(changed, GUINT_TO_POINTER(node->component));
-        if (moves && node->ring && g_hash_table_add(old, node->ring)) {
-            receive_together(sim, node->ring);
-            note_splits(sim, node->ring);
-        }
+        if (moves && node->ring && g_hash_table_add(old, node->ring))
+            end_ring(sim, node->ring);
     }
     for (guint i = 0; i < sim->nodes->len; i++) {
         struct node *node = sim->nodes->pdata[i];
@@ -441,4 +573,5 @@ void network_reform(struct sim *sim)
                 g_array_set_size(node->seats[j].view, 0);
         }
     }
+    forget_old_rings(sim);
 }

@@ -63,11 +63,15 @@ static uint32_t simulated_seconds(struct clock_source *clock)
 {
     const struct node *node = clock_node(clock);
     struct sim *sim = node->sim;
-    uint32_t time = DAY + node->skew;
+    uint32_t asked = DAY + node->skew;
 
-    time += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
-    while (!g_hash_table_add(node->times, GUINT_TO_POINTER(time)))
-        time++;
+    asked += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
+    uint32_t time = asked;
+    gpointer next;
+    while ((next = g_hash_table_lookup(node->times, GUINT_TO_POINTER(time))))
+        time = GPOINTER_TO_UINT(next);
+    g_hash_table_insert(node->times, GUINT_TO_POINTER(time), GUINT_TO_POINTER(time + 1));
+    g_hash_table_insert(node->times, GUINT_TO_POINTER(asked), GUINT_TO_POINTER(time + 1));
     return time;
 }
 
@@ -87,11 +91,16 @@ static int transport_multicast(struct transport *transport, struct buffer *messa
         return -EBUSY;
     if (seat->outbox.length >= OUTBOX_MAX)
         return -ENOBUFS;
+    if (deployed_never_sends(seat->node, message))
+        return 0;
     struct outgoing *outgoing = g_new(struct outgoing, 1);
     *outgoing = (struct outgoing){buffer_ref(message), kind, count};
     g_queue_push_tail(&seat->outbox, outgoing);
     if (seat->group == GROUP_CONFIGURATION)
         client_note_sent(seat->node, outgoing);
+    /* Sometimes it is on its way before the caller does anything else. */
+    if (random_chance(&seat->node->sim->random, 200))
+        network_send(seat);
     return 0;
 }
 
@@ -209,6 +218,20 @@ static void check_loss(const struct node *node, struct past *new)
     }
 }
 
+/* Two ways with the same change under the same version: what one of them lost another change has
+ * made up for. To a node that compares the two states they look as if they parted later. */
+static bool look_alike(const struct past *one, const struct past *other, const struct past *fork)
+{
+    while (one != fork && other != fork) {
+        if (one->depth == other->depth && one->change == other->change)
+            return true;
+        bool first = one->depth >= other->depth;
+        other = other->depth >= one->depth ? other->parent : other;
+        one = first ? one->parent : one;
+    }
+    return false;
+}
+
 /* What is taken away is in a safety copy, if it was made after the two ways parted, and made here:
  * of another's change a node may not be able to tell that nobody else has it. */
 static void check_kept(const struct node *node, const struct past *new, const GPtrArray *effects)
@@ -217,6 +240,8 @@ static void check_kept(const struct node *node, const struct past *new, const GP
     struct past *past = node->past;
     const struct past *fork = past_fork(past, (struct past *)new);
 
+    if (fork && sim->plan.losses && look_alike(past, new, fork))
+        fork = NULL;
     for (guint i = 0; i < effects->len && fork && fork != past; i++) {
         const struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
@@ -302,11 +327,12 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
     } else {
         past = follow(node, node->past, effects);
         sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
-        /* Two orders of changes can make one state. */
-        struct past *alike =
-            sim->plan.deployed ? history_find(sim->history, node_digest(node)) : NULL;
+        /* Two orders of changes, or some less, can make one state. */
+        bool many_ways = sim->plan.deployed || sim->plan.losses;
+        uint64_t digest = node_digest(node);
+        struct past *alike = many_ways ? history_find(sim->history, digest) : NULL;
         past = alike ? alike : past;
-        if (!history_note_digest(sim->history, past, node_digest(node)))
+        if (!history_note_digest(sim->history, past, digest))
             sim_fail(sim, "node %u: the same changes made another state than elsewhere (%s)",
                      node->id, name_past(past, names[0]));
     }
@@ -319,6 +345,15 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
         check_order(node);
 }
 
+bool node_had(const struct node *node, change_id change)
+{
+    bool had = node->past && past_has(node->past, change);
+
+    for (guint i = node->passed->len; i > 0 && !had; i--)
+        had = past_has(node->passed->pdata[i - 1], change);
+    return had;
+}
+
 static void listener_quorum(struct replica_listener *listener, bool quorate)
 {
     struct node *node = listener_node(listener);
@@ -328,19 +363,65 @@ static void listener_quorum(struct replica_listener *listener, bool quorate)
 
 /* ---- Crash and start ---- */
 
+/* What a start may find as well as what was acknowledged. */
+struct doubtful {
+    struct past *past;
+    uint64_t digest;
+};
+
+static void note_doubtful(struct node *node, const struct draft *draft)
+{
+    struct doubtful doubtful = {.digest = digest_draft(draft)};
+
+    doubtful.past = draft->rebuild ? history_find(node->sim->history, doubtful.digest)
+                                   : follow(node, node->past, draft->effects);
+    if (doubtful.past)
+        g_array_append_val(node->doubtful, doubtful);
+}
+
+static struct past *find_doubtful(const struct node *node, uint64_t digest)
+{
+    for (guint i = 0; i < node->doubtful->len; i++) {
+        const struct doubtful *doubtful = &g_array_index(node->doubtful, struct doubtful, i);
+        if (doubtful->digest == digest)
+            return doubtful->past;
+    }
+    return NULL;
+}
+
 /* The disk is at its last write: remember what a commit under way would make. */
 static void disk_crashing(struct disk_listener *listener)
 {
     struct node *node = container_of(listener, struct node, disk_listener);
-    const struct draft *draft = node->replica ? node->replica->committer.draft : NULL;
+    const struct draft *draft;
 
-    node->in_flight = NULL;
-    node->in_flight_digest = 0;
-    if (!draft || draft_is_empty(draft))
+    if (!node->replica) /* at its start: what the crash before this one left may be there still */
         return;
-    node->in_flight_digest = digest_draft(draft);
-    node->in_flight = draft->rebuild ? history_find(node->sim->history, node->in_flight_digest)
-                                     : follow(node, node->past, draft->effects);
+    draft = node->replica->committer.draft;
+    if (!draft_is_empty(draft))
+        note_doubtful(node, draft);
+}
+
+static void disk_refused(struct disk_listener *listener, const struct draft *draft)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    if (node->replica)
+        note_doubtful(node, draft);
+}
+
+static void disk_stored(struct disk_listener *listener)
+{
+    struct node *node = container_of(listener, struct node, disk_listener);
+
+    g_array_set_size(node->doubtful, 0);
+}
+
+static void copies_wrong(struct disk_listener *listener, const char *what)
+{
+    const struct node *node = container_of(listener, struct node, disk_listener);
+
+    sim_fail(node->sim, "node %u: %s", node->id, what);
 }
 
 /* The process has no corosync any more. */
@@ -364,6 +445,7 @@ static void bury(struct node *node)
     g_clear_pointer(&node->replica, replica_free);
     client_check_answered(node);
     g_clear_pointer(&node->store, store_close);
+    node->flush_at = 0;
     if (disk_has_crashed(node->disk))
         disk_reboot(node->disk);
     node->alive = false;
@@ -375,11 +457,7 @@ static void bury(struct node *node)
 static void tell_death(struct node *node)
 {
     for (int i = 0; i < GROUPS && node->ring && node->up; i++) {
-        const GArray *view = node->seats[i].view;
-        bool there = false;
-        for (guint j = 0; j < view->len; j++)
-            there = there || g_array_index(view, struct member, j).node == node->id;
-        if (there)
+        if (network_has_process(&node->seats[i]))
             network_leave(&node->seats[i]);
     }
 }
@@ -429,8 +507,8 @@ static void check_loaded(struct node *node)
     if (!node->past) {
         found = history_start(sim->history, digest);
         lawful = true;
-    } else if (node->in_flight && node->in_flight_digest == digest) {
-        found = node->in_flight;
+    } else if (find_doubtful(node, digest) && found != node->past) {
+        found = find_doubtful(node, digest);
         lawful = history_note_digest(sim->history, found, digest);
     } else if (found) {
         lawful = found == node->past;
@@ -444,7 +522,7 @@ static void check_loaded(struct node *node)
               name_past(found, names[0]));
     node->past = found;
     node->version = node->replica->committer.state->tree->root.version;
-    node->in_flight = NULL;
+    g_array_set_size(node->doubtful, 0);
     g_ptr_array_add(node->passed, found);
 }
 
@@ -461,8 +539,6 @@ static void connect_process(struct node *node)
 void node_start(struct node *node)
 {
     struct sim *sim = node->sim;
-    struct store_options store_options = {
-        .durability = sim->plan.durable ? STORE_FULL : STORE_NORMAL, .vfs = disk_vfs(node->disk)};
     struct replica_options options = {
         .acknowledge_all = sim->plan.acknowledge_all && !node_is_deployed(node),
         .lock_lifetime = LOCK_LIFETIME,
@@ -472,15 +548,12 @@ void node_start(struct node *node)
         .listener = &node->listener,
     };
     struct tree *tree;
-    g_autofree char *message = NULL;
 
-    disk_set_full(node->disk, false);
-    disk_set_failing(node->disk, false);
     node->pid = ++sim->next_pid;
     options.self = node_self(node);
-    int error = store_open(disk_path(node->disk), &store_options, &node->store, &tree, &message);
-    if (error)
-        sim_fail(sim, "the database of node %u does not load: %s", node->id, message);
+    tree = node_open_store(node);
+    if (!tree)
+        return;
     node->replica = replica_new(&options, node->store, tree);
     replica_set_transport(node->replica, &node->seats[GROUP_CONFIGURATION].transport);
     status_start(node);
@@ -547,6 +620,8 @@ static void take_notice(struct node *node, const struct notice *notice)
         take_configuration(node, notice);
         break;
     case NOTICE_MESSAGE:
+        if (notice->ring)
+            node->seen_ring = notice->ring;
         replica_post(node->replica, event_message(notice->sender, notice->message));
         break;
     case NOTICE_QUORUM:
@@ -565,7 +640,7 @@ bool node_work(struct seat *seat, uint32_t count)
 
     if (!node->alive || seat->inbox.length == 0)
         return false;
-    node->sim->status_news = true;
+    node->sim->news = true;
     for (uint32_t i = 0; i < count && (notice = g_queue_pop_head(&seat->inbox)); i++) {
         if (notice->type == NOTICE_CONFIGURATION)
             note_membership(seat, notice);
@@ -606,6 +681,8 @@ bool node_manage(struct seat *seat)
     struct node *node = seat->node;
     uint64_t now = node->sim->now;
 
+    if (node_flush(node))
+        return true;
     if (!node->alive || !node->up || !node->ring)
         return false;
     if (!node->connected) {
@@ -620,6 +697,7 @@ bool node_manage(struct seat *seat)
         if (!announce_join(seat))
             return true;
         seat->membership = MEMBER_JOINING;
+        node->joins += seat->group == GROUP_CONFIGURATION;
         network_join(seat);
         return true;
     }
@@ -633,6 +711,8 @@ bool node_manage(struct seat *seat)
 
 void node_wait(struct node *node, uint64_t *until)
 {
+    if (node->alive && node->flush_at)
+        *until = MIN(*until, node->flush_at);
     if (!node->alive || !node->up)
         return;
     if (!node->connected)
@@ -674,6 +754,10 @@ struct node *node_new(struct sim *sim, uint32_t id)
     node->sim = sim;
     node->id = id;
     node->disk_listener.crashing = disk_crashing;
+    node->disk_listener.refused = disk_refused;
+    node->disk_listener.stored = disk_stored;
+    node->disk_listener.copies_wrong = copies_wrong;
+    node->flush_listener.flush_wanted = node_note_flush;
     node->disk = disk_new(&sim->random, sim->plan.sqlite, &node->disk_listener);
     node->up = true;
     seat_init(&node->seats[GROUP_CONFIGURATION], node, GROUP_CONFIGURATION);
@@ -687,6 +771,7 @@ struct node *node_new(struct sim *sim, uint32_t id)
                                                .published = listener_published,
                                                .quorum_changed = listener_quorum};
     node->passed = g_ptr_array_new();
+    node->doubtful = g_array_new(FALSE, FALSE, sizeof(struct doubtful));
     node->calls = g_ptr_array_new_with_free_func(g_free);
     return node;
 }
@@ -701,6 +786,7 @@ void node_free(struct node *node)
     g_hash_table_unref(node->times);
     g_hash_table_unref(node->sent);
     g_ptr_array_unref(node->passed);
+    g_array_unref(node->doubtful);
     g_ptr_array_unref(node->calls);
     g_free(node);
 }

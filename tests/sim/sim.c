@@ -88,12 +88,15 @@ static struct plan make_plan(struct random *random)
         .storms = often_none(random, 10),
         .disks = often_none(random, 10),
         .jumps = often_none(random, 10),
+        .losses = often_none(random, 20),
+        .cancels = often_none(random, 200),
     };
     const char *chosen = g_getenv("SIM_DEPLOYED"); /* 0: none; 1: some in each run */
     int deployed_chance = chosen ? atoi(chosen) : -1;
 
     if (random_chance(random, 30))
         plan.nodes = 8 + random_below(random, 9);
+    plan.together = plan.together && !plan.losses;
     /* Without SQLite a commit is safe or never was. */
     plan.power = plan.power && plan.sqlite;
     if (deployed_chance < 0 ? random_chance(random, 100) : deployed_chance > 0)
@@ -107,13 +110,14 @@ static void trace_plan(struct sim *sim)
 
     sim_trace(sim,
               "%u nodes, %u phases of %u steps,%s%s%s%s%s%s%s%s changes %u, partitions %u, crashes "
-              "%u, departures %u, storms %u, disks %u, jumps %u",
+              "%u, departures %u, storms %u, disks %u, jumps %u, losses %u, cancels %u",
               plan->nodes, plan->phases, plan->steps, plan->sqlite ? " SQLite," : "",
               plan->durable ? " durable," : "", plan->power ? " power losses," : "",
               plan->acknowledge_all ? " acknowledge all," : "", plan->together ? " together," : "",
               plan->coarse ? " coarse," : "", plan->strangers ? " strangers," : "",
               plan->deployed ? " deployed members," : "", plan->changes, plan->partitions,
-              plan->crashes, plan->departures, plan->storms, plan->disks, plan->jumps);
+              plan->crashes, plan->departures, plan->storms, plan->disks, plan->jumps, plan->losses,
+              plan->cancels);
 }
 
 static struct node *node_at(const struct sim *sim, guint position)
@@ -143,6 +147,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     log_traced = trace;
     sim->now = 1000;
     sim->plan = make_plan(&sim->random);
+    sick_plan(sim);
     sim->nodes = g_ptr_array_new_with_free_func((GDestroyNotify)node_free);
     sim->rings = g_ptr_array_new_with_free_func((GDestroyNotify)network_free_ring);
     sim->history = history_new();
@@ -196,8 +201,10 @@ static void crash(struct sim *sim)
     enum crash_kind kind =
         sim->plan.power && random_chance(&sim->random, 500) ? CRASH_POWER : CRASH_PROCESS;
 
-    if (!node->alive)
+    if (!node->alive) {
+        disk_crash_at(node->disk, 1 + random_below(&sim->luck, 10), kind); /* in its start */
         return;
+    }
     if (random_chance(&sim->random, 200))
         node_stop(node);
     else if (random_chance(&sim->random, 600))
@@ -266,6 +273,30 @@ static void give_up_sending(struct sim *sim)
     outgoing_free(outgoing);
 }
 
+/* Packets of a node, or to it, are lost for a while, of all sizes or large ones only. A node that
+ * cannot be reached so is cut off in the end, and comes back. */
+static void lose_packets(struct sim *sim)
+{
+    static const uint32_t sizes[] = {0, 0, 100, 500};
+    struct node *node = any_node(sim);
+
+    if (node->component != 0) {
+        node->component = 0;
+        network_reform(sim);
+    } else if (sim->now < MAX(node->deaf_until, node->mute_until)) {
+        node->component = 1 + node->id;
+        network_reform(sim);
+        node->deaf_until = node->mute_until = 0;
+    } else {
+        uint64_t until = sim->now + random_below(&sim->random, 20000);
+        bool deaf = random_chance(&sim->random, 500);
+        node->lost_size = sizes[random_below(&sim->random, G_N_ELEMENTS(sizes))];
+        *(deaf ? &node->deaf_until : &node->mute_until) = until;
+        sim_trace(sim, "%u %s above %u bytes", node->id, deaf ? "hears nothing" : "is not heard",
+                  node->lost_size);
+    }
+}
+
 static void hurt_disk(struct sim *sim)
 {
     struct node *node = any_node(sim);
@@ -273,10 +304,12 @@ static void hurt_disk(struct sim *sim)
 
     disk_set_full(node->disk, what == 0);
     disk_set_failing(node->disk, what == 1);
+    sick_hurt(node);
     sim_trace(sim, "%u has a %s disk", node->id,
-              what == 0   ? "full"
-              : what == 1 ? "failing"
-                          : "good");
+              what == 0                  ? "full"
+              : what == 1                ? "failing"
+              : disk_is_well(node->disk) ? "good"
+                                         : "bad");
 }
 
 static void jump_clock(struct sim *sim)
@@ -327,6 +360,8 @@ static void do_faults(struct sim *sim)
         hurt_disk(sim);
     if (random_chance(random, plan->jumps))
         jump_clock(sim);
+    if (random_chance(random, plan->losses))
+        lose_packets(sim);
     if (random_chance(random, 10))
         housekeeping(sim);
 }
@@ -378,9 +413,11 @@ static void check_alike(struct sim *sim, const struct ring *ring)
             continue;
         if (!first)
             first = node;
-        if (node->past != first->past || node_digest(node) != node_digest(first))
+        if (node == first)
+            continue;
+        if (node->past != first->past || (sim->news && node_digest(node) != node_digest(first)))
             sim_fail(sim, "nodes %u and %u are in sync at rest, and differ", first->id, node->id);
-        if (node != first && sim->status_news)
+        if (sim->news)
             status_check_alike(first, node);
     }
 }
@@ -392,7 +429,7 @@ static void check_rings(struct sim *sim)
         if (node->ring && node->ring->nodes->pdata[0] == node)
             check_alike(sim, node->ring);
     }
-    sim->status_news = false;
+    sim->news = false;
 }
 
 static void do_step(struct sim *sim)
@@ -417,7 +454,7 @@ static void do_step(struct sim *sim)
 
 /* ---- Rest ---- */
 
-static bool work_once(struct sim *sim)
+bool sim_work(struct sim *sim)
 {
     bool any = false;
 
@@ -464,7 +501,7 @@ void sim_rest(struct sim *sim)
     uint64_t end = sim->now + REST_TIME;
 
     for (uint32_t round = 0; round < REST_ROUNDS; round++) {
-        if (work_once(sim))
+        if (sim_work(sim))
             continue;
         if (all_at_rest(sim))
             return;
@@ -480,7 +517,8 @@ void sim_rest(struct sim *sim)
 
 static bool has_faults(const struct plan *plan)
 {
-    return plan->partitions || plan->crashes || plan->departures || plan->storms || plan->disks;
+    return plan->partitions || plan->crashes || plan->departures || plan->storms || plan->disks ||
+           plan->losses;
 }
 
 /* Cuts a node off and takes it back, so that logs are merged. That is a fault, too, for what is
@@ -505,9 +543,10 @@ static void end_faults(struct sim *sim)
         node->up = true;
         node->slow_until = 0;
         node->storm_until = 0;
+        node->deaf_until = 0;
+        node->mute_until = 0;
         disk_crash_at(node->disk, 0, CRASH_PROCESS);
-        disk_set_full(node->disk, false);
-        disk_set_failing(node->disk, false);
+        disk_mend(node->disk);
     }
     network_reform(sim);
     for (guint i = 0; i < sim->nodes->len; i++) {
@@ -539,7 +578,7 @@ static void check_alive(struct sim *sim)
     if (sim->statistics.departures != departures && !sim->plan.deployed)
         sim_fail(sim, "at rest, a node left the group");
     sim->value_unheard = false; /* a message that came back made them send all once more */
-    sim->status_news = true;
+    sim->news = true;
     for (guint i = 0; i < sim->nodes->len; i++)
         status_check_kept(node_at(sim, i));
 }
@@ -598,6 +637,10 @@ void sim_run(uint64_t seed, bool trace, struct statistics *statistics)
     }
     if (!has_faults(&sim->plan) && !sim->plan.deployed && sim->statistics.departures > 0)
         sim_fail(sim, "a node left the group for no reason");
+    if (sim->plan.sick && !sim->plan.deployed) {
+        sick_run(sim);
+        check_rest(sim);
+    }
     check_disks(sim);
     *statistics = sim->statistics;
     sim_free(sim);

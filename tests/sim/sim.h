@@ -15,8 +15,8 @@
 #include "random.h"
 #include "replica/replica.h"
 #include "status/status_group.h"
+#include "store/store.h"
 
-struct store;
 struct sim;
 
 /* What a seed decides before the first step. Chances are per thousand steps. */
@@ -40,7 +40,11 @@ struct plan {
     uint32_t departures; /* of corosync under a daemon that goes on */
     uint32_t storms;     /* of TRY_AGAIN */
     uint32_t disks;
-    uint32_t jumps; /* of clocks */
+    uint32_t jumps;      /* of clocks */
+    uint32_t fold_delay; /* milliseconds; SQLite: nodes have a journal; 0: none has */
+    bool sick;           /* at the end a disk fails for good (sick.c) */
+    uint32_t losses;     /* of packets: senders go on while others lack what they said */
+    uint32_t cancels; /* chance of a call to be cancelled, and of all to expire, after a change */
 };
 
 /* What corosync has agreed upon, in order. */
@@ -51,6 +55,8 @@ struct item {
     enum machine_group group;
     struct member member;   /* the sender, or who joins or leaves */
     struct buffer *message; /* owned */
+    uint64_t arrived;       /* bit for each node (node_bit()) that has it */
+    uint64_t delivered;     /* and for each that was told of it */
 };
 
 /* A configuration of corosync: some nodes, and the order of what they say. */
@@ -71,7 +77,7 @@ struct notice {
     struct buffer *message; /* owned */
     GArray *members;        /* struct member, owned */
     GArray *joined;         /* struct member, owned */
-    uint32_t ring;
+    uint32_t ring;          /* of a message: the transition that it belongs to, or 0 */
     bool quorate;
     enum send_kind kind;
     uint64_t count;
@@ -111,14 +117,17 @@ struct node {
     bool up;
     uint32_t component; /* nodes of the same number see each other */
     struct ring *ring;
-    guint position;  /* items of the ring that were received */
+    guint position;  /* items of the ring that were delivered */
     guint visit_end; /* position behind the last message that this node put in order */
     uint32_t burst;  /* messages that it may still put in order at this visit of the token */
     uint64_t slow_until;
     uint64_t storm_until;
-    uint32_t skew;     /* seconds */
-    uint32_t boot;     /* milliseconds that its clock is ahead */
-    GHashTable *times; /* seconds that were given out */
+    uint64_t deaf_until; /* nothing of others' that is larger than `lost_size` arrives here */
+    uint64_t mute_until; /* nor of this node's elsewhere */
+    uint32_t lost_size;  /* bytes */
+    uint32_t skew;       /* seconds */
+    uint32_t boot;       /* milliseconds that its clock is ahead */
+    GHashTable *times;   /* a second that was given out → one behind it, maybe free */
 
     /* The process. */
     bool alive;
@@ -131,6 +140,9 @@ struct node {
     bool turning; /* took a configuration change since it last ran: what it publishes now it may
                      have applied before */
     struct store *store;
+    struct store_listener flush_listener;
+    uint64_t flush_at; /* milliseconds when the journal is to be folded; 0: nothing is wanted */
+    uint32_t joins;    /* of the configuration group */
     struct replica *replica;
     struct clock_source clock;
     struct replica_listener listener;
@@ -141,8 +153,8 @@ struct node {
     GHashTable *values; /* key → its value: what this process has set, owned */
     GPtrArray *logged;  /* char, owned: what this process has logged */
     struct past *past;
-    struct past *in_flight; /* what the commit would have made that a crash hit */
-    uint64_t in_flight_digest;
+    GArray *doubtful;  /* struct doubtful: what commits would have made that failed, or that a crash
+                          hit, since the last one that did not */
     uint64_t version;  /* of the published state */
     GPtrArray *passed; /* struct past: all that was ever committed here */
     GPtrArray *calls;  /* struct call, owned: of this process */
@@ -175,13 +187,17 @@ struct statistics {
     uint64_t departures; /* LEAVE by a daemon */
     uint64_t kept;       /* entries in safety copies */
     uint64_t splits;     /* messages that only a part of their configuration received */
+    uint64_t holes;      /* messages that came behind one that was lost for good */
     uint64_t lost;       /* acknowledged changes lost as the protocol allows */
     uint64_t told;       /* values set and entries logged */
+    uint64_t folds;      /* of journals */
+    uint64_t replayed;   /* changes that a start brought in from a journal */
 };
 
 struct sim {
     uint64_t seed;
     struct random random;
+    struct random luck; /* of disks that a plan has more: what else happens is as it was */
     bool trace;
     struct plan plan;
     uint64_t now;  /* milliseconds */
@@ -198,7 +214,7 @@ struct sim {
     /* Status messages were given up, and others do not know yet what they said. */
     bool value_unheard;
     bool log_unheard;
-    bool status_news; /* something has happened since the nodes' statuses were compared */
+    bool news; /* something has happened since the nodes were compared */
     struct statistics statistics;
 };
 
@@ -214,13 +230,15 @@ void sim_add_nodes(struct sim *sim);
 void sim_free(struct sim *sim);
 /* Everything that is under way, without faults, until nothing is. */
 void sim_rest(struct sim *sim);
+bool sim_work(struct sim *sim); /* what can be done now; false: nothing */
 
 /* network.c: the process group service */
 void network_reform(struct sim *sim); /* after `up` or `component` changed */
 void network_join(struct seat *seat);
 void network_leave(struct seat *seat);
-bool network_send(struct seat *seat);    /* puts one message in order; false: not now */
-bool network_receive(struct node *node); /* takes one item; false: there is none */
+bool network_has_process(const struct seat *seat); /* the group knows of the node's process */
+bool network_send(struct seat *seat);              /* puts one message in order; false: not now */
+bool network_receive(struct node *node);           /* takes one item; false: there is none */
 bool network_is_quiet(const struct ring *ring);
 void network_free_ring(struct ring *ring);
 void notice_free(struct notice *notice);
@@ -228,6 +246,11 @@ void outgoing_free(struct outgoing *outgoing);
 void network_tell_quorum(struct node *node, bool quorate, bool first);
 
 /* node.c */
+static inline uint64_t node_bit(uint32_t id)
+{
+    return 1ull << (id - 1);
+}
+
 struct node *node_new(struct sim *sim, uint32_t id);
 void node_free(struct node *node);
 void node_start(struct node *node);
@@ -239,6 +262,7 @@ bool node_work(struct seat *seat, uint32_t count); /* false: nothing to do */
 bool node_manage(struct seat *seat);               /* joins, leaves, connects */
 struct member node_self(const struct node *node);
 enum machine_mode node_mode(const struct node *node);
+bool node_had(const struct node *node, change_id change); /* at any time */
 uint64_t node_digest(const struct node *node);
 bool node_is_at_rest(const struct node *node);
 void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
@@ -247,6 +271,8 @@ const char *node_name(const struct node *node);
 /* deployed.c: what members of the deployed kind do otherwise */
 void deployed_set(uint32_t node, bool is);
 bool node_is_deployed(const struct node *node);
+/* The node is of that kind, and no such member knows of such messages. */
+bool deployed_never_sends(const struct node *node, const struct buffer *message);
 
 /* growth.c: the table of how messages, time and memory grow, and whether within bounds; what main()
  * gives back. `brief`: small clusters, within seconds. */
@@ -271,6 +297,17 @@ void status_take(struct node *node, const struct notice *notice);
 void status_check_alike(const struct node *node, const struct node *other);
 /* What living processes have logged is in the log. */
 void status_check_kept(const struct node *node);
+
+/* node_store.c: a node's store */
+struct tree *node_open_store(struct node *node); /* NULL: it cannot start on a disk like that */
+bool node_flush(struct node *node); /* folds the journal, if that is due; false: it is not */
+void node_note_flush(struct store_listener *listener, uint64_t within);
+
+/* sick.c: a disk that fails for good, under a cluster that is at rest, and is mended in the end */
+void sick_plan(struct sim *sim);
+void sick_run(struct sim *sim);
+/* At random: sectors under the log go bad, or the disk fails before long. */
+void sick_hurt(struct node *node);
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);

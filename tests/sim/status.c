@@ -79,7 +79,7 @@ static void log_something(struct node *node)
 
 void status_change(struct node *node)
 {
-    node->sim->status_news = true;
+    node->sim->news = true;
     switch (random_below(&node->sim->random, 8)) {
     case 0:
         delete_value(node);

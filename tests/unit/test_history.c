@@ -324,6 +324,48 @@ static void test_too_much_goes_but_not_the_last_versions(void **state)
     history_close(reader);
 }
 
+static size_t kept_contents(struct history_reader *reader)
+{
+    GPtrArray *changes;
+    size_t kept = 0;
+
+    assert_int_equal(history_list(reader, &(struct history_filter){0}, &changes), 0);
+    for (guint i = 0; i < changes->len; i++)
+        kept += ((struct history_change *)changes->pdata[i])->after.kept == HISTORY_KEPT;
+    g_ptr_array_unref(changes);
+    return kept;
+}
+
+/* A tree of 100 files of 30 kB, which a new history of 1 MiB is told: it knows all of them, of some
+ * without their content, and that they were there from its beginning. */
+static void test_a_tree_that_is_too_large(void **state)
+{
+    struct fixture *fixture = *state;
+    static uint32_t noise[7500];
+    struct history_summary summary;
+    uint32_t seed = 1;
+
+    history_store_close(fixture->store);
+    open_store(fixture, 1 << 20);
+    begin(fixture);
+    for (int i = 0; i < 100; i++) {
+        g_autofree char *path = g_strdup_printf("file%d", i);
+        for (size_t n = 0; n < G_N_ELEMENTS(noise); n++)
+            noise[n] = next_random(&seed);
+        add_bytes(fixture, path, (const char *)noise, sizeof(noise), NOW);
+        assert_int_equal(history_store_prune(fixture->store, NOW), 0);
+    }
+    assert_int_equal(history_store_complete(fixture->store, NOW), 0);
+    commit(fixture);
+    struct history_reader *reader = open_reader(fixture);
+    assert_int_equal(history_summary(reader, &summary), 0);
+    assert_in_range(summary.bytes, 1 << 20, (1 << 20) + 100000);
+    assert_int_equal(summary.complete_id, 100);
+    assert_int_equal(count(reader, &(struct history_filter){0}), 100);
+    assert_in_range(kept_contents(reader), 20, 40);
+    history_close(reader);
+}
+
 static void test_what_is_damaged_is_said(void **state)
 {
     struct fixture *fixture = *state;
@@ -393,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_filters, start, stop),
         cmocka_unit_test_setup_teardown(test_old_changes_go_and_trees_after_them_stay, start, stop),
         cmocka_unit_test_setup_teardown(test_too_much_goes_but_not_the_last_versions, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_tree_that_is_too_large, start, stop),
         cmocka_unit_test_setup_teardown(test_what_is_damaged_is_said, start, stop),
         cmocka_unit_test(test_contents),
         cmocka_unit_test(test_patterns),
