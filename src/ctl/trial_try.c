@@ -223,8 +223,11 @@ static int conclude(const struct context *context, uint32_t id, int status, bool
         trial_settle(context, id, TRIAL_ABORT);
         return EXIT_FAILED;
     }
-    int code = trial_end(context, id, TRIAL_COMMAND_ENDED);
-    if (code == EXIT_DONE)
+    int code;
+    json_auto_t *found = trial_find(context, id, &code);
+    if (found)
+        code = trial_end(context, id, TRIAL_COMMAND_ENDED);
+    if (found && code == EXIT_DONE)
         code = wait_for_field(context, id, "until", &trial);
     if (code == EXIT_DONE && trial)
         code = finish(context, id, trial, terminal);

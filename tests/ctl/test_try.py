@@ -3,7 +3,10 @@
 
 import json
 import os
+import pty
 import re
+import shlex
+import termios
 import time
 
 import pytest
@@ -20,6 +23,24 @@ class Terminal(OuterTerminal):
     """One that the command can be given."""
 
     session = ("setsid", "--ctty", "--wait")
+
+
+class Shell(OuterTerminal):
+    """A shell with job control at a terminal, as people have it. What it says ends with "$ "."""
+
+    def __init__(self, daemon):
+        command = [*daemon.namespace.enter(), "setsid", "--ctty", "--wait", "env", "PS1=$ ", "TERM=dumb", "bash", "--norc", "--noediting", "-i"]
+        self.output = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvp(command[0], command)
+        self.wait(rb"\$ $")
+
+    def run(self, *words):
+        self.press(shlex.join(map(str, words)).encode() + b"\n")
+
+    def echoes(self):
+        return bool(self.modes() & termios.ECHO)
 
 
 @pytest.fixture
@@ -223,6 +244,86 @@ def test_a_terminal_that_is_gone(daemon, file):
     os.waitpid(terminal.pid, 0)
     assert content(daemon, file) == "new"
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
+
+
+# As editors do it: modes of its own, also when it goes on; its process id is told.
+EDITOR = ("set_modes() { stty -echo -icanon; }; trap set_modes CONT; set_modes; " + EDIT +
+          "; echo process $$; until [ -e \"$2\" ]; do sleep 0.05; done; stty echo icanon; exit ${3:-0}")
+
+
+def edit_at(shell, daemon, file, seconds, *code):
+    """Begins an editor there; what lets it end."""
+    go = os.path.join(daemon.directory, "go")
+    shell.run(PMXCFSCTL, "--socket-name", daemon.socket_name, "try", "--for", seconds, *edit(file, EDITOR), go, *code)
+    shell.wait(rb"process \d+\r\n")
+    assert not shell.echoes() and content(daemon, file) == "new"
+    return go
+
+
+def stop(shell):
+    """Presses Ctrl-Z; the shell has the terminal then, with its modes."""
+    shell.press(b"\x1a")
+    shell.wait(rb"Stopped(?s:.*)\$ $")
+    assert shell.echoes()
+    shell.press(b"echo $((6 * 7)) here; jobs\n")
+    shell.wait(rb"42 here\r\n(?s:.*)Stopped(?s:.*)\$ $")
+
+
+def runs(daemon, process):
+    """Not one that has ended and is left to the namespace's first process."""
+    stat = "/proc/%s/stat" % process
+    return daemon.os.exists(stat) and daemon.os.read_file(stat).rpartition(b")")[2].split()[0] != b"Z"
+
+
+def test_ctrl_z(daemon, file):
+    """As with other programs: command and pmxcfsctl stop and go on together, twice; the terminal is whose turn it is."""
+    shell = Shell(daemon)
+    go = edit_at(shell, daemon, file, "1h")
+    for _ in range(2):
+        stop(shell)
+        assert [(one["ended"], one["state"]) for one in trials(daemon)] == [(False, "waiting")]
+        shell.output = b""
+        shell.run("fg")
+        wait_for(lambda: not shell.echoes(), "the editor has its modes again")
+    open(go, "w").close()
+    shell.wait(rb"Keep it\?")
+    assert shell.echoes()
+    shell.press(b"y\n")
+    shell.wait(rb"what was changed stays\r\n\$ $")
+    assert (content(daemon, file), trials(daemon)) == ("new", [])
+    shell.close()
+
+
+def test_the_deadline_of_what_is_stopped(daemon, file):
+    """It goes on; whoever comes back hears that the trial is over. The modes are restored if the command did not do well."""
+    shell = Shell(daemon)
+    go = edit_at(shell, daemon, file, "4s")
+    stop(shell)
+    wait_for(lambda: content(daemon, file) == "old" and trials(daemon) == [], "it is brought back")
+    open(go, "w").close()
+    shell.run("fg")
+    shell.wait(rb"is over: its time has passed, or it was settled elsewhere\r\n\$ $")
+    os.unlink(go)
+    shell.output = b""
+    edit_at(shell, daemon, file, "1h")
+    shell.press(b"\x03")
+    shell.wait(rb"ended by signal 2(?s:.*)as it was before\r\n\$ $")
+    assert shell.echoes() and content(daemon, file) == "old"
+    shell.close()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_terminal_that_goes_away_under_an_editor(daemon, file, stopped):
+    """All that ran there ends, and what was changed is brought back."""
+    shell = Shell(daemon)
+    edit_at(shell, daemon, file, "6s")
+    process = re.search(rb"process (\d+)", shell.output).group(1).decode()
+    if stopped:
+        stop(shell)
+    shell.close()
+    os.waitpid(shell.pid, 0)
+    wait_for(lambda: not runs(daemon, process), "the editor has ended")
+    wait_for(lambda: content(daemon, file) == "old" and trials(daemon) == [], "it is brought back")
 
 
 def test_a_question_that_nobody_answers(daemon, file):
