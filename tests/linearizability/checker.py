@@ -38,12 +38,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Fault:
-    """`nodes`: those that may have been alone with their last changes. `end`: all are back in sync."""
+    """`nodes`: those that may have been alone with their last changes. `end`: all are back in sync. `apart`: the
+    group fell apart and came together by itself, and nobody knows who was ahead of whom then."""
 
     kind: str
     nodes: frozenset
     begin: float
     end: float
+    apart: bool = False
 
 
 @dataclass
@@ -122,8 +124,10 @@ class Checker:
         seers = self.seers(operation)
         if not seers <= fault.nodes or seers == self.nodes:
             return False
+        if operation.result == OK and self.acknowledge_all:
+            return fault.apart and operation.end >= fault.begin  # two were there, and the third came back with a higher version
         if operation.result == OK:
-            return not self.acknowledge_all and operation.end >= self.last_survivor(operation.node, fault)
+            return operation.end >= self.last_survivor(operation.node, fault)
         return operation.end >= fault.begin
 
     def is_excused(self, operation):

@@ -228,3 +228,17 @@ def test_unanswered_removal_on_a_node_that_was_hit_may_be_lost():
     history.add(1, "list", None, (), ("f.1",), begin=12, end=13).add(1, "list", None, ("f.1",), (), begin=21, end=22)
     assert history.violations(faults=[CUT], acknowledge_all=True) == []
     assert history.violations(acknowledge_all=True)
+
+
+def test_acknowledged_by_all_may_be_lost_if_the_group_fell_apart_meanwhile():
+    apart = Fault("drop", frozenset(ALL), 10, 20, apart=True)
+    history = History().add(1, "create", "f.1", begin=11, end=12).add(1, "remove", "f.1", result="no", begin=21, end=22)
+    assert history.violations(faults=[apart], acknowledge_all=True) == []
+    assert history.violations(faults=[Fault("drop", frozenset(ALL), 10, 20)], acknowledge_all=True)
+    assert history.violations(acknowledge_all=True)
+
+
+def test_not_what_they_had_acknowledged_before_it_did():
+    apart = Fault("drop", frozenset(ALL), 10, 20, apart=True)
+    history = History().add(1, "create", "f.1", begin=8, end=9).add(1, "remove", "f.1", result="no", begin=21, end=22)
+    assert history.violations(faults=[apart], acknowledge_all=True)
