@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Preloaded (LD_PRELOAD): a wall clock that is OTHER_CLOCK seconds ahead; or, if that is the path of a
- * file, so many as are in it, an int64_t that may be changed at any time. */
+/* Preloaded (LD_PRELOAD): a wall clock that is OTHER_CLOCK seconds ahead; or, if that is the path
+ * of a file, so many as are in it, an int64_t that may be changed at any time. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
