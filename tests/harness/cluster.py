@@ -29,10 +29,11 @@ def missing():
     return None
 
 
-def corosync_conf(nodes, version=1, cluster_name="test", token=TOKEN_MILLISECONDS):
-    """The text of a corosync.conf for these node numbers."""
+def corosync_conf(nodes, version=1, cluster_name="test", token=TOKEN_MILLISECONDS, names={}):
+    """The text of a corosync.conf for these node numbers; `names`: of those not called node1 ..."""
     entries = "".join(
-        "  node {\n    name: node%d\n    nodeid: %d\n    quorum_votes: 1\n    ring0_addr: %s%d\n  }\n" % (n, n, NETWORK, n)
+        "  node {\n    name: %s\n    nodeid: %d\n    quorum_votes: 1\n    ring0_addr: %s%d\n  }\n" % (
+            names.get(n, "node%d" % n), n, NETWORK, n)
         for n in nodes
     )
     return (
@@ -49,6 +50,13 @@ class Switch:
 
     def __init__(self):
         self.namespace = Namespace(network=True)
+        try:
+            self.begin()
+        except BaseException:
+            self.namespace.close()
+            raise
+
+    def begin(self):
         self.run("link", "add", "bridge", "type", "bridge")
         self.run("link", "set", "bridge", "up")
 
@@ -62,9 +70,17 @@ class Switch:
     def connect(self, number, namespace):
         port = "port%d" % number
         self.run("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(namespace.pid))
-        self.run("link", "set", port, "master", "bridge", "up")
+        self.join(number)
         self.run("address", "add", "%s%d/24" % (NETWORK, number), "dev", "eth0", target=namespace)
         self.run("link", "set", "eth0", "up", target=namespace)
+
+    def join(self, number):
+        """Makes the port of that node one of the network's."""
+        self.run("link", "set", "port%d" % number, "master", "bridge", "up")
+
+    def disconnect(self, number):
+        """For good, so that another node can have the number; the namespace of the old one would take its time."""
+        self.run("link", "delete", "port%d" % number)
 
     def set_port(self, number, up):
         self.run("link", "set", "port%d" % number, "up" if up else "down")
@@ -139,7 +155,7 @@ class Node:
         return self.os.exists(self.path(path))
 
     def rows(self):
-        return read_rows(self.daemon.database)
+        return read_rows(self.daemon.database, *([self.daemon.run] if self.daemon.state_is_private else []))
 
     def is_quorate(self):
         """As programs find out: by the owner's write bit of a link."""
@@ -174,14 +190,14 @@ class Node:
 
 
 class Cluster:
-    """`count` nodes, numbered from 1, not started; `options`: more of every daemon's command line."""
+    """`count` nodes, numbered from 1, not started; `options`: more of every daemon's command line; `make_switch`: their network."""
 
-    def __init__(self, directory, count=3, options=()):
+    def __init__(self, directory, count=3, options=(), make_switch=Switch):
         self.directory = str(directory)
         self.options = list(options)
         self.version = 1
         self.nodes = []
-        self.switch = Switch()
+        self.switch = make_switch()
         try:
             for number in range(1, count + 1):
                 self.nodes.append(Node(self, number))

@@ -53,6 +53,7 @@ class Daemon:
         self.options = list(options)
         self.pid = None
         self.default_worker = None
+        self.state_is_private = False
 
     # What is started
 
@@ -77,6 +78,23 @@ class Daemon:
         # GLib's own allocator hides from sanitizers what is freed and what is handed to other threads.
         environment.setdefault("G_SLICE", "always-malloc")
         return environment
+
+    def preload(self, library, **variables):
+        """One more library that is loaded into it from the next start on, and what that looks for in the environment."""
+        environment = self.environment
+
+        def with_library():
+            before = environment()
+            libraries = [before["LD_PRELOAD"]] if before.get("LD_PRELOAD") else []
+            return dict(before, LD_PRELOAD=":".join([*libraries, library]), **variables)
+
+        self.environment = with_library
+
+    def limit_disk(self, size):
+        """Its state directory becomes a tmpfs of that size, which only its namespace sees."""
+        os.makedirs(self.state_dir, exist_ok=True)
+        self.namespace.run(["mount", "-t", "tmpfs", "-o", "mode=0700,size=%d" % size, "tmpfs", self.state_dir], check=True)
+        self.state_is_private = True
 
     # Start and stop
 

@@ -14,9 +14,7 @@ class FailingDisk:
 
     def __init__(self, daemon, directory):
         self.control = os.path.join(directory, "failing-disk")
-        environment = daemon.environment
-        library = os.path.join(BUILD_DIR, "tests", "mount", "failing_disk.so")
-        daemon.environment = lambda: dict(environment(), LD_PRELOAD=library, FAILING_DISK=self.control)
+        daemon.preload(os.path.join(BUILD_DIR, "tests", "mount", "failing_disk.so"), FAILING_DISK=self.control)
 
     def fail(self, error):
         with open(self.control + ".new", "w") as file:

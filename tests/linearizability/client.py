@@ -21,6 +21,8 @@ KEYS = 4
 KEPT = 12  # files of its own that a client leaves before it removes the oldest
 PATIENCE_FOR_LOCK = 20
 VALUE_SIZE = 32
+# The same with more newlines behind it, which is more than goes into one packet.
+SIZES = (VALUE_SIZE, 1400, 4000)
 PAUSE = 0.006
 
 
@@ -65,14 +67,14 @@ class Client:
         self.number += 1
         return "%s-%d" % (self.name, self.number)
 
-    # Values: files of the same size, read and replaced as a whole.
+    # Values: files that are read and replaced as a whole.
 
     def read(self, directory):
         key = "r%d" % self.random.randrange(KEYS)
         begin = time.monotonic()
         fd = os.open(key, os.O_RDONLY, dir_fd=directory)
         try:
-            value = os.read(fd, 2 * VALUE_SIZE).decode().rstrip("\n")
+            value = os.read(fd, 2 * max(SIZES)).decode().rstrip("\n")
         finally:
             os.close(fd)
         self.note("read", key, value, None, begin, "ok")
@@ -95,7 +97,7 @@ class Client:
         temporary = "." + value
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT, 0o640, dir_fd=directory)
         try:
-            os.pwrite(fd, value.ljust(VALUE_SIZE, "\n").encode(), 0)
+            os.pwrite(fd, value.ljust(self.random.choice(SIZES), "\n").encode(), 0)
         finally:
             os.close(fd)
         # ENOENT: what was to be renamed was lost before.

@@ -8,24 +8,17 @@ run.py DIRECTORY own|all    checks a history again that an earlier run left in D
 import glob
 import json
 import os
-import random
-import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from checker import Checker, Fault, Operation  # noqa: E402
-
+from faults import CLIENTS, Injector, Sick  # noqa: E402
 from harness import PATIENCE, wait_for  # noqa: E402
 
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
 FOLDER = "lin"
-CLIENTS = 2  # on each node
-
-# A node that is cut off has at most one change under way for each of its clients, and can be ahead of the
-# others by so many. The highest version wins (doc/cluster.md), so the others get ahead before it comes back.
-AHEAD = 4 * CLIENTS
 
 
 class Clients:
@@ -80,124 +73,6 @@ class Clients:
             assert process.wait(PATIENCE) == 0, "client %s has failed" % name
 
 
-class Injector:
-    """Breaks something, waits until the others go on, mends it, waits until all is well again."""
-
-    def __init__(self, cluster, clients, seed, acknowledge_all, tell):
-        self.cluster = cluster
-        self.acknowledge_all = acknowledge_all
-        self.clients = clients
-        self.random = random.Random(seed)
-        self.tell = tell
-        self.faults = []
-        self.kinds = [self.cut, self.cut, self.kill_daemon, self.kill_daemon, self.kill_corosync, self.kill_corosync,
-                      self.stop_corosync, self.stop_daemon, self.power, self.cut_and_kill_daemon, self.cut_all,
-                      self.kill_two_corosyncs]
-
-    def others(self, node):
-        return [other for other in self.cluster if other is not node]
-
-    def others_go_on(self, node):
-        """Until it is known that they do so without that node."""
-        others = self.others(node)
-        wait_for(lambda: all(node.name not in other.online() and other.is_quorate() for other in others),
-                 "the others go on without " + node.name)
-        self.clients.wait_progress(others, AHEAD)
-
-    def settle(self):
-        names = [node.name for node in self.cluster]
-        for node in self.cluster:
-            wait_for(lambda: node.online() == names and node.is_quorate(), "%s is back" % node.name)
-        for node in self.cluster:
-            self.clients.wait_progress([node], 3)
-
-    # What can happen to one node; each tells whose last changes nobody else may have.
-
-    def cut(self, node):
-        node.cut()
-        self.others_go_on(node)
-        node.mend()
-        return {node}
-
-    def kill_daemon(self, node):
-        node.daemon.kill()
-        if self.random.random() < 0.5:
-            self.clients.wait_progress(self.others(node), AHEAD)
-        node.daemon.start()
-        return set()
-
-    def kill_corosync(self, node):
-        node.end_corosync()
-        self.others_go_on(node)
-        node.start_corosync()
-        return {node}
-
-    def stop_corosync(self, node):
-        node.signal_corosync(signal.SIGSTOP)
-        self.others_go_on(node)
-        node.signal_corosync(signal.SIGCONT)
-        return {node}
-
-    def stop_daemon(self, node):
-        node.daemon.send_signal(signal.SIGSTOP)
-        if self.acknowledge_all:  # it is a member, and does not confirm
-            self.clients.wait_standstill(self.others(node))
-        else:
-            self.clients.wait_progress(self.others(node), AHEAD)
-        node.daemon.send_signal(signal.SIGCONT)
-        return set()
-
-    def power(self, node):
-        node.end()
-        self.others_go_on(node)
-        node.start()
-        return {node}
-
-    def cut_and_kill_daemon(self, node):
-        node.cut()
-        node.daemon.kill()
-        self.others_go_on(node)
-        node.daemon.start()
-        node.mend()
-        return {node}
-
-    # And to more
-
-    def come_back(self, node, mend):
-        """Two of three are enough; they get ahead of the third, whose last changes may be its own."""
-        first, last = self.random.sample(self.others(node), 2)
-        for other in (node, first):
-            mend(other)
-        wait_for(lambda: node.is_quorate() and first.is_quorate(), "two of three are quorate")
-        self.clients.wait_progress([node, first], AHEAD)
-        mend(last)
-        return set(self.cluster)
-
-    def cut_all(self, node):
-        for other in self.cluster:
-            other.cut()
-        wait_for(lambda: not any(other.is_quorate() for other in self.cluster), "all are alone")
-        return self.come_back(node, lambda other: other.mend())
-
-    def kill_two_corosyncs(self, node):
-        others = self.others(node)
-        for other in others:
-            other.end_corosync()
-        wait_for(lambda: not node.is_quorate(), "%s is alone" % node.name)
-        return self.come_back(node, lambda other: other.start_corosync() if other.corosync is None else None)
-
-    def inject(self):
-        node = self.random.choice(self.cluster.nodes)
-        kind = self.random.choice(self.kinds)
-        begin = time.monotonic()
-        time.sleep(self.random.random() * 0.2)  # any moment of what the clients do
-        nodes = kind(node)
-        self.settle()
-        end = time.monotonic()
-        self.faults.append(Fault(kind.__name__, frozenset(hit.number for hit in nodes), begin, end))
-        self.tell("%d: %s, %s, %.1f s" % (len(self.faults), kind.__name__, node.name, end - begin))
-
-
 def prepare(cluster):
     node = cluster[1]
     for directory in (FOLDER, "priv", "priv/lock"):
@@ -233,11 +108,14 @@ def summary(operations, faults, report):
         report.undecided, len(report.lost), len(report.violations))
 
 
-def run(cluster, seed, count, seconds, acknowledge_all, tell=print):
-    """`count` faults, or as many as go into `seconds`; the checker's report."""
+def run(cluster, seed, count, seconds, acknowledge_all, kinds=(), tell=print):
+    """`count` faults (of some kinds only), or as many as go into `seconds`, in a cluster that is not started; the checker's report."""
+    for node in cluster:
+        node.sick = Sick(node)
+    cluster.start()
     prepare(cluster)
     clients = Clients(cluster, seed)
-    injector = Injector(cluster, clients, seed, acknowledge_all, tell)
+    injector = Injector(cluster, clients, seed, acknowledge_all, kinds, tell)
     end = time.monotonic() + seconds
     try:
         injector.settle()
@@ -245,6 +123,7 @@ def run(cluster, seed, count, seconds, acknowledge_all, tell=print):
             injector.inject()
     finally:
         clients.end()
+        keep_databases(cluster)
     cluster.wait_settled()
     save(cluster, injector.faults)
     operations, faults, report = check(cluster.directory, acknowledge_all)
@@ -252,11 +131,17 @@ def run(cluster, seed, count, seconds, acknowledge_all, tell=print):
     return report
 
 
+def keep_databases(cluster):
+    """Of what only their namespaces see, for who looks for the reason of a finding."""
+    for node in cluster:
+        node.namespace.run(["cp", "-a", node.daemon.state_dir, os.path.join(node.directory, "state-at-end")])
+
+
 def save(cluster, faults):
     operations, files = read_at_rest(cluster)
     with open(os.path.join(cluster.directory, "history"), "w") as file:
         json.dump({
-            "faults": [[fault.kind, sorted(fault.nodes), fault.begin, fault.end] for fault in faults],
+            "faults": [[fault.kind, sorted(fault.nodes), fault.begin, fault.end, fault.apart] for fault in faults],
             "final": [list(vars(operation).values()) for operation in operations],
             "files": files,
         }, file)
@@ -270,7 +155,7 @@ def load(directory):
     """What save() and the clients wrote."""
     with open(os.path.join(directory, "history")) as file:
         saved = json.load(file)
-    faults = [Fault(kind, frozenset(nodes), begin, end) for kind, nodes, begin, end in saved["faults"]]
+    faults = [Fault(kind, frozenset(nodes), *rest) for kind, nodes, *rest in saved["faults"]]
     operations = [Operation(*map(frozen, values)) for values in saved["final"]]
     for path in glob.glob(os.path.join(directory, "log-*")):
         name = path.rsplit("-", 1)[1]

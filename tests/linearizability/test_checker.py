@@ -228,3 +228,42 @@ def test_unanswered_removal_on_a_node_that_was_hit_may_be_lost():
     history.add(1, "list", None, (), ("f.1",), begin=12, end=13).add(1, "list", None, ("f.1",), (), begin=21, end=22)
     assert history.violations(faults=[CUT], acknowledge_all=True) == []
     assert history.violations(acknowledge_all=True)
+
+
+def test_acknowledged_by_all_may_be_lost_if_the_group_fell_apart_meanwhile():
+    apart = Fault("drop", frozenset(ALL), 10, 20, apart=True)
+    history = History().add(1, "create", "f.1", begin=11, end=12).add(1, "remove", "f.1", result="no", begin=21, end=22)
+    assert history.violations(faults=[apart], acknowledge_all=True) == []
+    assert history.violations(faults=[Fault("drop", frozenset(ALL), 10, 20)], acknowledge_all=True)
+    assert history.violations(acknowledge_all=True)
+
+
+def test_not_what_they_had_acknowledged_before_it_did():
+    apart = Fault("drop", frozenset(ALL), 10, 20, apart=True)
+    history = History().add(1, "create", "f.1", begin=8, end=9).add(1, "remove", "f.1", result="no", begin=21, end=22)
+    assert history.violations(faults=[apart], acknowledge_all=True)
+
+
+def write_meets_rename(write="in place", renamer=2):
+    """Node 1 writes to what it has open as r0, reads r0 then, and sees what was there before."""
+    history = History().add(1, "read", "r0", "0", begin=1, end=1.1)
+    history.add(renamer, "write", "r0", "b", source="by a rename", begin=2, end=2.2)
+    history.add(1, "write", "r0", "a", source=write, begin=2.1, end=2.3).add(2, "read", "r0", "a", begin=2.4, end=2.5)
+    return history.add(1, "read", "r0", "0", begin=2.4, end=2.5)
+
+
+def test_own_write_may_be_late_where_another_file_was_renamed_to_its_name():
+    assert write_meets_rename().violations() == []
+
+
+def test_not_one_by_a_rename():
+    assert write_meets_rename(write="by a rename").violations()
+
+
+def test_not_if_its_own_node_renamed():
+    assert write_meets_rename(renamer=1).violations()
+
+
+def test_not_once_the_node_has_shown_the_new_file():
+    history = History().add(2, "write", "r0", "b", source="by a rename").add(1, "read", "r0", "b")
+    assert history.add(1, "write", "r0", "a", source="in place").add(1, "read", "r0", "b").violations()
