@@ -71,9 +71,6 @@ static void G_GNUC_NORETURN work(struct worker *worker, uint64_t first, double e
     struct statistics statistics;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    /* Memory comes back for the next message, not from the kernel each time. */
-    mallopt(M_MMAP_THRESHOLD, 64 << 20);
-    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     for (uint64_t seed = first; seconds ? now() < end : seed < seed_first + (uint64_t)seed_count;
          seed += (uint64_t)workers) {
         worker->seed = seed;
