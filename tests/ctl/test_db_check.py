@@ -198,9 +198,9 @@ def test_all_is_listed(ctl, database):
 
 def test_a_running_daemon_is_not_disturbed(ctl, daemon):
     daemon.os.mkdir(daemon / "before")
-    files = sorted(os.listdir(daemon.state_dir))
+    files = daemon.file_names()
     assert "nothing is wrong" in ctl("db", "check", daemon.database).stdout
-    assert sorted(os.listdir(daemon.state_dir)) == files
+    assert daemon.file_names() == files
     daemon.os.mkdir(daemon / "after")
 
 

@@ -96,13 +96,13 @@ def test_paths_longer_than_one_call_can_name(ctl, tmp_path):
 def test_while_a_daemon_works(ctl, daemon, tmp_path):
     """What was acknowledged is seen, nothing is disturbed."""
     daemon.os.write_file(daemon / "file", b"content")
-    files = sorted(os.listdir(daemon.state_dir))
+    files = daemon.file_names()
     assert {entry["path"]: entry.get("text") for entry in dumped(ctl, daemon.database)[1:]} == {"file": "content"}
     ctl("db", "stat", daemon.database)
     ctl("db", "export", "--database", daemon.database, tmp_path / "files")
     with open(tmp_path / "files" / "file", "rb") as file:
         assert file.read() == b"content"
-    assert sorted(os.listdir(daemon.state_dir)) == files
+    assert daemon.file_names() == files
     daemon.os.write_file(daemon / "file", b"more")
 
 

@@ -186,6 +186,10 @@ class Daemon:
 
     __truediv__ = path
 
+    def file_names(self):
+        """What is in its state directory, but for the history, whose files come and go when there is time for that."""
+        return sorted(name for name in os.listdir(self.state_dir) if not name.startswith("history.db"))
+
     def is_mounted(self):
         return any(mounted == self.mountpoint and kind.startswith("fuse") for mounted, kind, _ in self.namespace.mounts())
 
