@@ -53,10 +53,12 @@ for number in range(1000):
 result = 1000
 """,
     "wear-idle": """
-names = ["manager_status", "lrm_status1", "lrm_status2", "lrm_status3"]
+names = ["ha/manager_status"] + ["nodes/node%d/lrm_status" % node for node in (1, 2, 3)]
+for name in names:
+    os.makedirs(os.path.dirname(root + "/" + name), exist_ok=True)
 end, number = time.monotonic() + seconds, 0
 while time.monotonic() < end:
-    path = root + "/ha/" + names[number % 4]
+    path = root + "/" + names[number % 4]
     file = os.open(path + ".tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.write(file, bytes([32 + number % 90]) * 1000)
     os.close(file)

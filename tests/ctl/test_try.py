@@ -76,7 +76,7 @@ def wait_until_over(daemon, number):
 
 def test_it_is_undone(daemon, file):
     """By the daemon, at its time; what somebody else changed meanwhile, elsewhere, stays."""
-    told = run(daemon, "try", "--for", "2s", *edit(file))
+    told = run(daemon, "try", "--for", "8s", *edit(file))
     assert told["result"] == "waiting" and told["deadline"] <= time.time() + 2
     assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write", "kept": True}]
     daemon.os.write_file(daemon / "other", b"x")
@@ -185,7 +185,7 @@ def test_the_command_begins_when_the_trial_is_in_force(daemon, live, file):
 
 
 def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
-    output = Output(daemon, "try", "--for", "2s", *edit(file, EDIT + "; sleep 60"))
+    output = Output(daemon, "try", "--for", "5s", *edit(file, EDIT + "; sleep 60"))
     wait_for(lambda: content(daemon, file) == "new", "the command has changed it")
     output.end()
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
@@ -238,7 +238,7 @@ def test_the_command_has_the_terminal(daemon, file):
 
 
 def test_a_terminal_that_is_gone(daemon, file):
-    terminal = Terminal(daemon, "try", "--for", "3s", *edit(file))
+    terminal = Terminal(daemon, "try", "--for", "8s", *edit(file))
     terminal.wait(rb"Keep it")
     terminal.close()
     os.waitpid(terminal.pid, 0)
