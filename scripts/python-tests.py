@@ -73,7 +73,7 @@ def units(suites):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=3 * os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=2 * os.cpu_count())
     parser.add_argument("suites", nargs="+")
     arguments = parser.parse_args()
     sums, failing = [0, 0, 0], set()
