@@ -18,6 +18,9 @@
 #define QUEUE_RECORDS_MAX 100000u
 #define RETRY_MILLISECONDS 5000u
 #define SETTLE_MILLISECONDS 5000u
+/* For what is stored to be published: the one who does that may itself wait for the fold that waits
+ * here. */
+#define PUBLISH_MILLISECONDS 100u
 #define REPLAY_MILLISECONDS 10000u
 
 /* Many members: what it was told, what the thread works with, and what others give it. */
@@ -49,6 +52,14 @@ struct recorder {
     unsigned int settling; /* so many wait for `done` */
     struct recorder_status status;
 };
+
+static struct timespec time_after(uint64_t milliseconds)
+{
+    uint64_t at = clock_milliseconds() + milliseconds;
+
+    return (struct timespec){.tv_sec = (time_t)(at / 1000u),
+                             .tv_nsec = (long)(at % 1000u) * 1000000};
+}
 
 /* Says it once when it begins and once when it is over. With the lock held. */
 static void note_outcome(struct recorder *recorder, int error, const char *message)
@@ -294,12 +305,10 @@ static const struct effect *last_of(const GPtrArray *effects)
 
 void recorder_replayed(struct recorder *recorder, const GPtrArray *effects)
 {
-    uint64_t until = clock_milliseconds() + REPLAY_MILLISECONDS;
+    struct timespec end = time_after(REPLAY_MILLISECONDS);
 
     give(recorder, records_of_effects(effects, true), 0);
     uint64_t taken = recorder_ask(recorder);
-    struct timespec end = {.tv_sec = (time_t)(until / 1000u),
-                           .tv_nsec = (long)(until % 1000u) * 1000000};
     lock_take(&recorder->lock);
     while (recorder->status.written < taken && !recorder->status.failing &&
            lock_wait_until(&recorder->lock, &recorder->done, &end) == 0)
@@ -350,15 +359,15 @@ bool recorder_is_comparing(struct recorder *recorder)
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */
 void recorder_settle(struct recorder *recorder, uint64_t version)
 {
-    uint64_t until = clock_milliseconds() + SETTLE_MILLISECONDS;
-    struct timespec end = {.tv_sec = (time_t)(until / 1000u),
-                           .tv_nsec = (long)(until % 1000u) * 1000000};
+    struct timespec published_end = time_after(PUBLISH_MILLISECONDS);
+    struct timespec end = time_after(SETTLE_MILLISECONDS);
     int error = 0;
 
     lock_take(&recorder->lock);
     recorder->settling++;
     while (recorder->published < version && !recorder->status.failing && !error)
-        error = lock_wait_until(&recorder->lock, &recorder->done, &end);
+        error = lock_wait_until(&recorder->lock, &recorder->done, &published_end);
+    error = 0;
     uint64_t wanted = recorder->status.taken;
     if (recorder->status.written < wanted) {
         recorder->wanted = true;
