@@ -7,7 +7,7 @@ import random
 
 from support import check_integrity, contents, paths_of, read_rows
 
-ROUNDS = int(os.environ.get("PMXCFS_KILL_ROUNDS", "40")) # tests/crash has more, without sanitizers
+ROUNDS = int(os.environ.get("PMXCFS_KILL_ROUNDS", "100"))
 WRITERS = 3
 
 # What callers get when the daemon is gone.
