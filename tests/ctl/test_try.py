@@ -297,7 +297,7 @@ def test_ctrl_z(daemon, file):
 def test_the_deadline_of_what_is_stopped(daemon, file):
     """It goes on; whoever comes back hears that the trial is over. The modes are restored if the command did not do well."""
     shell = Shell(daemon)
-    go = edit_at(shell, daemon, file, "4s")
+    go = edit_at(shell, daemon, file, "10s")
     stop(shell)
     wait_for(lambda: content(daemon, file) == "old" and trials(daemon) == [], "it is brought back")
     open(go, "w").close()
@@ -316,7 +316,7 @@ def test_the_deadline_of_what_is_stopped(daemon, file):
 def test_a_terminal_that_goes_away_under_an_editor(daemon, file, stopped):
     """All that ran there ends, and what was changed is brought back."""
     shell = Shell(daemon)
-    edit_at(shell, daemon, file, "6s")
+    edit_at(shell, daemon, file, "15s")
     process = re.search(rb"process (\d+)", shell.output).group(1).decode()
     if stopped:
         stop(shell)
