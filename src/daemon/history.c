@@ -19,16 +19,17 @@ static void on_replayed(struct store_witness *witness, const GPtrArray *effects)
     recorder_replayed(history->recorder, effects);
 }
 
-/* What is folded is in the history by then. Not so while a whole tree is being compared, or the
- * fold and all changes behind it would wait for that: if the daemon is killed meanwhile, the next
- * start compares again, and finds what they made. */
-static void on_folding(struct store_witness *witness, uint64_t version)
+/* What is folded is in the history by then. While a whole tree is being compared, which can take
+ * seconds, nobody waits here: the fold is put off, and the journal keeps the changes. Only a commit
+ * that the journal cannot take goes on: if the daemon is killed in these seconds, the next start
+ * compares again, and finds what the changes before it made. */
+static bool on_folding(struct store_witness *witness, uint64_t version)
 {
     struct history *history = container_of(witness, struct history, witness);
 
-    /* Without a recorder it was stopped, and has all. */
-    if (history->recorder && !recorder_is_comparing(history->recorder))
-        recorder_settle(history->recorder, version);
+    if (!history->recorder) /* it was stopped, and has all */
+        return true;
+    return !recorder_is_comparing(history->recorder) && recorder_settle(history->recorder, version);
 }
 
 void history_start(struct history *history, const struct options *options)

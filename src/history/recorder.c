@@ -357,7 +357,7 @@ bool recorder_is_comparing(struct recorder *recorder)
 }
 
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */
-void recorder_settle(struct recorder *recorder, uint64_t version)
+bool recorder_settle(struct recorder *recorder, uint64_t version)
 {
     struct timespec published_end = time_after(PUBLISH_MILLISECONDS);
     struct timespec end = time_after(SETTLE_MILLISECONDS);
@@ -375,8 +375,11 @@ void recorder_settle(struct recorder *recorder, uint64_t version)
     }
     while (recorder->status.written < wanted && !recorder->status.failing && !error)
         error = lock_wait_until(&recorder->lock, &recorder->done, &end);
+    bool settled = recorder->status.failing ||
+                   (recorder->published >= version && recorder->status.written >= wanted);
     recorder->settling--;
     lock_give(&recorder->lock);
+    return settled;
 }
 
 void recorder_set_prompt(struct recorder *recorder, bool prompt)

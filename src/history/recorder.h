@@ -51,9 +51,10 @@ bool recorder_wants_tree(struct recorder *recorder);
 void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
                         const GPtrArray *effects, bool rebuilt);
 
-/* Waits until all up to that version, which is published now or in a moment, is written; not if the
- * history cannot be written, and for 5 s at most. Any thread but the recorder's. */
-void recorder_settle(struct recorder *recorder, uint64_t version);
+/* Waits until all up to that version, which is published now or in a moment, is written. True: it
+ * is, or the history cannot be written. False: it was not published within 100 ms, or not written
+ * within 5 s. Any thread but the recorder's. */
+bool recorder_settle(struct recorder *recorder, uint64_t version);
 
 /* A whole tree waits to be compared with the history, or is being compared: that takes seconds for
  * a large one that is new here. Any thread. */

@@ -13,8 +13,9 @@
 #include "base/thread.h"
 #include "base/util.h"
 
-/* After an attempt in vain. */
+/* After an attempt in vain, and when it was put off by the witness. */
 #define RETRY_MILLISECONDS 2000u
+#define PUT_OFF_MILLISECONDS 200u
 
 struct flusher {
     struct store_listener listener;
@@ -69,7 +70,8 @@ static void *flusher_main(void *pointer)
         int error = store_flush(flusher->store); /* the store logs it */
         lock_take(&flusher->lock);
         if (error) /* whatever was wanted meanwhile */
-            flusher->due = clock_milliseconds() + RETRY_MILLISECONDS;
+            flusher->due = clock_milliseconds() +
+                           (error == -EAGAIN ? PUT_OFF_MILLISECONDS : RETRY_MILLISECONDS);
     }
     lock_give(&flusher->lock);
     return NULL;

@@ -310,8 +310,9 @@ static int write_entries(struct store *store, GHashTable *entries, const struct 
 }
 
 /* What waits now, and what came while that was folded: no more, or a steady load would keep it here
- * for ever. The journal forgets only what power loss cannot take from config.db. Holds the lock. */
-static int fold(struct store *store)
+ * for ever. The journal forgets only what power loss cannot take from config.db. -EAGAIN: it is to
+ * be put off, which only who can wait does. Holds the lock. */
+static int fold(struct store *store, bool can_wait)
 {
     const struct journal_waiting *waiting;
     int error = 0;
@@ -319,8 +320,9 @@ static int fold(struct store *store)
     for (unsigned int i = 0; i < JOURNAL_AREAS && !error; i++) {
         if (!store->journal || !(waiting = journal_take(store->journal)))
             break;
-        if (store->witness)
-            store->witness->folding(store->witness, waiting->root.version);
+        if (store->witness && !store->witness->folding(store->witness, waiting->root.version) &&
+            can_wait)
+            return -EAGAIN;
         error = write_entries(store, waiting->entries, &waiting->root, true);
         note_outcome(store, &store->behind, error);
         if (!error)
@@ -349,7 +351,7 @@ int store_flush(struct store *store)
     LOCKED(&store->lock);
     /* SQLite counts the pages, and checkpoints in the commit that makes them too many. */
     sqlite3_wal_autocheckpoint(store->db, store->checkpoint_pages);
-    int error = fold(store);
+    int error = fold(store, true);
     if (store->fold_delay > 0)
         sqlite3_wal_autocheckpoint(store->db, 0);
     if (!error && store->unmoved)
@@ -361,7 +363,7 @@ int store_flush(struct store *store)
 static int commit_directly(struct store *store, const struct draft *draft)
 {
     LOCKED(&store->lock);
-    int error = fold(store);
+    int error = fold(store, false);
     if (!error && store->journal) {
         error = journal_restart(store->journal);
         if (error)
@@ -422,7 +424,7 @@ void store_close(struct store *store)
     if (!store)
         return;
     if (store->journal) {
-        int error = fold(store);
+        int error = fold(store, false);
         if (error)
             log_warning("what %s lacks stays in the journal beside it until the next start",
                         store->path);

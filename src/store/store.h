@@ -65,7 +65,8 @@ int store_commit(struct store *store, const struct draft *draft);
 /* Brings what is in the journal into config.db (folds it), synced; and, when enough has gathered in
  * the WAL, or a commit went there directly, the WAL's pages into the file itself (a checkpoint).
  * Commits that go to the journal wait for none of it; others, for all. 0 or a negative errno; then
- * it waits on. Logs as store_commit() does. Any thread. */
+ * it waits on. -EAGAIN: the witness has not all of it yet, and is to be asked again in a while; the
+ * journal keeps it. Logs other failures as store_commit() does. Any thread. */
 int store_flush(struct store *store);
 
 /* Only while no commit is under way; NULL: nobody. The listener is not owned. */

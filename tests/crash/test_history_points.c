@@ -78,10 +78,11 @@ static void on_replayed(struct store_witness *witness, const GPtrArray *effects)
     write_down(node);
 }
 
-static void on_folding(struct store_witness *witness, uint64_t version)
+static bool on_folding(struct store_witness *witness, uint64_t version)
 {
     (void)version;
     write_down(container_of(witness, struct node, witness));
+    return true;
 }
 
 /* As the daemon starts. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/util.h"
 #include "journal/record.h"
 #include "store/flusher.h"
 #include "store_node.h"
@@ -189,6 +191,93 @@ static void test_the_flusher_folds_in_time(void **state)
     node_stop(&node);
 }
 
+/* ---- Who is told before a fold ---- */
+
+struct slow_witness {
+    struct store_witness witness;
+    atomic_uint asked;
+    atomic_bool ready;
+};
+
+static bool on_folding(struct store_witness *witness, uint64_t version)
+{
+    struct slow_witness *slow = container_of(witness, struct slow_witness, witness);
+
+    assert_true(version > 1);
+    atomic_fetch_add(&slow->asked, 1);
+    return atomic_load(&slow->ready);
+}
+
+static void on_replayed(struct store_witness *witness, const GPtrArray *effects)
+{
+    (void)witness;
+    (void)effects;
+}
+
+static void open_with_witness(struct node *node, struct slow_witness *slow, uint64_t fold_delay)
+{
+    *slow = (struct slow_witness){.witness = {.replayed = on_replayed, .folding = on_folding}};
+    node_close(node);
+    node_open_with(node,
+                   &(struct store_options){.fold_delay = fold_delay, .witness = &slow->witness});
+}
+
+static void test_a_fold_is_put_off(void **state)
+{
+    struct node *node = *state;
+    struct slow_witness slow;
+
+    open_with_witness(node, &slow, FOLD_DELAY_LONG);
+    uint64_t before = node_stored_version(node);
+    node_make(node, CHANGE_CREATE, "f");
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned asked = atomic_load(&slow.asked);
+        assert_int_equal(store_flush(node->store), -EAGAIN);
+        assert_int_equal(atomic_load(&slow.asked), asked + 1);
+        assert_int_equal(node_stored_version(node), before);
+        node_put(node, "f", 0, (const uint8_t *)"text", 4, true);
+        node_assert_survives(node); /* the journal has it */
+    }
+    assert_false(store_is_failing(node->store));
+    atomic_store(&slow.ready, true);
+    assert_int_equal(store_flush(node->store), 0);
+    assert_int_equal(node_stored_version(node), node->state->tree->root.version);
+}
+
+static void test_a_direct_commit_is_not_put_off(void **state)
+{
+    struct node *node = *state;
+    struct slow_witness slow;
+
+    open_with_witness(node, &slow, FOLD_DELAY_LONG);
+    node_change(node, CHANGE_CREATE, "f", NULL, NULL);
+    change_directly(node, "f", "text");
+    assert_int_equal(atomic_load(&slow.asked), 1);
+    assert_int_equal(node_stored_version(node), 3);
+    node_change(node, CHANGE_CREATE, "g", NULL, NULL);
+    node_close(node); /* nor a stop's */
+    assert_int_equal(atomic_load(&slow.asked), 2);
+    g_autofree char *names = place_names(&node->place);
+    assert_string_equal(names, "config.db");
+}
+
+static void test_the_flusher_asks_again(void **state)
+{
+    struct node *node = *state;
+    struct slow_witness slow;
+
+    open_with_witness(node, &slow, 10);
+    uint64_t before = node_stored_version(node);
+    struct flusher *flusher = flusher_start(node->store);
+    node_make(node, CHANGE_CREATE, "f");
+    while (atomic_load(&slow.asked) < 3)
+        g_usleep(1000);
+    assert_int_equal(node_stored_version(node), before);
+    atomic_store(&slow.ready, true);
+    wait_stored(node, node->state->tree->root.version);
+    flusher_stop(flusher);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +289,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flusher_stops_when_idle, start, stop),
         cmocka_unit_test_setup_teardown(test_much_is_folded_by_itself, start, stop),
         cmocka_unit_test(test_the_flusher_folds_in_time),
+        cmocka_unit_test_setup_teardown(test_a_fold_is_put_off, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_direct_commit_is_not_put_off, start, stop),
+        cmocka_unit_test_setup_teardown(test_the_flusher_asks_again, start, stop),
     };
 
     place_use_memory();

@@ -168,11 +168,25 @@ static void test_what_has_no_room_is_counted(void **state)
     assert_gap(fixture, left_out);
 }
 
+/* What is stored, and not published yet, cannot be in the history: who folds it is told. */
+static void test_what_is_not_published_is_not_settled(void **state)
+{
+    struct fixture *fixture = *state;
+
+    make(fixture, 0);
+    uint64_t version = fixture->state->tree->root.version;
+    assert_true(recorder_settle(fixture->recorder, version));
+    assert_false(recorder_settle(fixture->recorder, version + 1));
+    make(fixture, 1);
+    assert_true(recorder_settle(fixture->recorder, version + 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_is_lost_that_has_room, start, stop),
         cmocka_unit_test_setup_teardown(test_what_has_no_room_is_counted, start, stop),
+        cmocka_unit_test_setup_teardown(test_what_is_not_published_is_not_settled, start, stop),
     };
 
     place_use_memory();
