@@ -7,11 +7,13 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import time
 
 import pytest
 from harness import wait_for
+from harness.database import FILE
 from harness.history import CREATE, DELETE, FOUND, GAP, MKDIR, PRIVATE, RENAME, WRITE, rows_of, short
-from support import contents
+from support import contents, make_database
 
 # Nothing is folded for its age alone, so nothing is written down for that either.
 LONG = "--fold-delay=86400"
@@ -118,6 +120,25 @@ def test_killed_after_a_fold(make_daemon):
     wait_for(folded, "the file is in config.db")
     daemon.kill()
     assert [row[4] for row in rows_of(daemon.state_dir, "p.path = 'file'")][-1] == b"x" * 1000
+
+
+def test_a_fold_does_not_overtake_a_whole_tree(make_daemon):
+    """A new history takes its time with a large tree: what is changed meanwhile is in it all the same, each step, though so
+    much is changed that a fold is wanted at once."""
+    daemon = make_daemon(options=[LONG])
+    make_database(daemon.database, [(i, 0, FILE, "file%d" % i, os.urandom(20000)) for i in range(2, 2500)])
+    daemon.start()
+    texts = [b"%d" % i for i in range(10)]
+    for text in texts:
+        daemon.os.write_file(daemon / "new", text)
+    for i in range(5):
+        daemon.os.write_file(daemon / "large", b"%d" % i * 900000)
+    time.sleep(0.3)  # for a fold that does not wait
+    daemon.kill()
+    daemon.start()
+    daemon.stop()
+    found = [row[4] for row in rows_of(daemon.state_dir, "p.path = 'new'") if row[3] != row[4]]
+    assert found == texts
 
 
 def test_a_restored_database_is_found(daemon):
