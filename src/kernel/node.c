@@ -308,6 +308,14 @@ bool node_is_gone(struct node_table *table, const struct node *node)
     return gone;
 }
 
+bool node_is_overtaken(struct node_table *table, const struct node *node)
+{
+    lock_take(&table->lock);
+    bool overtaken = node->overtaken;
+    lock_give(&table->lock);
+    return overtaken;
+}
+
 char *node_path(struct node_table *table, const struct node *node, const struct tree *tree)
 {
     if (node->is_root)
@@ -383,12 +391,26 @@ static void change_foreign(struct node *node, const struct effect *effect)
     node->resized = node->older->size != effect->after->size;
 }
 
-static void change_node(struct node_table *table, const struct effect *effect)
+/* A change goes to what has the path, which may be another file by then than the one that it was
+ * asked for: it is as new to this node as others' changes are. */
+static void find_overtaken(struct node_table *table, struct effect *effect)
+{
+    struct node *asked = g_hash_table_lookup(table->lost, effect->origin);
+
+    if (asked) {
+        asked->overtaken = true;
+        effect->origin = NULL;
+    }
+}
+
+static void change_node(struct node_table *table, struct effect *effect)
 {
     const struct entry *before = effect->before;
     const struct entry *after = effect->after;
     struct node *node = node_of(table, before->inode);
 
+    if (effect->origin)
+        find_overtaken(table, effect);
     if (!node || (before->content == after->content && before->size == after->size &&
                   effect->origin != node))
         return;
@@ -411,7 +433,7 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
 {
     lock_take(&table->lock);
     for (guint i = 0; i < effects->len; i++) {
-        const struct effect *effect = effects->pdata[i];
+        struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
         if (effect->replaced)
             end_node(table, effect->replaced);

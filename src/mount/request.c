@@ -249,11 +249,21 @@ static bool answer_create(struct request *request, int result)
     return true;
 }
 
+/* Under the path that was written to this node's kernel may have the old file for a moment, without
+ * what was written: so that is not answered as done. */
+static bool is_overtaken(const struct request *request)
+{
+    return request->req && request->changes_content &&
+           node_is_overtaken(&request->mount->nodes, request->node);
+}
+
 static void answer(struct caller *caller, int result)
 {
     struct request *request = container_of(caller, struct request, caller);
 
     forget_caller(request);
+    if (!result && is_overtaken(request))
+        result = -EBUSY;
     if (request->kind == REQUEST_CREATE && answer_create(request, result))
         return;
     /* A utimens() has deleted an expired lock, which the kernel does not take for a deletion:

@@ -169,6 +169,56 @@ def test_a_replaced_file_stays_what_it_was(cluster, path):
         user.drop(number)
 
 
+@pytest.mark.parametrize("call", ["write", "rewrite", "truncate"])
+def test_a_write_that_a_rename_overtakes(cluster, folder, call):
+    """A change goes to what has the path when its turn comes. If another node has renamed a file there since, it is made to
+    that one; its caller, whose descriptor leads elsewhere, is not told that all is well. This node, which knew that file
+    under its other name, shows what is in it."""
+    here, there = cluster[1], cluster[2]
+    path, other = here.path(folder + "/file"), here.path(folder + "/other")
+    made = {"write": b"WRITTEN-renamed", "rewrite": b"WRITTEN", "truncate": b"ren"}[call]
+
+    user = here.daemon.worker()
+
+    def race():
+        there.write(folder + "/file", OLD)
+        there.write(folder + "/other", b"renamed-renamed")
+        tell(there, here)
+        assert here.os.read_file(path) == OLD and here.os.read_file(other) == b"renamed-renamed"
+        fd = user.open(path, os.O_WRONLY)
+        kept = user.open(other, os.O_RDONLY)  # its kernel keeps what it knows of that one, too
+        there.signal_corosync(signal.SIGSTOP)
+        try:
+            renaming = there.daemon.worker().start("rename", there.path(folder + "/other"), there.path(folder + "/file"))
+            assert not renaming.done(0.1), "it waits for the group"
+            if call == "rewrite":
+                user.close(user.open(path, os.O_WRONLY | os.O_TRUNC))
+            writing = user.start("truncate", fd, 3) if call == "truncate" else user.start("pwrite", fd, b"WRITTEN", 0)
+            assert not writing.done(0.1), "it waits for the group"
+        finally:
+            there.signal_corosync(signal.SIGCONT)
+        renaming.result()
+        try:
+            writing.result()
+            return fd, kept, "before"
+        except OSError as error:
+            assert error.errno == errno.EBUSY
+            return fd, kept, "after"
+
+    outcome = None
+    for _ in range(100):
+        *fds, outcome = race()
+        cluster.wait_settled()
+        tell(there, here)
+        expected = made if outcome == "after" else b"renamed-renamed"
+        assert [node.read(folder + "/file") for node in cluster] == [expected] * 3, outcome
+        for fd in fds:
+            user.close(fd)
+        if outcome == "after":
+            break
+    assert outcome == "after"
+
+
 # Appends
 
 

@@ -4,9 +4,7 @@
 Pure: operations and faults go in, sentences about what cannot be explained come out.
 """
 
-import bisect
 import collections
-import itertools
 from dataclasses import dataclass, field
 
 OK = "ok"
@@ -72,37 +70,6 @@ def is_in_place(read, write):
     """A write to an open file is in the kernel's pages while it is under way, and who reads there may see
     it before it is made, or refused: pmxcfs(8)."""
     return write and write.source == IN_PLACE and read.node == write.node and read.begin < write.end
-
-
-class Latest:
-    """Of pairs of times the greatest second one among those whose first one is below a limit."""
-
-    def __init__(self, pairs):
-        pairs = sorted(pairs)
-        self.firsts = [first for first, _ in pairs]
-        self.seconds = list(itertools.accumulate((second for _, second in pairs), max))
-
-    def before(self, limit):
-        number = bisect.bisect_left(self.firsts, limit)
-        return self.seconds[number - 1] if number else 0.0
-
-
-def find_elsewhere(reads, writes):
-    """Of one key's writes ({value: write}) those in place on whose node the name may lead to another file, which another node
-    had renamed there, and of which this node had shown nothing. The write was made to that one, by its path, and answered,
-    while this node's kernel still had the old one under that name."""
-    elsewhere = set()
-
-    def age(read):
-        write = writes.get(read.value)
-        return 0.0 if not write else write.begin if write.source == IN_PLACE else write.end
-
-    for node in {write.node for write in writes.values()}:
-        shown = Latest((read.end, age(read)) for read in reads if read.node == node)
-        renamed = Latest((o.begin, o.end) for o in writes.values() if o.source != IN_PLACE and o.node != node)
-        elsewhere |= {o for o in writes.values() if o.source == IN_PLACE and o.node == node and o.result == OK
-                      and renamed.before(o.end) > shown.before(o.begin)}
-    return elsewhere
 
 
 class Checker:
@@ -186,17 +153,17 @@ class Checker:
                 self.violation("%s: a value that nobody wrote was read" % key, read)
             elif write and read.end < write.begin:
                 self.violation("%s: read before it was written" % key, write, read)
-        self.check_cycles(key, observations, writes, dropped, find_elsewhere(reads, writes) if key != "token" else set())
+        self.check_cycles(key, observations, writes, dropped)
         if key == "token":
             self.check_successors(writes, dropped)
 
-    def check_cycles(self, key, observations, writes, dropped, elsewhere):
+    def check_cycles(self, key, observations, writes, dropped):
         """A node's state had the value at some moment of each observation there. So what was observed
         before another began comes before it, or is it; and what anybody had observed before a
         write began comes before that write."""
         graph = Graph()
         for node in self.nodes:
-            own = [(o.begin, o.end, o.value) for o in observations if o.node == node and o not in elsewhere]
+            own = [(o.begin, o.end, o.value) for o in observations if o.node == node]
             graph.add_chain(own, own)
         begins = [(write.begin, write.end, value) for value, write in writes.items()
                   if value not in dropped and (write.result == OK or self.seen[key, value])]

@@ -53,7 +53,8 @@ static int tear_down(void **state)
     struct fixture *fixture = *state;
 
     node_forget(&fixture->table, fixture->node, 1);
-    assert_int_equal(counter_get(&fixture->metrics.nodes_freed), 1);
+    assert_int_equal(counter_get(&fixture->metrics.nodes_freed),
+                     counter_get(&fixture->metrics.nodes_made));
     node_table_destroy(&fixture->table);
     tree_free(fixture->tree);
     g_free(fixture);
@@ -270,6 +271,25 @@ static void test_gone(void **state)
     assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
 }
 
+/* A change that was asked for through the file that had the path before is as new here as others'
+ * are. */
+static void test_overtaken(void **state)
+{
+    struct fixture *fixture = *state;
+    struct node *before = fixture->node;
+
+    publish(fixture, NULL, NULL);
+    tree_put(fixture->tree, file_with(OLD));
+    fixture->node = node_look_up(&fixture->table, INODE);
+    assert_false(node_is_overtaken(&fixture->table, before));
+    publish(fixture, NEW, before);
+    assert_true(node_is_overtaken(&fixture->table, before));
+    assert_false(node_is_overtaken(&fixture->table, fixture->node));
+    assert_true(node_has_older(&fixture->table, fixture->node));
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    node_forget(&fixture->table, before, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +304,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
