@@ -48,13 +48,18 @@ def has_quorum(node):
     return any(line.split() == ["Quorate:", "Yes"] for line in done.stdout.splitlines())
 
 
-def start_all(nodes):
+def start_all(nodes, *options):
     for node in nodes:
-        node.daemon.launch()
+        node.daemon.launch(*options)
     for node in nodes:
         node.daemon.wait_ready()
     for node in nodes:
         wait_for(lambda: is_writable(node.daemon), "a change on " + node.name)
+
+
+def stop_all(nodes):
+    for node in nodes:
+        node.daemon.stop()
 
 
 def is_writable(daemon):
@@ -67,21 +72,31 @@ def is_writable(daemon):
 
 
 def bench_writers(bench, rows):
+    """`cluster-all` is `cluster-rewrite` with daemons whose changes all members acknowledge, beside those of before."""
+    all_row = rows.get("cluster-all")
     with running_corosync(bench, "writers") as nodes:
         measure_cpg(bench, nodes, rows, 0)
         start_all(nodes)
         for name, work in (("cluster-rewrite", "rewrite"), ("cluster-writers", "writers")):
-            if name not in rows:
-                continue
-            bench.progress(rows[name].title)
-            daemon = nodes[0].daemon
-            out = checked(daemon.run([bench.program("workload"), "-r", str(bench.start_rounds), "-o", work,
-                                      "ours=" + daemon.mountpoint], timeout=600))
-            rows[name].values += [in_unit(rows[name], line["seconds"]) for line in lines_of(out)]
-        for node in nodes:
-            node.daemon.stop()
+            if name in rows:
+                rows[name].values += measure_writers(bench, nodes[0].daemon, rows[name], work)
+        if all_row:
+            own = rows.get("cluster-rewrite")
+            all_row.limits += own.values if own else measure_writers(bench, nodes[0].daemon, all_row, "rewrite")
+        stop_all(nodes)
+        if all_row:
+            start_all(nodes, "--acknowledge", "all")
+            all_row.values += measure_writers(bench, nodes[0].daemon, all_row, "rewrite")
+            stop_all(nodes)
         # Again, so that both sides see what else the machine does.
         measure_cpg(bench, nodes, rows, 0)
+
+
+def measure_writers(bench, daemon, row, work):
+    bench.progress(row.title)
+    out = checked(daemon.run([bench.program("workload"), "-r", str(bench.start_rounds), "-o", work,
+                              "ours=" + daemon.mountpoint], timeout=600))
+    return [in_unit(row, line["seconds"]) for line in lines_of(out)]
 
 
 def in_unit(row, seconds):

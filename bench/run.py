@@ -26,7 +26,7 @@ SECTIONS = (
     (single.bench_mount, single.MOUNT_ROWS),
     (single.bench_start, ("start", "memory")),
     (ipc.bench_socket, ("socket-version", "socket-config", "socket-properties")),
-    (group.bench_writers, ("cluster-rewrite", "cluster-writers")),
+    (group.bench_writers, ("cluster-rewrite", "cluster-writers", "cluster-all")),
     (group.bench_join, ("join", "join-writer", "join-reader")),
     (group.bench_leave, ("leave-writer", "leave-reader")),
     (history.bench_history, history.ROWS),

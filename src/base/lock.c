@@ -63,15 +63,6 @@ void lock_take(struct lock *lock)
     pthread_mutex_lock(&lock->mutex);
 }
 
-int lock_take_until(struct lock *lock, const struct timespec *until)
-{
-    check_order(lock->rank);
-    int error = pthread_mutex_timedlock(&lock->mutex, until);
-    if (error)
-        forget(lock->rank);
-    return -error;
-}
-
 void lock_give(struct lock *lock)
 {
     forget(lock->rank); /* first: whoever waits for the lock may free it */

@@ -70,9 +70,6 @@ static inline void lock_give_scoped(struct lock **lock)
     lock_give(*lock);
 }
 
-/* `until`: by CLOCK_REALTIME. 0, or -ETIMEDOUT: it was not taken. */
-int lock_take_until(struct lock *lock, const struct timespec *until);
-
 /* Gives the lock back, waits for the condition, and takes the lock again. `until`: by the
  * condition's clock (thread_condition_init()); 0 or -ETIMEDOUT. */
 void lock_wait(struct lock *lock, pthread_cond_t *condition);

@@ -16,9 +16,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cluster/corosync_client.h"
 
 #define CONNECT_PAUSE 1000u /* milliseconds between tries to find corosync */
+#define CALL_PATIENCE 100u  /* milliseconds that a call under way has to end */
 
 /* Messages of a group at a time. Those of the configuration group form batches; the status group
  * must not hold them up. */
@@ -37,16 +39,16 @@ void corosync_wake(struct corosync *corosync)
 
 bool corosync_begin_calls(struct corosync *corosync)
 {
-    lock_take(&corosync->calls);
-    if (!corosync->abandoned)
-        return true;
-    lock_give(&corosync->calls);
-    return false;
+    LOCKED(&corosync->calls);
+    corosync->calling = !corosync->abandoned;
+    return corosync->calling;
 }
 
 void corosync_end_calls(struct corosync *corosync)
 {
-    lock_give(&corosync->calls);
+    LOCKED(&corosync->calls);
+    corosync->calling = false;
+    pthread_cond_signal(&corosync->changed);
 }
 
 /* --- Connecting --- */
@@ -255,6 +257,9 @@ static void *cluster_thread(void *data)
         group_leave_for_good(&corosync->groups[i]);
     disconnect(corosync);
     remove_leftovers();
+    LOCKED(&corosync->calls);
+    corosync->ended = true;
+    pthread_cond_signal(&corosync->changed);
     return NULL;
 }
 
@@ -268,6 +273,7 @@ struct corosync *corosync_new(const struct corosync_options *options)
     corosync->wake = -1;
     atomic_init(&corosync->stopping, false);
     lock_init(&corosync->calls, LOCK_RANK_COROSYNC_CALLS);
+    thread_condition_init(&corosync->changed);
     group_init(&corosync->groups[GROUP_CONFIGURATION], corosync, GROUP_CONFIGURATION);
     group_init(&corosync->groups[GROUP_STATUS], corosync, GROUP_STATUS);
     return corosync;
@@ -313,30 +319,37 @@ int corosync_start(struct corosync *corosync, struct group_consumer *configurati
     return -error;
 }
 
-static struct timespec time_after(clockid_t clock, uint64_t milliseconds)
+static struct timespec time_after(uint64_t milliseconds)
 {
-    struct timespec at;
+    uint64_t at = clock_milliseconds() + milliseconds;
 
-    clock_gettime(clock, &at);
-    at.tv_sec += (time_t)(milliseconds / 1000);
-    at.tv_nsec += (long)(milliseconds % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
+    return (struct timespec){.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000};
+}
+
+static bool wait_for_end(struct corosync *corosync, uint64_t milliseconds)
+{
+    struct timespec limit = time_after(milliseconds);
+    int error = 0;
+
+    LOCKED(&corosync->calls);
+    while (!corosync->ended && !error)
+        error = lock_wait_until(&corosync->calls, &corosync->changed, &limit);
+    return corosync->ended;
 }
 
 /* Takes away the right to call anybody from a thread that does not end, which keeps what it may
  * still look at. */
 static int abandon(struct corosync *corosync)
 {
-    struct timespec soon = time_after(CLOCK_REALTIME, 100);
+    struct timespec soon = time_after(CALL_PATIENCE);
+    int error = 0;
 
-    if (lock_take_until(&corosync->calls, &soon))
+    LOCKED(&corosync->calls);
+    while (corosync->calling && !error)
+        error = lock_wait_until(&corosync->calls, &corosync->changed, &soon);
+    if (corosync->calling)
         return -EBUSY;
     corosync->abandoned = true;
-    lock_give(&corosync->calls);
     pthread_detach(corosync->thread);
     log_warning("corosync hangs: the connection to it is abandoned");
     return 0;
@@ -344,16 +357,15 @@ static int abandon(struct corosync *corosync)
 
 int corosync_stop(struct corosync *corosync, uint64_t milliseconds)
 {
-    struct timespec limit = time_after(CLOCK_REALTIME, milliseconds);
-
     for (int i = 0; i < GROUP_COUNT; i++)
         group_stop_sending(&corosync->groups[i]);
     if (!corosync->started)
         return 0;
     atomic_store(&corosync->stopping, true);
     corosync_wake(corosync);
-    if (pthread_timedjoin_np(corosync->thread, NULL, &limit))
+    if (!wait_for_end(corosync, milliseconds))
         return abandon(corosync);
+    pthread_join(corosync->thread, NULL);
     corosync->started = false;
     return 0;
 }
@@ -366,6 +378,7 @@ void corosync_free(struct corosync *corosync)
         group_clear(&corosync->groups[i]);
     if (corosync->wake >= 0)
         close(corosync->wake);
+    pthread_cond_destroy(&corosync->changed);
     lock_destroy(&corosync->calls);
     g_free(corosync);
 }

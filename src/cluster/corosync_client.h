@@ -105,13 +105,15 @@ struct corosync {
 
     pthread_t thread;
     bool started;
-    bool abandoned; /* under `calls`: nobody may be called any more */
     atomic_bool stopping;
     atomic_bool verify_wanted; /* now */
     int wake;                  /* eventfd */
 
-    /* Held while the consumers and the listener of nodes are called. */
-    struct lock calls;
+    struct lock calls; /* guards what follows; not held while anybody is called */
+    pthread_cond_t changed;
+    bool calling;   /* the consumers and the listener of nodes: they are in use */
+    bool abandoned; /* nobody may be called any more */
+    bool ended;     /* the thread looks at nothing any more */
 
     /* The cluster thread's own. */
     bool connected;

@@ -74,6 +74,7 @@ void machine_configuration(struct machine *machine, const struct member *members
 /* doc/cluster.md, "apply" */
 static void apply_now(struct machine *machine, const struct arrival *arrival)
 {
+    machine_take_resent(machine, arrival);
     machine_push_apply(machine, arrival->sender, buffer_ref(arrival->message));
 }
 
@@ -242,6 +243,7 @@ struct machine *machine_new(enum machine_group group, struct member self)
     machine->queue = g_sequence_new(NULL);
     machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
     g_queue_init(&machine->sync_queue);
+    g_queue_init(&machine->resent);
     g_queue_init(&machine->actions);
     return machine;
 }
@@ -252,6 +254,7 @@ void machine_free(struct machine *machine)
         return;
     machine_forget_round(machine);
     machine_drop_queue(machine);
+    machine_drop_resent(machine);
     machine_free_actions(machine);
     g_sequence_free(machine->queue);
     g_ptr_array_unref(machine->updates);
@@ -264,6 +267,7 @@ void machine_restart(struct machine *machine, struct member self)
 {
     machine_forget_round(machine);
     machine_drop_queue(machine);
+    machine_drop_resent(machine);
     machine_drop_actions(machine, true);
     machine_take_members(machine, NULL, 0);
     machine->self = self;

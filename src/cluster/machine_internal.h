@@ -16,6 +16,12 @@ struct kept {
     bool doubtful; /* own: a member has left since, which may have applied it */
 };
 
+/* An own message of the queue that was sent again and has not come back yet. */
+struct resent {
+    uint64_t count;
+    bool doubtful; /* as of a kept one, which it becomes again if it is queued */
+};
+
 /* What is known of a member, beside its struct member. */
 struct peer {
     bool synced;          /* has the state that the group agreed upon */
@@ -59,6 +65,7 @@ struct machine {
     uint64_t generation;         /* machine_generation() */
     GSequence *queue;            /* struct kept, by count */
     GQueue sync_queue;           /* struct kept, in order of arrival */
+    GQueue resent;               /* struct resent, in the order in which they were sent */
     GPtrArray *updates;          /* struct buffer, kept UPDATE messages */
     struct buffer *leader_index; /* UPDATE: what the commit must result in */
     uint64_t kept_bytes;         /* of queues, updates and states, with overhead */
@@ -130,8 +137,13 @@ void machine_resend_queue(struct machine *machine);     /* own ones, then it is 
  * goes on into `members`, goes back to the queue. */
 void machine_return_to_queue(struct machine *machine, const struct member *members, size_t count);
 
-/* A member has left: what is own in the queue may be in the state that it comes back with. */
+/* A member has left: what is own in the queue, or was sent again and is under way, may be in the
+ * state that it comes back with. */
 void machine_doubt_queue(struct machine *machine);
+
+/* A NORMAL message has arrived: is it an own one that was sent again, and doubtful? */
+bool machine_take_resent(struct machine *machine, const struct arrival *arrival);
+void machine_drop_resent(struct machine *machine);
 void machine_drop_queue(struct machine *machine);
 void machine_drop_states(struct machine *machine);
 void machine_forget_round(struct machine *machine); /* all that ends with a synchronisation */

@@ -100,7 +100,8 @@ void machine_queue(struct machine *machine, const struct arrival *arrival, bool 
     *kept = (struct kept){.sender = arrival->sender,
                           .count = arrival->header.count,
                           .message = machine_keep(machine, arrival->message),
-                          .unsynced = !machine_find_peer(machine, &arrival->sender)->synced};
+                          .unsynced = !machine_find_peer(machine, &arrival->sender)->synced,
+                          .doubtful = machine_take_resent(machine, arrival)};
     if (for_sync_queue)
         g_queue_push_tail(&machine->sync_queue, kept);
     else
@@ -149,6 +150,35 @@ void machine_doubt_queue(struct machine *machine)
 
     for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at))
         ((struct kept *)g_sequence_get(at))->doubtful = true;
+    for (GList *resent = machine->resent.head; resent; resent = resent->next)
+        ((struct resent *)resent->data)->doubtful = true;
+}
+
+bool machine_take_resent(struct machine *machine, const struct arrival *arrival)
+{
+    GList *at = same_member(&arrival->sender, &machine->self) ? machine->resent.head : NULL;
+
+    while (at && ((struct resent *)at->data)->count != arrival->header.count)
+        at = at->next;
+    if (!at)
+        return false;
+    g_autofree struct resent *resent = at->data;
+    g_queue_delete_link(&machine->resent, at);
+    return resent->doubtful;
+}
+
+void machine_drop_resent(struct machine *machine)
+{
+    g_queue_clear_full(&machine->resent, g_free);
+}
+
+static void resend(struct machine *machine, const struct kept *kept)
+{
+    struct resent *resent = g_new(struct resent, 1);
+
+    *resent = (struct resent){.count = kept->count};
+    g_queue_push_tail(&machine->resent, resent);
+    machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
 }
 
 static void apply_kept(struct machine *machine, struct kept *kept)
@@ -209,7 +239,7 @@ void machine_resend_queue(struct machine *machine)
         if (kept->doubtful) {
             give_up(machine, kept);
         } else {
-            machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
+            resend(machine, kept);
             drop_kept(machine, kept);
         }
     }

@@ -38,8 +38,9 @@ struct journal {
     struct clock_source system;
     char *path;
     int file;
-    GByteArray *buffer; /* the writer's */
-    uint64_t generation;
+    GByteArray *buffer;  /* the writer's */
+    uint64_t generation; /* of the last area that something may be of in the file */
+    bool emptied; /* by the last journal_restart(): a file of size 0 is so after power loss too */
     struct journal_metrics metrics;
 
     struct lock lock; /* guards what follows; a fold holds it only to take and to give back */
@@ -95,7 +96,7 @@ static void begin_area(struct journal *journal, struct area *area, const struct 
     *area = (struct area){
         .waiting = g_new0(struct journal_waiting, 1),
         .since = now_milliseconds(journal),
-        .generation = ++journal->generation,
+        .generation = journal->generation + 1,
     };
     area->waiting->entries = journal_entries_new();
     area->waiting->root = *root;
@@ -196,6 +197,7 @@ static int append(struct journal *journal, struct area *area, const struct draft
     if (journal->buffer->len > JOURNAL_RECORD_MAX ||
         area->at + journal->buffer->len > JOURNAL_AREA_SIZE)
         return -EAGAIN;
+    journal->generation = area->generation;
     int error = write_record(journal, offset);
     if (error) {
         journal->unspoiled = offset;
@@ -299,11 +301,12 @@ int journal_restart(struct journal *journal)
     struct stat info;
     int error = fstat(journal->file, &info) < 0 ? -errno : 0;
 
-    if (!error && info.st_size > 0) {
+    if (!error && (info.st_size > 0 || !journal->emptied)) {
         error = ftruncate(journal->file, 0) < 0 ? -errno : 0;
         if (!error && journal->options.full && fdatasync(journal->file) < 0)
             error = -errno;
     }
+    journal->emptied = !error;
     LOCKED(&journal->lock);
     assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
     journal->usable = !error && journal->options.delay > 0;

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -180,6 +181,18 @@ static void make_private(const char *path)
         log_warning("cannot make %s private: %s", path, g_strerror(errno));
 }
 
+/* It must not come back after power loss, when config.db has gone on without it. */
+static int remove_journal(const struct store *store, const char *path, char **message)
+{
+    int error = unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+
+    if (!error && store->full)
+        error = directory_sync(path);
+    if (error)
+        *message = g_strdup_printf("cannot remove %s: %s", path, g_strerror(-error));
+    return error;
+}
+
 /* Whatever the options say, what a daemon has left in a journal comes first. */
 static int open_journal(struct store *store, struct tree **tree, char **message)
 {
@@ -194,11 +207,7 @@ static int open_journal(struct store *store, struct tree **tree, char **message)
         return error;
     if (left || store->fold_delay > 0)
         return journal_open(path, &options, left, &store->journal, message);
-    if (unlink(path) == 0 || errno == ENOENT)
-        return 0;
-    error = -errno;
-    *message = g_strdup_printf("cannot remove %s: %s", path, g_strerror(-error));
-    return error;
+    return remove_journal(store, path, message);
 }
 
 int store_open(const char *given_path, const struct store_options *given, struct store **store,

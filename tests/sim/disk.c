@@ -19,6 +19,7 @@ struct handle {
     struct disk *disk;
     struct file *file;
     int lock;
+    bool shm_mapped;
     unsigned int shm_shared; /* bit by slot */
     unsigned int shm_exclusive;
 };
@@ -476,6 +477,7 @@ static int handle_shm_map(sqlite3_file *base, int region, int size, int extend,
 {
     GPtrArray *shm = handle_of(base)->file->shm;
 
+    handle_of(base)->shm_mapped = true;
     *memory = NULL;
     if ((guint)region >= shm->len && !extend)
         return SQLITE_OK;
@@ -515,13 +517,19 @@ static void handle_shm_barrier(sqlite3_file *base)
     (void)base;
 }
 
+/* Who maps it first finds it empty, and makes it of the log. */
 static int handle_shm_unmap(sqlite3_file *base, int remove)
 {
     struct handle *handle = handle_of(base);
+    bool used = false;
 
+    (void)remove;
+    handle->shm_mapped = false;
     handle->shm_shared = 0;
     handle->shm_exclusive = 0;
-    if (remove)
+    for (guint i = 0; i < handle->file->handles->len; i++)
+        used = used || ((const struct handle *)handle->file->handles->pdata[i])->shm_mapped;
+    if (!used)
         g_ptr_array_set_size(handle->file->shm, 0);
     return SQLITE_OK;
 }

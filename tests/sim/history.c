@@ -49,10 +49,16 @@ static struct past *past_new(struct history *history, struct past *parent)
     return past;
 }
 
+static struct past *state_of(struct past *past)
+{
+    return past && past->alike ? past->alike : past;
+}
+
 bool history_note_digest(struct history *history, struct past *past, uint64_t digest)
 {
     const struct past *known = history_find(history, digest);
 
+    past = state_of(past);
     if (known)
         return known == past;
     if (past->has_digest)
@@ -74,21 +80,64 @@ struct past *history_start(struct history *history, uint64_t digest)
     return past;
 }
 
-struct past *history_extend(struct history *history, struct past *past, change_id change,
-                            bool *made)
+static struct past *child_of(const struct past *past, change_id change)
 {
     struct past *child = past->first_child;
 
     while (child && child->change != change)
         child = child->sibling;
+    return child;
+}
+
+struct past *history_extend(struct history *history, struct past *past, change_id change,
+                            bool *made)
+{
+    struct past *state = state_of(past);
+    struct past *child = child_of(state, change);
+
+    for (const struct past *way = state->ways; way && !child; way = way->next_way)
+        child = child_of(way, change);
     *made = !child;
     if (child)
-        return child;
-    child = past_new(history, past);
+        return state_of(child);
+    child = past_new(history, state);
     child->change = change;
-    child->sibling = past->first_child;
-    past->first_child = child;
+    child->sibling = state->first_child;
+    state->first_child = child;
     return child;
+}
+
+static void add_way(struct past *way, struct past *state)
+{
+    way->alike = state;
+    way->next_way = state->ways;
+    state->ways = way;
+}
+
+/* The same change makes the same of both, too. */
+void history_note_alike(struct past *one, struct past *other)
+{
+    struct past *state = state_of(one);
+    struct past *way = state_of(other);
+
+    if (way->has_digest) {
+        state = way;
+        way = state_of(one);
+    }
+    if (way == state || way->has_digest)
+        return;
+    struct past *more = g_steal_pointer(&way->ways);
+    add_way(way, state);
+    while (more) {
+        struct past *next = more->next_way;
+        add_way(more, state);
+        more = next;
+    }
+    for (struct past *child = way->first_child; child; child = child->sibling) {
+        struct past *same = child_of(state, child->change);
+        if (same)
+            history_note_alike(child, same);
+    }
 }
 
 bool past_has(const struct past *past, change_id change)
@@ -100,27 +149,77 @@ bool past_has(const struct past *past, change_id change)
     return false;
 }
 
-bool past_is_ancestor(const struct past *ancestor, const struct past *past)
+bool past_is_same(struct past *one, struct past *other)
 {
-    while (past && past->depth > ancestor->depth)
-        past = past->parent;
-    return past == ancestor;
+    return state_of(one) == state_of(other);
+}
+
+static uint64_t searches;
+
+static bool is_found(struct past *past, change_id change, uint64_t search)
+{
+    for (past = state_of(past); past && past->search != search; past = state_of(past->parent)) {
+        past->search = search;
+        if (past->parent && past->change == change)
+            return true;
+        for (const struct past *way = past->ways; way; way = way->next_way) {
+            if (way->change == change || is_found(way->parent, change, search))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool past_may_have(struct past *past, change_id change)
+{
+    return is_found(past, change, ++searches);
+}
+
+static bool leads_back(struct past *past, const struct past *ancestor, uint64_t search)
+{
+    for (past = state_of(past); past; past = state_of(past->parent)) {
+        if (past == ancestor)
+            return true;
+        if (past->depth <= ancestor->depth || past->search == search)
+            return false;
+        past->search = search;
+        for (const struct past *way = past->ways; way; way = way->next_way) {
+            if (leads_back(way->parent, ancestor, search))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool past_is_ancestor(struct past *ancestor, struct past *past)
+{
+    return leads_back(past, state_of(ancestor), ++searches);
+}
+
+/* What came before by the first way that leads there from `ancestor`, or NULL. */
+static struct past *parent_after(struct past *ancestor, struct past *past)
+{
+    struct past *way = state_of(past);
+
+    if (past_is_ancestor(ancestor, way->parent))
+        return way->parent;
+    for (way = way->ways; way && !past_is_ancestor(ancestor, way->parent); way = way->next_way)
+        ;
+    return way ? way->parent : NULL;
 }
 
 struct past *past_fork(struct past *one, struct past *other)
 {
-    while (one != other && one && other) {
-        if (one->depth >= other->depth)
-            one = one->parent;
-        else
-            other = other->parent;
-    }
-    return one == other ? one : NULL;
+    while (one && !past_is_ancestor(one, other))
+        one = one->parent;
+    return one;
 }
 
-struct past *past_first_step(const struct past *ancestor, struct past *past)
+struct past *past_first_step(struct past *ancestor, struct past *past)
 {
-    while (past->parent != ancestor)
-        past = past->parent;
+    struct past *parent;
+
+    while ((parent = parent_after(ancestor, past)) && !past_is_same(parent, ancestor))
+        past = parent;
     return past;
 }

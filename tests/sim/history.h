@@ -21,6 +21,10 @@ struct past {
     struct past *parent; /* NULL: the state of a database at the start */
     struct past *first_child;
     struct past *sibling;
+    struct past *alike; /* another way to the same state, which stands for all; NULL: itself */
+    struct past *ways;  /* of such a one: the first of the others */
+    struct past *next_way;
+    uint64_t search; /* the last one that has come by */
     change_id change;
     uint32_t depth;
     bool has_digest;
@@ -49,13 +53,18 @@ struct past *history_extend(struct history *history, struct past *past, change_i
  * to the same digest. */
 bool history_note_digest(struct history *history, struct past *past, uint64_t digest);
 
-bool past_has(const struct past *past, change_id change);
-bool past_is_ancestor(const struct past *ancestor, const struct past *past); /* or the same */
+/* Two ways led to the same state. */
+void history_note_alike(struct past *one, struct past *other);
 
-/* Where two histories part; NULL: they began with different databases. */
+bool past_is_same(struct past *one, struct past *other);
+bool past_has(const struct past *past, change_id change);
+bool past_may_have(struct past *past, change_id change);         /* by one of the ways to it */
+bool past_is_ancestor(struct past *ancestor, struct past *past); /* or the same */
+
+/* Where two histories part, as a step of `one`; NULL: they began with different databases. */
 struct past *past_fork(struct past *one, struct past *other);
 
 /* The first step from `ancestor` to `past`, which is another. */
-struct past *past_first_step(const struct past *ancestor, struct past *past);
+struct past *past_first_step(struct past *ancestor, struct past *past);
 
 #endif

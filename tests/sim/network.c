@@ -403,19 +403,23 @@ static bool add_change(GHashTable *set, change_id change)
     return g_hash_table_add(set, copy);
 }
 
+void network_note_split(struct sim *sim, struct member sender, const struct buffer *message)
+{
+    struct header header;
+
+    if (wire_parse_header(message->data, message_size(message), &header) == 0 &&
+        header.type == MESSAGE_NORMAL)
+        sim->statistics.splits += add_change(sim->split, change_identity(sender.node, header.time));
+}
+
 /* Notes the messages that some nodes were told of and others, who live on, were not. */
 static void note_splits(struct sim *sim, const struct ring *ring, guint from)
 {
     for (guint at = from; at < ring->items->len; at++) {
         const struct item *item = item_at(ring, at);
-        struct header header;
-        if (item->type != ITEM_MESSAGE || item->group != GROUP_CONFIGURATION ||
-            !is_split(ring, item) ||
-            wire_parse_header(item->message->data, message_size(item->message), &header) < 0)
-            continue;
-        if (header.type == MESSAGE_NORMAL)
-            sim->statistics.splits +=
-                add_change(sim->split, change_identity(item->member.node, header.time));
+        if (item->type == ITEM_MESSAGE && item->group == GROUP_CONFIGURATION &&
+            is_split(ring, item))
+            network_note_split(sim, item->member, item->message);
     }
 }
 

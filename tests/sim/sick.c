@@ -110,6 +110,13 @@ static void set_ill(const struct sick *sick)
     disk_set_full(sick->node->disk, sick->illness == ILLNESS_FULL);
 }
 
+/* A start that fails is made again. */
+static void start_again(const struct sick *sick)
+{
+    while (!sick->node->alive)
+        node_start(sick->node);
+}
+
 static void change_others(const struct sick *sick)
 {
     struct sim *sim = sick->sim;
@@ -196,7 +203,7 @@ static void be_ill(struct sick *sick)
         if (tick == killed) {
             check_joins(sick, 0, JOINS_MAX);
             node_crash(sick->node, CRASH_PROCESS);
-            node_start(sick->node);
+            start_again(sick);
             set_ill(sick);
             sick->node->joins = 0;
             sick->starts++;

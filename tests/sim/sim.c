@@ -415,7 +415,8 @@ static void check_alike(struct sim *sim, const struct ring *ring)
             first = node;
         if (node == first)
             continue;
-        if (node->past != first->past || (sim->news && node_digest(node) != node_digest(first)))
+        if (!past_is_same(node->past, first->past) ||
+            (sim->news && node_digest(node) != node_digest(first)))
             sim_fail(sim, "nodes %u and %u are in sync at rest, and differ", first->id, node->id);
         if (sim->news)
             status_check_alike(first, node);
@@ -615,10 +616,10 @@ static void check_disks(struct sim *sim)
 {
     for (guint i = 0; i < sim->nodes->len; i++) {
         struct node *node = node_at(sim, i);
-        const struct past *past = node->past;
+        struct past *past = node->past;
         node_stop(node);
         node_start(node);
-        if (node->past != past)
+        if (!past_is_same(node->past, past))
             sim_fail(sim, "node %u: the database is not what memory was", node->id);
     }
 }

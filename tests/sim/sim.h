@@ -240,6 +240,9 @@ bool network_has_process(const struct seat *seat); /* the group knows of the nod
 bool network_send(struct seat *seat);              /* puts one message in order; false: not now */
 bool network_receive(struct node *node);           /* takes one item; false: there is none */
 bool network_is_quiet(const struct ring *ring);
+
+/* Some have this change and others do not, so that one can be alone with it. */
+void network_note_split(struct sim *sim, struct member sender, const struct buffer *message);
 void network_free_ring(struct ring *ring);
 void notice_free(struct notice *notice);
 void outgoing_free(struct outgoing *outgoing);

@@ -117,6 +117,28 @@ static void resending_lowest(void **state)
     CHECK(&fixture, "resend(1:3) start(2)");
 }
 
+/* On its way for the second time while a member leaves that may have applied it at the first. */
+static void resent_while_somebody_leaves(void **state)
+{
+    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+
+    (void)state;
+    start_round(&fixture);
+    deliver_normal(&fixture, B, 7);
+    change_members(&fixture, "ABCX", "X");
+    change_members(&fixture, "BCX", "");
+    CHECK(&fixture, "resend(2:7) start(3)");
+    deliver_normal(&fixture, B, 7);
+    deliver_normal(&fixture, B, 8); /* A has never seen that */
+    assert_int_equal(machine_queued(fixture.machine), 2);
+    change_members(&fixture, "ABCX", "A");
+    CHECK(&fixture, "give-up(7) resend(2:8)");
+    deliver_normal(&fixture, B, 8);
+    change_members(&fixture, "ABCX", "X");
+    CHECK(&fixture, "resend(2:8)");
+    assert_int_equal(machine_queued(fixture.machine), 0);
+}
+
 static void resent_byte_for_byte(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
@@ -309,6 +331,7 @@ int main(void)
         cmocka_unit_test(queue_of_departed),
         cmocka_unit_test(resending),
         cmocka_unit_test(resending_lowest),
+        cmocka_unit_test(resent_while_somebody_leaves),
         cmocka_unit_test(resent_byte_for_byte),
         cmocka_unit_test(updating),
         cmocka_unit_test(what_is_committed),
