@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <syslog.h>
 
+#include "base/util.h"
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 #include "core/limits.h"
@@ -15,9 +16,7 @@
 
 /* doc/cluster.md, "Modes": which mode may follow which. Besides, each may be followed by LEAVE and
  * beyond if it is lower, and by START (machine_restart()). */
-static const struct {
-    enum machine_mode from, to;
-} transitions[] = {
+static const struct transition transitions[] = {
     {MODE_START, MODE_START_SYNC},      /* in the group, with others */
     {MODE_START, MODE_SYNCED},          /* in the group, alone */
     {MODE_START_SYNC, MODE_START_SYNC}, /* the members changed again */
@@ -31,11 +30,8 @@ static const struct {
 
 static bool may_follow(enum machine_mode from, enum machine_mode to)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++) {
-        if (transitions[i].from == from && transitions[i].to == to)
-            return true;
-    }
-    return to == MODE_START || (to >= MODE_LEAVE && to > from);
+    return to == MODE_START || (to >= MODE_LEAVE && to > from) ||
+           transition_is_in(transitions, G_N_ELEMENTS(transitions), (int)from, (int)to);
 }
 
 void machine_set_mode(struct machine *machine, enum machine_mode mode)
