@@ -37,8 +37,8 @@ struct effect *effect_new(const char *path, const char *to);
 struct draft {
     const struct state *base;
     GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
-    GHashTable *names; /* place (a struct entry, owned reference) → inode that has it now, 0: none.
-                          Only those that changed hands: a write touches none */
+    GHashTable *names;   /* NAME_KEY (a struct entry, owned reference) → inode that has it now, 0:
+                            none. Only those that changed hands: a write touches none */
     GHashTable *children; /* inode → change of its child count, GINT_TO_POINTER */
     GArray *changes;      /* room for draft_changes() */
     GHashTable *guests;   /* id → struct guest (owned) or NULL: taken out */
