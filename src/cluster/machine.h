@@ -27,10 +27,9 @@ void machine_free(struct machine *machine);
  * the next. The machine is not locked: its owner (a group's executor) calls from one thread at a
  * time. */
 
-/* A configuration change from libcpg. */
+/* A configuration change from libcpg. `joined`: any member did, whoever it is. */
 void machine_configuration(struct machine *machine, const struct member *members,
-                           size_t member_count, const struct member *joined, size_t joined_count,
-                           uint32_t time);
+                           size_t member_count, bool joined, uint32_t time);
 
 /* A delivered message; takes a reference if it keeps it. */
 void machine_deliver(struct machine *machine, struct member sender, struct buffer *message);

@@ -87,7 +87,7 @@ static void failing(void **state)
     start_round(&fixture);
     deliver_normal(&fixture, B, 1);
     deliver_normal(&fixture, B, 2);
-    machine_configuration(fixture.machine, members, 1, NULL, 0, NOW);
+    machine_configuration(fixture.machine, members, 1, false, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_APPLY)
         ;
     assert_int_equal(action.type, ACTION_APPLY);
@@ -187,7 +187,7 @@ static void restarting(void **state)
     become_updating(&fixture);
     deliver_normal(&fixture, A, 1);
     deliver_normal(&fixture, B, 1);
-    machine_configuration(fixture.machine, &B, 1, NULL, 0, NOW); /* its actions are not done */
+    machine_configuration(fixture.machine, &B, 1, false, NOW); /* its actions are not done */
     machine_restart(fixture.machine, C);
     drain(&fixture);
     CHECK(&fixture, "");
