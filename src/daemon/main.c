@@ -55,11 +55,6 @@ static void on_unmounted(void *context)
     process_request_stop();
 }
 
-static struct buffer *on_metrics(void *context)
-{
-    return metrics_text(context);
-}
-
 static struct guest_snapshot *take_guests(struct guest_source *source)
 {
     struct parts *parts = container_of(source, struct parts, guests);
@@ -70,18 +65,12 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
     return snapshot;
 }
 
-static struct buffer *take_metrics(struct metrics_source *source)
-{
-    return metrics_text(container_of(source, struct parts, metrics.source));
-}
-
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
-    lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
     publication_init(&parts->publication);
     parts->guests = (struct guest_source){.take = take_guests};
-    parts->metrics.source = (struct metrics_source){.text = take_metrics};
+    metrics_init(parts);
 }
 
 /* --- Start --- */
@@ -245,7 +234,7 @@ static int start_mount(struct parts *parts)
         .activity = parts->activity,
         .askers = parts->history.askers,
         .metrics = &parts->metrics.mount,
-        .metrics_text = on_metrics,
+        .metrics_source = &parts->metrics.source,
         .told = on_told,
         .unmounted = on_unmounted,
         .context = parts,
@@ -402,12 +391,11 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_expire(parts->replica, 0);
     mount_free(parts->mount);
     parts->publication.mount = parts->mount = NULL;
-    buffer_unref(parts->metrics.text);
-    lock_destroy(&parts->metrics.lock);
     if (parts->socket) {
         paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
+    metrics_clear(parts);
     history_stop_trials(&parts->history);
     activity_free(parts->activity);
     if (parts->replica) {

@@ -9,7 +9,7 @@
 
 struct activity;
 struct askers;
-struct buffer;
+struct metrics_source;
 struct mount_metrics;
 struct replica;
 struct status;
@@ -23,8 +23,7 @@ struct mount_options {
     struct activity *activity;     /* who asks for what, while somebody watches */
     struct askers *askers;         /* who asks for changes; NULL: it does not matter */
     struct mount_metrics *metrics; /* counted here */
-    /* The text of .metrics, one reference. From any thread of the mount's. */
-    struct buffer *(*metrics_text)(void *context);
+    struct metrics_source *metrics_source;
     /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
      * mount's. */
     void (*told)(void *context, GPtrArray *effects, bool rebuilt);

@@ -4,6 +4,7 @@
 #define PMXCFS_SOCKET_SOURCES_H
 
 #include "base/metrics.h"
+#include "base/open_metrics.h"
 #include "replica/replica.h"
 #include "status/activity.h"
 #include "status/status.h"
@@ -26,11 +27,6 @@ struct socket_metrics {
     struct counter clients_gone;                 /* ... and ended */
     struct counter subscribers_come;
     struct counter subscribers_gone;
-};
-
-/* Who makes the text of .metrics; embedded by whoever has all parts. */
-struct metrics_source {
-    struct buffer *(*text)(struct metrics_source *source); /* one reference; any thread */
 };
 
 struct request_sources {
