@@ -14,6 +14,14 @@ struct mount_metrics;
 struct replica;
 struct status;
 
+/* Who hears of it; embed it. From threads of the mount's. */
+struct mount_listener {
+    /* The kernel knows what mount_tell() told it; takes over the effects. */
+    void (*told)(struct mount_listener *listener, GPtrArray *effects, bool rebuilt);
+    /* The file system was unmounted from outside. Must not stop the mount itself. */
+    void (*unmounted)(struct mount_listener *listener);
+};
+
 struct mount_options {
     const char *mountpoint;
     const char *nodename;
@@ -24,13 +32,7 @@ struct mount_options {
     struct askers *askers;         /* who asks for changes; NULL: it does not matter */
     struct mount_metrics *metrics; /* counted here */
     struct metrics_source *metrics_source;
-    /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
-     * mount's. */
-    void (*told)(void *context, GPtrArray *effects, bool rebuilt);
-    /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
-     * mount itself. */
-    void (*unmounted)(void *context);
-    void *context;
+    struct mount_listener *listener;
 };
 
 #endif

@@ -39,12 +39,10 @@ struct request_sources {
     struct status_group *status_group;
     struct activity *activity;
     struct metrics_source *metrics_source;
-    struct recorder *recorder; /* NULL: no history is written */
-    struct trials *trials;     /* NULL: there can be none */
-
-    /* The service's own. */
-    struct properties *properties;
-    const struct socket_metrics *metrics;
+    struct recorder *recorder;      /* NULL: no history is written */
+    struct trials *trials;          /* NULL: there can be none */
+    struct socket_metrics *metrics; /* counted here */
+    struct properties *properties;  /* the service's own */
 };
 
 #endif
