@@ -45,12 +45,9 @@ void machine_checksum(struct machine *machine, const uint8_t digest[DIGEST_SIZE]
  * logged. */
 void machine_fail(struct machine *machine, const char *reason);
 
-/* The same, but for good: mode ERROR, ACTION_STAY_OUT. For what joining again would not cure. */
-void machine_abandon(struct machine *machine, const char *reason);
-
 /* A connection to the group was (re)made, or the group was left and is joined again, possibly with
  * another node id or pid: mode START, all forgotten but epoch counter and verification ids. The
- * only way out of LEAVE, VERSION_ERROR and ERROR. */
+ * only way out of LEAVE and VERSION_ERROR. */
 void machine_restart(struct machine *machine, struct member self);
 
 /* Once an hour, or when an administrator wants it: the lowest node id, if SYNCED, asks for a

@@ -14,8 +14,8 @@
 #define KEPT_BYTES_MAX (512ull * 1024 * 1024)
 #define KEPT_BYTES_OF_MEMBER (40ull * INODES_MAX + 4096)
 
-/* doc/cluster.md, "Modes": which mode may follow which. Besides, each may be followed by LEAVE and
- * beyond if it is lower, and by START (machine_restart()). */
+/* doc/cluster.md, "Modes": which mode may follow which. Besides, each before LEAVE may be followed
+ * by LEAVE and beyond, and any by START (machine_restart()). */
 static const struct transition transitions[] = {
     {MODE_START, MODE_START_SYNC},      /* in the group, with others */
     {MODE_START, MODE_SYNCED},          /* in the group, alone */
@@ -30,7 +30,7 @@ static const struct transition transitions[] = {
 
 static bool may_follow(enum machine_mode from, enum machine_mode to)
 {
-    return to == MODE_START || (to >= MODE_LEAVE && to > from) ||
+    return to == MODE_START || (to >= MODE_LEAVE && from < MODE_LEAVE) ||
            transition_is_in(transitions, G_N_ELEMENTS(transitions), (int)from, (int)to);
 }
 
@@ -53,7 +53,7 @@ void machine_assert_sound(const struct machine *machine)
 /* doc/cluster.md, "Leaving" */
 void machine_stop(struct machine *machine, enum machine_mode mode, const char *reason)
 {
-    if (machine->mode >= MODE_LEAVE && mode <= machine->mode)
+    if (machine->mode >= MODE_LEAVE)
         return;
     machine_set_mode(machine, mode);
     machine_forget_round(machine);
@@ -86,10 +86,4 @@ void machine_fail(struct machine *machine, const char *reason)
 {
     machine_drop_actions(machine, false);
     machine_stop(machine, MODE_LEAVE, reason);
-}
-
-void machine_abandon(struct machine *machine, const char *reason)
-{
-    machine_drop_actions(machine, false);
-    machine_stop(machine, MODE_ERROR, reason);
 }

@@ -205,21 +205,6 @@ bool draft_has_children(const struct draft *draft, uint64_t inode)
     return (int64_t)tree_child_count(draft->base->tree, inode) + delta > 0;
 }
 
-uint32_t draft_entry_count(const struct draft *draft)
-{
-    GHashTableIter iter;
-    gpointer inode;
-    gpointer entry;
-    uint32_t count = tree_entry_count(draft->base->tree);
-
-    g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        bool was = g_hash_table_contains(draft->base->tree->entries, inode);
-        count += (uint32_t)((entry != NULL) - was);
-    }
-    return count;
-}
-
 static int compare_changes(gconstpointer a, gconstpointer b)
 {
     const struct draft_change *first = a;

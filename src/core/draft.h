@@ -77,8 +77,7 @@ struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, si
  * or there is a cycle. */
 char *draft_path(const struct draft *draft, const struct entry *entry);
 bool draft_has_children(const struct draft *draft, uint64_t inode);
-uint32_t draft_entry_count(const struct draft *draft); /* with the root */
-GPtrArray *draft_sorted(const struct draft *draft);    /* as tree_sorted() */
+GPtrArray *draft_sorted(const struct draft *draft); /* as tree_sorted() */
 
 /* What the draft changes, in ascending inode order. */
 struct draft_change {

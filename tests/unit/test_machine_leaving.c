@@ -117,21 +117,6 @@ static void own_messages(void **state)
     CHECK(&fixture, "apply(2:1)* apply(2:1) apply(3:1)");
 }
 
-static void abandoning(void **state)
-{
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct buffer *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, NULL, 0);
-
-    (void)state;
-    become_synced(&fixture);
-    machine_deliver(fixture.machine, A, message); /* its action is dropped */
-    machine_abandon(fixture.machine, "no hope");
-    drain(&fixture);
-    CHECK(&fixture, "error out");
-    CHECK_MODE(&fixture, MODE_ERROR);
-    buffer_unref(message);
-}
-
 /* An order to leave that waits is not dropped by one more failure. */
 static void failing_while_leaving(void **state)
 {
@@ -168,10 +153,6 @@ static void beyond(void **state)
     drain(&fixture);
     CHECK(&fixture, "");
     CHECK_MODE(&fixture, MODE_LEAVE);
-    machine_abandon(fixture.machine, "worse");
-    drain(&fixture);
-    CHECK(&fixture, "error out");
-    CHECK_MODE(&fixture, MODE_ERROR);
     machine_restart(fixture.machine, B);
     CHECK_MODE(&fixture, MODE_START);
     fixture.protocol = CONFIGURATION_PROTOCOL;
@@ -278,7 +259,6 @@ int main(void)
         cmocka_unit_test(older_protocol),
         cmocka_unit_test(own_messages),
         cmocka_unit_test(failing),
-        cmocka_unit_test(abandoning),
         cmocka_unit_test(failing_while_leaving),
         cmocka_unit_test(beyond),
         cmocka_unit_test(restarting),
