@@ -9,7 +9,7 @@
 
 #include "core/entry.h"
 #include "core/limits.h"
-#include "ctl/tools/save.h"
+#include "store/file.h"
 
 #define MTIME 1700000000
 #define FIRST_GUEST 100
@@ -180,7 +180,7 @@ static int make(const char *path, const struct wish *wish)
         fprintf(stderr, "make_database: impossible numbers\n");
         return EXIT_FAILURE;
     }
-    if (tools_create(path, &message) < 0) {
+    if (file_require_absent(path, &message) < 0 || file_create(path, NULL, &message) < 0) {
         fprintf(stderr, "make_database: %s\n", message);
         return EXIT_FAILURE;
     }

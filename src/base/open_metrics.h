@@ -16,6 +16,13 @@ struct open_metrics {
     const char *family;
 };
 
+struct buffer;
+
+/* Who makes the text of .metrics out of what all parts offer; embedded by whoever has them. */
+struct metrics_source {
+    struct buffer *(*text)(struct metrics_source *source); /* one reference; any thread */
+};
+
 enum open_metrics_type {
     OPEN_METRICS_COUNTER,   /* samples are called NAME_total */
     OPEN_METRICS_GAUGE,     /* NAME */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Small helpers that every part uses: container_of, little-endian bytes, bounded reading. */
+/* Small helpers that every part uses: container_of, little-endian bytes, bounded reading, tables of
+ * transitions. */
 #ifndef PMXCFS_BASE_UTIL_H
 #define PMXCFS_BASE_UTIL_H
 
@@ -102,6 +103,20 @@ static inline const char *reader_string(struct reader *reader, size_t size)
         return NULL;
     }
     return (const char *)bytes;
+}
+
+/* A row in a table of which state may follow which. */
+struct transition {
+    int from, to;
+};
+
+static inline bool transition_is_in(const struct transition *table, size_t count, int from, int to)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (table[i].from == from && table[i].to == to)
+            return true;
+    }
+    return false;
 }
 
 #endif

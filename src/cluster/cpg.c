@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* One process group on libcpg: joining and leaving, what is delivered, what is sent. */
+#include <assert.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -24,6 +25,26 @@
 #define BATCH_BYTES (4u << 20)   /* of deliveries */
 #define OUTBOX_BYTES (64u << 20) /* a large tree's STATE is 10 MiB */
 #define OUTBOX_MESSAGES 16384u
+
+/* Which membership may follow which. Besides, each may be followed by OUT when the connection is
+ * lost (group_close()). */
+static const struct transition transitions[] = {
+    {MEMBERSHIP_OUT, MEMBERSHIP_JOINED},    /* corosync took the join */
+    {MEMBERSHIP_JOINED, MEMBERSHIP_MEMBER}, /* a configuration with this node */
+    {MEMBERSHIP_JOINED, MEMBERSHIP_LEAVE},  /* the consumer leaves before that */
+    {MEMBERSHIP_MEMBER, MEMBERSHIP_LEAVE},  /* the consumer leaves */
+    {MEMBERSHIP_LEAVE, MEMBERSHIP_LEAVING}, /* corosync took the leave */
+    {MEMBERSHIP_LEAVE, MEMBERSHIP_OUT},     /* corosync knows of no membership to leave */
+    {MEMBERSHIP_LEAVING, MEMBERSHIP_OUT},   /* a configuration without this node */
+};
+
+/* With the lock held. */
+static void set_membership(struct group *group, enum membership membership)
+{
+    assert(transition_is_in(transitions, G_N_ELEMENTS(transitions), (int)group->membership,
+                            (int)membership));
+    group->membership = membership;
+}
 
 /* --- Sending --- */
 
@@ -121,7 +142,7 @@ static void group_leave(struct transport *transport, int stay_out)
     if (stay_out)
         group->stay_out = true;
     if (group->membership == MEMBERSHIP_JOINED || group->membership == MEMBERSHIP_MEMBER)
-        group->membership = MEMBERSHIP_LEAVE;
+        set_membership(group, MEMBERSHIP_LEAVE);
     drop_outbox(group);
     lock_give(&group->lock);
     corosync_wake(group->corosync);
@@ -262,10 +283,10 @@ static void note_configuration(struct group *group, const struct event *event)
 
     LOCKED(&group->lock);
     if (inside && group->membership == MEMBERSHIP_JOINED) {
-        group->membership = MEMBERSHIP_MEMBER;
+        set_membership(group, MEMBERSHIP_MEMBER);
         group->outbox.pause = PAUSE_MIN;
     } else if (!inside && group->membership == MEMBERSHIP_LEAVING) {
-        group->membership = MEMBERSHIP_OUT;
+        set_membership(group, MEMBERSHIP_OUT);
         group->announced = false;
         group->cpg.spent = true;
     }
@@ -467,7 +488,7 @@ static int join(struct group *group)
     counter_add(&group->metrics.joins, 1);
     group->joined_at = clock_milliseconds();
     LOCKED(&group->lock);
-    group->membership = MEMBERSHIP_JOINED;
+    set_membership(group, MEMBERSHIP_JOINED);
     return 0;
 }
 
@@ -486,7 +507,7 @@ static int leave(struct group *group)
     }
     group->left_at = clock_milliseconds();
     lock_take(&group->lock);
-    group->membership = result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT;
+    set_membership(group, result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT);
     lock_give(&group->lock);
     if (result != CS_OK) {
         group->announced = false;
@@ -565,7 +586,6 @@ int group_open(struct group *group)
     if (open_handle(group) != CS_OK)
         return -ENOTCONN;
     lock_take(&group->lock);
-    group->membership = MEMBERSHIP_OUT;
     group->stay_out = false;
     lock_give(&group->lock);
     group->announced = false;

@@ -172,8 +172,8 @@ void executor_handle(struct executor *executor, const struct event *event)
         machine_restart(machine, event->member);
         break;
     case EVENT_CONFIGURATION:
-        machine_configuration(machine, event->members, event->member_count, event_joined(event),
-                              event->joined_count, executor_seconds(executor));
+        machine_configuration(machine, event->members, event->member_count, event->joined_count > 0,
+                              executor_seconds(executor));
         break;
     case EVENT_MESSAGE:
         machine_deliver(machine, event->member, event->message);

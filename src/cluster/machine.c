@@ -42,10 +42,8 @@ static bool somebody_left(const struct machine *machine, const struct member *me
 
 /* doc/cluster.md, "Configuration change" */
 void machine_configuration(struct machine *machine, const struct member *members,
-                           size_t member_count, const struct member *joined, size_t joined_count,
-                           uint32_t time)
+                           size_t member_count, bool joined, uint32_t time)
 {
-    (void)joined; /* that there is one is all that matters */
     machine->epoch =
         (struct epoch){++machine->epoch_counter, time, machine->self.node, machine->self.pid};
     machine_return_to_queue(machine, members, member_count);
@@ -60,7 +58,7 @@ void machine_configuration(struct machine *machine, const struct member *members
         if (machine->mode != MODE_START)
             machine_stop(machine, MODE_LEAVE, "this node is no member any more");
     } else if (member_count > 1) {
-        begin_synchronisation(machine, joined_count > 0, time);
+        begin_synchronisation(machine, joined, time);
     } else {
         machine_mark_all_synced(machine);
         machine_become_synced(machine);

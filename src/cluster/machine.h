@@ -27,10 +27,9 @@ void machine_free(struct machine *machine);
  * the next. The machine is not locked: its owner (a group's executor) calls from one thread at a
  * time. */
 
-/* A configuration change from libcpg. */
+/* A configuration change from libcpg. `joined`: any member did, whoever it is. */
 void machine_configuration(struct machine *machine, const struct member *members,
-                           size_t member_count, const struct member *joined, size_t joined_count,
-                           uint32_t time);
+                           size_t member_count, bool joined, uint32_t time);
 
 /* A delivered message; takes a reference if it keeps it. */
 void machine_deliver(struct machine *machine, struct member sender, struct buffer *message);
@@ -46,12 +45,9 @@ void machine_checksum(struct machine *machine, const uint8_t digest[DIGEST_SIZE]
  * logged. */
 void machine_fail(struct machine *machine, const char *reason);
 
-/* The same, but for good: mode ERROR, ACTION_STAY_OUT. For what joining again would not cure. */
-void machine_abandon(struct machine *machine, const char *reason);
-
 /* A connection to the group was (re)made, or the group was left and is joined again, possibly with
  * another node id or pid: mode START, all forgotten but epoch counter and verification ids. The
- * only way out of LEAVE, VERSION_ERROR and ERROR. */
+ * only way out of LEAVE and VERSION_ERROR. */
 void machine_restart(struct machine *machine, struct member self);
 
 /* Once an hour, or when an administrator wants it: the lowest node id, if SYNCED, asks for a

@@ -49,7 +49,7 @@ struct verification {
 
 /* An action in the queue, with what it owns. */
 struct pending {
-    GList link; /* its place in the queue */
+    GList link; /* in the queue */
     struct action action;
     char *text;
 };

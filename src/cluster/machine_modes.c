@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <syslog.h>
 
+#include "base/util.h"
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 #include "core/limits.h"
@@ -13,11 +14,9 @@
 #define KEPT_BYTES_MAX (512ull * 1024 * 1024)
 #define KEPT_BYTES_OF_MEMBER (40ull * INODES_MAX + 4096)
 
-/* doc/cluster.md, "Modes": which mode may follow which. Besides, each may be followed by LEAVE and
- * beyond if it is lower, and by START (machine_restart()). */
-static const struct {
-    enum machine_mode from, to;
-} transitions[] = {
+/* doc/cluster.md, "Modes": which mode may follow which. Besides, each before LEAVE may be followed
+ * by LEAVE and beyond, and any by START (machine_restart()). */
+static const struct transition transitions[] = {
     {MODE_START, MODE_START_SYNC},      /* in the group, with others */
     {MODE_START, MODE_SYNCED},          /* in the group, alone */
     {MODE_START_SYNC, MODE_START_SYNC}, /* the members changed again */
@@ -31,11 +30,8 @@ static const struct {
 
 static bool may_follow(enum machine_mode from, enum machine_mode to)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(transitions); i++) {
-        if (transitions[i].from == from && transitions[i].to == to)
-            return true;
-    }
-    return to == MODE_START || (to >= MODE_LEAVE && to > from);
+    return to == MODE_START || (to >= MODE_LEAVE && from < MODE_LEAVE) ||
+           transition_is_in(transitions, G_N_ELEMENTS(transitions), (int)from, (int)to);
 }
 
 void machine_set_mode(struct machine *machine, enum machine_mode mode)
@@ -57,7 +53,7 @@ void machine_assert_sound(const struct machine *machine)
 /* doc/cluster.md, "Leaving" */
 void machine_stop(struct machine *machine, enum machine_mode mode, const char *reason)
 {
-    if (machine->mode >= MODE_LEAVE && mode <= machine->mode)
+    if (machine->mode >= MODE_LEAVE)
         return;
     machine_set_mode(machine, mode);
     machine_forget_round(machine);
@@ -90,10 +86,4 @@ void machine_fail(struct machine *machine, const char *reason)
 {
     machine_drop_actions(machine, false);
     machine_stop(machine, MODE_LEAVE, reason);
-}
-
-void machine_abandon(struct machine *machine, const char *reason)
-{
-    machine_drop_actions(machine, false);
-    machine_stop(machine, MODE_ERROR, reason);
 }

@@ -19,7 +19,6 @@ enum machine_mode {
     MODE_UPDATE = 4,
     MODE_LEAVE = 253, /* here and beyond every message is ignored until machine_restart() */
     MODE_VERSION_ERROR = 254,
-    MODE_ERROR = 255,
 };
 
 struct epoch {
@@ -55,7 +54,7 @@ enum action_type {
     ACTION_CHECKSUM, /* compute the full checksum of the state as of now; report with
                         machine_checksum() */
     ACTION_LEAVE,    /* leave the group and join again: wake all waiting callers with an error */
-    ACTION_STAY_OUT, /* leave for good (VERSION_ERROR, ERROR): wake all callers too */
+    ACTION_STAY_OUT, /* leave for good (VERSION_ERROR): wake all callers too */
     ACTION_LOG,      /* log `text` with syslog `priority` */
 };
 

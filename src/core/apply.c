@@ -10,7 +10,7 @@
 #include "core/limits.h"
 
 /* Where a path leads: its directory, its last name, and what is there. */
-struct place {
+struct target {
     uint64_t parent;
     const char *name;
     struct entry *entry; /* NULL: nothing yet */
@@ -22,31 +22,31 @@ static bool is_dot_name(const char *name)
 }
 
 /* Finds the directory of `path`: -ENOENT, -ENOTDIR. */
-static int find_parent(const struct draft *draft, const char *path, struct place *place)
+static int find_parent(const struct draft *draft, const char *path, struct target *target)
 {
     size_t parent_length;
     int error;
 
-    place->name = path_split(path, &parent_length);
+    target->name = path_split(path, &parent_length);
     const struct entry *parent = draft_lookup_bytes(draft, path, parent_length, &error);
     if (error)
         return error;
     if (parent && !entry_is_directory(parent))
         return -ENOTDIR;
-    place->parent = parent ? parent->inode : 0;
+    target->parent = parent ? parent->inode : 0;
     return 0;
 }
 
-/* The first tests of every change that names one place: parent, then name. */
-static int find_place(const struct draft *draft, const char *path, struct place *place)
+/* The first tests of every change with one path: parent, then name. */
+static int find_target(const struct draft *draft, const char *path, struct target *target)
 {
-    int error = find_parent(draft, path, place);
+    int error = find_parent(draft, path, target);
 
     if (error)
         return error;
-    if (is_dot_name(place->name))
+    if (is_dot_name(target->name))
         return -EACCES;
-    place->entry = draft_child(draft, place->parent, place->name);
+    target->entry = draft_child(draft, target->parent, target->name);
     return 0;
 }
 
@@ -92,11 +92,11 @@ static struct effect *add_effect(struct draft *draft, const struct change *chang
 }
 
 static void make_entry(struct draft *draft, const struct change *change, const void *origin,
-                       const struct place *place, uint8_t type)
+                       const struct target *target, uint8_t type)
 {
     raise_version(draft, change, change->time);
-    struct entry *entry = entry_new(draft->root.version, place->parent, type, place->name,
-                                    strlen(place->name), NULL, 0);
+    struct entry *entry = entry_new(draft->root.version, target->parent, type, target->name,
+                                    strlen(target->name), NULL, 0);
     stamp(draft, entry);
     draft_put(draft, entry);
     add_effect(draft, change, origin, NULL, entry);
@@ -104,18 +104,18 @@ static void make_entry(struct draft *draft, const struct change *change, const v
 
 static int apply_create(struct draft *draft, const struct change *change, const void *origin)
 {
-    struct place place;
+    struct target target;
     struct guest_path guest;
     bool is_guest = path_parse_guest(change->path, &guest);
-    int error = find_place(draft, change->path, &place);
+    int error = find_target(draft, change->path, &target);
 
     if (error)
         return error;
     if (is_guest && guest_is_elsewhere(draft, &guest))
         return -EEXIST;
-    if (place.entry)
-        return entry_is_directory(place.entry) ? -ENOTDIR : -EEXIST;
-    make_entry(draft, change, origin, &place, ENTRY_FILE);
+    if (target.entry)
+        return entry_is_directory(target.entry) ? -ENOTDIR : -EEXIST;
+    make_entry(draft, change, origin, &target, ENTRY_FILE);
     if (is_guest)
         draft_register_guest(draft, &guest);
     return 0;
@@ -123,14 +123,14 @@ static int apply_create(struct draft *draft, const struct change *change, const 
 
 static int apply_mkdir(struct draft *draft, const struct change *change, const void *origin)
 {
-    struct place place;
-    int error = find_place(draft, change->path, &place);
+    struct target target;
+    int error = find_target(draft, change->path, &target);
 
     if (error)
         return error;
-    if (place.entry)
+    if (target.entry)
         return -EEXIST;
-    make_entry(draft, change, origin, &place, ENTRY_DIRECTORY);
+    make_entry(draft, change, origin, &target, ENTRY_DIRECTORY);
     return 0;
 }
 
@@ -173,22 +173,22 @@ static struct entry *written_entry(const struct entry *old, const struct change 
 
 static int apply_write(struct draft *draft, const struct change *change, const void *origin)
 {
-    struct place place;
+    struct target target;
     struct guest_path guest;
     bool is_guest = path_parse_guest(change->path, &guest);
 
     if ((uint64_t)change->offset + change->size > FILE_SIZE_MAX)
         return -EFBIG;
-    int error = find_place(draft, change->path, &place);
+    int error = find_target(draft, change->path, &target);
     if (error)
         return error;
     if (is_guest && guest_is_elsewhere(draft, &guest))
         return -EEXIST;
-    if (!place.entry)
+    if (!target.entry)
         return -ENOENT;
-    if (entry_is_directory(place.entry))
+    if (entry_is_directory(target.entry))
         return -ENOTDIR;
-    struct entry *before = entry_ref(place.entry);
+    struct entry *before = entry_ref(target.entry);
     raise_version(draft, change, change->time);
     struct entry *after = written_entry(before, change);
     stamp(draft, after);
@@ -244,7 +244,7 @@ static bool rename_takes_guest(const struct draft *draft, const struct change *c
 
 /* All that a rename tests behind the source's existence. */
 static int test_rename(const struct draft *draft, const struct change *change,
-                       const struct entry *source, struct place *target)
+                       const struct entry *source, struct target *target)
 {
     bool directory = entry_is_directory(source);
 
@@ -282,7 +282,7 @@ static void rename_guests(struct draft *draft, const struct change *change)
 static int apply_rename(struct draft *draft, const struct change *change, const void *origin)
 {
     int error;
-    struct place target;
+    struct target target;
     struct entry *source = draft_lookup(draft, change->path, &error);
 
     if (error)
@@ -310,17 +310,17 @@ static int apply_rename(struct draft *draft, const struct change *change, const 
 
 static int apply_mtime(struct draft *draft, const struct change *change, const void *origin)
 {
-    struct place place;
-    int error = *change->path ? find_place(draft, change->path, &place) : -EACCES;
+    struct target target;
+    int error = *change->path ? find_target(draft, change->path, &target) : -EACCES;
 
     if (error)
         return error;
-    if (!place.entry)
+    if (!target.entry)
         return -ENOENT;
-    if (entry_is_directory(place.entry) && path_is_lock(change->path) &&
-        (change->writer != place.entry->writer || change->offset < place.entry->mtime))
+    if (entry_is_directory(target.entry) && path_is_lock(change->path) &&
+        (change->writer != target.entry->writer || change->offset < target.entry->mtime))
         return -EACCES;
-    struct entry *before = entry_ref(place.entry);
+    struct entry *before = entry_ref(target.entry);
     raise_version(draft, change, change->offset);
     struct entry *after = entry_clone(before);
     stamp(draft, after);

@@ -51,7 +51,7 @@ struct draft *draft_new(const struct state *base)
 
     draft->base = base;
     draft->entries = g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
-    draft->names = g_hash_table_new_full(place_hash, place_equal, entry_destroy, NULL);
+    draft->names = g_hash_table_new_full(name_hash, name_equal, entry_destroy, NULL);
     draft->children = g_hash_table_new(g_direct_hash, NULL);
     draft->guests = g_hash_table_new_full(g_direct_hash, NULL, NULL, g_free);
     draft->changes = g_array_new(FALSE, FALSE, sizeof(struct draft_change));
@@ -60,17 +60,18 @@ struct draft *draft_new(const struct state *base)
     return draft;
 }
 
-/* Gives the references to places back. Stealing leaves the table its memory, unlike removing. */
+/* Gives the references to the names' entries back. Stealing leaves the table its memory, unlike
+ * removing. */
 static void forget_names(GHashTable *names)
 {
     GHashTableIter iter;
-    gpointer place;
+    gpointer key;
 
     if (g_hash_table_size(names) == 0)
         return;
     g_hash_table_iter_init(&iter, names);
-    while (g_hash_table_iter_next(&iter, &place, NULL))
-        entry_unref(place);
+    while (g_hash_table_iter_next(&iter, &key, NULL))
+        entry_unref(key);
     g_hash_table_steal_all(names);
 }
 
@@ -139,7 +140,7 @@ static struct entry *find_child(const struct draft *draft, uint64_t parent, cons
     gpointer inode;
 
     if (g_hash_table_size(draft->names) > 0 &&
-        g_hash_table_lookup_extended(draft->names, PLACE_KEY(parent, name, length), NULL, &inode))
+        g_hash_table_lookup_extended(draft->names, NAME_KEY(parent, name, length), NULL, &inode))
         return inode ? draft_entry(draft, (uintptr_t)inode) : NULL;
     struct entry *entry = tree_named(draft->base->tree, parent, name, length);
     if (entry)
@@ -202,21 +203,6 @@ bool draft_has_children(const struct draft *draft, uint64_t inode)
     int delta = GPOINTER_TO_INT(g_hash_table_lookup(draft->children, INODE_KEY(inode)));
 
     return (int64_t)tree_child_count(draft->base->tree, inode) + delta > 0;
-}
-
-uint32_t draft_entry_count(const struct draft *draft)
-{
-    GHashTableIter iter;
-    gpointer inode;
-    gpointer entry;
-    uint32_t count = tree_entry_count(draft->base->tree);
-
-    g_hash_table_iter_init(&iter, draft->entries);
-    while (g_hash_table_iter_next(&iter, &inode, &entry)) {
-        bool was = g_hash_table_contains(draft->base->tree->entries, inode);
-        count += (uint32_t)((entry != NULL) - was);
-    }
-    return count;
 }
 
 static int compare_changes(gconstpointer a, gconstpointer b)
@@ -288,10 +274,10 @@ static void count_child(struct draft *draft, uint64_t directory, int delta)
     g_hash_table_insert(draft->children, key, GINT_TO_POINTER(old + delta));
 }
 
-/* Notes that a place is another inode's now, 0: nobody's. `there`: an entry of that place. */
-static void give_name(struct draft *draft, struct entry *there, uint64_t inode)
+/* Notes that the name of `entry` is another inode's now, 0: nobody's. */
+static void give_name(struct draft *draft, struct entry *entry, uint64_t inode)
 {
-    g_hash_table_insert(draft->names, entry_ref(there), INODE_KEY(inode));
+    g_hash_table_insert(draft->names, entry_ref(entry), INODE_KEY(inode));
 }
 
 /* True if an entry's name is its own, and not one that another took over, as happens on the way
@@ -302,7 +288,7 @@ static bool has_name(const struct draft *draft, const struct entry *entry)
            find_child(draft, entry->parent, entry->name, entry->name_length) == entry;
 }
 
-static void leave_place(struct draft *draft, struct entry *old)
+static void leave_directory(struct draft *draft, struct entry *old)
 {
     if (has_name(draft, old))
         give_name(draft, old, 0);
@@ -312,14 +298,14 @@ static void leave_place(struct draft *draft, struct entry *old)
 void draft_put(struct draft *draft, struct entry *entry)
 {
     struct entry *old = draft_entry(draft, entry->inode);
-    bool stays = old && place_equal(old, entry);
+    bool stays = old && name_equal(old, entry);
 
     assert(entry->inode != 0); /* the root is no entry */
     if (old) {
         assert(draft->bytes >= old->size);
         draft->bytes -= old->size;
         if (!stays)
-            leave_place(draft, old);
+            leave_directory(draft, old);
     }
     if (!stays)
         count_child(draft, entry->parent, 1);
@@ -335,7 +321,7 @@ void draft_remove(struct draft *draft, uint64_t inode)
 
     if (!old)
         return;
-    leave_place(draft, old);
+    leave_directory(draft, old);
     assert(draft->bytes >= old->size);
     draft->bytes -= old->size;
     g_hash_table_insert(draft->entries, INODE_KEY(inode), NULL);

@@ -37,8 +37,8 @@ struct effect *effect_new(const char *path, const char *to);
 struct draft {
     const struct state *base;
     GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
-    GHashTable *names; /* place (a struct entry, owned reference) → inode that has it now, 0: none.
-                          Only those that changed hands: a write touches none */
+    GHashTable *names;   /* NAME_KEY (a struct entry, owned reference) → inode that has it now, 0:
+                            none. Only those that changed hands: a write touches none */
     GHashTable *children; /* inode → change of its child count, GINT_TO_POINTER */
     GArray *changes;      /* room for draft_changes() */
     GHashTable *guests;   /* id → struct guest (owned) or NULL: taken out */
@@ -77,8 +77,7 @@ struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, si
  * or there is a cycle. */
 char *draft_path(const struct draft *draft, const struct entry *entry);
 bool draft_has_children(const struct draft *draft, uint64_t inode);
-uint32_t draft_entry_count(const struct draft *draft); /* with the root */
-GPtrArray *draft_sorted(const struct draft *draft);    /* as tree_sorted() */
+GPtrArray *draft_sorted(const struct draft *draft); /* as tree_sorted() */
 
 /* What the draft changes, in ascending inode order. */
 struct draft_change {

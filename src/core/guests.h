@@ -13,8 +13,7 @@
 struct guest {
     uint32_t id;
     enum guest_type type;
-    uint64_t
-        version; /* unique in the process; changes with the configuration's content and place */
+    uint64_t version; /* unique in the process; changes with the configuration's content and path */
     char node[];
 };
 

@@ -47,7 +47,6 @@ int index_parse(const uint8_t *data, size_t size, struct index_view *view)
         return -EBADMSG;
     *view = (struct index_view){
         .version = get_le64(data),
-        .last_inode = get_le64(data + 8),
         .writer = get_le32(data + 16),
         .mtime = get_le32(data + 20),
         .count = get_le32(data + 24),

@@ -19,7 +19,6 @@ struct buffer *index_build(const struct draft *draft);
 /* A checked view on an index that came from outside. */
 struct index_view {
     uint64_t version;
-    uint64_t last_inode;
     uint32_t writer;
     uint32_t mtime;
     uint32_t count;         /* entries with the root */

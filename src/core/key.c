@@ -2,17 +2,17 @@
 /* How core's hash tables are keyed. Inside core only. */
 #include "core/key.h"
 
-guint place_hash(gconstpointer entry)
+guint name_hash(gconstpointer entry)
 {
-    const struct entry *place = entry;
-    guint hash = (guint)place->parent * 2654435761u;
+    const struct entry *key = entry;
+    guint hash = (guint)key->parent * 2654435761u;
 
-    for (uint32_t i = 0; i < place->name_length; i++)
-        hash = hash * 33 + (guchar)place->name[i];
+    for (uint32_t i = 0; i < key->name_length; i++)
+        hash = hash * 33 + (guchar)key->name[i];
     return hash;
 }
 
-gboolean place_equal(gconstpointer entry, gconstpointer other)
+gboolean name_equal(gconstpointer entry, gconstpointer other)
 {
     const struct entry *first = entry;
     const struct entry *second = other;

@@ -15,14 +15,13 @@ static_assert(sizeof(void *) >= sizeof(uint64_t), "inodes are used as pointers i
 /* For tables with g_direct_hash and no equality function, which compares without a call. */
 #define INODE_KEY(inode) ((gpointer)(uintptr_t)(inode))
 
-/* Places, that is directories and names in them, are keyed by an entry that has that place, or, to
- * look one up, by this: an entry of which nothing else is set, which lives as long as the buffer.
- */
-#define PLACE_KEY(directory, text, length)                                                         \
+/* A name in a directory is the key of tables whose keys are entries that have it, or, to look one
+ * up, this: an entry of which nothing else is set, which lives as long as the text. */
+#define NAME_KEY(directory, text, length)                                                          \
     (&(struct entry){.parent = (directory), .name = (text), .name_length = (uint32_t)(length)})
 
-guint place_hash(gconstpointer entry);
-gboolean place_equal(gconstpointer entry, gconstpointer other);
+guint name_hash(gconstpointer entry);
+gboolean name_equal(gconstpointer entry, gconstpointer other);
 
 /* The first name of the path that begins at *path and ends before `end`: gives where it begins, its
  * length, and in *path what follows its slash. */

@@ -8,7 +8,7 @@
 #include "core/digest.h"
 #include "core/key.h"
 
-/* Gives a guest a new version, at its place; those of old are used again, since freeing and making
+/* Gives a guest a new version, at its path; those of old are used again, since freeing and making
  * thousands of them would hold up readers. */
 static void register_guest(struct guest_list *guests, const struct guest_path *path)
 {
@@ -75,7 +75,7 @@ static bool is_same_lock(const struct entry *lock, const struct entry *other)
 {
     return lock->inode == other->inode && lock->version == other->version &&
            lock->writer == other->writer && lock->mtime == other->mtime &&
-           lock->size == other->size && place_equal(lock, other);
+           lock->size == other->size && name_equal(lock, other);
 }
 
 static void lock_free(gpointer pointer)

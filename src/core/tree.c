@@ -17,7 +17,7 @@ struct tree *tree_new(void)
     struct tree *tree = g_new0(struct tree, 1);
 
     tree->entries = g_hash_table_new_full(g_direct_hash, NULL, NULL, entry_destroy);
-    tree->names = g_hash_table_new(place_hash, place_equal);
+    tree->names = g_hash_table_new(name_hash, name_equal);
     tree->children = g_hash_table_new_full(g_direct_hash, NULL, NULL, list_destroy);
     tree->sorted = g_ptr_array_new();
     tree->root.version = 1;
@@ -41,8 +41,8 @@ static GPtrArray *children_of(const struct tree *tree, uint64_t directory)
     return g_hash_table_lookup(tree->children, INODE_KEY(directory));
 }
 
-/* The place of the first entry whose inode is not below `inode`. */
-static guint find_place(const GPtrArray *by_inode, uint64_t inode)
+/* The position of the first entry whose inode is not below `inode`. */
+static guint find_position(const GPtrArray *by_inode, uint64_t inode)
 {
     guint low = 0;
     guint high = by_inode->len;
@@ -68,7 +68,7 @@ struct entry *tree_entry(const struct tree *tree, uint64_t inode)
 
 struct entry *tree_named(const struct tree *tree, uint64_t parent, const char *name, size_t length)
 {
-    return g_hash_table_lookup(tree->names, PLACE_KEY(parent, name, length));
+    return g_hash_table_lookup(tree->names, NAME_KEY(parent, name, length));
 }
 
 struct entry *tree_child(const struct tree *tree, uint64_t parent, const char *name)
@@ -150,8 +150,8 @@ struct entry *tree_next_child(const struct tree *tree, uint64_t inode, uint64_t 
 
     if (!children)
         return NULL;
-    guint place = after == 0 ? 0 : find_place(children, after + 1);
-    return place < children->len ? children->pdata[place] : NULL;
+    guint position = after == 0 ? 0 : find_position(children, after + 1);
+    return position < children->len ? children->pdata[position] : NULL;
 }
 
 static int compare_inodes(gconstpointer a, gconstpointer b)
@@ -193,20 +193,21 @@ void tree_keep_order(struct tree *tree)
 /* Puts `entry` into a list, instead of another of its inode if there is one. */
 static void list_put(GPtrArray *by_inode, struct entry *entry)
 {
-    guint place = find_place(by_inode, entry->inode);
+    guint position = find_position(by_inode, entry->inode);
 
-    if (place < by_inode->len && ((struct entry *)by_inode->pdata[place])->inode == entry->inode)
-        by_inode->pdata[place] = entry;
+    if (position < by_inode->len &&
+        ((struct entry *)by_inode->pdata[position])->inode == entry->inode)
+        by_inode->pdata[position] = entry;
     else
-        g_ptr_array_insert(by_inode, (gint)place, entry);
+        g_ptr_array_insert(by_inode, (gint)position, entry);
 }
 
 static void list_remove(GPtrArray *by_inode, const struct entry *entry)
 {
-    guint place = find_place(by_inode, entry->inode);
+    guint position = find_position(by_inode, entry->inode);
 
-    if (place < by_inode->len && by_inode->pdata[place] == entry)
-        g_ptr_array_remove_index(by_inode, place);
+    if (position < by_inode->len && by_inode->pdata[position] == entry)
+        g_ptr_array_remove_index(by_inode, position);
 }
 
 /* Takes `entry` out of its directory. */
@@ -240,7 +241,7 @@ void tree_put(struct tree *tree, struct entry *entry)
 
     if (old) {
         tree->bytes -= old->size;
-        if (!place_equal(old, entry))
+        if (!name_equal(old, entry))
             leave_directory(tree, old);
     }
     enter_directory(tree, entry);

@@ -153,7 +153,7 @@ static const struct {
      "release.",
      "apt update && apt install pmxcfs\nsystemctl restart pve-cluster",
      "Read the release notes before: nodes are upgraded one after the other.", false},
-    {"error", "It met an error that it cannot get over.",
+    {"error", "It met an error that it cannot get over.", /* or what is not known here */
      "journalctl -b -u pve-cluster -n 50\nsystemctl restart pve-cluster",
      "The file system is away for a second; guests go on.", false},
 };

@@ -201,7 +201,7 @@ void history_common_take_path(const char *path, struct history_filter *filter)
 
 /* ---- Words ---- */
 
-char *history_common_path(const char *given)
+static char *clean_path(const char *given)
 {
     static const char mount[] = "/etc/pve";
     size_t length = strlen(mount);
@@ -232,7 +232,7 @@ static char *own_name(const struct context *context)
 char *history_common_here(const struct context *context, const char *database, const char *given)
 {
     static const char *const links[] = {"local", "qemu-server", "lxc", "openvz"};
-    g_autofree char *path = history_common_path(given);
+    g_autofree char *path = clean_path(given);
     size_t length = strcspn(path, "/@");
 
     for (size_t i = 0; !database && i < G_N_ELEMENTS(links); i++) {

@@ -20,12 +20,9 @@ struct history_reader *history_common_open(const struct context *context, const 
  * not for this user; only if it cannot be read stderr says so. */
 struct history_reader *history_common_open_quietly(const struct context *context);
 
-/* The path as the tree has it, from one that may begin with /etc/pve or end with slashes; g_free()
- * it. */
-char *history_common_path(const char *given);
-
-/* The same, and with what leads through the links of the mount (local, qemu-server ...) replaced by
- * what those are on this node, if the history is this node's: `database` NULL. */
+/* The path as the tree has it, from one that may begin with /etc/pve or end with slashes, and with
+ * what leads through the links of the mount (local, qemu-server ...) replaced by what those are on
+ * this node, if the history is this node's: `database` NULL. g_free() it. */
 char *history_common_here(const struct context *context, const char *database, const char *given);
 
 /* Says on stderr why the history could not be read: its file, what of it ("the content of

@@ -172,18 +172,18 @@ static void append_line(GString *out, char sign, const struct line *line,
 }
 
 /* A position in both texts. */
-struct place {
+struct position {
     size_t a;
     size_t b;
 };
 
-static bool is_at_change(const struct edit *edit, struct place at)
+static bool is_at_change(const struct edit *edit, struct position at)
 {
     return (at.a < edit->a->len && edit->gone[at.a]) || (at.b < edit->b->len && edit->added[at.b]);
 }
 
 /* The first change at or behind `at`; the end if there is none. */
-static struct place next_change(const struct edit *edit, struct place at)
+static struct position next_change(const struct edit *edit, struct position at)
 {
     while (at.a < edit->a->len && at.b < edit->b->len && !is_at_change(edit, at)) {
         at.a++;
@@ -192,7 +192,7 @@ static struct place next_change(const struct edit *edit, struct place at)
     return at;
 }
 
-static struct place end_of_change(const struct edit *edit, struct place at)
+static struct position end_of_change(const struct edit *edit, struct position at)
 {
     while (at.a < edit->a->len && edit->gone[at.a])
         at.a++;
@@ -211,8 +211,8 @@ static void append_range(GString *out, char sign, size_t from, size_t to)
 }
 
 /* From `at` to `to`, all of which belongs together. */
-static void append_hunk(GString *out, const struct edit *edit, struct place at, struct place to,
-                        enum text_diff_style style)
+static void append_hunk(GString *out, const struct edit *edit, struct position at,
+                        struct position to, enum text_diff_style style)
 {
     g_string_append(out, "@@");
     append_range(out, '-', at.a, to.a);
@@ -233,20 +233,20 @@ static void append_hunk(GString *out, const struct edit *edit, struct place at, 
 /* Changes with no more than twice the context between them are one hunk. */
 static void append_hunks(GString *out, const struct edit *edit, enum text_diff_style style)
 {
-    struct place change = next_change(edit, (struct place){0, 0});
-    struct place last = {0, 0}; /* end of the hunk before */
+    struct position change = next_change(edit, (struct position){0, 0});
+    struct position last = {0, 0}; /* end of the hunk before */
 
     while (is_at_change(edit, change)) {
         size_t before = MIN(CONTEXT, change.a - last.a);
-        struct place begin = {change.a - before, change.b - before};
-        struct place end = end_of_change(edit, change);
+        struct position begin = {change.a - before, change.b - before};
+        struct position end = end_of_change(edit, change);
         change = next_change(edit, end);
         while (is_at_change(edit, change) && change.a - end.a <= 2 * (size_t)CONTEXT) {
             end = end_of_change(edit, change);
             change = next_change(edit, end);
         }
         size_t after = MIN(CONTEXT, change.a - end.a);
-        last = (struct place){end.a + after, end.b + after};
+        last = (struct position){end.a + after, end.b + after};
         append_hunk(out, edit, begin, last, style);
     }
 }

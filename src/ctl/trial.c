@@ -16,14 +16,15 @@
 
 /* ---- Requests ---- */
 
-json_t *trial_list(const struct context *context, int *code)
+/* All trials; NULL with *code set, and stderr says why. */
+static json_t *list_trials(const struct context *context, int *code)
 {
     return ask(context, ASK_TRIALS, NULL, 0, code);
 }
 
 json_t *trial_find(const struct context *context, uint32_t id, int *code)
 {
-    json_t *list = trial_list(context, code);
+    json_t *list = list_trials(context, code);
     json_t *found = NULL;
     json_t *trial;
     size_t i;
@@ -137,7 +138,7 @@ static int choose(const struct context *context, const char *given, uint32_t *id
         fprintf(stderr, "error: '%s' is no number of a trial; see 'pmxcfsctl try --list'\n", given);
         return EXIT_WRONG_USE;
     }
-    json_t *list = trial_list(context, &code);
+    json_t *list = list_trials(context, &code);
     if (!list)
         return code;
     size_t count = json_array_size(list);
@@ -180,7 +181,7 @@ static void print_trial(json_t *trial)
 int trial_print_list(const struct context *context)
 {
     int code;
-    json_t *list = trial_list(context, &code);
+    json_t *list = list_trials(context, &code);
     json_t *trial;
     size_t i;
 

@@ -12,9 +12,6 @@
 /* Ends of a trial, as request 112 has them. */
 enum trial_end { TRIAL_COMMAND_ENDED = 0, TRIAL_CONFIRM = 1, TRIAL_ABORT = 2 };
 
-/* All trials; NULL with *code set, and stderr says why. */
-json_t *trial_list(const struct context *context, int *code);
-
 /* One of them; NULL: it is over, or (*code is not EXIT_DONE) stderr says why it is not known. */
 json_t *trial_find(const struct context *context, uint32_t id, int *code);
 

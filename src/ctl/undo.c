@@ -293,9 +293,9 @@ static char *find_guest(json_t *guests, const char *path)
     if (!found)
         return NULL;
     const char *type = field_text(found, "type");
-    g_autofree char *place = g_strdup_printf("nodes/%s/%s/%s.conf", field_text(found, "node"),
-                                             strcmp(type, "qemu") == 0 ? "qemu-server" : type, id);
-    return strcmp(place, path) == 0 ? NULL : g_steal_pointer(&place);
+    g_autofree char *actual = g_strdup_printf("nodes/%s/%s/%s.conf", field_text(found, "node"),
+                                              strcmp(type, "qemu") == 0 ? "qemu-server" : type, id);
+    return strcmp(actual, path) == 0 ? NULL : g_steal_pointer(&actual);
 }
 
 /* The step that removes a path; NULL: there is none. */
@@ -313,21 +313,21 @@ static struct undo_step *find_removal(const struct undo *undo, const char *path)
 /* A guest that is elsewhere: if it would be removed there it only moves, and is never gone. */
 static void settle_guest(struct undo *undo, struct undo_step *step, json_t *guests)
 {
-    g_autofree char *place = find_guest(guests, step->path);
-    struct undo_step *removal = place ? find_removal(undo, place) : NULL;
+    g_autofree char *actual = find_guest(guests, step->path);
+    struct undo_step *removal = actual ? find_removal(undo, actual) : NULL;
     struct guest_path guest;
 
-    if (!place)
+    if (!actual)
         return;
     if (!removal) {
-        path_parse_guest(place, &guest);
+        path_parse_guest(actual, &guest);
         step->result = UNDO_FAILED;
         step->problem = g_strdup_printf("guest number %u is taken: %s (node %.*s) has it now",
-                                        guest.id, place, (int)guest.node_length, guest.node);
+                                        guest.id, actual, (int)guest.node_length, guest.node);
         return;
     }
     step->action = UNDO_MOVE;
-    step->from = g_steal_pointer(&place);
+    step->from = g_steal_pointer(&actual);
     step->now = g_bytes_ref(removal->now);
     g_ptr_array_remove(undo->steps, removal);
 }
@@ -345,7 +345,7 @@ int undo_arrange(struct undo *undo)
         if (step->action == UNDO_CREATE && step->result == UNDO_PLANNED)
             settle_guest(undo, step, guests);
         if (undo->steps->len < count)
-            i = G_MAXUINT; /* once more from the beginning: places have changed */
+            i = G_MAXUINT; /* once more from the beginning: paths have changed */
     }
     json_decref(guests);
     g_ptr_array_sort(undo->steps, compare_steps);

@@ -165,7 +165,7 @@ static void run_step(const struct undo *undo, struct undo_step *step)
             g_strdup(error == ENOTEMPTY ? "something else is in it" : g_strerror(error));
 }
 
-/* First what was not there goes, from the bottom up, so that its place is free. */
+/* First what was not there goes, from the bottom up, so that its path is free. */
 static void run_steps(struct undo *undo)
 {
     for (guint i = undo->steps->len; i > 0; i--) {

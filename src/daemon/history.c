@@ -64,7 +64,6 @@ void history_loaded(struct history *history, const struct tree *tree, struct sta
 {
     if (!history->recorder)
         return;
-    history->status = status;
     status_set_askers(status, history->askers);
     recorder_set_names(history->recorder, status_name_source(status));
     recorder_found(history->recorder, tree);
@@ -92,11 +91,11 @@ void history_stop_trials(struct history *history)
     history->trials = NULL;
 }
 
-void history_stop(struct history *history)
+void history_stop(struct history *history, struct status *status)
 {
     recorder_stop(history->recorder);
-    if (history->status)
-        status_set_askers(history->status, NULL);
+    if (status)
+        status_set_askers(status, NULL);
     askers_stop(history->askers);
     history->recorder = NULL;
     history->askers = NULL;

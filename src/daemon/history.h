@@ -17,7 +17,6 @@ struct history {
     struct recorder *recorder;
     struct tree_reverter reverter;
     struct trials *trials;
-    struct status *status;
 };
 
 /* Before the database is opened, whose journal it is told of. Never fails: without threads there is
@@ -38,7 +37,7 @@ void history_begin_stop(struct history *history);
 void history_stop_trials(struct history *history);
 
 /* Writes what waits. When nobody publishes, asks or flushes any more; what the store folds then is
- * written already. */
-void history_stop(struct history *history);
+ * written already. `status`: that of history_loaded(), or NULL. */
+void history_stop(struct history *history, struct status *status);
 
 #endif

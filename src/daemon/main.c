@@ -17,6 +17,7 @@
 #include "daemon/database.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
+#include "daemon/publication.h"
 #include "host/corosync_conf.h"
 #include "host/guard.h"
 #include "host/node.h"
@@ -36,30 +37,6 @@
 
 /* --- What the parts ask of each other --- */
 
-/* The mount is there from before the first change until after the last. */
-
-static void on_told(void *context, GPtrArray *effects, bool rebuilt)
-{
-    struct parts *parts = context;
-
-    publication_told(&parts->publication, effects, rebuilt);
-}
-
-static void on_unmounted(void *context)
-{
-    struct parts *parts = context;
-
-    if (atomic_load(&parts->stopping))
-        return;
-    log_info("the file system was unmounted");
-    process_request_stop();
-}
-
-static struct buffer *on_metrics(void *context)
-{
-    return metrics_text(context);
-}
-
 static struct guest_snapshot *take_guests(struct guest_source *source)
 {
     struct parts *parts = container_of(source, struct parts, guests);
@@ -70,18 +47,12 @@ static struct guest_snapshot *take_guests(struct guest_source *source)
     return snapshot;
 }
 
-static struct buffer *take_metrics(struct metrics_source *source)
-{
-    return metrics_text(container_of(source, struct parts, metrics.source));
-}
-
 static void connect_parts(struct parts *parts)
 {
     clock_source_system(&parts->clock);
-    lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
-    publication_init(&parts->publication);
+    publication_init(parts);
     parts->guests = (struct guest_source){.take = take_guests};
-    parts->metrics.source = (struct metrics_source){.text = take_metrics};
+    metrics_init(parts);
 }
 
 /* --- Start --- */
@@ -172,15 +143,12 @@ static void start_replica(struct parts *parts, struct tree *tree)
         .safety_directory = parts->options.state_dir,
         .rejoin_delay = parts->options.rejoin_delay,
         .clock = &parts->clock,
-        .listener = &parts->publication.listener,
+        .listener = &parts->replica_listener,
         .names = status_name_source(parts->status),
     };
 
     status_start_feed(parts->status, tree->root.version);
     parts->replica = replica_new(&options, parts->store, tree);
-    parts->publication.replica = parts->replica;
-    parts->publication.status = parts->status;
-    parts->publication.recorder = parts->history.recorder;
     status_rebuilt(parts->status, NULL);
 }
 
@@ -207,7 +175,6 @@ static int prepare_cluster(struct parts *parts)
     parts->conf = corosync_conf_start(parts->options.corosync_conf, 0);
     if (!parts->conf)
         return -EAGAIN;
-    parts->publication.conf = parts->conf;
     parts->corosync = corosync_new(&(struct corosync_options){
         .rejoin_delay = parts->options.rejoin_delay,
         .verify_interval = parts->options.verify_interval,
@@ -225,7 +192,7 @@ static int start_cluster(struct parts *parts)
     if (!parts->cluster)
         return 0;
     /* Corosync may be waiting for this file. */
-    publication_submit_conf(&parts->publication, true);
+    publication_submit_conf(parts, true);
     int error = corosync_start(parts->corosync, replica_consumer(parts->replica),
                                status_group_consumer(parts->status_group),
                                status_group_node_listener(parts->status_group));
@@ -245,10 +212,8 @@ static int start_mount(struct parts *parts)
         .activity = parts->activity,
         .askers = parts->history.askers,
         .metrics = &parts->metrics.mount,
-        .metrics_text = on_metrics,
-        .told = on_told,
-        .unmounted = on_unmounted,
-        .context = parts,
+        .metrics_source = &parts->metrics.source,
+        .listener = &parts->mount_listener,
     };
     g_autofree char *problem = NULL;
 
@@ -257,7 +222,6 @@ static int start_mount(struct parts *parts)
         log_error("cannot mount at %s: %s", options.mountpoint, problem);
         return -EIO;
     }
-    parts->publication.mount = parts->mount;
     guard_mounted(parts->host.guard);
     int error = mount_serve(parts->mount);
     if (error < 0)
@@ -276,7 +240,6 @@ static int start_socket(struct parts *parts)
     const struct socket_options options = {
         .name = parts->options.socket_name,
         .group = parts->host.group,
-        .metrics = &parts->metrics.socket,
         .sources = {.mountpoint = parts->options.mountpoint,
                     .state_dir = parts->options.state_dir,
                     .store = parts->store,
@@ -285,6 +248,7 @@ static int start_socket(struct parts *parts)
                     .status = parts->status,
                     .status_group = parts->status_group,
                     .activity = parts->activity,
+                    .metrics = &parts->metrics.socket,
                     .metrics_source = &parts->metrics.source,
                     .recorder = parts->history.recorder,
                     .trials = parts->history.trials},
@@ -375,9 +339,7 @@ static void stop_cluster(struct parts *parts, const struct last_resort *resort)
         log_warning("a thread hangs, leaving without it");
         process_leave(resort);
     }
-    parts->publication.conf = NULL;
-    corosync_conf_stop(parts->conf);
-    parts->conf = NULL;
+    corosync_conf_stop(g_steal_pointer(&parts->conf));
 }
 
 static void stop_status(struct parts *parts)
@@ -401,13 +363,12 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     if (parts->replica)
         replica_expire(parts->replica, 0);
     mount_free(parts->mount);
-    parts->publication.mount = parts->mount = NULL;
-    buffer_unref(parts->metrics.text);
-    lock_destroy(&parts->metrics.lock);
+    parts->mount = NULL;
     if (parts->socket) {
         paths_make_restart_flag(parts->options.run_dir, parts->host.group);
         socket_stop(parts->socket);
     }
+    metrics_clear(parts);
     history_stop_trials(&parts->history);
     activity_free(parts->activity);
     if (parts->replica) {
@@ -415,7 +376,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         replica_free(parts->replica);
     }
     flusher_stop(parts->flusher);
-    history_stop(&parts->history);
+    history_stop(&parts->history, parts->status);
     stop_status(parts);
     corosync_free(parts->corosync); /* it holds the transports */
     store_close(parts->store);
@@ -463,7 +424,6 @@ static int run(struct parts *parts, int ready_fd)
         .milliseconds = STOP_MILLISECONDS_MAX,
     };
     atomic_store(&parts->stopping, true);
-    atomic_store(&parts->publication.stopping, true);
     process_begin_stop(&resort);
     stop(parts, &resort);
     leave_host(parts);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/open_metrics.h"
+#include "base/util.h"
 #include "cluster/corosync.h"
 #include "cluster/metrics.h"
 #include "daemon/parts.h"
@@ -121,8 +122,9 @@ static struct buffer *make_text(const struct parts *parts)
     return buffer_copy(text->str, (uint32_t)text->len);
 }
 
-struct buffer *metrics_text(struct parts *parts)
+static struct buffer *take_text(struct metrics_source *source)
 {
+    struct parts *parts = container_of(source, struct parts, metrics.source);
     struct metrics *kept = &parts->metrics;
     uint64_t now = parts->clock.milliseconds(&parts->clock);
 
@@ -133,4 +135,16 @@ struct buffer *metrics_text(struct parts *parts)
         kept->made = now;
     }
     return buffer_ref(kept->text);
+}
+
+void metrics_init(struct parts *parts)
+{
+    parts->metrics.source.text = take_text;
+    lock_init(&parts->metrics.lock, LOCK_RANK_METRICS);
+}
+
+void metrics_clear(struct parts *parts)
+{
+    buffer_unref(parts->metrics.text);
+    lock_destroy(&parts->metrics.lock);
 }

@@ -3,11 +3,11 @@
 #ifndef PMXCFS_DAEMON_METRICS_H
 #define PMXCFS_DAEMON_METRICS_H
 
-struct buffer;
 struct parts;
 
-/* Up to a second old; one reference. Any thread, while all parts but mount and socket are there;
- * memory and /proc only. */
-struct buffer *metrics_text(struct parts *parts);
+/* Makes `metrics.source` give the text: up to a second old, from memory and /proc only. It may be
+ * asked while all parts but mount and socket are there. */
+void metrics_init(struct parts *parts);
+void metrics_clear(struct parts *parts);
 
 #endif

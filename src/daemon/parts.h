@@ -11,9 +11,9 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "daemon/history.h"
-#include "daemon/publication.h"
 #include "host/options.h"
 #include "mount/operations.h"
+#include "mount/options.h"
 #include "replica/loopback.h"
 #include "replica/replica.h"
 #include "socket/sources.h"
@@ -54,10 +54,11 @@ struct metrics {
 struct parts {
     struct options options;
     struct host host;
-    atomic_bool stopping;
+    atomic_bool stopping; /* what the daemon loses by that is no news */
 
     struct clock_source clock;
-    struct publication publication;
+    struct replica_listener replica_listener; /* publication.c */
+    struct mount_listener mount_listener;     /* the same */
     struct guest_source guests;
 
     struct status *status;
@@ -69,8 +70,8 @@ struct parts {
     struct replica *replica;
     bool cluster; /* else local mode */
     struct loopback loopback;
-    struct corosync *corosync; /* NULL: local mode */
-    struct corosync_conf *conf;
+    struct corosync *corosync;  /* NULL: local mode */
+    struct corosync_conf *conf; /* the same; keeps the host's file like the tree's */
     struct status_group *status_group;
     struct mount *mount;
     struct socket_service *socket;

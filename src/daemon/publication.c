@@ -5,34 +5,34 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/conf.h"
-#include "history/recorder.h"
+#include "daemon/parts.h"
 #include "host/corosync_conf.h"
+#include "host/process.h"
 #include "mount/mount.h"
-#include "status/status.h"
 
 static void on_publishing(struct replica_listener *listener, const GPtrArray *effects, bool rebuilt)
 {
-    struct publication *publication = container_of(listener, struct publication, listener);
+    struct parts *parts = container_of(listener, struct parts, replica_listener);
 
-    if (publication->mount)
-        mount_publishing(publication->mount, effects, rebuilt);
+    if (parts->mount)
+        mount_publishing(parts->mount, effects, rebuilt);
 }
 
-void publication_submit_conf(struct publication *publication, bool reload)
+void publication_submit_conf(struct parts *parts, bool reload)
 {
-    const struct state *state = replica_read_lock(publication->replica);
+    const struct state *state = replica_read_lock(parts->replica);
 
-    corosync_conf_submit(publication->conf, tree_child(state->tree, 0, CONF_PATH), reload);
-    replica_read_unlock(publication->replica);
+    corosync_conf_submit(parts->conf, tree_child(state->tree, 0, CONF_PATH), reload);
+    replica_read_unlock(parts->replica);
 }
 
-/* Counters and feed. */
-void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt)
+/* Counters and feed. Takes over the effects. */
+static void tell_status(struct parts *parts, GPtrArray *effects, bool rebuilt)
 {
     if (rebuilt)
-        status_rebuilt(publication->status, effects);
+        status_rebuilt(parts->status, effects);
     else
-        status_published(publication->status, effects);
+        status_published(parts->status, effects);
     g_ptr_array_unref(effects);
 }
 
@@ -60,47 +60,62 @@ static GPtrArray *take_foreign(GPtrArray *effects)
 }
 
 /* Only the writer alters the tree, and this is the writer: others' look-ups go on. */
-static void record(struct publication *publication, const GPtrArray *effects, bool rebuilt)
+static void record(struct parts *parts, const GPtrArray *effects, bool rebuilt)
 {
-    if (!rebuilt && !recorder_wants_tree(publication->recorder)) {
-        recorder_take(publication->recorder, effects);
+    if (!rebuilt && !recorder_wants_tree(parts->history.recorder)) {
+        recorder_take(parts->history.recorder, effects);
         return;
     }
-    const struct state *state = replica_read_lock(publication->replica);
-    recorder_take_tree(publication->recorder, state->tree, effects, rebuilt);
-    replica_read_unlock(publication->replica);
+    const struct state *state = replica_read_lock(parts->replica);
+    recorder_take_tree(parts->history.recorder, state->tree, effects, rebuilt);
+    replica_read_unlock(parts->replica);
 }
 
 static void on_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
 {
-    struct publication *publication = container_of(listener, struct publication, listener);
+    struct parts *parts = container_of(listener, struct parts, replica_listener);
     bool reload;
 
-    if (publication->recorder)
-        record(publication, effects, rebuilt);
-    if (publication->conf && corosync_conf_is_written(effects, rebuilt, &reload))
-        publication_submit_conf(publication, reload);
-    if (!publication->mount) {
-        publication_told(publication, effects, rebuilt);
+    if (parts->history.recorder)
+        record(parts, effects, rebuilt);
+    if (parts->conf && corosync_conf_is_written(effects, rebuilt, &reload))
+        publication_submit_conf(parts, reload);
+    if (!parts->mount) {
+        tell_status(parts, effects, rebuilt);
         return;
     }
     GPtrArray *foreign = rebuilt ? g_steal_pointer(&effects) : take_foreign(effects);
     if (effects && effects->len > 0) {
-        mount_tell_own(publication->mount, effects);
-        publication_told(publication, g_steal_pointer(&effects), false);
+        mount_tell_own(parts->mount, effects);
+        tell_status(parts, g_steal_pointer(&effects), false);
     }
     if (effects)
         g_ptr_array_unref(effects);
     if (foreign)
-        mount_tell(publication->mount, foreign, rebuilt);
+        mount_tell(parts->mount, foreign, rebuilt);
 }
 
-static void log_quorum(struct publication *publication, bool quorate)
+static void on_told(struct mount_listener *listener, GPtrArray *effects, bool rebuilt)
 {
-    g_autofree char *missing = status_names(publication->status, false);
+    tell_status(container_of(listener, struct parts, mount_listener), effects, rebuilt);
+}
+
+static void on_unmounted(struct mount_listener *listener)
+{
+    struct parts *parts = container_of(listener, struct parts, mount_listener);
+
+    if (atomic_load(&parts->stopping))
+        return;
+    log_info("the file system was unmounted");
+    process_request_stop();
+}
+
+static void log_quorum(struct parts *parts, bool quorate)
+{
+    g_autofree char *missing = status_names(parts->status, false);
     struct replica_status status;
 
-    replica_get_status(publication->replica, &status);
+    replica_get_status(parts->replica, &status);
     if (quorate)
         log_info("the cluster has quorum: this node takes changes");
     else if (!status.connected)
@@ -114,18 +129,19 @@ static void log_quorum(struct publication *publication, bool quorate)
 
 static void on_quorum_changed(struct replica_listener *listener, bool quorate)
 {
-    struct publication *publication = container_of(listener, struct publication, listener);
+    struct parts *parts = container_of(listener, struct parts, replica_listener);
 
-    status_set_quorate(publication->status, quorate);
-    if (publication->conf && !atomic_load(&publication->stopping))
-        log_quorum(publication, quorate);
-    if (publication->mount)
-        mount_quorum_changed(publication->mount, quorate);
+    status_set_quorate(parts->status, quorate);
+    if (parts->conf && !atomic_load(&parts->stopping))
+        log_quorum(parts, quorate);
+    if (parts->mount)
+        mount_quorum_changed(parts->mount, quorate);
 }
 
-void publication_init(struct publication *publication)
+void publication_init(struct parts *parts)
 {
-    publication->listener = (struct replica_listener){.publishing = on_publishing,
-                                                      .published = on_published,
-                                                      .quorum_changed = on_quorum_changed};
+    parts->mount_listener = (struct mount_listener){.told = on_told, .unmounted = on_unmounted};
+    parts->replica_listener = (struct replica_listener){.publishing = on_publishing,
+                                                        .published = on_published,
+                                                        .quorum_changed = on_quorum_changed};
 }

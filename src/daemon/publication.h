@@ -13,33 +13,15 @@
 #ifndef PMXCFS_DAEMON_PUBLICATION_H
 #define PMXCFS_DAEMON_PUBLICATION_H
 
-#include <stdatomic.h>
+#include <stdbool.h>
 
-#include "replica/replica.h"
+struct parts;
 
-struct corosync_conf;
-struct mount;
-struct recorder;
-struct status;
-
-struct publication {
-    struct replica_listener listener; /* what the replica calls */
-    struct replica *replica;
-    struct status *status;
-    atomic_bool stopping;      /* what the daemon loses by its own stop is no news */
-    struct mount *mount;       /* NULL: not mounted yet, or no longer */
-    struct recorder *recorder; /* NULL: no history is written */
-    struct corosync_conf
-        *conf; /* keeps the host's corosync.conf like the tree's. NULL: local mode */
-};
-
-void publication_init(struct publication *publication);
-
-/* mount_options.told(): the kernel knows of `effects`, which are taken over. */
-void publication_told(struct publication *publication, GPtrArray *effects, bool rebuilt);
+/* Makes the listeners of replica and mount those that do this. */
+void publication_init(struct parts *parts);
 
 /* Hands corosync.conf of the tree to the thread that keeps the host's file like it. `reload`:
  * corosync is to be told. */
-void publication_submit_conf(struct publication *publication, bool reload);
+void publication_submit_conf(struct parts *parts, bool reload);
 
 #endif

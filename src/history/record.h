@@ -16,7 +16,7 @@
 struct record {
     struct record *next; /* in a queue */
     struct record *previous;
-    uint64_t number; /* its place among all that were taken */
+    uint64_t number; /* its position among all that were taken */
     uint64_t version;
     int64_t time;
     uint32_t node;

@@ -137,7 +137,7 @@ static int leave_halves(struct history_reader *reader, const struct revert *reve
     return error;
 }
 
-/* First what was not there is removed, so that a guest's id is free for the place that it had. */
+/* First what was not there is removed, so that a guest's id is free for the path that it had. */
 static int remove_new(struct history_reader *reader, struct reverter *reverter,
                       struct revert *revert, const char *path)
 {

@@ -153,7 +153,7 @@ static bool advance(struct trials *trials, struct trial *trial)
     return fresh || gone || ended || due;
 }
 
-/* The trial at that place of the list; NULL: there is none. Only the thread takes any out. */
+/* The trial at that index of the list; NULL: there is none. Only the thread takes any out. */
 static struct trial *trial_at(struct trials *trials, guint index)
 {
     lock_take(&trials->lock);

@@ -114,7 +114,7 @@ static uint32_t common_suffix(const uint8_t *a, const uint8_t *b, uint32_t size)
     return count;
 }
 
-/* The range of the new content that the old one has not at the same place. A file that grows keeps
+/* The range of the new content that the old one has not at the same offset. A file that grows keeps
  * its buffer while that has room: nothing to compare then. */
 static void find_new(const struct entry *before, const struct entry *after, uint32_t *offset,
                      uint32_t *length)

@@ -6,9 +6,22 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/util.h"
+
 /* Longer than a page is filled before the write of it has been answered, even in a group that is
  * slow. */
 #define FILLED_MILLISECONDS 10000u
+
+/* Which state of a truncation may follow which. One that waits is never dropped. */
+static const struct transition transitions[] = {
+    {TRUNCATION_NONE, TRUNCATION_WAITS},  /* an open with O_TRUNC */
+    {TRUNCATION_WAITS, TRUNCATION_WAITS}, /* another */
+    {TRUNCATION_WAITS, TRUNCATION_SENT},  /* a change takes it along, or its entry is gone */
+    {TRUNCATION_SENT, TRUNCATION_WAITS},  /* another open while that is under way */
+    {TRUNCATION_SENT, TRUNCATION_NONE},   /* published, or failed */
+    {TRUNCATION_NONE, TRUNCATION_SENT},   /* an open of an entry that is gone: nothing is sent */
+    {TRUNCATION_SENT, TRUNCATION_SENT},   /* another of those */
+};
 
 #define KEY(inode) ((gpointer)(uintptr_t)(inode))
 
@@ -326,6 +339,8 @@ char *node_path(struct node_table *table, const struct node *node, const struct 
 /* With the lock held. */
 static void set_truncation(struct node_table *table, struct node *node, enum truncation truncation)
 {
+    assert(transition_is_in(transitions, G_N_ELEMENTS(transitions), (int)node->truncation,
+                            (int)truncation));
     table->waiting -= node->truncation == TRUNCATION_WAITS;
     table->waiting += truncation == TRUNCATION_WAITS;
     node->truncation = truncation;
@@ -368,10 +383,10 @@ static void end_node(struct node_table *table, struct entry *entry)
 }
 
 /* What asked for the change through this node must see it at once, whatever came before. */
-static void change_own(struct node *node, const struct effect *effect)
+static void change_own(struct node_table *table, struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
-        node->truncation = TRUNCATION_NONE;
+        set_truncation(table, node, TRUNCATION_NONE);
     if (node->sizing && !node->older && effect->after->size < effect->before->size)
         node->older = entry_ref(effect->before);
     node->shows_older = false;
@@ -415,7 +430,7 @@ static void change_node(struct node_table *table, struct effect *effect)
                   effect->origin != node))
         return;
     if (effect->origin == node)
-        change_own(node, effect);
+        change_own(table, node, effect);
     else
         change_foreign(node, effect);
 }
@@ -577,7 +592,7 @@ bool node_end_change(struct node_table *table, struct node *node, bool failed, u
     lock_take(&table->lock);
     node->writing = NULL;
     if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
-        node->truncation = TRUNCATION_NONE;
+        set_truncation(table, node, TRUNCATION_NONE);
     bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
     if (node->sizing && node->older && !node->shows_older)
         stale = true;

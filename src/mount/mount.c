@@ -96,7 +96,7 @@ static void on_told(struct notifier_listener *listener, GPtrArray *effects, bool
 {
     const struct mount *mount = container_of(listener, struct mount, listener);
 
-    mount->options.told(mount->options.context, effects, rebuilt);
+    mount->options.listener->told(mount->options.listener, effects, rebuilt);
 }
 
 struct mount *mount_new(const struct mount_options *options, char **problem)

@@ -9,10 +9,18 @@
 
 struct activity;
 struct askers;
-struct buffer;
+struct metrics_source;
 struct mount_metrics;
 struct replica;
 struct status;
+
+/* Who hears of it; embed it. From threads of the mount's. */
+struct mount_listener {
+    /* The kernel knows what mount_tell() told it; takes over the effects. */
+    void (*told)(struct mount_listener *listener, GPtrArray *effects, bool rebuilt);
+    /* The file system was unmounted from outside. Must not stop the mount itself. */
+    void (*unmounted)(struct mount_listener *listener);
+};
 
 struct mount_options {
     const char *mountpoint;
@@ -23,15 +31,8 @@ struct mount_options {
     struct activity *activity;     /* who asks for what, while somebody watches */
     struct askers *askers;         /* who asks for changes; NULL: it does not matter */
     struct mount_metrics *metrics; /* counted here */
-    /* The text of .metrics, one reference. From any thread of the mount's. */
-    struct buffer *(*metrics_text)(void *context);
-    /* The kernel knows what mount_tell() told it; takes over the effects. From a thread of the
-     * mount's. */
-    void (*told)(void *context, GPtrArray *effects, bool rebuilt);
-    /* The file system was unmounted from outside. From a thread of the mount's; must not stop the
-     * mount itself. */
-    void (*unmounted)(void *context);
-    void *context;
+    struct metrics_source *metrics_source;
+    struct mount_listener *listener;
 };
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/open_metrics.h"
 #include "core/buffer.h"
 #include "mount/options.h"
 #include "status/status.h"
@@ -49,7 +50,7 @@ struct buffer *virtual_text(const struct mount_options *options, enum virtual_na
     case VIRTUAL_RRD:
         return status_rrd_text(status);
     case VIRTUAL_METRICS:
-        return options->metrics_text(options->context);
+        return options->metrics_source->text(options->metrics_source);
     default:
         return buffer_copy(log_debug_enabled() ? "1\n" : "0\n", 2);
     }

@@ -84,7 +84,7 @@ static void *work(void *context)
     serve(mount);
     /* The first to find the mount gone tells. */
     if (!atomic_exchange(&mount->stopping, true) && !atomic_load(&mount->unmounting))
-        mount->options.unmounted(mount->options.context);
+        mount->options.listener->unmounted(mount->options.listener);
     atomic_store(&worker->running, false);
     return NULL;
 }

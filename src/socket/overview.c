@@ -29,8 +29,6 @@ static const char *mode_text(const struct replica_status *status)
         return "leaving";
     case MODE_VERSION_ERROR:
         return "outdated";
-    case MODE_ERROR:
-        return "error";
     }
     return "unknown";
 }

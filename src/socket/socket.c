@@ -81,7 +81,6 @@ struct socket_service {
     char *name;
     gid_t group;
     struct request_sources sources;
-    struct socket_metrics *metrics;
     pthread_t thread;
     int wake; /* eventfd: readable when the thread shall end */
 
@@ -251,7 +250,7 @@ static void tell_activity(const struct socket_service *service,
 static struct reply answer_of(struct connection *connection, const struct socket_request *request)
 {
     const struct socket_service *service = connection->service;
-    struct socket_metrics *metrics = service->metrics;
+    struct socket_metrics *metrics = service->sources.metrics;
     uint64_t begun = metrics_now();
     struct reply reply =
         request->id == REQUEST_SUBSCRIBE ? subscribe(connection, request) : request_answer(request);
@@ -344,7 +343,7 @@ static void tell_feed(struct feed_listener *listener)
 static void add_subscriber(struct socket_service *service, struct connection *connection)
 {
     g_ptr_array_add(service->subscribers, connection);
-    counter_add(&service->metrics->subscribers_come, 1);
+    counter_add(&service->sources.metrics->subscribers_come, 1);
 }
 
 static struct reply subscribe(struct connection *connection, const struct socket_request *request)
@@ -371,7 +370,7 @@ static void unsubscribe(struct connection *connection)
 {
     if (!connection->subscription.active)
         return;
-    counter_add(&connection->service->metrics->subscribers_gone, 1);
+    counter_add(&connection->service->sources.metrics->subscribers_gone, 1);
     subscription_clear(&connection->subscription);
     g_ptr_array_remove_fast(connection->service->subscribers, connection);
     atomic_fetch_sub(&connection->service->feed.subscribers, 1);
@@ -411,7 +410,7 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
                                       .client = statistics.client_pid,
                                       .maximum = (size_t)maximum,
                                       .fd = -1};
-    counter_add(&service->metrics->clients_come, 1);
+    counter_add(&service->sources.metrics->clients_come, 1);
     qb_ipcs_context_set(handle, connection);
     service->accepting = connection;
     return 0;
@@ -447,7 +446,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
     if (!connection->established && rate_limit_pass(&service->refusals, &(uint32_t){0}))
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
-    counter_add(&service->metrics->clients_gone, 1);
+    counter_add(&service->sources.metrics->clients_gone, 1);
     buffer_unref(connection->reply.buffer);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);
@@ -622,9 +621,7 @@ int socket_start(const struct socket_options *options, struct socket_service **s
 
     service->name = g_strdup(options->name);
     service->group = options->group;
-    service->metrics = options->metrics;
     service->sources = options->sources;
-    service->sources.metrics = options->metrics;
     service->sources.properties = properties_new(options->sources.replica);
     service->blocked = g_ptr_array_new();
     service->subscribers = g_ptr_array_new();

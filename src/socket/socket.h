@@ -13,8 +13,6 @@ struct socket_options {
     const char *name; /* of the service: pve2 */
     gid_t group;      /* whose processes may connect, read-only */
 
-    struct socket_metrics *metrics; /* counted here */
-
     /* What answers are made of, but for the service's own; all must outlive the service. */
     struct request_sources sources;
 };

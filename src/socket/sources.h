@@ -4,6 +4,7 @@
 #define PMXCFS_SOCKET_SOURCES_H
 
 #include "base/metrics.h"
+#include "base/open_metrics.h"
 #include "replica/replica.h"
 #include "status/activity.h"
 #include "status/status.h"
@@ -28,11 +29,6 @@ struct socket_metrics {
     struct counter subscribers_gone;
 };
 
-/* Who makes the text of .metrics; embedded by whoever has all parts. */
-struct metrics_source {
-    struct buffer *(*text)(struct metrics_source *source); /* one reference; any thread */
-};
-
 struct request_sources {
     const char *mountpoint;
     const char *state_dir; /* where the database is */
@@ -43,12 +39,10 @@ struct request_sources {
     struct status_group *status_group;
     struct activity *activity;
     struct metrics_source *metrics_source;
-    struct recorder *recorder; /* NULL: no history is written */
-    struct trials *trials;     /* NULL: there can be none */
-
-    /* The service's own. */
-    struct properties *properties;
-    const struct socket_metrics *metrics;
+    struct recorder *recorder;      /* NULL: no history is written */
+    struct trials *trials;          /* NULL: there can be none */
+    struct socket_metrics *metrics; /* counted here */
+    struct properties *properties;  /* the service's own */
 };
 
 #endif

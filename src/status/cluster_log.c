@@ -340,7 +340,7 @@ void cluster_log_next_stamp(struct cluster_log *log, uint64_t node_digest,
         stamp->time++;
 }
 
-/* Newest first; entries of one sort place are the same entry in several buffers. */
+/* Newest first; entries of one sort key are the same entry in several buffers. */
 static int compare_entries(const void *left, const void *right)
 {
     const struct cluster_log_entry *a = left, *b = right;

@@ -133,7 +133,7 @@ static gint compare_versions(gconstpointer a, gconstpointer b)
     return (first->version > second->version) - (first->version < second->version);
 }
 
-/* Moves early records to their places: those up to `known`, whatever is missing before them, and
+/* Moves early records to their positions: those up to `known`, whatever is missing before them, and
  * what follows them without a gap. */
 static void take_early(struct feed *feed, uint64_t known)
 {

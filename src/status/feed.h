@@ -16,7 +16,7 @@
 
 /* One change, or one synchronisation (operation "resync"). */
 struct feed_record {
-    uint64_t sequence;     /* its place in the feed */
+    uint64_t sequence;     /* its position in the feed */
     uint64_t version;      /* the global version that it made */
     uint64_t from;         /* the version before it, and before the writes that it stands for */
     uint32_t time;         /* seconds */

@@ -93,10 +93,18 @@ bool members_set_nodes(struct members *members, const char *cluster_name, uint64
     return changed;
 }
 
+static bool is_online(const struct members *members, uint32_t id)
+{
+    for (guint i = 0; i < members->online->len; i++)
+        if (g_array_index(members->online, uint32_t, i) == id)
+            return true;
+    return false;
+}
+
 static gboolean is_offline(gpointer id, gpointer clock, gpointer members)
 {
     (void)clock;
-    return !members_is_online(members, GPOINTER_TO_UINT(id));
+    return !is_online(members, GPOINTER_TO_UINT(id));
 }
 
 bool members_set_online(struct members *members, const uint32_t *ids, size_t count)
@@ -108,7 +116,7 @@ bool members_set_online(struct members *members, const uint32_t *ids, size_t cou
         bool online = false;
         for (size_t j = 0; j < count; j++)
             online |= ids[j] == node->id;
-        changed |= online != members_is_online(members, node->id);
+        changed |= online != is_online(members, node->id);
     }
     g_array_set_size(members->online, 0);
     g_array_append_vals(members->online, ids, (guint)count);
@@ -122,7 +130,7 @@ char *members_names(const struct members *members, bool online)
 
     for (guint i = 0; i < members->nodes->len; i++) {
         const struct cluster_node *node = g_ptr_array_index(members->nodes, i);
-        if (members_is_online(members, node->id) == online)
+        if (is_online(members, node->id) == online)
             g_string_append_printf(names, "%s%s", names->len ? ", " : "", node->name);
     }
     return g_string_free(names, names->len == 0);
@@ -179,14 +187,6 @@ const struct cluster_node *members_by_name(const struct members *members, const 
     return find(members->nodes, 0, name);
 }
 
-bool members_is_online(const struct members *members, uint32_t id)
-{
-    for (guint i = 0; i < members->online->len; i++)
-        if (g_array_index(members->online, uint32_t, i) == id)
-            return true;
-    return false;
-}
-
 static json_t *node_object(const struct members *members, const struct cluster_node *node,
                            GHashTable *addresses)
 {
@@ -194,7 +194,7 @@ static json_t *node_object(const struct members *members, const struct cluster_n
     const char *address = g_hash_table_lookup(addresses, GUINT_TO_POINTER(node->id));
 
     json_text_set_number(object, "id", node->id);
-    json_text_set_number(object, "online", members_is_online(members, node->id));
+    json_text_set_number(object, "online", is_online(members, node->id));
     if (address)
         json_text_set_string(object, "ip", address);
     return object;

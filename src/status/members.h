@@ -54,7 +54,6 @@ bool members_set_quorate(struct members *members, bool quorate);
 /* Borrowed; NULL: the node list has none of that id or name. */
 const struct cluster_node *members_by_id(const struct members *members, uint32_t id);
 const struct cluster_node *members_by_name(const struct members *members, const char *name);
-bool members_is_online(const struct members *members, uint32_t id);
 
 /* Adds "cluster" and "nodelist" to a JSON object, if the node list is known. `addresses`: node id →
  * address (char *), nodes without one are absent. */

@@ -15,6 +15,7 @@ struct rrd;
 #define RRD_QUEUE_VALUES 32768u
 #define RRD_QUEUE_BYTES (16u * 1024 * 1024)
 
+/* For tests: what became of the values. */
 struct rrd_statistics {
     uint64_t written; /* values that reached a file or rrdcached */
     uint64_t failed;  /* values that could not be written, or may not be (doc/rrd.md) */
@@ -34,7 +35,7 @@ void rrd_submit(struct rrd *rrd, const char *key, const void *value, size_t size
 /* What hands the values that a status hears of over to rrd_submit(); owned by `rrd`. */
 struct rrd_listener *rrd_listener(struct rrd *rrd);
 
-/* Any thread. */
+/* For tests. Any thread. */
 struct rrd_statistics rrd_statistics(struct rrd *rrd);
 
 /* Ends the thread and frees all; NULL is allowed. What waits is still written, for a second at

@@ -55,11 +55,6 @@ static const char *const watched[] = {
 };
 _Static_assert(G_N_ELEMENTS(watched) == WATCHED_FILES, "one counter for each watched file");
 
-const char *versions_watched_path(size_t file)
-{
-    return watched[file];
-}
-
 static bool raise_file(struct versions *versions, const char *path)
 {
     for (size_t i = 0; i < WATCHED_FILES; i++) {

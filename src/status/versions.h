@@ -16,11 +16,8 @@
 struct versions {
     uint64_t clinfo;
     uint64_t vmlist;
-    uint64_t files[WATCHED_FILES]; /* in the order of versions_watched_path() */
+    uint64_t files[WATCHED_FILES]; /* in an order of their own */
 };
-
-/* The path of watched file number `file` (below WATCHED_FILES), relative to the root. */
-const char *versions_watched_path(size_t file);
 
 /* Raises what the applied changes `effects` (struct effect, in order) concern; true if anything
  * rose. */

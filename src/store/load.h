@@ -27,7 +27,7 @@ struct row {
     uint16_t level;  /* how deep, when the mark is ROW_REACHED; the root's children have 1 */
     uint8_t mark;    /* enum row_mark: does its way up end at the root? */
     bool directory;
-    bool stray; /* its parent is no number, or its inode negative: it has no place in the tree */
+    bool stray; /* its parent is no number, or its inode negative: it is nowhere in the tree */
     bool gone;  /* a repair has taken it out */
 };
 

@@ -76,10 +76,11 @@ static void repair(sqlite3 *db)
     struct checker checker = {.checker.found = found};
     g_autofree char *message = NULL;
     struct tree *tree = NULL;
+    bool moved_on;
 
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
     sqlite3_exec(db, "PRAGMA writable_schema=ON", NULL, NULL, NULL);
-    int error = tools_repair_connection(db, &checker.checker, &tree, &message);
+    int error = tools_repair_connection(db, &checker.checker, &tree, &moved_on, &message);
     MUST(error ? message && !tree : !message && tree);
     if (!error)
         use(tree);

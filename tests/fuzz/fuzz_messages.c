@@ -242,7 +242,7 @@ static void step_configuration(struct fuzzed *fuzzed, struct reader *input)
             joined[joined_count++] = member_of(i + 1);
     }
     if (fuzzed->machine)
-        machine_configuration(fuzzed->machine, members, count, joined, joined_count, 1);
+        machine_configuration(fuzzed->machine, members, count, joined_count > 0, 1);
     else
         status_group_handle(fuzzed->group,
                             event_configuration(members, count, joined, joined_count));

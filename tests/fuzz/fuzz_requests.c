@@ -180,7 +180,7 @@ static void ask(const struct request_sources *sources, struct reader *input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader input = {.data = data, .left = size};
-    static const struct socket_metrics metrics;
+    static struct socket_metrics metrics;
     struct request_sources sources = {.mountpoint = "/etc/pve",
                                       .state_dir = "/var/lib/pve-cluster",
                                       .store = node.store,

@@ -41,7 +41,8 @@ static void publish(struct state *state, struct draft *draft)
     struct buffer *index = index_build(draft);
     struct index_view view;
     MUST(index_parse(index->data, index->capacity, &view) == 0);
-    MUST(view.count == draft_entry_count(draft));
+    g_autoptr(GPtrArray) drafted = draft_sorted(draft);
+    MUST(view.count == drafted->len + 1); /* with the root */
     draft->rebuild = true;
     state_publish(state, draft, 1000);
     MUST(tree_entry_count(state->tree) == view.count);

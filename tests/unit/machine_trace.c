@@ -149,10 +149,10 @@ static size_t name_members(const char *names, struct member *members)
 /* A configuration change: members and joined by their letters. */
 void change_members(struct fixture *fixture, const char *members, const char *joined)
 {
-    struct member all[8] = {0}, new[8] = {0};
-    size_t all_count = name_members(members, all), new_count = name_members(joined, new);
+    struct member all[8] = {0};
+    size_t all_count = name_members(members, all);
 
-    machine_configuration(fixture->machine, all, all_count, new, new_count, NOW);
+    machine_configuration(fixture->machine, all, all_count, *joined, NOW);
     drain(fixture);
 }
 

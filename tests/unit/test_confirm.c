@@ -79,11 +79,11 @@ static void others_ignore_them(void **state)
             assert_false(machine_next(machine, &action));
             assert_int_equal(machine_mode(machine), mode);
         }
-        machine_configuration(machine, members, 3, members, 1, 7);
+        machine_configuration(machine, members, 3, true, 7);
         while (machine_next(machine, &action))
             continue;
     }
-    machine_configuration(machine, members, 1, NULL, 0, 8); /* alone, in sync */
+    machine_configuration(machine, members, 1, false, 8); /* alone, in sync */
     while (machine_next(machine, &action))
         continue;
     for (size_t i = 0; i < G_N_ELEMENTS(messages); i++) {

@@ -140,7 +140,6 @@ static void test_index(void **unused)
                         DIGEST_SIZE);
     assert_int_equal(index_parse(index->data, index->capacity, &view), 0);
     assert_int_equal(view.version, 6);
-    assert_int_equal(view.last_inode, 5);
     assert_int_equal(view.count, 4);
     buffer_unref(index);
     world_stop(&world);

@@ -150,7 +150,7 @@ static void members_are_sorted(void **state)
     size_t count;
 
     (void)state;
-    machine_configuration(fixture.machine, given, 5, given, 1, NOW);
+    machine_configuration(fixture.machine, given, 5, true, NOW);
     members = machine_members(fixture.machine, &count);
     assert_int_equal(count, 5);
     assert_memory_equal(members, sorted, sizeof(sorted));
@@ -185,7 +185,7 @@ static void lowest_by_node(void **state)
     const struct member members[] = {{1, 10}, {1, 99}, {2, 20}};
 
     (void)state;
-    machine_configuration(fixture.machine, members, 3, members, 1, NOW);
+    machine_configuration(fixture.machine, members, 3, true, NOW);
     drain(&fixture);
     CHECK(&fixture, "start(1)");
     assert_true(machine_is_lowest(fixture.machine));
@@ -200,7 +200,7 @@ static void own_epoch(void **state)
     struct header header;
 
     (void)state;
-    machine_configuration(fixture.machine, members, 2, members, 1, NOW);
+    machine_configuration(fixture.machine, members, 2, true, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
         ;
     assert_int_equal(wire_parse_header(action.message->data, message_size(action.message), &header),

@@ -87,7 +87,7 @@ static void failing(void **state)
     start_round(&fixture);
     deliver_normal(&fixture, B, 1);
     deliver_normal(&fixture, B, 2);
-    machine_configuration(fixture.machine, members, 1, NULL, 0, NOW);
+    machine_configuration(fixture.machine, members, 1, false, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_APPLY)
         ;
     assert_int_equal(action.type, ACTION_APPLY);
@@ -115,21 +115,6 @@ static void own_messages(void **state)
     deliver_normal(&fixture, (struct member){B.node, B.pid + 1}, 1);
     deliver_normal(&fixture, (struct member){B.node + 1, B.pid}, 1);
     CHECK(&fixture, "apply(2:1)* apply(2:1) apply(3:1)");
-}
-
-static void abandoning(void **state)
-{
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct buffer *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, NULL, 0);
-
-    (void)state;
-    become_synced(&fixture);
-    machine_deliver(fixture.machine, A, message); /* its action is dropped */
-    machine_abandon(fixture.machine, "no hope");
-    drain(&fixture);
-    CHECK(&fixture, "error out");
-    CHECK_MODE(&fixture, MODE_ERROR);
-    buffer_unref(message);
 }
 
 /* An order to leave that waits is not dropped by one more failure. */
@@ -168,10 +153,6 @@ static void beyond(void **state)
     drain(&fixture);
     CHECK(&fixture, "");
     CHECK_MODE(&fixture, MODE_LEAVE);
-    machine_abandon(fixture.machine, "worse");
-    drain(&fixture);
-    CHECK(&fixture, "error out");
-    CHECK_MODE(&fixture, MODE_ERROR);
     machine_restart(fixture.machine, B);
     CHECK_MODE(&fixture, MODE_START);
     fixture.protocol = CONFIGURATION_PROTOCOL;
@@ -187,7 +168,7 @@ static void restarting(void **state)
     become_updating(&fixture);
     deliver_normal(&fixture, A, 1);
     deliver_normal(&fixture, B, 1);
-    machine_configuration(fixture.machine, &B, 1, NULL, 0, NOW); /* its actions are not done */
+    machine_configuration(fixture.machine, &B, 1, false, NOW); /* its actions are not done */
     machine_restart(fixture.machine, C);
     drain(&fixture);
     CHECK(&fixture, "");
@@ -278,7 +259,6 @@ int main(void)
         cmocka_unit_test(older_protocol),
         cmocka_unit_test(own_messages),
         cmocka_unit_test(failing),
-        cmocka_unit_test(abandoning),
         cmocka_unit_test(failing_while_leaving),
         cmocka_unit_test(beyond),
         cmocka_unit_test(restarting),

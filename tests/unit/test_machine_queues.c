@@ -150,7 +150,7 @@ static void resent_byte_for_byte(void **state)
     (void)state;
     start_round(&fixture);
     machine_deliver(fixture.machine, B, message);
-    machine_configuration(fixture.machine, members, 3, members, 1, NOW);
+    machine_configuration(fixture.machine, members, 3, true, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
         ;
     assert_int_equal(action.kind, SEND_SYNC);
@@ -312,7 +312,7 @@ static void what_is_kept_grows_with_the_members(void **state)
     (void)state;
     for (uint32_t i = 0; i < G_N_ELEMENTS(members); i++)
         members[i] = (struct member){i + 1, 1};
-    machine_configuration(machine, members, 60, members, 60, 1);
+    machine_configuration(machine, members, 60, true, 1);
     machine->kept_bytes = indexes;
     assert_true(indexes > 512ull << 20);
     assert_true(machine_within_bounds(machine));

@@ -241,6 +241,38 @@ static void test_a_truncation_fails(void **state)
     node_unpin(&fixture->table, fixture->node);
 }
 
+/* The rest of the table in node.c: a step that is not in it would end the program. */
+static void test_truncations_follow_each_other(void **state)
+{
+    struct fixture *fixture = *state;
+    struct node_table *table = &fixture->table;
+    struct node *node = fixture->node;
+
+    assert_true(node_truncate(table, node, 5, 10, 110));
+    assert_false(node_truncate(table, node, 6, 20, 120)); /* it waits already */
+    assert_int_equal(node_waits_for(table, node), 6);
+    assert_true(node_begin_change(table, node, NULL));
+    assert_false(node_table_waits(table));
+    assert_false(node_truncate(table, node, 7, 30, 130)); /* the one before is under way */
+    publish(fixture, "", node);
+    assert_int_equal(node_waits_for(table, node), 7);
+    publish(fixture, NULL, NULL);
+    assert_false(node_table_waits(table)); /* gone: there is nothing to send */
+    assert_false(node_truncate(table, node, 8, 40, 140));
+    assert_int_equal(node_meet(table, node, 140), NODE_DONE);
+    node_unpin(table, node);
+}
+
+static void test_truncation_of_what_is_gone(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NULL, NULL);
+    assert_false(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_true(node_is_emptied(&fixture->table, fixture->node));
+    assert_false(node_table_waits(&fixture->table));
+}
+
 /* A page that is read again while an own write is under way may lack it. */
 static void test_pages_that_were_read_again(void **state)
 {
@@ -302,6 +334,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_truncations_follow_each_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_truncation_of_what_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),

@@ -93,19 +93,6 @@ static void test_backup_has_what_is_in_the_journal(void **state)
     g_free(copy.place.path);
 }
 
-static void test_create_does_not_overwrite(void **state)
-{
-    struct node *node = *state;
-    g_autofree char *message = NULL;
-
-    node_close(node);
-    g_autofree char *before = place_snapshot(&node->place);
-    assert_int_equal(tools_create(node->place.path, &message), -EEXIST);
-    assert_non_null(strstr(message, "is there already"));
-    g_autofree char *after = place_snapshot(&node->place);
-    assert_string_equal(after, before);
-}
-
 static void test_fold_left(void **state)
 {
     struct node *node = *state;
@@ -145,7 +132,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_backup, start, stop),
         cmocka_unit_test_setup_teardown(test_backup_has_what_is_in_the_journal, start_with_journal,
                                         stop),
-        cmocka_unit_test_setup_teardown(test_create_does_not_overwrite, start, stop),
         cmocka_unit_test_setup_teardown(test_fold_left, start_with_journal, stop),
     };
 

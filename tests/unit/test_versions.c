@@ -41,11 +41,15 @@ static void must(struct fixture *fixture, enum change_operation operation, const
 
 static uint64_t counter(const struct fixture *fixture, const char *path)
 {
-    for (size_t i = 0; i < WATCHED_FILES; i++)
-        if (strcmp(versions_watched_path(i), path) == 0)
-            return fixture->versions.files[i];
-    fail_msg("%s is not watched", path);
-    return 0;
+    json_t *object = json_object();
+
+    versions_json(&fixture->versions, object);
+    const json_t *value = json_object_get(object, path);
+    if (!value)
+        fail_msg("%s is not watched", path);
+    uint64_t count = (uint64_t)json_integer_value(value);
+    json_decref(object);
+    return count;
 }
 
 static uint64_t all_files(const struct fixture *fixture)
@@ -184,9 +188,8 @@ static void test_rebuilt(void **state)
 
     must(fixture, CHANGE_CREATE, "storage.cfg", NULL);
     versions_rebuilt(&fixture->versions);
-    for (size_t i = 0; i < WATCHED_FILES; i++)
-        assert_int_equal(fixture->versions.files[i],
-                         strcmp(versions_watched_path(i), "storage.cfg") == 0 ? 2 : 1);
+    assert_int_equal(counter(fixture, "storage.cfg"), 2);
+    assert_int_equal(all_files(fixture), WATCHED_FILES + 1);
     assert_int_equal(fixture->versions.vmlist, 1);
     assert_int_equal(fixture->versions.clinfo, 0);
 }

@@ -457,9 +457,8 @@ static int repair_rows(struct repair *repair, char **message)
     return error;
 }
 
-/* *moved_on: the repair has made changes of its own, which have versions. */
-static int repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
-                             bool *moved_on, char **message)
+int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
+                            bool *moved_on, char **message)
 {
     struct repair repair;
 
@@ -474,14 +473,6 @@ static int repair_connection(sqlite3 *db, struct store_checker *checker, struct 
     *moved_on = repair.load.root.version != repair.version;
     repair_clear(&repair);
     return error;
-}
-
-int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
-                            char **message)
-{
-    bool moved_on;
-
-    return repair_connection(db, checker, tree, &moved_on, message);
 }
 
 /* Brings the journal beside the database in, if it goes with the tree as it is now. */
@@ -535,7 +526,7 @@ int tools_repair(const char *given, const char *copy, struct store_checker *chec
         error = file_open_damaged(path, &db, message);
     if (error)
         return error;
-    error = repair_connection(db, checker, &tree, &moved_on, message);
+    error = tools_repair_connection(db, checker, &tree, &moved_on, message);
     sqlite3_close(db);
     if (error)
         return error;

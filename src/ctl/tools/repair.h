@@ -13,12 +13,13 @@
 
 /* Reads what can be read of the table `tree` and puts right all that a load refuses. The checker is
  * told of each thing that was done, with the path where the entry is now (STORE_REPAIRED), and of
- * what was lost (STORE_LOST). The connection is only read from; nothing is trusted.
+ * what was lost (STORE_LOST). The connection is only read from; nothing is trusted. *moved_on: the
+ * repair has made changes of its own, which have versions.
  *
  * 0, and *tree is the caller's. Else a negative errno with *message (g_free() it): -EBADMSG:
  * nothing can be saved. */
 int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct tree **tree,
-                            char **message);
+                            bool *moved_on, char **message);
 
 /* The same with the database at `path`, which is not altered, and its journal; the tree is written
  * to `copy` (mode 0600), which must not exist. On an error there is no `copy`. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* New databases: an empty one, and one that holds a tree. */
+/* New databases that hold a tree. */
 #include "ctl/tools/save.h"
 
 #include <errno.h>
@@ -8,20 +8,6 @@
 #include "ctl/tools/check.h"
 #include "store/file.h"
 #include "store/write.h"
-
-int tools_create(const char *path, char **message)
-{
-    *message = NULL;
-    int error = file_probe(path, NULL, message);
-
-    if (error == -ENOENT)
-        return file_create(path, NULL, message);
-    if (!error) {
-        *message = g_strdup_printf("%s is there already", path);
-        error = -EEXIST;
-    }
-    return error;
-}
 
 static void ignore(struct store_checker *checker, const struct store_finding *finding)
 {

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* New databases: an empty one, and one that holds a tree. */
+/* New databases that hold a tree. */
 #ifndef PMXCFS_CTL_TOOLS_SAVE_H
 #define PMXCFS_CTL_TOOLS_SAVE_H
 
 #include "core/tree.h"
-
-/* Makes an empty database at `path`, which must not exist. 0, or a negative errno with *message. */
-int tools_create(const char *path, char **message);
 
 /* Writes a new database (mode 0600) at `path`, which must not exist, with all of `tree`; it is
  * loaded once before it gets its name. 0, or a negative errno with *message. */
