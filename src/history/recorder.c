@@ -73,46 +73,56 @@ static void note_outcome(struct recorder *recorder, int error, const char *messa
     recorder->status.failing = error != 0;
 }
 
-static void note_written(struct recorder *recorder, uint64_t rows, uint64_t lost)
+/* With the lock held. */
+static void note_written(struct recorder *recorder, const struct history_store_size *size,
+                         uint64_t rows, uint64_t lost)
 {
     const struct record *last = recorder->batch.last;
-    struct history_store_size size;
 
-    history_store_size(recorder->writer.store, &size);
-    lock_take(&recorder->lock);
-    /* Before it is known to be written: who waited for that gives the tree with what comes next. */
-    if (last && (size.fresh || lost > 0))
+    /* Who waited for it to be written gives the tree with what comes next. */
+    if (last && (size->fresh || lost > 0))
         atomic_store(&recorder->tree_wanted, true);
     recorder->status.written = last ? last->number : recorder->status.written;
     recorder->status.rows += rows;
     recorder->status.waiting_bytes -= recorder->batch.bytes;
     recorder->waiting -= recorder->batch.count;
     recorder->trees -= recorder->batch.trees;
-    recorder->status.bytes = size.bytes;
-    recorder->status.complete = size.complete;
-    recorder->status.left_out = size.left_out;
+    recorder->status.bytes = size->bytes;
+    recorder->status.complete = size->complete;
+    recorder->status.left_out = size->left_out;
     recorder->lost -= last ? lost : 0;
-    lock_give(&recorder->lock);
-    if (last && lost > 0)
+}
+
+static void forget_batch(struct recorder *recorder, uint64_t lost)
+{
+    if (recorder->batch.last && lost > 0)
         log_warning("%" G_GUINT64_FORMAT " changes were left out of the history: more waited than "
                     "it may keep in memory",
                     lost);
     record_queue_clear(&recorder->batch);
 }
 
-/* A new history has to be told what there is; the writer does that with its next change. */
+/* A new history has to be told what there is; the writer does that with its next change. Returns
+ * with the lock held, and all that the outcome means is told at once. */
 static int work(struct recorder *recorder, uint64_t lost)
 {
     g_autofree char *message = NULL;
+    struct history_store_size size = {0};
     uint64_t rows;
     int error = batch_write(&recorder->writer, &recorder->batch, lost,
                             atomic_load(&recorder->names), &rows, &message);
 
     if (!error)
-        note_written(recorder, rows, lost);
+        history_store_size(recorder->writer.store, &size);
     lock_take(&recorder->lock);
     note_outcome(recorder, error, message);
-    return error;
+    if (error)
+        return error;
+    note_written(recorder, &size, rows, lost);
+    lock_give(&recorder->lock);
+    forget_batch(recorder, lost);
+    lock_take(&recorder->lock);
+    return 0;
 }
 
 /* Waits until something is to be written; false: to stop, and nothing is left. Holds the lock. */
