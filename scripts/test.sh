@@ -96,7 +96,8 @@ build_threads() {
             -Dc_link_args=-fuse-ld=lld || return 1
     fi
     ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/make_database tests/mount/hold_listing tests/socket/socket_client \
-        tests/socket/socket_stress tests/unit/test_threads
+        tests/socket/socket_stress tests/unit/test_threads tests/unit/test_corosync_stop \
+        tests/crash/test_flusher_points
 }
 
 build_fuzz() {

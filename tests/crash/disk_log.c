@@ -14,6 +14,8 @@
 
 #define SECTOR 512u
 #define NO_FILE UINT32_MAX
+/* Room for more than there are: growing would look like a race between threads that take turns. */
+#define EVENTS_MANY 65536u
 
 /* The one recorder of the process: SQLite's file layers and the linker's wraps have no argument. */
 static struct {
@@ -182,7 +184,7 @@ static void record_rename(const char *from, const char *to)
 void disk_log_start(const char *directory)
 {
     recorder.directory = g_strdup(directory);
-    recorder.events = g_ptr_array_new_with_free_func(event_free);
+    recorder.events = g_ptr_array_new_full(EVENTS_MANY, event_free);
     recorder.names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     recorder.descriptors = g_hash_table_new(g_direct_hash, g_direct_equal);
     recorder.files = 0;

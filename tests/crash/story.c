@@ -22,6 +22,7 @@
 #define HUGE_SIZE                                                                                  \
     600000u /* three of them are more than SQLite's cache: it writes before the commit */
 #define MIXED_SEEDS 2u
+#define PROMISES_MANY 4096u /* more than there are (disk_log.c, EVENTS_MANY) */
 
 /* Nothing is folded for its age alone. */
 #define FOLD_DELAY 3600000u
@@ -360,7 +361,7 @@ void story_start(struct story *story, struct node *node)
 {
     *story = (struct story){.node = node};
     story->indexes = g_ptr_array_new_with_free_func(buffer_destroy);
-    story->promises = g_array_new(FALSE, FALSE, sizeof(struct promise));
+    story->promises = g_array_sized_new(FALSE, FALSE, sizeof(struct promise), PROMISES_MANY);
     disk_log_start(node->place.directory);
     story_promise(story);
 }

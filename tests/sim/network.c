@@ -403,6 +403,11 @@ static bool add_change(GHashTable *set, change_id change)
     return g_hash_table_add(set, copy);
 }
 
+bool network_is_transition(uint32_t ring)
+{
+    return ring & TRANSITION;
+}
+
 void network_note_split(struct sim *sim, struct member sender, const struct buffer *message)
 {
     struct header header;

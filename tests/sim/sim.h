@@ -241,6 +241,9 @@ bool network_send(struct seat *seat);              /* puts one message in order;
 bool network_receive(struct node *node);           /* takes one item; false: there is none */
 bool network_is_quiet(const struct ring *ring);
 
+/* Behind what was lost for good: with those alone who go on together. */
+bool network_is_transition(uint32_t ring);
+
 /* Some have this change and others do not, so that one can be alone with it. */
 void network_note_split(struct sim *sim, struct member sender, const struct buffer *message);
 void network_free_ring(struct ring *ring);
