@@ -37,10 +37,9 @@ void corosync_wake(struct corosync *corosync)
 
 bool corosync_begin_calls(struct corosync *corosync)
 {
-    lock_take(&corosync->calls);
+    LOCKED(&corosync->calls);
     if (!corosync->abandoned)
         return true;
-    lock_give(&corosync->calls);
     return false;
 }
 

@@ -3,7 +3,6 @@
 #include "kernel/node.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
