@@ -37,9 +37,10 @@ void corosync_wake(struct corosync *corosync)
 
 bool corosync_begin_calls(struct corosync *corosync)
 {
-    LOCKED(&corosync->calls);
+    lock_take(&corosync->calls);
     if (!corosync->abandoned)
         return true;
+    lock_give(&corosync->calls);
     return false;
 }
 
