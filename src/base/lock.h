@@ -37,6 +37,7 @@ enum lock_rank {
     LOCK_RANK_ASKERS,
     LOCK_RANK_REVERTER,
     LOCK_RANK_REFUSALS,
+    LOCK_RANK_PROGRESS, /* pmxcfsctl's */
     LOCK_RANK_COUNT,
 };
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl backup: a copy of the database that is known to load. */
-#include <errno.h>
 #include <glib.h>
 #include <stdio.h>
 #include <unistd.h>

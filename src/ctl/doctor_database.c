@@ -2,7 +2,6 @@
 /* pmxcfsctl doctor: the database, its journal, and the safety copies. */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "base/util.h"

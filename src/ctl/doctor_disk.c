@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 

@@ -2,7 +2,6 @@
 /* pmxcfsctl doctor: what is mounted at the mount point, and what lies hidden below. */
 #include <errno.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>

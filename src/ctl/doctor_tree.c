@@ -2,7 +2,6 @@
 /* pmxcfsctl doctor: locks, certificates, and clocks. */
 #include <openssl/pem.h>
 #include <openssl/x509.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 

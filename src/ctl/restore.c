@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ctl/commands.h"

@@ -10,6 +10,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+
 #define PATIENCE (1 * G_USEC_PER_SEC)
 #define REFRESH (G_USEC_PER_SEC / 10)
 #define BAR_WIDTH 40
@@ -121,16 +123,17 @@ static gpointer show(gpointer pointer)
 {
     struct progress *progress = pointer;
 
-    g_mutex_lock(&progress->lock);
+    lock_take(&progress->lock);
     while (!progress->stop) {
         int64_t now = g_get_monotonic_time();
         bool due = now - progress->started >= PATIENCE;
         if (due)
             draw(progress, now);
-        g_cond_wait_until(&progress->changed, &progress->lock,
-                          due ? now + REFRESH : progress->started + PATIENCE);
+        int64_t until = due ? now + REFRESH : progress->started + PATIENCE;
+        lock_wait_until(&progress->lock, &progress->changed,
+                        &(struct timespec){until / G_USEC_PER_SEC, until % G_USEC_PER_SEC * 1000});
     }
-    g_mutex_unlock(&progress->lock);
+    lock_give(&progress->lock);
     return NULL;
 }
 
@@ -139,8 +142,8 @@ void progress_start(struct progress *progress, const char *what)
     *progress = (struct progress){.what = what, .started = g_get_monotonic_time()};
     if (!isatty(STDERR_FILENO))
         return;
-    g_mutex_init(&progress->lock);
-    g_cond_init(&progress->changed);
+    lock_init(&progress->lock, LOCK_RANK_PROGRESS);
+    thread_condition_init(&progress->changed);
     progress->thread = g_thread_new("progress", show, progress);
 }
 
@@ -148,10 +151,10 @@ void progress_step(struct progress *progress, uint64_t done, uint64_t total)
 {
     if (!progress->thread)
         return;
-    g_mutex_lock(&progress->lock);
+    lock_take(&progress->lock);
     progress->done = done;
     progress->total = total;
-    g_mutex_unlock(&progress->lock);
+    lock_give(&progress->lock);
 }
 
 /* Holds the lock. */
@@ -166,22 +169,22 @@ void progress_hide(struct progress *progress)
 {
     if (!progress->thread)
         return;
-    g_mutex_lock(&progress->lock);
+    lock_take(&progress->lock);
     clear(progress);
     progress->started = g_get_monotonic_time();
-    g_mutex_unlock(&progress->lock);
+    lock_give(&progress->lock);
 }
 
 void progress_end(struct progress *progress)
 {
     if (!progress->thread)
         return;
-    g_mutex_lock(&progress->lock);
+    lock_take(&progress->lock);
     clear(progress);
     progress->stop = true;
-    g_cond_signal(&progress->changed);
-    g_mutex_unlock(&progress->lock);
+    pthread_cond_signal(&progress->changed);
+    lock_give(&progress->lock);
     g_thread_join(g_steal_pointer(&progress->thread));
-    g_mutex_clear(&progress->lock);
-    g_cond_clear(&progress->changed);
+    lock_destroy(&progress->lock);
+    pthread_cond_destroy(&progress->changed);
 }

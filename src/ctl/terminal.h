@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/lock.h"
+
 enum colour { COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_BOLD };
 
 /* What begins a colour on `file`, and what ends it: "" unless it is a terminal that has colours and
@@ -26,8 +28,8 @@ bool terminal_pause(double seconds);
 struct progress {
     const char *what; /* "reading config.db": lent until progress_end() */
     GThread *thread;  /* NULL: no terminal, nothing is shown */
-    GMutex lock;      /* guards all that follows */
-    GCond changed;
+    struct lock lock; /* guards all that follows */
+    pthread_cond_t changed;
     int64_t started; /* of g_get_monotonic_time() */
     uint64_t done, total;
     bool shown; /* the line is there */

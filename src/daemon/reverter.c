@@ -24,11 +24,10 @@ static void answer(struct caller *caller, int result)
 {
     struct waiting_change *waiting = container_of(caller, struct waiting_change, caller);
 
-    lock_take(&waiting->lock);
+    LOCKED(&waiting->lock);
     waiting->result = result;
     waiting->done = true;
     pthread_cond_signal(&waiting->answered);
-    lock_give(&waiting->lock);
 }
 
 static int make_change(struct reverter *reverter, const struct change *change)

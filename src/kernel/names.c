@@ -93,7 +93,7 @@ static void *run(void *context)
     struct names *names = context;
     struct directory *directory;
 
-    lock_take(&names->lock);
+    LOCKED(&names->lock);
     for (;;) {
         while ((directory = g_queue_pop_head(&names->ready)))
             drop_all(names, directory);
@@ -106,7 +106,6 @@ static void *run(void *context)
     }
     names->threads--;
     pthread_cond_broadcast(&names->changed);
-    lock_give(&names->lock);
     return NULL;
 }
 
@@ -227,15 +226,13 @@ bool names_stop(struct names *names)
     int64_t due = g_get_monotonic_time() + STUCK_MICROSECONDS;
     const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
 
-    lock_take(&names->lock);
+    LOCKED(&names->lock);
     names->end = true;
     pthread_cond_broadcast(&names->changed);
     while (names->threads > 0 &&
            lock_wait_until(&names->lock, &names->changed, &until) != -ETIMEDOUT) {
     }
-    bool ended = names->threads == 0;
-    lock_give(&names->lock);
-    return ended;
+    return names->threads == 0;
 }
 
 void names_destroy(struct names *names)

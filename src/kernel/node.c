@@ -3,7 +3,6 @@
 #include "kernel/node.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -84,7 +83,7 @@ static struct node *node_of(const struct node_table *table, uint64_t inode)
 
 struct node *node_look_up(struct node_table *table, uint64_t inode)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     struct node *node = node_of(table, inode);
     if (!node) {
         node = node_new(table, VIRTUAL_NONE, inode);
@@ -92,7 +91,6 @@ struct node *node_look_up(struct node_table *table, uint64_t inode)
     }
     assert(!node->gone);
     node->lookups++;
-    lock_give(&table->lock);
     return node;
 }
 
@@ -107,7 +105,7 @@ static bool same_text(const struct buffer *first, const struct buffer *second)
 struct node *node_look_up_virtual(struct node_table *table, enum virtual_name name,
                                   struct buffer *text)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     struct node *node = table->virtuals[name];
     if (!node || !same_text(node->text, text)) {
         if (node)
@@ -117,7 +115,6 @@ struct node *node_look_up_virtual(struct node_table *table, enum virtual_name na
         table->virtuals[name] = node;
     }
     node->lookups++;
-    lock_give(&table->lock);
     return node;
 }
 
@@ -139,37 +136,33 @@ static void release(struct node_table *table, struct node *node)
 
 void node_forget(struct node_table *table, struct node *node, uint64_t lookups)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->lookups -= MIN(lookups, node->lookups);
     release(table, node);
-    lock_give(&table->lock);
 }
 
 void node_pin(struct node_table *table, struct node *node)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->pins++;
-    lock_give(&table->lock);
 }
 
 void node_unpin(struct node_table *table, struct node *node)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     assert(node->pins > 0);
     node->pins--;
     release(table, node);
-    lock_give(&table->lock);
 }
 
 struct node *node_find(struct node_table *table, uint64_t inode)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     struct node *node = inode ? node_of(table, inode) : &table->root;
     if (node && node->lookups == 0)
         node = NULL;
     if (node)
         node->pins++;
-    lock_give(&table->lock);
     return node;
 }
 
@@ -185,12 +178,11 @@ GPtrArray *node_all(struct node_table *table)
     GHashTableIter iter;
     gpointer node;
 
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     pin_into(nodes, &table->root);
     g_hash_table_iter_init(&iter, table->by_inode);
     while (g_hash_table_iter_next(&iter, NULL, &node))
         pin_into(nodes, node);
-    lock_give(&table->lock);
     return nodes;
 }
 
@@ -198,21 +190,18 @@ GPtrArray *node_all_links(struct node_table *table)
 {
     GPtrArray *nodes = g_ptr_array_new();
 
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     for (int i = 0; i < VIRTUAL_COUNT; i++) {
         if (virtual_is_link((enum virtual_name)i) && table->virtuals[i])
             pin_into(nodes, table->virtuals[i]);
     }
-    lock_give(&table->lock);
     return nodes;
 }
 
 bool node_is_known(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool known = node->lookups > 0;
-    lock_give(&table->lock);
-    return known;
+    LOCKED(&table->lock);
+    return node->lookups > 0;
 }
 
 /* --- What a node shows --- */
@@ -226,27 +215,23 @@ static struct entry *current_of(const struct node *node, const struct tree *tree
 void node_view(struct node_table *table, struct node *node, const struct tree *tree,
                struct node_view *view)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     *view = (struct node_view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
         .emptied = node->truncation != TRUNCATION_NONE,
         .passing = node->older || node->truncation != TRUNCATION_NONE,
     };
-    lock_give(&table->lock);
 }
 
 struct entry *node_content(struct node_table *table, struct node *node, const struct tree *tree)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->reads++;
     node->reread = node->dropped > 0;
     bool changes =
         (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
-    struct entry *entry =
-        changes ? NULL : entry_ref(node->gone ? node->older : current_of(node, tree));
-    lock_give(&table->lock);
-    return entry;
+    return changes ? NULL : entry_ref(node->gone ? node->older : current_of(node, tree));
 }
 
 /* Appends what a version has beyond the `used` bytes that are there. Bytes of a hole are zeros that
@@ -288,7 +273,7 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
 {
     size_t used = 0;
 
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     const struct entry *current = current_of(node, tree);
     bool emptied = node->truncation != TRUNCATION_NONE;
     if (direct) {
@@ -301,24 +286,19 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
         if (node->writing)
             used = read_own_write(node->writing, offset, size, used, to);
     }
-    lock_give(&table->lock);
     return used;
 }
 
 bool node_is_emptied(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool emptied = node->truncation != TRUNCATION_NONE;
-    lock_give(&table->lock);
-    return emptied;
+    LOCKED(&table->lock);
+    return node->truncation != TRUNCATION_NONE;
 }
 
 bool node_is_gone(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool gone = node->gone;
-    lock_give(&table->lock);
-    return gone;
+    LOCKED(&table->lock);
+    return node->gone;
 }
 
 bool node_is_overtaken(struct node_table *table, const struct node *node)
@@ -446,7 +426,7 @@ static bool has_moved(const struct effect *effect)
 
 void node_table_publishing(struct node_table *table, const GPtrArray *effects, bool rebuilt)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     for (guint i = 0; i < effects->len; i++) {
         struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
@@ -457,23 +437,19 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
         else if (before)
             change_node(table, effect);
     }
-    lock_give(&table->lock);
 }
 
 void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->dropped = now;
     node->fills = node->older != NULL;
-    lock_give(&table->lock);
 }
 
 bool node_has_older(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool older = node->older && !node->gone;
-    lock_give(&table->lock);
-    return older;
+    LOCKED(&table->lock);
+    return node->older && !node->gone;
 }
 
 /* With the lock held: the kernel has another size than the tree. */
@@ -484,69 +460,56 @@ static bool differs(const struct node *node)
 
 bool node_shows_other_size(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool other = differs(node);
-    lock_give(&table->lock);
-    return other;
+    LOCKED(&table->lock);
+    return differs(node);
 }
 
 uint64_t node_reads(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    uint64_t reads = node->reads;
-    lock_give(&table->lock);
-    return reads;
+    LOCKED(&table->lock);
+    return node->reads;
 }
 
 void node_hold_askers(struct node_table *table, struct node *node, uint64_t from)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->holds_from = from;
-    lock_give(&table->lock);
 }
 
 bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now)
 {
-    lock_take(&table->lock);
-    bool holds = node->holds_from && now >= node->holds_from && node->resized && !node->gone &&
-                 node->truncation == TRUNCATION_NONE;
-    lock_give(&table->lock);
-    return holds;
+    LOCKED(&table->lock);
+    return node->holds_from && now >= node->holds_from && node->resized && !node->gone &&
+           node->truncation == TRUNCATION_NONE;
 }
 
 void node_show_newer(struct node_table *table, struct node *node)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     if (!node->gone && node->shows_older)
         node->shows_older = node->fills = false;
-    lock_give(&table->lock);
 }
 
 bool node_keeps_older(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool keeps = node->older && !node->shows_older && !node->gone;
-    lock_give(&table->lock);
-    return keeps;
+    LOCKED(&table->lock);
+    return node->older && !node->shows_older && !node->gone;
 }
 
 void node_settle(struct node_table *table, struct node *node)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     /* What another change shows meanwhile is settled after that one's notifications. */
     if (!node->shows_older) {
         replace(&node->older, NULL);
         node->fills = false;
     }
-    lock_give(&table->lock);
 }
 
 bool node_was_sized_since(struct node_table *table, const struct node *node, uint64_t time)
 {
-    lock_take(&table->lock);
-    bool since = node->sized >= time;
-    lock_give(&table->lock);
-    return since;
+    LOCKED(&table->lock);
+    return node->sized >= time;
 }
 
 /* --- Own changes of the content --- */
@@ -554,7 +517,7 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
                    uint64_t due)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     bool listed = !node->gone && !node->timed;
     set_truncation(table, node, node->gone ? TRUNCATION_SENT : TRUNCATION_WAITS);
     node->opener = opener;
@@ -564,32 +527,29 @@ bool node_truncate(struct node_table *table, struct node *node, pid_t opener, ui
         node->timed = true;
         node->pins++;
     }
-    lock_give(&table->lock);
     return listed;
 }
 
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     bool taken = take_truncation(table, node);
     if (write) {
         write->truncates = taken;
         node->writing = write;
     }
-    lock_give(&table->lock);
     return taken;
 }
 
 void node_begin_sizing(struct node_table *table, struct node *node)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->sizing = true;
-    lock_give(&table->lock);
 }
 
 bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now)
 {
-    lock_take(&table->lock);
+    LOCKED(&table->lock);
     node->writing = NULL;
     if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
         set_truncation(table, node, TRUNCATION_NONE);
@@ -599,38 +559,26 @@ bool node_end_change(struct node_table *table, struct node *node, bool failed, u
     node->sizing = false;
     node->dropped = 0;
     node->reread = false;
-    lock_give(&table->lock);
     return stale;
 }
 
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now)
 {
-    enum node_due result = NODE_DONE;
-
-    lock_take(&table->lock);
-    if (node->truncation == TRUNCATION_WAITS && node->due > now) {
-        result = NODE_STAYS;
-    } else {
-        node->timed = false;
-        if (take_truncation(table, node))
-            result = NODE_SEND;
-    }
-    lock_give(&table->lock);
-    return result;
+    LOCKED(&table->lock);
+    if (node->truncation == TRUNCATION_WAITS && node->due > now)
+        return NODE_STAYS;
+    node->timed = false;
+    return take_truncation(table, node) ? NODE_SEND : NODE_DONE;
 }
 
 pid_t node_waits_for(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    pid_t opener = node->truncation == TRUNCATION_WAITS ? node->opener : 0;
-    lock_give(&table->lock);
-    return opener;
+    LOCKED(&table->lock);
+    return node->truncation == TRUNCATION_WAITS ? node->opener : 0;
 }
 
 bool node_table_waits(struct node_table *table)
 {
-    lock_take(&table->lock);
-    bool waits = table->waiting > 0;
-    lock_give(&table->lock);
-    return waits;
+    LOCKED(&table->lock);
+    return table->waiting > 0;
 }

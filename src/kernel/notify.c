@@ -289,20 +289,18 @@ static void *run(void *context)
 
 static void queue_notice(struct notifier *notifier, struct notice *notice)
 {
-    lock_take(&notifier->lock);
+    LOCKED(&notifier->lock);
     g_queue_push_tail(&notifier->queue, notice);
     pthread_cond_signal(&notifier->there);
-    lock_give(&notifier->lock);
 }
 
 static void on_dropped(struct names_listener *listener)
 {
     struct notifier *notifier = container_of(listener, struct notifier, names_listener);
 
-    lock_take(&notifier->lock);
+    LOCKED(&notifier->lock);
     notifier->woken = true;
     pthread_cond_signal(&notifier->there);
-    lock_give(&notifier->lock);
 }
 
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt)

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"

@@ -49,14 +49,13 @@ bool turns_wait(struct turns *turns, struct fuse_req *req, pid_t thread, struct 
     /* 0: a process that cannot be seen from here. */
     if (thread == 0 || thread == atomic_load(&turns->thread))
         return false;
-    lock_take(&turns->lock);
+    LOCKED(&turns->lock);
     bool waits = node_holds_askers(turns->teller->table, node, now);
     if (waits) {
         struct asker *asker = g_new(struct asker, 1);
         *asker = (struct asker){.req = req, .node = node};
         g_queue_push_tail(&turns->waiting, asker);
     }
-    lock_give(&turns->lock);
     return waits;
 }
 

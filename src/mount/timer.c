@@ -30,13 +30,12 @@ static void wake(struct timer *timer)
 
 void timer_watch_caller(struct timer *timer, struct timed *timed)
 {
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     if (timed->number == 0) {
         timed->number = ++timer->numbers;
         g_ptr_array_add(timer->timed, timed);
     }
     wake(timer);
-    lock_give(&timer->lock);
 }
 
 /* With the lock held. */
@@ -49,17 +48,15 @@ static void forget(struct timer *timer, struct timed *timed)
 
 void timer_forget(struct timer *timer, struct timed *timed)
 {
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     forget(timer, timed);
-    lock_give(&timer->lock);
 }
 
 void timer_watch_node(struct timer *timer, struct node *node)
 {
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     g_ptr_array_add(timer->nodes, node);
     wake(timer);
-    lock_give(&timer->lock);
 }
 
 /* --- Callers --- */
@@ -75,13 +72,12 @@ static GArray *list_candidates(struct timer *timer)
 {
     GArray *candidates = g_array_new(false, false, sizeof(struct candidate));
 
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     for (guint i = 0; i < timer->timed->len; i++) {
         struct timed *timed = timer->timed->pdata[i];
         const struct candidate candidate = {timed, timed->number, timed->thread};
         g_array_append_val(candidates, candidate);
     }
-    lock_give(&timer->lock);
     return candidates;
 }
 
@@ -90,7 +86,7 @@ static bool take(struct timer *timer, const struct candidate *candidate)
 {
     bool taken = false;
 
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     for (guint i = 0; i < timer->timed->len && !taken; i++) {
         struct timed *timed = timer->timed->pdata[i];
         taken = timed == candidate->timed && timed->number == candidate->number &&
@@ -98,7 +94,6 @@ static bool take(struct timer *timer, const struct candidate *candidate)
     }
     if (taken)
         forget(timer, candidate->timed);
-    lock_give(&timer->lock);
     return taken;
 }
 
@@ -119,10 +114,9 @@ static void end_dying(struct timer *timer)
  * is out stays listed. */
 static GPtrArray *take_nodes(struct timer *timer)
 {
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     GPtrArray *nodes = timer->nodes;
     timer->nodes = g_ptr_array_new();
-    lock_give(&timer->lock);
     return nodes;
 }
 
@@ -182,7 +176,7 @@ static bool wait_for_time(struct timer *timer, int *idle)
 {
     struct timespec until;
 
-    lock_take(&timer->lock);
+    LOCKED(&timer->lock);
     *idle = timer->timed->len + timer->nodes->len > 0 ? 0 : *idle + 1;
     if (*idle > LOOKS_WHEN_IDLE && !timer->end) {
         timer->looks = false;
@@ -195,9 +189,7 @@ static bool wait_for_time(struct timer *timer, int *idle)
     until.tv_nsec %= 1000000000;
     if (!timer->end)
         lock_wait_until(&timer->lock, &timer->there, &until);
-    bool goes_on = !timer->end;
-    lock_give(&timer->lock);
-    return goes_on;
+    return !timer->end;
 }
 
 static void *run(void *context)

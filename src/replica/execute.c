@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cluster/wire.h"
+#include "core/index.h"
 #include "core/limits.h"
 #include "replica/internal.h"
 
@@ -57,7 +58,7 @@ static void judge_unlock(struct replica *replica, struct change change)
     if (replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
         return;
     change.operation = CHANGE_UNLOCK;
-    outbox_send(&replica->outbox, &change, NULL);
+    outbox_send(&replica->outbox, NULL, &change, NULL);
 }
 
 /* doc/cluster.md, "Application in the configuration group" */
@@ -116,7 +117,7 @@ static struct buffer *send_state(struct executor *executor)
 
     if (!flush(replica) || announce_confirming(executor))
         return NULL;
-    return synchronise_index(&replica->synchronisation);
+    return index_build(replica->committer.draft);
 }
 
 static void send_updates(struct executor *executor, const struct action *action)
@@ -265,7 +266,7 @@ static void before_connected(struct replica *replica, const struct event *event)
     atomic_store(&replica->view.joined, false);
     outbox_drop(&replica->outbox);
     /* All members wait for the slowest index: the digests are made before the group is joined. */
-    buffer_unref(synchronise_index(&replica->synchronisation));
+    buffer_unref(index_build(replica->committer.draft));
 }
 
 /* doc/cluster.md, "Connection lost" */

@@ -86,11 +86,6 @@ static void drop_answered(struct outbox *outbox)
 
 /* --- Sending --- */
 
-void outbox_send(struct outbox *outbox, const struct change *change, struct caller *caller)
-{
-    outbox_send_unlock(outbox, NULL, change, caller);
-}
-
 /* A request that cannot be sent has the same effect as one that finds the lock young. */
 static void send_request(struct outbox *outbox, struct buffer *message)
 {
@@ -99,8 +94,8 @@ static void send_request(struct outbox *outbox, struct buffer *message)
     send_or_hold(outbox, message, count, count + 1);
 }
 
-void outbox_send_unlock(struct outbox *outbox, const struct change *request,
-                        const struct change *change, struct caller *caller)
+void outbox_send(struct outbox *outbox, const struct change *request, const struct change *change,
+                 struct caller *caller)
 {
     struct buffer *message;
     struct buffer *before = NULL;

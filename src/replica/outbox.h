@@ -36,14 +36,11 @@ struct outbox {
 void outbox_init(struct outbox *outbox, struct waiters *waiters, struct clock_source *clock);
 void outbox_destroy(struct outbox *outbox); /* what was held must have been dropped */
 
-/* Sends a change, or holds it. `caller` (NULL: nobody) gets its answer here if it cannot be sent:
- * -EMSGSIZE, or what the transport says. What is held is sent only if the caller still waits then.
- */
-void outbox_send(struct outbox *outbox, const struct change *change, struct caller *caller);
-
-/* The same, with a request for an unlock right before the change, which is the caller's too. */
-void outbox_send_unlock(struct outbox *outbox, const struct change *request,
-                        const struct change *change, struct caller *caller);
+/* Sends a change, or holds it; right before it a `request` for an unlock (NULL: none), which is the
+ * caller's too. `caller` (NULL: nobody) gets its answer here if it cannot be sent: -EMSGSIZE, or
+ * what the transport says. What is held is sent only if the caller still waits then. */
+void outbox_send(struct outbox *outbox, const struct change *request, const struct change *change,
+                 struct caller *caller);
 
 /* Sends a marker for all whose change is stored here and not known to be safe with all, if there is
  * anybody: a request for confirmation, with a number of its own (replica/confirm.h). */

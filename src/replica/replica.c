@@ -232,7 +232,7 @@ static void send_change(struct replica *replica, const struct change *request,
         caller->answer(caller, error);
         return;
     }
-    outbox_send_unlock(&replica->outbox, request, change, caller);
+    outbox_send(&replica->outbox, request, change, caller);
     replica_run(replica);
 }
 

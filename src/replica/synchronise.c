@@ -25,11 +25,6 @@ struct outgoing_updates {
     size_t in_flight;   /* bytes sent and not delivered yet */
 };
 
-struct buffer *synchronise_index(struct synchronisation *synchronisation)
-{
-    return index_build(synchronisation->committer->draft);
-}
-
 /* --- The leader's entries --- */
 
 void synchronise_stop(struct synchronisation *synchronisation)

@@ -23,9 +23,6 @@ struct synchronisation {
     uint64_t retry_at;                /* milliseconds: no other attempt before */
 };
 
-/* The configuration group's STATE as of now: an index, one reference. */
-struct buffer *synchronise_index(struct synchronisation *synchronisation);
-
 /* Leader: takes hold of the entries that others lack, as they are now, and sends them in a bounded
  * window; goes on when some were delivered (or given up); forgets the rest. */
 void synchronise_send_updates(struct synchronisation *synchronisation, const struct action *action);

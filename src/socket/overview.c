@@ -4,7 +4,6 @@
 
 #include <glib.h>
 #include <jansson.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cluster/corosync.h"

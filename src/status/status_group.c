@@ -246,11 +246,10 @@ static struct buffer *state(struct executor *executor)
 {
     struct status_group *group = group_of(executor);
 
-    lock_take(&group->send_lock);
+    LOCKED(&group->send_lock);
     log_held(group, false); /* of a round that was not finished: they go with the state */
     struct buffer *buffer = status_log_buffer(group->status);
     group->holding = true;
-    lock_give(&group->send_lock);
     return buffer;
 }
 
@@ -259,9 +258,8 @@ static void stop_holding(struct executor *executor)
 {
     struct status_group *group = group_of(executor);
 
-    lock_take(&group->send_lock);
+    LOCKED(&group->send_lock);
     log_held(group, false);
-    lock_give(&group->send_lock);
 }
 
 /* What was set while nobody was there to hear it. */

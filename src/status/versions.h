@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <jansson.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 /* Which operation raises what: doc/status.md, ".version". No lock: the owner serialises. */

@@ -303,9 +303,8 @@ static void note_commit(struct store *store, const struct draft *draft, int erro
     if (!error && !is_well_again(store, draft))
         return;
     store->refused = error ? MAX(store->refused, draft_bytes(draft)) : 0;
-    lock_take(&store->lock);
+    LOCKED(&store->lock);
     note_outcome(store, &store->refusing, error);
-    lock_give(&store->lock);
 }
 
 static int write_entries(struct store *store, GHashTable *entries, const struct root *root,

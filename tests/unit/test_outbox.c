@@ -97,7 +97,7 @@ static void ask(struct fixture *fixture, unsigned which)
 
     fixture->waiting[which].caller =
         (struct caller){.answer = answer, .reserve = {.bytes = 10, .entries = 1}};
-    outbox_send(&fixture->outbox, &change, &fixture->waiting[which].caller);
+    outbox_send(&fixture->outbox, NULL, &change, &fixture->waiting[which].caller);
 }
 
 static void check_sent(struct fixture *fixture, const char *expected)
@@ -162,7 +162,8 @@ static void held_goes_out_in_order(void **state)
     check_sent(&fixture, "1 2 3 4");
     assert_int_equal(outbox_held(&fixture.outbox), 0);
     outbox_hold(&fixture.outbox);
-    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "x"}, NULL);
+    outbox_send(&fixture.outbox, NULL, &(struct change){.operation = CHANGE_MKDIR, .path = "x"},
+                NULL);
     check_sent(&fixture, "");
     outbox_release(&fixture.outbox);
     check_sent(&fixture, "5");
@@ -210,7 +211,8 @@ static void held_and_answered(void **state)
         fixture.clock.milliseconds = 100 * i;
         ask(&fixture, i);
     }
-    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "x"}, NULL);
+    outbox_send(&fixture.outbox, NULL, &(struct change){.operation = CHANGE_MKDIR, .path = "x"},
+                NULL);
     assert_int_equal(waiters_fail(&fixture.waiters, 0, -EBUSY), 1);
     assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[2].caller));
     assert_int_equal(outbox_held(&fixture.outbox), 5);
@@ -219,7 +221,8 @@ static void held_and_answered(void **state)
     waiters_answer(&fixture.waiters, 4, -EBUSY); /* by whoever it is, at the last moment */
     outbox_release(&fixture.outbox);
     check_sent(&fixture, "2 5"); /* nobody waits for 5, and nobody was told anything of it */
-    outbox_send(&fixture.outbox, &(struct change){.operation = CHANGE_MKDIR, .path = "y"}, NULL);
+    outbox_send(&fixture.outbox, NULL, &(struct change){.operation = CHANGE_MKDIR, .path = "y"},
+                NULL);
     check_sent(&fixture, "6");
     fixture_clear(&fixture);
 }
@@ -235,7 +238,7 @@ static void held_unlock_request(void **state)
     fixture_init(&fixture);
     for (unsigned i = 0; i < 3; i++) {
         fixture.waiting[i].caller = (struct caller){.answer = answer};
-        outbox_send_unlock(&fixture.outbox, &request, &change, &fixture.waiting[i].caller);
+        outbox_send(&fixture.outbox, &request, &change, &fixture.waiting[i].caller);
     }
     assert_true(waiters_cancel(&fixture.waiters, &fixture.waiting[1].caller));
     outbox_drop_answered(&fixture.outbox);
@@ -277,7 +280,7 @@ static void too_long(void **state)
     (void)state;
     fixture_init(&fixture);
     fixture.waiting[0].caller.answer = answer;
-    outbox_send(&fixture.outbox, &change, &fixture.waiting[0].caller);
+    outbox_send(&fixture.outbox, NULL, &change, &fixture.waiting[0].caller);
     check_answer(&fixture, 0, -EMSGSIZE);
     assert_int_equal(waiters_count(&fixture.waiters), 0);
     fixture_clear(&fixture);

@@ -291,7 +291,7 @@ static gpointer send_letters(gpointer data)
     for (unsigned i = 0; i < CHANGES; i++) {
         struct change change = {.operation = CHANGE_MKDIR, .path = "d"};
         struct letter letter = {.caller = {.answer = answer, .reserve = {10, 1}}};
-        outbox_send(&post->outbox, &change, &letter.caller);
+        outbox_send(&post->outbox, NULL, &change, &letter.caller);
         if (i % 5 == 4 && waiters_cancel(&post->waiters, &letter.caller)) {
             outbox_drop_answered(&post->outbox);
             wrong += atomic_load(&letter.answers) != 0;

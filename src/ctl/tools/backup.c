@@ -2,7 +2,6 @@
 /* A copy of config.db at one moment, with what is in the journal, while a daemon may be writing. */
 #include "ctl/tools/backup.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <sqlite3.h>
 

@@ -2,7 +2,6 @@
 /* New databases that hold a tree. */
 #include "ctl/tools/save.h"
 
-#include <errno.h>
 #include <glib.h>
 
 #include "ctl/tools/check.h"
