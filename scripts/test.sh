@@ -279,7 +279,7 @@ python_suite cluster build-sanitizers tests/cluster
 python_suite linearizability build-sanitizers tests/linearizability
 # What is checked against tmpfs has no daemon in it. What else is left out is one thread's work (doc/testing.md).
 # ThreadSanitizer's own write() does not come to the library that makes a disk fail.
-one_thread="test_database_files or test_limits or test_daemon or test_kill or test_migration or test_words or test_guests or test_access or test_attributes or test_virtual_names or test_properties"
+one_thread="test_database_files or test_limits or test_daemon or test_kill or test_migration or test_words or test_guests or test_access or test_attributes.py or test_virtual_names.py or test_properties.py"
 several="writers_at_once or wait_for_each_other or signal or test_stop or several_daemons or again_and_again or many_processes"
 python_suite threads build-threads "tests/mount:not tmpfs and not failing_disk and (not ($one_thread) or $several)" \
     "tests/socket:not (test_access or test_properties)"
