@@ -10,7 +10,7 @@ import time
 
 from database import make_database
 from harness import ROOM, wait_for
-from harness.cluster import Cluster, corosync_conf
+from harness.cluster import USUAL_IDLE_ROTATIONS, Cluster, corosync_conf
 from rows import VALUE
 from single import LARGE_FILES, LARGE_SIZE, checked, clean, lines_of
 
@@ -32,7 +32,7 @@ def running_corosync(bench, name):
     cluster = Cluster(bench.place(name), NODES, bench.options)
     try:
         for node in cluster:
-            node.write_conf(corosync_conf(cluster.numbers, token=TOKEN_MILLISECONDS))
+            node.write_conf(corosync_conf(cluster.numbers, token=TOKEN_MILLISECONDS, idle_rotations=USUAL_IDLE_ROTATIONS))
             node.start_corosync()
         for node in cluster:
             wait_for(lambda: has_quorum(node), "quorum on " + node.name)

@@ -12,7 +12,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests"))
 
 from harness import BUILD_DIR  # noqa: E402
-from harness.cluster import Cluster, corosync_conf, missing  # noqa: E402
+from harness.cluster import USUAL_IDLE_ROTATIONS, Cluster, corosync_conf, missing  # noqa: E402
 
 MOUNTPOINT = "/mnt/pve"
 NODES_MAX = 9
@@ -58,7 +58,7 @@ def make_programs(directory, cluster):
 
 def start(cluster):
     for node in cluster:
-        node.write_conf(corosync_conf(cluster.numbers, cluster_name="demo", token=1000))
+        node.write_conf(corosync_conf(cluster.numbers, cluster_name="demo", token=1000, idle_rotations=USUAL_IDLE_ROTATIONS))
         # Names as on a real host: each node has namespaces of its own.
         node.daemon.mountpoint = MOUNTPOINT
         node.daemon.socket_name = "pve2"

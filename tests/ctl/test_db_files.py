@@ -41,7 +41,8 @@ def test_recorded_databases(ctl, path, tmp_path):
         content = entry["text"].encode() if "text" in entry else base64.b64decode(entry["base64"]) if "base64" in entry else None
         found[entry["path"]] = content
     assert found == paths
-    assert all(name in ctl("db", "dump", path).stdout for name in paths)
+    text = ctl("db", "dump", path).stdout
+    assert all(name in text for name in paths)
     # Files, and a database of these.
     ctl("db", "export", "--database", path, tmp_path / "files")
     exported = {}
