@@ -36,9 +36,9 @@ struct own_write {
 struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
-    bool gone;           /* its entry was deleted, or its number is another's: changes are ENOENT */
-    bool overtaken;      /* an own change of it came after that, and was made to what has its path */
-    uint64_t inode;      /* tree entry; 0: none. Never changes */
+    bool gone;      /* its entry was deleted, or its number is another's: changes are ENOENT */
+    bool overtaken; /* an own change of it came after that, and was made to what has its path */
+    uint64_t inode; /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
 
     struct entry *older; /* a version that the kernel may still have pages or the size of, or what
