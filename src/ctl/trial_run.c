@@ -89,11 +89,15 @@ static int wait_for_end(const struct trial_run *run)
 int trial_run_go(struct trial_run *run)
 {
     const struct sigaction given = {.sa_handler = give_signal, .sa_flags = SA_RESTART};
-    struct sigaction interrupt, terminate;
+    struct sigaction interrupt, terminate, hang_up;
 
     running = run->group;
     sigaction(SIGINT, &given, &interrupt);
     sigaction(SIGTERM, &given, &terminate);
+    /* A shell that ends hangs up its jobs, of which the command's group is none. */
+    sigaction(SIGHUP, NULL, &hang_up);
+    if (hang_up.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &given, NULL);
     if (run->terminal)
         give_terminal(run->group);
     ssize_t written = write(run->gate, "", 1);
@@ -108,6 +112,7 @@ int trial_run_go(struct trial_run *run)
     }
     sigaction(SIGINT, &interrupt, NULL);
     sigaction(SIGTERM, &terminate, NULL);
+    sigaction(SIGHUP, &hang_up, NULL);
     return status;
 }
 

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import termios
 import time
 
@@ -324,6 +325,18 @@ def test_a_terminal_that_goes_away_under_an_editor(daemon, file, stopped):
     os.waitpid(shell.pid, 0)
     wait_for(lambda: not runs(daemon, process), "the editor has ended")
     wait_for(lambda: content(daemon, file) == "old" and trials(daemon) == [], "it is brought back")
+
+
+def test_a_shell_hangs_up(daemon, file):
+    """It tells its jobs, and so pmxcfsctl; what that runs is a job of pmxcfsctl's."""
+    shell = Shell(daemon)
+    edit_at(shell, daemon, file, "1h")
+    process = re.search(rb"process (\d+)", shell.output).group(1).decode()
+    parent = daemon.os.read_file("/proc/%s/stat" % process).rpartition(b")")[2].split()[1]
+    daemon.namespace.kill(int(parent), signal.SIGHUP)
+    wait_for(lambda: not runs(daemon, process), "the editor has ended")
+    shell.close()
+    os.waitpid(shell.pid, 0)
 
 
 def test_a_question_that_nobody_answers(daemon, file):
