@@ -242,7 +242,8 @@ static void change_destroy(gpointer change)
 
 /* --- Queries --- */
 
-/* All rows, which are struct history_change, of a statement that is ended here. */
+/* All rows, which are struct history_change, of a statement that is ended here; NULL with an error.
+ */
 static int read_changes(struct history_reader *reader, sqlite3_stmt *statement, GPtrArray **changes)
 {
     bool bad = false;
@@ -393,7 +394,7 @@ int history_at(struct history_reader *reader, const char *path, int64_t position
     sqlite3_bind_text(statement, 1, path, -1, SQLITE_TRANSIENT);
     sqlite3_bind_int64(statement, 2, position);
     error = read_changes(reader, statement, &found);
-    if (error)
+    if (!found)
         return error;
     if (found->len > 0) {
         *change = found->pdata[0];
