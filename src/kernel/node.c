@@ -303,10 +303,8 @@ bool node_is_gone(struct node_table *table, const struct node *node)
 
 bool node_is_overtaken(struct node_table *table, const struct node *node)
 {
-    lock_take(&table->lock);
-    bool overtaken = node->overtaken;
-    lock_give(&table->lock);
-    return overtaken;
+    LOCKED(&table->lock);
+    return node->overtaken;
 }
 
 char *node_path(struct node_table *table, const struct node *node, const struct tree *tree)
@@ -404,7 +402,7 @@ static void change_node(struct node_table *table, struct effect *effect)
     const struct entry *after = effect->after;
     struct node *node = node_of(table, before->inode);
 
-    if (effect->origin)
+    if (effect->origin && effect->origin != node)
         find_overtaken(table, effect);
     if (!node || (before->content == after->content && before->size == after->size &&
                   effect->origin != node))
