@@ -5,6 +5,14 @@
 
 #include "core/tree.h"
 
+/* Makes libcrypto ready. To be called before there are threads: when two begin with it at the same
+ * time, the order of its thread-specific keys is chance, and in one order it never frees the error
+ * state of a thread that ends. */
+void digest_init(void);
+
+/* Any thread. */
+void bytes_digest(const void *data, size_t size, uint8_t digest[DIGEST_SIZE]);
+
 /* The entry digest, computed when first asked for and kept in the entry. Writer only. */
 const uint8_t *entry_digest(struct entry *entry);
 

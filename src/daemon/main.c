@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "cluster/corosync.h"
+#include "core/digest.h"
 #include "daemon/database.h"
 #include "daemon/metrics.h"
 #include "daemon/parts.h"
@@ -472,6 +473,7 @@ int main(int argc, char **argv)
         puts("pmxcfs " PMXCFS_VERSION);
     } else {
         set_allocator();
+        digest_init();
         code = run_in_background(&parts);
     }
     options_clear(&parts.options);

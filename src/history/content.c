@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Contents as history.db stores them: their digests, packed and unpacked. */
+/* Contents as history.db stores them: packed and unpacked. */
 #include "history/content.h"
 
-#include <openssl/evp.h>
 #include <zstd.h>
 
 #include "core/limits.h"
 
 #define LEVEL 3 /* of zstd: half the size, at some 200 MB/s */
-
-void content_digest(const void *data, size_t size, uint8_t digest[DIGEST_SIZE])
-{
-    if (EVP_Digest(data, size, digest, NULL, EVP_sha256(), NULL) != 1)
-        g_error("SHA-256 is not to be had");
-}
 
 enum history_codec content_pack(const void *data, size_t size, uint8_t **packed,
                                 size_t *packed_size)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Contents as history.db stores them: their digests, packed and unpacked. Pure. */
+/* Contents as history.db stores them: packed and unpacked. Pure. */
 #ifndef PMXCFS_HISTORY_CONTENT_H
 #define PMXCFS_HISTORY_CONTENT_H
 
@@ -9,9 +9,6 @@
 
 #include "core/entry.h"
 #include "history/format.h"
-
-/* SHA-256. */
-void content_digest(const void *data, size_t size, uint8_t digest[DIGEST_SIZE]);
 
 /* Packs `size` bytes, at least 1: *packed and its size are the caller's (g_free()), and the codec
  * is given. HISTORY_PLAIN: packing gains nothing, *packed is NULL. */

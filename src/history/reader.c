@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/entry.h"
+#include "core/digest.h"
 #include "core/limits.h"
 #include "history/content.h"
 #include "history/database.h"
@@ -443,7 +444,7 @@ static GBytes *unpack_row(sqlite3_stmt *row)
     if (!bytes)
         return NULL;
     const void *data = g_bytes_get_data(bytes, &size);
-    content_digest(data, size, digest);
+    bytes_digest(data, size, digest);
     if (memcmp(digest, sqlite3_column_blob(row, 0), DIGEST_SIZE) == 0)
         return bytes;
     g_bytes_unref(bytes);

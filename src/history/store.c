@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "core/digest.h"
 #include "history/content.h"
 #include "history/database.h"
 #include "store/file.h"
@@ -276,7 +277,7 @@ static int64_t content_id(struct history_store *store, const void *data, size_t 
     size_t packed_size;
     g_autofree uint8_t *packed = NULL;
 
-    content_digest(data, size, digest);
+    bytes_digest(data, size, digest);
     sqlite3_bind_blob(store->statements[QUERY_CONTENT], 1, digest, DIGEST_SIZE, SQLITE_STATIC);
     int64_t id = find(store, store->statements[QUERY_CONTENT]);
     if (id != 0 || store->full)
