@@ -355,8 +355,8 @@ static void end_node(struct node_table *table, struct entry *entry)
     g_hash_table_add(table->lost, node);
     take_truncation(table, node); /* for good: there is nothing to send */
     node->gone = true;
-    if (!node->older)
-        node->older = entry_ref(entry);
+    if (!node->shows_older) /* one that is kept for pages alone is no longer shown */
+        replace(&node->older, entry);
     node->shows_older = true;
 }
 

@@ -48,6 +48,29 @@ def test_gone_files_stay_readable(shared, here, second_process, end, cached):
     assert shared.os.read_file(here + "/file") == b"source"
 
 
+GONE_AFTER_A_TRUNCATION = """
+for content, size in ((b"0123456789" * 500, 5), (b"9" * 5000, 0)):
+    with open(path, "wb") as file:
+        file.write(content)
+    fd = os.open(path, os.O_RDWR)
+    os.ftruncate(fd, size)
+    os.unlink(path) if end == "unlinked" else os.rename(source, path)
+    result = (os.fstat(fd).st_size, os.pread(fd, 9000, 0), os.lseek(fd, 0, os.SEEK_END))
+    os.close(fd)
+    assert result == (size, content[:size], size), result
+    if end == "replaced":
+        os.rename(path, source)
+"""
+
+
+@pytest.mark.parametrize("end", ["unlinked", "replaced"])
+def test_gone_files_are_as_their_last_truncation_left_them(shared, here, end):
+    """Also where that is so short ago that what was cut off is still kept for the kernel's pages."""
+    shared.os.write_file(here + "/source", b"source")
+    for _ in range(20):
+        shared.os.execute(GONE_AFTER_A_TRUNCATION, {"path": here + "/file", "source": here + "/source", "end": end})
+
+
 def test_several_generations_are_open(shared, here):
     """Each open file goes on showing what it was opened on."""
     fds = []

@@ -303,6 +303,25 @@ static void test_gone(void **state)
     assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
 }
 
+/* What is kept of before an own truncation, while the kernel may have pages of it, is not what was
+ * shown last. */
+static void test_gone_after_a_truncation(void **state)
+{
+    struct fixture *fixture = *state;
+
+    node_begin_change(&fixture->table, fixture->node, NULL);
+    node_begin_sizing(&fixture->table, fixture->node);
+    publish(fixture, "x", fixture->node);
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
+    assert_true(node_keeps_older(&fixture->table, fixture->node));
+    publish(fixture, NULL, NULL);
+    assert_int_equal(size_shown(fixture), 1);
+    assert_page(fixture, "x");
+    node_settle(&fixture->table, fixture->node);
+    assert_int_equal(size_shown(fixture), 1);
+    assert_page(fixture, "x");
+}
+
 /* A change that was asked for through the file that had the path before is as new here as others'
  * are. */
 static void test_overtaken(void **state)
@@ -338,6 +357,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_truncation_of_what_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_after_a_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
     };
 
