@@ -384,16 +384,32 @@ static void change_foreign(struct node *node, const struct effect *effect)
     node->resized = node->older->size != effect->after->size;
 }
 
-/* A change goes to what has the path, which may be another file by then than the one that it was
- * asked for: it is as new to this node as others' changes are. */
-static void find_overtaken(struct node_table *table, struct effect *effect)
+/* The node of that address, if it is one yet: who asked may have been cancelled, and it forgotten.
+ */
+static struct node *find_asked(struct node_table *table, const void *origin)
 {
-    struct node *asked = g_hash_table_lookup(table->lost, effect->origin);
+    GHashTableIter iter;
+    gpointer node;
 
-    if (asked) {
-        asked->overtaken = true;
-        effect->origin = NULL;
+    if (g_hash_table_contains(table->lost, origin))
+        return (struct node *)origin;
+    g_hash_table_iter_init(&iter, table->by_inode);
+    while (g_hash_table_iter_next(&iter, NULL, &node)) {
+        if (node == origin)
+            return node;
     }
+    return NULL;
+}
+
+/* A change goes to what has the path, which may be another file by then than the one that it was
+ * asked for, which has been moved or is gone: it is as new to this node as others' changes are. */
+static void note_overtaken(struct node_table *table, struct effect *effect)
+{
+    struct node *asked = find_asked(table, effect->origin);
+
+    if (asked && effect->operation == CHANGE_WRITE)
+        asked->overtaken = true;
+    effect->origin = NULL;
 }
 
 static void change_node(struct node_table *table, struct effect *effect)
@@ -402,8 +418,9 @@ static void change_node(struct node_table *table, struct effect *effect)
     const struct entry *after = effect->after;
     struct node *node = node_of(table, before->inode);
 
-    if (effect->origin && effect->origin != node)
-        find_overtaken(table, effect);
+    /* Renames are asked for through no node. */
+    if (effect->operation != CHANGE_RENAME && effect->origin && effect->origin != node)
+        note_overtaken(table, effect);
     if (!node || (before->content == after->content && before->size == after->size &&
                   effect->origin != node))
         return;
@@ -532,6 +549,7 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
 {
     LOCKED(&table->lock);
     bool taken = take_truncation(table, node);
+    node->overtaken = false; /* no other change of the content is under way */
     if (write) {
         write->truncates = taken;
         node->writing = write;
@@ -566,7 +584,10 @@ enum node_due node_meet(struct node_table *table, struct node *node, uint64_t no
     if (node->truncation == TRUNCATION_WAITS && node->due > now)
         return NODE_STAYS;
     node->timed = false;
-    return take_truncation(table, node) ? NODE_SEND : NODE_DONE;
+    if (!take_truncation(table, node))
+        return NODE_DONE;
+    node->overtaken = false;
+    return NODE_SEND;
 }
 
 pid_t node_waits_for(struct node_table *table, const struct node *node)

@@ -37,7 +37,7 @@ struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
     bool gone;      /* its entry was deleted, or its number is another's: changes are ENOENT */
-    bool overtaken; /* an own change of it came after that, and was made to what has its path */
+    bool overtaken; /* the last own change of it was made to another file, which had its path */
     uint64_t inode; /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
 
@@ -146,8 +146,8 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
 char *node_path(struct node_table *table, const struct node *node, const struct tree *tree);
 bool node_is_gone(struct node_table *table, const struct node *node);
 
-/* True if a change that was asked for through the node was made to another file: that one had its
- * path when the change's turn came. */
+/* True if the last change of the content that was asked for through the node was made to another
+ * file: that one had its path when the change's turn came. */
 bool node_is_overtaken(struct node_table *table, const struct node *node);
 
 /* --- Publication --- */

@@ -253,8 +253,7 @@ static bool answer_create(struct request *request, int result)
  * what was written: so that is not answered as done. */
 static bool is_overtaken(const struct request *request)
 {
-    return request->req && request->changes_content &&
-           node_is_overtaken(&request->mount->nodes, request->node);
+    return request->changes_content && node_is_overtaken(&request->mount->nodes, request->node);
 }
 
 static void answer(struct caller *caller, int result)

@@ -219,6 +219,55 @@ def test_a_write_that_a_rename_overtakes(cluster, folder, call):
     assert outcome == "after"
 
 
+@pytest.mark.parametrize("call", ["write", "truncate"])
+def test_a_write_to_a_file_that_was_moved_away(cluster, folder, call):
+    """The same where the file that is open was not replaced, but lives on under another name: it is not the one that is
+    changed, and the other one's change is shown here."""
+    here, there = cluster[1], cluster[2]
+    names = [folder + "/file", folder + "/other", folder + "/away"]
+    path, other, away = (here.path(name) for name in names)
+    old, new = b"old-content", b"renamed-renamed"
+
+    def change(content):
+        return content[:3] if call == "truncate" else b"WRITTEN" + content[7:]
+
+    user = here.daemon.worker()
+
+    def race():
+        there.write(names[0], old)
+        there.write(names[1], new)
+        tell(there, here)
+        assert here.os.read_file(path) == old and here.os.read_file(other) == new
+        fd = user.open(path, os.O_WRONLY)
+        kept = user.open(other, os.O_RDONLY)
+        here.daemon.send_signal(signal.SIGSTOP)
+        try:
+            there.os.rename(there.path(names[0]), there.path(names[2]))
+            there.os.rename(there.path(names[1]), there.path(names[0]))
+            writing = user.start("truncate", fd, 3) if call == "truncate" else user.start("pwrite", fd, b"WRITTEN", 0)
+            assert not writing.done(0.1), "the daemon does not run"
+        finally:
+            here.daemon.send_signal(signal.SIGCONT)
+        try:
+            writing.result()
+            return fd, kept, {names[2]: change(old), names[0]: new}
+        except OSError as error:
+            assert error.errno == errno.EBUSY
+            return fd, kept, {names[2]: old, names[0]: change(new)}
+
+    for _ in range(100):
+        *fds, expected = race()
+        cluster.wait_settled()
+        tell(there, here)
+        for name, content in expected.items():
+            assert [node.read(name) for node in cluster] == [content] * 3
+        for fd in fds:
+            user.close(fd)
+        if expected[names[2]] == old:
+            return
+    pytest.fail("no write was overtaken")
+
+
 # Appends
 
 

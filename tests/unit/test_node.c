@@ -341,6 +341,60 @@ static void test_overtaken(void **state)
     node_forget(&fixture->table, before, 1);
 }
 
+/* The file that the change was asked for lives on elsewhere: it is not the one that is changed. */
+static void test_overtaken_and_moved(void **state)
+{
+    struct fixture *fixture = *state;
+    struct node *asked = fixture->node;
+    struct node *node = node_look_up(&fixture->table, INODE + 1);
+    struct entry *before = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 0);
+    struct entry *after = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 9);
+    struct effect effect = {.operation = CHANGE_WRITE, .before = before, .after = after};
+    g_autoptr(GPtrArray) effects = g_ptr_array_new();
+
+    g_ptr_array_add(effects, &effect);
+    tree_put(fixture->tree, before);
+    for (int i = 0; i < 2; i++) {
+        effect.origin = asked;
+        node_begin_change(&fixture->table, asked, NULL);
+        assert_false(node_is_overtaken(&fixture->table, asked));
+        node_table_publishing(&fixture->table, effects, false);
+        assert_true(node_is_overtaken(&fixture->table, asked));
+        assert_null(effect.origin); /* so the kernel is told */
+        assert_true(node_has_older(&fixture->table, node));
+        assert_int_equal(size_shown(fixture), strlen(OLD));
+        node_end_change(&fixture->table, asked, true, NOW);
+    }
+    publish(fixture, NULL, NULL); /* its own end comes before the answer */
+    assert_true(node_is_overtaken(&fixture->table, asked));
+    effect.origin = &effect; /* whoever asked has been forgotten */
+    node_table_publishing(&fixture->table, effects, false);
+    assert_null(effect.origin);
+    entry_unref(after);
+    node_forget(&fixture->table, node, 1);
+}
+
+/* The waiting truncation that was made to another file is over: the file is not empty for ever. */
+static void test_overtaken_truncation(void **state)
+{
+    struct fixture *fixture = *state;
+    struct effect effect = {.operation = CHANGE_WRITE, .truncated = true, .origin = fixture->node};
+    g_autoptr(GPtrArray) effects = g_ptr_array_new();
+
+    effect.before = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 5);
+    effect.after = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 0);
+    g_ptr_array_add(effects, &effect);
+    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
+    node_table_publishing(&fixture->table, effects, false);
+    assert_true(node_is_overtaken(&fixture->table, fixture->node));
+    node_end_change(&fixture->table, fixture->node, true, NOW);
+    assert_int_equal(size_shown(fixture), strlen(OLD));
+    node_unpin(&fixture->table, fixture->node);
+    entry_unref(effect.before);
+    entry_unref(effect.after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +413,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone_after_a_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overtaken_and_moved, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overtaken_truncation, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
