@@ -110,63 +110,121 @@ static void end_dying(struct timer *timer)
 
 /* --- Truncations --- */
 
-/* Takes the list. A node leaves it only in meet_truncation(): one that is truncated anew while it
- * is out stays listed. */
-static GPtrArray *take_nodes(struct timer *timer)
+/* Which truncations are sent. */
+struct choice {
+    enum {
+        CHOICE_ALL,
+        CHOICE_CALLER, /* those of a thread, and of threads that have ended */
+        CHOICE_DUE,
+    } kind;
+    pid_t caller;       /* CALLER */
+    uint64_t now;       /* DUE: milliseconds */
+    const GArray *busy; /* DUE: pid_t, threads that get more time */
+};
+
+static bool is_among(const GArray *threads, pid_t thread)
 {
+    for (guint i = 0; i < threads->len; i++) {
+        if (g_array_index(threads, pid_t, i) == thread)
+            return true;
+    }
+    return false;
+}
+
+/* The time by which a truncation of that thread's is judged. */
+static uint64_t time_for(const struct choice *choice, pid_t opener)
+{
+    switch (choice->kind) {
+    case CHOICE_CALLER:
+        if (opener != choice->caller && (kill(opener, 0) == 0 || errno != ESRCH))
+            return 0;
+        break;
+    case CHOICE_DUE:
+        return is_among(choice->busy, opener) ? choice->now - BUSY_MILLISECONDS : choice->now;
+    case CHOICE_ALL:
+        break;
+    }
+    return UINT64_MAX;
+}
+
+/* Takes what is chosen out of the list, and what is no longer to be there. In one piece: whoever
+ * chooses at the same time misses nothing. */
+static GPtrArray *take_chosen(struct timer *timer, const struct choice *choice)
+{
+    GPtrArray *chosen = g_ptr_array_new();
+    guint stay = 0;
+
     LOCKED(&timer->lock);
-    GPtrArray *nodes = timer->nodes;
-    timer->nodes = g_ptr_array_new();
-    return nodes;
+    for (guint i = 0; i < timer->nodes->len; i++) {
+        struct node *node = timer->nodes->pdata[i];
+        pid_t opener = node_waits_for(timer->table, node);
+        switch (node_meet(timer->table, node, time_for(choice, opener))) {
+        case NODE_STAYS:
+            timer->nodes->pdata[stay++] = node;
+            break;
+        case NODE_SEND:
+            g_ptr_array_add(chosen, node);
+            break;
+        case NODE_DONE:
+            node_unpin(timer->table, node);
+            break;
+        }
+    }
+    g_ptr_array_set_size(timer->nodes, (gint)stay);
+    return chosen;
 }
 
-/* Sends the truncation of a node, or puts the node back, if it is not due at `now`. */
-static void meet_truncation(struct timer *timer, struct node *node, uint64_t now)
+static void send_chosen(struct timer *timer, const struct choice *choice)
 {
-    switch (node_meet(timer->table, node, now)) {
-    case NODE_STAYS:
-        timer_watch_node(timer, node);
-        return;
-    case NODE_SEND:
-        timer->owner->send(timer->owner, node);
-        break;
-    case NODE_DONE:
-        break;
+    g_autoptr(GPtrArray) chosen = take_chosen(timer, choice);
+
+    for (guint i = 0; i < chosen->len; i++) {
+        timer->owner->send(timer->owner, chosen->pdata[i]);
+        node_unpin(timer->table, chosen->pdata[i]);
     }
-    node_unpin(timer->table, node);
 }
 
-static void meet_due_truncations(struct timer *timer)
+static GArray *list_openers(struct timer *timer)
 {
-    g_autoptr(GPtrArray) nodes = take_nodes(timer);
-    uint64_t now = timer_now();
+    GArray *openers = g_array_new(false, false, sizeof(pid_t));
 
-    for (guint i = 0; i < nodes->len; i++) {
-        pid_t opener = node_waits_for(timer->table, nodes->pdata[i]);
-        bool busy = opener != 0 && process_may_be_writing(opener);
-        meet_truncation(timer, nodes->pdata[i], busy ? now - BUSY_MILLISECONDS : now);
+    LOCKED(&timer->lock);
+    for (guint i = 0; i < timer->nodes->len; i++) {
+        pid_t opener = node_waits_for(timer->table, timer->nodes->pdata[i]);
+        if (opener != 0 && !is_among(openers, opener))
+            g_array_append_val(openers, opener);
     }
+    return openers;
+}
+
+/* /proc may wait for the thread that it is asked about: so no list is held meanwhile. */
+static void send_due(struct timer *timer)
+{
+    g_autoptr(GArray) openers = list_openers(timer);
+    g_autoptr(GArray) busy = g_array_new(false, false, sizeof(pid_t));
+    const struct choice choice = {.kind = CHOICE_DUE, .now = timer_now(), .busy = busy};
+
+    for (guint i = 0; i < openers->len; i++) {
+        pid_t opener = g_array_index(openers, pid_t, i);
+        if (process_may_be_writing(opener))
+            g_array_append_val(busy, opener);
+    }
+    send_chosen(timer, &choice);
 }
 
 void timer_flush_caller(struct timer *timer, pid_t thread)
 {
-    if (!node_table_waits(timer->table))
-        return;
-    g_autoptr(GPtrArray) nodes = take_nodes(timer);
-    for (guint i = 0; i < nodes->len; i++) {
-        struct node *node = nodes->pdata[i];
-        pid_t opener = node_waits_for(timer->table, node);
-        bool due = opener == thread || (opener != 0 && kill(opener, 0) != 0 && errno == ESRCH);
-        meet_truncation(timer, node, due ? UINT64_MAX : timer_now());
-    }
+    const struct choice choice = {.kind = CHOICE_CALLER, .caller = thread};
+
+    if (node_table_waits(timer->table))
+        send_chosen(timer, &choice);
 }
 
 void timer_flush(struct timer *timer)
 {
-    g_autoptr(GPtrArray) nodes = take_nodes(timer);
+    const struct choice choice = {.kind = CHOICE_ALL};
 
-    for (guint i = 0; i < nodes->len; i++)
-        meet_truncation(timer, nodes->pdata[i], UINT64_MAX);
+    send_chosen(timer, &choice);
 }
 
 /* --- The thread --- */
@@ -199,7 +257,7 @@ static void *run(void *context)
 
     while (wait_for_time(timer, &idle)) {
         end_dying(timer);
-        meet_due_truncations(timer);
+        send_due(timer);
     }
     return NULL;
 }
