@@ -17,7 +17,7 @@ static const struct transition transitions[] = {
     {TRUNCATION_WAITS, TRUNCATION_WAITS}, /* another */
     {TRUNCATION_WAITS, TRUNCATION_SENT},  /* a change takes it along, or its entry is gone */
     {TRUNCATION_SENT, TRUNCATION_WAITS},  /* another open while that is under way */
-    {TRUNCATION_SENT, TRUNCATION_NONE},   /* published, or failed */
+    {TRUNCATION_SENT, TRUNCATION_NONE},   /* published, or answered without that */
     {TRUNCATION_NONE, TRUNCATION_SENT},   /* an open of an entry that is gone: nothing is sent */
     {TRUNCATION_SENT, TRUNCATION_SENT},   /* another of those */
 };
@@ -563,12 +563,25 @@ void node_begin_sizing(struct node_table *table, struct node *node)
     node->sizing = true;
 }
 
-bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now)
+/* With the lock held. */
+static void end_truncation(struct node_table *table, struct node *node)
+{
+    if (!node->gone && node->truncation == TRUNCATION_SENT)
+        set_truncation(table, node, TRUNCATION_NONE);
+}
+
+void node_end_truncation(struct node_table *table, struct node *node)
+{
+    LOCKED(&table->lock);
+    end_truncation(table, node);
+}
+
+bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now)
 {
     LOCKED(&table->lock);
     node->writing = NULL;
-    if (failed && !node->gone && node->truncation == TRUNCATION_SENT)
-        set_truncation(table, node, TRUNCATION_NONE);
+    if (truncates)
+        end_truncation(table, node);
     bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
     if (node->sizing && node->older && !node->shows_older)
         stale = true;

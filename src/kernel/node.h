@@ -205,9 +205,12 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
 void node_begin_sizing(struct node_table *table, struct node *node);
 
 /* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
- * they should be, and has to drop them. `failed`: a truncation that was to be made by it is given
- * up, the old content is there again. */
-bool node_end_change(struct node_table *table, struct node *node, bool failed, uint64_t now);
+ * they should be, and has to drop them. `truncates`: as node_end_truncation(). */
+bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now);
+
+/* A truncation that was sent has been answered. If it was not made to this file, whatever the
+ * answer is, the old content is there again. A write of the kernel's may be under way. */
+void node_end_truncation(struct node_table *table, struct node *node);
 
 /* What the timer does with a node of its list at `now`: it stays there, or is no longer listed, or
  * its truncation has to be sent (as if by node_begin_change()). */

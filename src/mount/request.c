@@ -158,8 +158,10 @@ static void tell_kernel(struct request *request, int result)
     bool doubtful = result == -EINTR || result == -EBUSY || result == -EIO;
     bool stale = doubtful || request->stale || (result && request->changes_content);
 
-    if (request->changes_content &&
-        node_end_change(&mount->nodes, request->node, result && request->truncates, timer_now()))
+    if (request->kind == REQUEST_TRUNCATE)
+        node_end_truncation(&mount->nodes, request->node);
+    else if (request->changes_content &&
+             node_end_change(&mount->nodes, request->node, request->truncates, timer_now()))
         stale = true;
     if (request->node && stale)
         notifier_drop_node(&mount->notifier, request->node);

@@ -388,11 +388,30 @@ static void test_overtaken_truncation(void **state)
     assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
     node_table_publishing(&fixture->table, effects, false);
     assert_true(node_is_overtaken(&fixture->table, fixture->node));
-    node_end_change(&fixture->table, fixture->node, true, NOW);
+    node_end_truncation(&fixture->table, fixture->node);
     assert_int_equal(size_shown(fixture), strlen(OLD));
     node_unpin(&fixture->table, fixture->node);
     entry_unref(effect.before);
     entry_unref(effect.after);
+}
+
+/* The write came too late to be one change with the truncation: the kernel waits for it alone. */
+static void test_truncation_ends_during_a_write(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
+
+    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
+    assert_false(node_begin_change(&fixture->table, fixture->node, &write));
+    node_note_drop(&fixture->table, fixture->node, NOW);
+    assert_null(node_content(&fixture->table, fixture->node, fixture->tree));
+    publish(fixture, "", fixture->node);
+    node_end_truncation(&fixture->table, fixture->node);
+    assert_page(fixture, "W");
+    publish(fixture, "W", fixture->node);
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
+    node_unpin(&fixture->table, fixture->node);
 }
 
 int main(void)
@@ -415,6 +434,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken_and_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken_truncation, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_truncation_ends_during_a_write, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
