@@ -174,6 +174,11 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 
 /* --- Truncating --- */
 
+static uint32_t seconds_now(void)
+{
+    return (uint32_t)(g_get_real_time() / G_USEC_PER_SEC);
+}
+
 /* open() with O_TRUNC: the write that follows makes the truncation. */
 static void truncate_at_open(fuse_req_t req, struct node *node)
 {
@@ -222,21 +227,28 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     request_submit(request, &change);
 }
 
+/* What was written was stored before write() came back; the truncation of an open may not be. One
+ * that is under way already is waited for with a change behind it, of the time that it sets. */
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_info *file)
 {
     struct mount *mount = mount_of(req);
     struct node *node = node_of_id(mount, ino);
     struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+    bool truncates =
+        node->virtual_name == VIRTUAL_NONE && node_begin_change(&mount->nodes, node, NULL);
 
     (void)data_only;
     (void)file;
-    if (node->virtual_name != VIRTUAL_NONE || !node_begin_change(&mount->nodes, node, NULL)) {
-        fuse_reply_err(req, 0); /* what was written was stored before write() came back */
+    if (!truncates &&
+        (!node_is_emptied(&mount->nodes, node) || node_is_gone(&mount->nodes, node))) {
+        fuse_reply_err(req, 0);
         return;
     }
+    if (!truncates)
+        change = (struct change){.operation = CHANGE_MTIME, .offset = seconds_now()};
     struct request *request = new_request(req, node, REQUEST_FSYNC, path_of_node(mount, node));
     request->changes_content = true;
-    request->truncates = true;
+    request->truncates = truncates;
     request_submit(request, &change);
 }
 
@@ -313,7 +325,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
     else if (!is_entry)
         fuse_reply_err(req, EACCES);
     else if (to_set & FUSE_SET_ATTR_MTIME_NOW)
-        set_mtime(req, node, g_get_real_time() / G_USEC_PER_SEC);
+        set_mtime(req, node, seconds_now());
     else
         set_mtime(req, node, wanted->st_mtime);
 }

@@ -9,10 +9,11 @@ import signal
 
 import pytest
 
-from harness import wait_for
+from harness import BUILD_DIR, wait_for
 from harness.kept import StuckListing, read_all_ways, ways
 from harness.ways import WAYS
 
+PMXCFSCTL = os.path.join(BUILD_DIR, "src/ctl/pmxcfsctl")
 OLD = b"the old content, which is longer than some of the new ones\n" * 3
 
 
@@ -266,6 +267,29 @@ def test_a_write_to_a_file_that_was_moved_away(cluster, folder, call):
         if expected[names[2]] == old:
             return
     pytest.fail("no write was overtaken")
+
+
+def test_fsync_waits_for_a_truncation_that_is_under_way(cluster, folder, path):
+    """Also if it was sent a while before, since no write followed."""
+    here, there = cluster[1], cluster[2]
+    user = here.daemon.worker()
+    fd = user.open(here.path(path), os.O_WRONLY)
+
+    def callers():
+        done = here.daemon.run([PMXCFSCTL, "--socket-name", here.daemon.socket_name, "--json", "status"])
+        return json.loads(done.stdout)["queues"]["callers"]
+
+    there.signal_corosync(signal.SIGSTOP)
+    try:
+        here.os.close(here.os.open(here.path(path), os.O_WRONLY | os.O_TRUNC))
+        wait_for(lambda: callers() == 1, "it is sent")
+        syncing = user.start("fsync", fd)
+        assert not syncing.done(0.1), "it waits for the group"
+    finally:
+        there.signal_corosync(signal.SIGCONT)
+    syncing.result()
+    user.close(fd)
+    assert here.read(path) == b""
 
 
 # Appends
