@@ -425,6 +425,15 @@ static void test_patterns(void **state)
     assert_false(patterns_skip(patterns, "sub"));
     assert_false(patterns_skip(patterns, "storage.cfg"));
     assert_false(patterns_skip(patterns, "nodes/a/qemu-server/100.conf"));
+    /* Names are bytes: these are no UTF-8. */
+    assert_false(patterns_skip(patterns, "lat\xe9n"));
+    assert_true(patterns_skip(patterns, "lat\xe9.tmp"));
+    assert_true(patterns_skip(patterns, "nodes/\xff/lrm_status"));
+    assert_true(patterns_skip(patterns, "tmp\xe9\xe9\xe9\xe9\xe9\xe9\xe9\xe9"));
+    assert_true(patterns_skip(patterns, "tmp\u00e9\u00e9345678"));
+    assert_false(patterns_skip(patterns, "tmp\u00e9345678"));
+    assert_true(patterns_skip(patterns, "a.tmp.tmp.b"));
+    assert_false(patterns_skip(patterns, "a.tmp.b.c/tmp.d"));
     patterns_free(patterns);
 }
 
