@@ -6,8 +6,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "core/entry.h"
 #include "core/digest.h"
+#include "core/entry.h"
 #include "core/limits.h"
 #include "history/content.h"
 #include "history/database.h"
@@ -365,9 +365,13 @@ static int find_position(struct history_reader *reader, const char *sql, int64_t
     return *position > 0 ? 0 : -ENOENT;
 }
 
+/* Where the fewest times contradict: each later one before it, each other one behind it. */
 int history_position_of_time(struct history_reader *reader, int64_t time, int64_t *position)
 {
-    return find_position(reader, "SELECT id FROM changes WHERE time <= ?1 ORDER BY id DESC LIMIT 1",
+    return find_position(reader,
+                         "SELECT id FROM (SELECT id, sum(CASE WHEN time <= ?1 THEN -1 ELSE 1 END) "
+                         "OVER (ORDER BY id) AS weight FROM changes) WHERE weight < 0 "
+                         "ORDER BY weight, id DESC LIMIT 1",
                          time, position);
 }
 
