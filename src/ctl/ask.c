@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/text.h"
+
 struct client *ask_connect(const struct context *context, int *code, int *error)
 {
     struct client *client = client_open(context->socket, -1);
@@ -123,11 +125,7 @@ bool field_bool(json_t *object, const char *key)
 
 char *field_printable(json_t *object, const char *key)
 {
-    char *text = g_strdup(field_text(object, key));
+    const char *text = field_text(object, key);
 
-    for (char *at = text; *at; at++) {
-        if (g_ascii_iscntrl(*at))
-            *at = '?';
-    }
-    return text;
+    return store_text_shown(text, strlen(text));
 }

@@ -55,7 +55,7 @@ const char *field_text(json_t *object, const char *key);
 json_int_t field_number(json_t *object, const char *key);
 bool field_bool(json_t *object, const char *key);
 
-/* The field without control characters, which a terminal would obey; g_free() it. */
+/* The field as it can be printed (store/text.h); g_free() it. */
 char *field_printable(json_t *object, const char *key);
 
 #endif

@@ -2,13 +2,11 @@
 /* pmxcfsctl guests: lists guests. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl/ask.h"
 #include "ctl/guests.h"
 #include "ctl/guests_deleted.h"
 #include "ctl/history_common.h"
-#include "ctl/history_time.h"
 #include "ctl/names.h"
 
 /* Takes those away that are not wanted: of another node, or not among the ids (none: all are
@@ -68,7 +66,10 @@ static void print_guests(json_t *ids, const char *node)
     json_t *guest;
 
     json_object_foreach(ids, id, guest)
-        printf("%10s  %-6s  %s\n", id, field_text(guest, "type"), field_text(guest, "node"));
+    {
+        g_autofree char *on = field_printable(guest, "node");
+        printf("%10s  %-6s  %s\n", id, field_text(guest, "type"), on);
+    }
     if (json_object_size(ids) > 0)
         return;
     if (node)
@@ -141,10 +142,8 @@ int command_guests(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "[ID...]", SUMMARY, 0, G_MAXINT))
         return EXIT_WRONG_USE;
-    if (history_time_parse(deleted ? deleted : "7d", time(NULL), &since)) {
-        fprintf(stderr, "error: '%s' is no time (2h, yesterday, 2026-11-22 18:41)\n", deleted);
+    if (!history_common_take_time(deleted ? deleted : "7d", &since))
         return EXIT_WRONG_USE;
-    }
     if (node && !database && !names_check_node(context, node, &code))
         return code;
     json_t *answer = ask_all(context, database, since, &code);

@@ -73,7 +73,10 @@ static struct history_reader *open_file(const char *path)
 
     if (!error)
         return reader;
-    fprintf(stderr, "error: %s: %s\n", path, message ? message : g_strerror(-error));
+    if (message)
+        fprintf(stderr, "error: %s\n", message);
+    else
+        fprintf(stderr, "error: %s: %s\n", path, g_strerror(-error));
     if (error == -EBADMSG)
         advise(path);
     return NULL;
@@ -124,8 +127,12 @@ struct history_reader *history_common_open(const struct context *context, const 
     if (database)
         return open_given(database);
     int asked = flush_daemon(context, &path, &error);
-    if (asked == EXIT_NO_DAEMON && !context->socket_given)
-        return open_given(DEFAULT_STATE_DIR);
+    if (asked == EXIT_NO_DAEMON && !context->socket_given) {
+        struct history_reader *reader = open_given(DEFAULT_STATE_DIR);
+        if (!reader) /* that is why it was to be a file */
+            ask_complain(context, asked, error);
+        return reader;
+    }
     if (error == EOPNOTSUPP) {
         fputs("error: the daemon writes no history\n", stderr);
         return NULL;
@@ -148,9 +155,10 @@ struct history_reader *history_common_open_quietly(const struct context *context
 int history_common_damaged(const struct history_reader *reader, const char *what, int error)
 {
     const char *file = history_file(reader);
+    g_autofree char *shown = what ? store_text_shown(what, strlen(what)) : g_strdup("");
     bool damaged = error == -EBADMSG || error == -ENOENT;
 
-    fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, what ? what : "", what ? " " : "",
+    fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, shown, what ? " " : "",
             damaged ? "the file is damaged" : g_strerror(-error));
     if (damaged)
         advise(file);
@@ -178,6 +186,19 @@ bool history_common_take_node(struct history_reader *reader, const char *node,
     return false;
 }
 
+bool history_common_take_time(const char *text, int64_t *taken)
+{
+    int64_t now = time(NULL);
+
+    if (history_time_parse(text, now, taken))
+        fprintf(stderr, "error: '%s' is no time (2h, yesterday, 18:41, 2026-11-22 18:41)\n", text);
+    else if (*taken > now)
+        fprintf(stderr, "error: '%s' is still to come\n", text);
+    else
+        return true;
+    return false;
+}
+
 bool history_common_take_lines(int lines, const char *since, struct history_filter *filter)
 {
     if (lines < 0 || lines >= (int)HISTORY_LIST_MAX) {
@@ -185,10 +206,7 @@ bool history_common_take_lines(int lines, const char *since, struct history_filt
         return false;
     }
     filter->limit = lines > 0 ? (size_t)lines + 1 : 0;
-    if (!since || !history_time_parse(since, time(NULL), &filter->since))
-        return true;
-    fprintf(stderr, "error: '%s' is no time (2h, yesterday, 2026-11-22 18:41)\n", since);
-    return false;
+    return !since || history_common_take_time(since, &filter->since);
 }
 
 void history_common_take_path(const char *path, struct history_filter *filter)

@@ -4,6 +4,7 @@
 import json
 import os
 
+import pytest
 from conftest import PMXCFSCTL
 
 
@@ -45,7 +46,7 @@ def test_filters(daemon, live):
     assert {(one["path"], one["other"]) for one in renamed} == {("firewall/cluster.fw", "firewall/other.fw"), ("firewall/other.fw", "firewall/cluster.fw")}
     everything = changes(live, "-n", "0")
     assert changes(live, "-n", "2") == everything[:2]
-    assert changes(live, "--since", "1d") == everything and changes(live, "--since", "2037-01-01") == []
+    assert changes(live, "--since", "1d") == everything
     assert changes(live, "--node", everything[0]["node"], "-n", "0") == [one for one in everything if one["node"] == everything[0]["node"]]
     assert "older ones" in live("history", "-n", "1").stderr
     assert "no changes" in live("history", "nothing/*").stdout
@@ -118,6 +119,33 @@ def test_what_is_wrong(daemon, live, ctl, tmp_path):
     answer = ctl("history", "--database", damaged, code=1).stderr
     assert str(damaged) in answer and "Every node writes a history" in answer
     assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
+
+
+def test_words_are_bytes(daemon, live):
+    """Options take what the command line has, in whatever encoding."""
+    for name in ("\u8a2d\u5b9a", "caf\udce9"):
+        daemon.os.write_file(daemon / name, b"x")
+        assert [one["path"] for one in json.loads(live("--json", "audit", "--path", name).stdout)] == [name.replace("\udce9", "\\xe9")] * 2
+        assert "nothing has to be changed" in live("rollback", "--to", "now", "--path", name, "--yes").stdout
+
+
+def test_moments_of_the_day_are_over(daemon, live):
+    """Of an hour that is still to come today, yesterday's is meant; of a day, none."""
+    daemon.os.write_file(daemon / "file", b"x")
+    for when in ("00:00", "23:59"):
+        assert live("--json", "history", "--since", when).stdout != "[]\n"
+    for command in (["history", "--since"], ["audit", "--since"], ["guests", "--deleted"], ["rollback", "--yes", "--to"]):
+        assert "is still to come" in live(*command, "2099-01-01", code=2).stderr
+
+
+def test_neither_daemon_nor_history(ctl):
+    """Both are told, once each, to somebody who named none of them."""
+    environment = {name: value for name, value in os.environ.items() if name != "PMXCFS_SOCKET_NAME"}
+    if os.path.exists("/var/lib/pve-cluster/history.db"):
+        pytest.skip("this host has a history")
+    answer = ctl("history", code=1, env=environment).stderr
+    assert answer.count("there is no /var/lib/pve-cluster/history.db") == 1 and answer.count("/var/lib/pve-cluster") == 1
+    assert "no daemon answers at 'pve2'" in answer
 
 
 def test_without_a_history(make_daemon):
