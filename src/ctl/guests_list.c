@@ -78,8 +78,9 @@ static void print_guests(json_t *ids, const char *node)
         puts("no guests");
 }
 
-/* Those that are there and, as far as that can be known, those that were deleted since then. NULL:
- * stderr says why, and *code is set. */
+/* Those that are there and, as far as that can be known, those that were deleted since then: where
+ * only the history is asked for, *code says whether it could be read. NULL: stderr says why, and
+ * *code is set. */
 static json_t *ask_all(const struct context *context, const char *database, int64_t since,
                        int *code)
 {
@@ -96,6 +97,8 @@ static json_t *ask_all(const struct context *context, const char *database, int6
         json_t *deleted = guests_deleted(reader, since, json_object_get(answer, "ids"));
         if (deleted)
             json_object_set_new(answer, "deleted", deleted);
+        else if (database)
+            *code = EXIT_FAILED;
     }
     history_close(reader);
     return answer;
@@ -149,7 +152,7 @@ int command_guests(const struct context *context, int argc, char **argv)
     json_t *answer = ask_all(context, database, since, &code);
     if (!answer)
         return code;
-    code = list(context, answer, node, argv + 1);
+    int listed = list(context, answer, node, argv + 1);
     json_decref(answer);
-    return code;
+    return listed != EXIT_DONE ? listed : code;
 }

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -77,7 +78,7 @@ static struct history_reader *open_file(const char *path)
         fprintf(stderr, "error: %s\n", message);
     else
         fprintf(stderr, "error: %s: %s\n", path, g_strerror(-error));
-    if (error == -EBADMSG)
+    if (error == -EBADMSG && g_file_test(path, G_FILE_TEST_IS_REGULAR))
         advise(path);
     return NULL;
 }
@@ -278,9 +279,9 @@ const char *history_common_operation(enum history_operation operation)
 
 char *history_common_node(struct history_reader *reader, uint32_t node)
 {
-    char *name = history_node_name(reader, node);
+    g_autofree char *name = history_node_name(reader, node);
 
-    return name ? name : g_strdup_printf("%" PRIu32, node);
+    return name ? store_text_shown(name, strlen(name)) : g_strdup_printf("%" PRIu32, node);
 }
 
 static json_t *version_json(const struct history_version *version)
@@ -338,22 +339,37 @@ char *history_common_who(const struct history_actor *actor)
     return g_strconcat(user, ": ", *command ? command : name, NULL);
 }
 
+/* Of a list, as db_print_json() would print all of it, which would need some GiB for the largest.
+ */
+static void print_element(json_t *element, bool first)
+{
+    char *text = json_dumps(element, JSON_INDENT(2));
+
+    fputs(first ? "[\n  " : ",\n  ", stdout);
+    for (const char *at = text; *at; at++) {
+        putchar(*at);
+        if (*at == '\n')
+            fputs("  ", stdout);
+    }
+    free(text);
+    json_decref(element);
+}
+
 void history_common_tell(const struct context *context, struct history_reader *reader,
                          const GPtrArray *changes, guint lines,
                          void (*print)(struct history_reader *reader,
                                        const struct history_change *change))
 {
     guint count = lines > 0 ? MIN(lines, changes->len) : changes->len;
-    json_t *list = context->json ? json_array() : NULL;
 
     for (guint i = 0; i < count; i++) {
-        if (list)
-            json_array_append_new(list, history_common_json(reader, changes->pdata[i]));
+        if (context->json)
+            print_element(history_common_json(reader, changes->pdata[i]), i == 0);
         else
             print(reader, changes->pdata[i]);
     }
-    if (list)
-        db_print_json(list);
+    if (context->json)
+        puts(count > 0 ? "\n]" : "[]");
     else if (changes->len > count)
         fprintf(stderr, "there are older ones: see --lines\n");
 }

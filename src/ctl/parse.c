@@ -130,6 +130,12 @@ bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const c
         print_help(options);
         exit(EXIT_DONE);
     }
+    /* GLib leaves it before a word that begins with a dash. */
+    if (parsed && *argc > 1 && strcmp((*argv)[1], "--") == 0) {
+        for (int i = 1; i < *argc; i++)
+            (*argv)[i] = (*argv)[i + 1];
+        (*argc)--;
+    }
     int count = *argc - 1;
     if (parsed && count >= least && count <= most)
         return true;

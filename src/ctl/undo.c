@@ -43,7 +43,10 @@ int undo_open(struct undo *undo, const struct context *context, bool dry_run)
     bool quorate = field_bool(overview, "quorate");
     json_decref(overview);
     if (!quorate && !dry_run) {
-        fputs("error: there is no quorum: nothing can be changed\n", stderr);
+        fputs("error: there is no quorum: nothing can be changed; 'pmxcfsctl doctor' says why, and "
+              "what "
+              "can be done\n",
+              stderr);
         code = EXIT_FAILED;
     } else {
         undo->reader = history_common_open(context, NULL, &code);

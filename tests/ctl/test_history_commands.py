@@ -118,6 +118,12 @@ def test_what_is_wrong(daemon, live, ctl, tmp_path):
     damaged.write_bytes(b"no database at all" * 100)
     answer = ctl("history", "--database", damaged, code=1).stderr
     assert str(damaged) in answer and "Every node writes a history" in answer
+    device = ctl("history", "--database", "/dev/null", code=1).stderr
+    assert "not a regular file" in device and "moved away" not in device
+    daemon.os.write_file(daemon / "--odd", b"x")
+    assert short(changes(live, "--", "--odd")) == [("write", "--odd"), ("create", "--odd")]
+    shown = live("--json", "history", "-n", "2").stdout
+    assert shown == json.dumps(json.loads(shown), indent=2) + "\n"
     assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
 
 
