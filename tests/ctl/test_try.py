@@ -272,8 +272,10 @@ def stop(shell):
 
 def runs(daemon, process):
     """Not one that has ended and is left to the namespace's first process."""
-    stat = "/proc/%s/stat" % process
-    return daemon.os.exists(stat) and daemon.os.read_file(stat).rpartition(b")")[2].split()[0] != b"Z"
+    try:
+        return daemon.os.read_file("/proc/%s/stat" % process).rpartition(b")")[2].split()[0] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_ctrl_z(daemon, file):
