@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,24 @@ static struct history_reader *open_file(const char *path)
     return NULL;
 }
 
+/* A whole history lies in a temporary directory meanwhile, which somebody who gets impatient must
+ * not leave there. */
+static int add_uninterrupted(struct history_reader **reader, const GPtrArray *effects,
+                             char **message)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    sigset_t ending;
+    sigset_t before;
+
+    sigemptyset(&ending);
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+        sigaddset(&ending, numbers[i]);
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    int error = history_add_replayed(reader, effects, message);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
 /* What is in the journal of a host that died has not reached its history. */
 static void add_journal(struct history_reader **reader, const char *database)
 {
@@ -91,7 +110,7 @@ static void add_journal(struct history_reader **reader, const char *database)
     int error = tools_read_journal(database, &effects, &message);
 
     if (!error)
-        error = history_add_replayed(reader, effects, &message);
+        error = add_uninterrupted(reader, effects, &message);
     if (effects)
         g_ptr_array_unref(effects);
     if (error)

@@ -3,6 +3,8 @@
 
 import json
 import os
+import signal
+import subprocess
 
 import pytest
 from conftest import PMXCFSCTL
@@ -72,7 +74,17 @@ def state_files(daemon):
     return found
 
 
-def test_of_a_host_that_died(daemon, live, ctl):
+def interrupt_copying(daemon, place):
+    """Ends the command when it has made its temporary directory; what is left of that."""
+    command = [PMXCFSCTL, "history", "--database", daemon.state_dir]
+    with subprocess.Popen(command, env=dict(os.environ, TMPDIR=str(place)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not os.listdir(place) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+    return os.listdir(place)
+
+
+def test_of_a_host_that_died(daemon, live, ctl, tmp_path):
     """What is only in its journal is seen too, once, and no file is altered for that."""
     fill(daemon)
     older = changes(live, "-n", "0")
@@ -89,6 +101,8 @@ def test_of_a_host_that_died(daemon, live, ctl):
     assert ctl("show", "--database", daemon.state_dir, "storage.cfg").stdout == "the last one"
     alone = os.path.join(daemon.state_dir, "history.db")
     assert changes(ctl, "-n", "0", "--database", alone) == older
+    (tmp_path / "temporary").mkdir()
+    assert [interrupt_copying(daemon, tmp_path / "temporary") for _ in range(5)] == [[]] * 5
     assert state_files(daemon) == before
     daemon.start()
     told = [{**one, "time": 0, "node": "", "who": None} for one in newer]
