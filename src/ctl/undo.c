@@ -78,6 +78,7 @@ int undo_look(const struct undo *undo, const char *path, struct undo_present *pr
         return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
     present->exists = true;
     present->directory = S_ISDIR(info.st_mode);
+    present->mtime = (uint32_t)info.st_mtime;
     return 0;
 }
 
@@ -163,21 +164,17 @@ static int add_removal(struct undo *undo, const char *path, GBytes *now)
                                      : EXIT_DONE;
 }
 
-int undo_add(struct undo *undo, const char *path, const struct history_version *target,
-             uint64_t version)
+static int add_steps(struct undo *undo, const char *path, const struct undo_present *present,
+                     const struct history_version *target, uint64_t version)
 {
-    struct undo_present present;
+    bool stays = present->exists && target->exists && present->directory == target->directory;
     GBytes *now = NULL;
-    int error = undo_look(undo, path, &present);
 
-    if (error)
-        return complain(path, g_strerror(-error));
-    bool stays = present.exists && target->exists && present.directory == target->directory;
-    if (present.exists && !present.directory && !(now = read_present(undo, path)))
+    if (present->exists && !present->directory && !(now = read_present(undo, path)))
         return EXIT_FAILED;
-    if (stays && !present.directory)
+    if (stays && !present->directory)
         return add_file(undo, path, target, version, now);
-    if (present.exists && !stays) {
+    if (present->exists && !stays) {
         int code = add_removal(undo, path, now);
         if (code != EXIT_DONE)
             return code;
@@ -187,6 +184,21 @@ int undo_add(struct undo *undo, const char *path, const struct history_version *
     else if (target->exists && !stays)
         return add_file(undo, path, target, version, NULL);
     return EXIT_DONE;
+}
+
+int undo_add(struct undo *undo, const char *path, const struct history_version *target,
+             uint64_t version)
+{
+    struct undo_present present;
+    guint before = undo->steps->len;
+    int error = undo_look(undo, path, &present);
+
+    if (error)
+        return complain(path, g_strerror(-error));
+    int code = add_steps(undo, path, &present, target, version);
+    for (guint i = before; i < undo->steps->len; i++)
+        ((struct undo_step *)undo->steps->pdata[i])->now_mtime = present.mtime;
+    return code;
 }
 
 /* ---- A part of the tree ---- */
@@ -332,6 +344,7 @@ static void settle_guest(struct undo *undo, struct undo_step *step, json_t *gues
     step->action = UNDO_MOVE;
     step->from = g_steal_pointer(&actual);
     step->now = g_bytes_ref(removal->now);
+    step->now_mtime = removal->now_mtime;
     g_ptr_array_remove(undo->steps, removal);
 }
 

@@ -51,6 +51,7 @@ static char *make_diff(const struct undo *undo, const struct undo_step *step)
 
     if (step->result != UNDO_PLANNED || (!step->now && !step->wanted))
         return NULL;
+    now.mtime = step->now_mtime;
     wanted.mtime = step->mtime;
     wanted.version = step->version;
     return diff_text(&now, &wanted, undo->show_secrets, !undo->context->json);
