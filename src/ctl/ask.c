@@ -123,6 +123,17 @@ bool field_bool(json_t *object, const char *key)
     return json_is_true(json_object_get(object, key)) || field_number(object, key) != 0;
 }
 
+bool ask_is_quorate(json_t *overview)
+{
+    bool quorate = field_bool(overview, "quorate");
+
+    if (!quorate)
+        fputs("error: there is no quorum: nothing can be changed; 'pmxcfsctl doctor' says why, and "
+              "what can be done\n",
+              stderr);
+    return quorate;
+}
+
 char *field_printable(json_t *object, const char *key)
 {
     const char *text = field_text(object, key);

@@ -55,6 +55,9 @@ const char *field_text(json_t *object, const char *key);
 json_int_t field_number(json_t *object, const char *key);
 bool field_bool(json_t *object, const char *key);
 
+/* By the daemon's overview: can the tree be changed? False: stderr says why not. */
+bool ask_is_quorate(json_t *overview);
+
 /* The field as it can be printed (store/text.h); g_free() it. */
 char *field_printable(json_t *object, const char *key);
 

@@ -198,12 +198,10 @@ static int break_with(const struct context *context, json_t *overview, char **na
 
     if (locks && !chosen)
         code = EXIT_FAILED;
-    if (chosen && !field_bool(overview, "quorate")) {
-        fputs("error: there is no quorum: nothing can be changed\n", stderr);
+    if (chosen && !ask_is_quorate(overview))
         code = EXIT_FAILED;
-    } else if (chosen) {
+    else if (chosen)
         code = break_all(context, field_text(overview, "mountpoint"), chosen);
-    }
     json_decref(chosen);
     json_decref(locks);
     return code;

@@ -40,17 +40,11 @@ int undo_open(struct undo *undo, const struct context *context, bool dry_run)
     if (!overview)
         return code;
     undo->mountpoint = g_strdup(field_text(overview, "mountpoint"));
-    bool quorate = field_bool(overview, "quorate");
+    bool possible = dry_run || ask_is_quorate(overview);
     json_decref(overview);
-    if (!quorate && !dry_run) {
-        fputs("error: there is no quorum: nothing can be changed; 'pmxcfsctl doctor' says why, and "
-              "what "
-              "can be done\n",
-              stderr);
-        code = EXIT_FAILED;
-    } else {
+    code = EXIT_FAILED;
+    if (possible)
         undo->reader = history_common_open(context, NULL, &code);
-    }
     if (!undo->reader) {
         g_free(undo->mountpoint);
         return code;
