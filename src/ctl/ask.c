@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "store/text.h"
-
 struct client *ask_connect(const struct context *context, int *code, int *error)
 {
     struct client *client = client_open(context->socket, -1);
@@ -136,7 +134,12 @@ bool ask_is_quorate(json_t *overview)
 
 char *field_printable(json_t *object, const char *key)
 {
-    const char *text = field_text(object, key);
+    GString *text = g_string_new(NULL);
 
-    return store_text_shown(text, strlen(text));
+    /* JSON is UTF-8. */
+    for (const char *at = field_text(object, key); *at; at = g_utf8_next_char(at)) {
+        gunichar character = g_utf8_get_char(at);
+        g_string_append_unichar(text, g_unichar_isprint(character) ? character : '?');
+    }
+    return g_string_free(text, FALSE);
 }

@@ -58,7 +58,7 @@ bool field_bool(json_t *object, const char *key);
 /* By the daemon's overview: can the tree be changed? False: stderr says why not. */
 bool ask_is_quorate(json_t *overview);
 
-/* The field as it can be printed (store/text.h); g_free() it. */
+/* The field with "?" for what cannot be printed, which a terminal may obey; g_free() it. */
 char *field_printable(json_t *object, const char *key);
 
 #endif
