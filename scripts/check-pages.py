@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds commands and options that a manual page has in one language only: page by page, and command by command."""
+"""Finds commands and options that a manual page has in one language only: page by page, and command by command; and
+options of pmxcfs(8) that a README does not have."""
 
 import glob
 import os
 import re
 import sys
 
-MAN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "doc", "man")
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+MAN = os.path.join(SOURCE, "doc", "man")
 FLAG = re.compile(r"\bFl\s+(?:Fl\s+)?([\w-]+)")
 ITEM = re.compile(r"^\.It ((?:Ic|Fl|Ev) .*)$", re.MULTILINE)
 
@@ -45,6 +47,15 @@ def main():
             count += 1
             for option in english[item] ^ japanese[item]:
                 findings.append("%s: '%s': only in %s: option %s" % (name, item, "English" if option in english[item] else "Japanese", option))
+    with open(os.path.join(MAN, "pmxcfs.8")) as file:
+        options = set(re.findall(r"^\.It (?:Fl \w , )?Fl Fl ([\w-]+)", file.read(), re.MULTILINE))
+    for name in ("README.md", "README.ja.md"):
+        with open(os.path.join(SOURCE, name)) as file:
+            text = file.read()
+        for option in options - {"help", "version"}:
+            count += 1
+            if not re.search(r"`--%s\b" % re.escape(option), text):
+                findings.append("%s: no option --%s" % (name, option))
     print("\n".join(sorted(findings)) if findings else "%d items, no finding" % count)
     return 1 if findings else 0
 

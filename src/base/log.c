@@ -41,6 +41,11 @@ __attribute__((format(printf, 3, 0))) static void write_line(int priority, const
     char line[2048];
 
     vsnprintf(line, sizeof(line), format, arguments);
+    /* Names and commands may be in it: one message is one line, which no terminal obeys. */
+    for (char *at = line; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == '\x7f')
+            *at = '?';
+    }
     if (atomic_load(&use_syslog))
         syslog(priority, "%s%s", prefix, line);
     if (atomic_load(&use_stderr))

@@ -121,13 +121,25 @@ bool field_bool(json_t *object, const char *key)
     return json_is_true(json_object_get(object, key)) || field_number(object, key) != 0;
 }
 
+bool ask_is_quorate(json_t *overview)
+{
+    bool quorate = field_bool(overview, "quorate");
+
+    if (!quorate)
+        fputs("error: there is no quorum: nothing can be changed; 'pmxcfsctl doctor' says why, and "
+              "what can be done\n",
+              stderr);
+    return quorate;
+}
+
 char *field_printable(json_t *object, const char *key)
 {
-    char *text = g_strdup(field_text(object, key));
+    GString *text = g_string_new(NULL);
 
-    for (char *at = text; *at; at++) {
-        if (g_ascii_iscntrl(*at))
-            *at = '?';
+    /* JSON is UTF-8. */
+    for (const char *at = field_text(object, key); *at; at = g_utf8_next_char(at)) {
+        gunichar character = g_utf8_get_char(at);
+        g_string_append_unichar(text, g_unichar_isprint(character) ? character : '?');
     }
-    return text;
+    return g_string_free(text, FALSE);
 }

@@ -55,7 +55,10 @@ const char *field_text(json_t *object, const char *key);
 json_int_t field_number(json_t *object, const char *key);
 bool field_bool(json_t *object, const char *key);
 
-/* The field without control characters, which a terminal would obey; g_free() it. */
+/* By the daemon's overview: can the tree be changed? False: stderr says why not. */
+bool ask_is_quorate(json_t *overview);
+
+/* The field with "?" for what cannot be printed, which a terminal may obey; g_free() it. */
 char *field_printable(json_t *object, const char *key);
 
 #endif

@@ -23,9 +23,17 @@ struct begun {
     const char *word;
 };
 
+/* Lines and terminals can carry no control characters: such names are not offered. */
+static bool is_line(const char *text)
+{
+    while (*text && !g_ascii_iscntrl(*text))
+        text++;
+    return *text == '\0';
+}
+
 static void offer(const struct begun *begun, const char *candidate, const char *description)
 {
-    if (g_str_has_prefix(candidate, begun->word))
+    if (g_str_has_prefix(candidate, begun->word) && is_line(candidate))
         printf("%s%s\t%s\n", begun->prefix, candidate, description);
 }
 

@@ -2,13 +2,11 @@
 /* pmxcfsctl guests: lists guests. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "ctl/ask.h"
 #include "ctl/guests.h"
 #include "ctl/guests_deleted.h"
 #include "ctl/history_common.h"
-#include "ctl/history_time.h"
 #include "ctl/names.h"
 
 /* Takes those away that are not wanted: of another node, or not among the ids (none: all are
@@ -68,7 +66,10 @@ static void print_guests(json_t *ids, const char *node)
     json_t *guest;
 
     json_object_foreach(ids, id, guest)
-        printf("%10s  %-6s  %s\n", id, field_text(guest, "type"), field_text(guest, "node"));
+    {
+        g_autofree char *on = field_printable(guest, "node");
+        printf("%10s  %-6s  %s\n", id, field_text(guest, "type"), on);
+    }
     if (json_object_size(ids) > 0)
         return;
     if (node)
@@ -77,8 +78,9 @@ static void print_guests(json_t *ids, const char *node)
         puts("no guests");
 }
 
-/* Those that are there and, as far as that can be known, those that were deleted since then. NULL:
- * stderr says why, and *code is set. */
+/* Those that are there and, as far as that can be known, those that were deleted since then: where
+ * only the history is asked for, *code says whether it could be read. NULL: stderr says why, and
+ * *code is set. */
 static json_t *ask_all(const struct context *context, const char *database, int64_t since,
                        int *code)
 {
@@ -95,6 +97,8 @@ static json_t *ask_all(const struct context *context, const char *database, int6
         json_t *deleted = guests_deleted(reader, since, json_object_get(answer, "ids"));
         if (deleted)
             json_object_set_new(answer, "deleted", deleted);
+        else if (database)
+            *code = EXIT_FAILED;
     }
     history_close(reader);
     return answer;
@@ -141,16 +145,14 @@ int command_guests(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "[ID...]", SUMMARY, 0, G_MAXINT))
         return EXIT_WRONG_USE;
-    if (history_time_parse(deleted ? deleted : "7d", time(NULL), &since)) {
-        fprintf(stderr, "error: '%s' is no time (2h, yesterday, 2026-11-22 18:41)\n", deleted);
+    if (!history_common_take_time(deleted ? deleted : "7d", &since))
         return EXIT_WRONG_USE;
-    }
     if (node && !database && !names_check_node(context, node, &code))
         return code;
     json_t *answer = ask_all(context, database, since, &code);
     if (!answer)
         return code;
-    code = list(context, answer, node, argv + 1);
+    int listed = list(context, answer, node, argv + 1);
     json_decref(answer);
-    return code;
+    return listed != EXIT_DONE ? listed : code;
 }

@@ -157,15 +157,13 @@ static char *who_shown(const struct history_change *change)
 /* As it is; a terminal gets no control characters. */
 static void print_text(const struct line *line)
 {
-    bool terminal = isatty(STDOUT_FILENO);
-
-    for (size_t i = 0; i < line->size; i++) {
-        char byte = line->bytes[i];
-        if (terminal && g_ascii_iscntrl(byte) && byte != '\t')
-            printf("\\x%02x", (unsigned char)byte);
-        else
-            putchar(byte);
+    if (!isatty(STDOUT_FILENO)) {
+        fwrite(line->bytes, 1, line->size, stdout);
+        return;
     }
+    g_autoptr(GString) shown = g_string_new(NULL);
+    text_diff_append_shown(shown, line->bytes, line->size);
+    fputs(shown->str, stdout);
 }
 
 static void print_line(struct blame *blame, const struct line *line, guint number, bool masked)
@@ -214,8 +212,7 @@ static void tell(const struct context *context, struct blame *blame, bool masked
 
 static int complain(const struct blame *blame, const char *path, int error)
 {
-    g_autofree char *shown = store_text_shown(path, strlen(path));
-    g_autofree char *what = g_strconcat("a content of ", shown, NULL);
+    g_autofree char *what = g_strconcat("a content of ", path, NULL);
 
     return history_common_damaged(blame->reader, what, error);
 }

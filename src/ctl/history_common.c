@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -73,10 +75,31 @@ static struct history_reader *open_file(const char *path)
 
     if (!error)
         return reader;
-    fprintf(stderr, "error: %s: %s\n", path, message ? message : g_strerror(-error));
-    if (error == -EBADMSG)
+    if (message)
+        fprintf(stderr, "error: %s\n", message);
+    else
+        fprintf(stderr, "error: %s: %s\n", path, g_strerror(-error));
+    if (error == -EBADMSG && g_file_test(path, G_FILE_TEST_IS_REGULAR))
         advise(path);
     return NULL;
+}
+
+/* A whole history lies in a temporary directory meanwhile, which somebody who gets impatient must
+ * not leave there. */
+static int add_uninterrupted(struct history_reader **reader, const GPtrArray *effects,
+                             char **message)
+{
+    static const int numbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    sigset_t ending;
+    sigset_t before;
+
+    sigemptyset(&ending);
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++)
+        sigaddset(&ending, numbers[i]);
+    pthread_sigmask(SIG_BLOCK, &ending, &before);
+    int error = history_add_replayed(reader, effects, message);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
 }
 
 /* What is in the journal of a host that died has not reached its history. */
@@ -87,7 +110,7 @@ static void add_journal(struct history_reader **reader, const char *database)
     int error = tools_read_journal(database, &effects, &message);
 
     if (!error)
-        error = history_add_replayed(reader, effects, &message);
+        error = add_uninterrupted(reader, effects, &message);
     if (effects)
         g_ptr_array_unref(effects);
     if (error)
@@ -124,8 +147,12 @@ struct history_reader *history_common_open(const struct context *context, const 
     if (database)
         return open_given(database);
     int asked = flush_daemon(context, &path, &error);
-    if (asked == EXIT_NO_DAEMON && !context->socket_given)
-        return open_given(DEFAULT_STATE_DIR);
+    if (asked == EXIT_NO_DAEMON && !context->socket_given) {
+        struct history_reader *reader = open_given(DEFAULT_STATE_DIR);
+        if (!reader) /* that is why it was to be a file */
+            ask_complain(context, asked, error);
+        return reader;
+    }
     if (error == EOPNOTSUPP) {
         fputs("error: the daemon writes no history\n", stderr);
         return NULL;
@@ -148,9 +175,10 @@ struct history_reader *history_common_open_quietly(const struct context *context
 int history_common_damaged(const struct history_reader *reader, const char *what, int error)
 {
     const char *file = history_file(reader);
+    g_autofree char *shown = what ? store_text_shown(what, strlen(what)) : g_strdup("");
     bool damaged = error == -EBADMSG || error == -ENOENT;
 
-    fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, what ? what : "", what ? " " : "",
+    fprintf(stderr, "error: %s: %s%scannot be read: %s\n", file, shown, what ? " " : "",
             damaged ? "the file is damaged" : g_strerror(-error));
     if (damaged)
         advise(file);
@@ -178,6 +206,19 @@ bool history_common_take_node(struct history_reader *reader, const char *node,
     return false;
 }
 
+bool history_common_take_time(const char *text, int64_t *taken)
+{
+    int64_t now = time(NULL);
+
+    if (history_time_parse(text, now, taken))
+        fprintf(stderr, "error: '%s' is no time (2h, yesterday, 18:41, 2026-11-22 18:41)\n", text);
+    else if (*taken > now)
+        fprintf(stderr, "error: '%s' is still to come\n", text);
+    else
+        return true;
+    return false;
+}
+
 bool history_common_take_lines(int lines, const char *since, struct history_filter *filter)
 {
     if (lines < 0 || lines >= (int)HISTORY_LIST_MAX) {
@@ -185,10 +226,7 @@ bool history_common_take_lines(int lines, const char *since, struct history_filt
         return false;
     }
     filter->limit = lines > 0 ? (size_t)lines + 1 : 0;
-    if (!since || !history_time_parse(since, time(NULL), &filter->since))
-        return true;
-    fprintf(stderr, "error: '%s' is no time (2h, yesterday, 2026-11-22 18:41)\n", since);
-    return false;
+    return !since || history_common_take_time(since, &filter->since);
 }
 
 void history_common_take_path(const char *path, struct history_filter *filter)
@@ -260,9 +298,9 @@ const char *history_common_operation(enum history_operation operation)
 
 char *history_common_node(struct history_reader *reader, uint32_t node)
 {
-    char *name = history_node_name(reader, node);
+    g_autofree char *name = history_node_name(reader, node);
 
-    return name ? name : g_strdup_printf("%" PRIu32, node);
+    return name ? store_text_shown(name, strlen(name)) : g_strdup_printf("%" PRIu32, node);
 }
 
 static json_t *version_json(const struct history_version *version)
@@ -320,22 +358,37 @@ char *history_common_who(const struct history_actor *actor)
     return g_strconcat(user, ": ", *command ? command : name, NULL);
 }
 
+/* Of a list, as db_print_json() would print all of it, which would need some GiB for the largest.
+ */
+static void print_element(json_t *element, bool first)
+{
+    char *text = json_dumps(element, JSON_INDENT(2));
+
+    fputs(first ? "[\n  " : ",\n  ", stdout);
+    for (const char *at = text; *at; at++) {
+        putchar(*at);
+        if (*at == '\n')
+            fputs("  ", stdout);
+    }
+    free(text);
+    json_decref(element);
+}
+
 void history_common_tell(const struct context *context, struct history_reader *reader,
                          const GPtrArray *changes, guint lines,
                          void (*print)(struct history_reader *reader,
                                        const struct history_change *change))
 {
     guint count = lines > 0 ? MIN(lines, changes->len) : changes->len;
-    json_t *list = context->json ? json_array() : NULL;
 
     for (guint i = 0; i < count; i++) {
-        if (list)
-            json_array_append_new(list, history_common_json(reader, changes->pdata[i]));
+        if (context->json)
+            print_element(history_common_json(reader, changes->pdata[i]), i == 0);
         else
             print(reader, changes->pdata[i]);
     }
-    if (list)
-        db_print_json(list);
+    if (context->json)
+        puts(count > 0 ? "\n]" : "[]");
     else if (changes->len > count)
         fprintf(stderr, "there are older ones: see --lines\n");
 }

@@ -38,6 +38,9 @@ const char *history_common_operation(enum history_operation operation);
 /* The node's name, or its number; g_free() it. */
 char *history_common_node(struct history_reader *reader, uint32_t node);
 
+/* A time as people write it, which must be over. False: stderr says why not. */
+bool history_common_take_time(const char *text, int64_t *taken);
+
 /* --lines and --since (NULL: not given) of a list; one more than `lines` is asked for, to know
  * whether there is more. False: stderr says what is wrong. */
 bool history_common_take_lines(int lines, const char *since, struct history_filter *filter);

@@ -47,9 +47,8 @@ static int load(struct history_reader *reader, const char *path,
     int error =
         state->missing ? 0 : history_content(reader, change->after.content, &state->content);
     if (error) {
-        g_autofree char *shown = store_text_shown(change->path, strlen(change->path));
-        g_autofree char *what =
-            g_strdup_printf("the content of %s (version %" PRIu64 ")", shown, change->version);
+        g_autofree char *what = g_strdup_printf("the content of %s (version %" PRIu64 ")",
+                                                change->path, change->version);
         history_common_damaged(reader, what, error);
     } else if (state->content) {
         const char *bytes = g_bytes_get_data(state->content, &size);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/history_common.h"
 #include "ctl/history_moment.h"
@@ -111,7 +112,7 @@ static void tell(const struct export *export)
            export->version, when);
     json_array_foreach(export->missing, i, item)
     {
-        const char *path = json_string_value(json_object_get(item, "path"));
+        g_autofree char *path = field_printable(item, "path");
         fprintf(stderr, "%s  %s\n", i == 0 ? "not kept, and not in it:\n" : "", path);
     }
     if (i > 0)

@@ -30,8 +30,8 @@ bool history_lineage_continues(const struct history_change *newer,
         return true;
     return same_process && newer->operation == HISTORY_WRITE &&
            (older->operation == HISTORY_WRITE || older->operation == HISTORY_CREATE) &&
-           strcmp(newer->path, older->path) == 0 && newer->time - older->time <= PIECE_SECONDS &&
-           older->after.size % PIECE_SIZE == 0;
+           strcmp(newer->path, older->path) == 0 &&
+           ABS(newer->time - older->time) <= PIECE_SECONDS && older->after.size % PIECE_SIZE == 0;
 }
 
 /* Came it from another name, under which it was the same file? */

@@ -9,17 +9,6 @@
 #include "ctl/text_diff.h"
 #include "store/text.h"
 
-static int print_bytes(GBytes *content)
-{
-    gsize size;
-    const void *bytes = g_bytes_get_data(content, &size);
-
-    if ((size == 0 || fwrite(bytes, 1, size, stdout) == size) && fflush(stdout) == 0)
-        return EXIT_DONE;
-    perror("error: cannot write");
-    return EXIT_FAILED;
-}
-
 /* "text", or "base64" if it is none, as db dump has it. */
 static void add_content(json_t *object, GBytes *content)
 {
@@ -35,16 +24,26 @@ static void add_content(json_t *object, GBytes *content)
 }
 
 /* `content` NULL: none is kept. */
-static int tell(const struct context *context, struct history_reader *reader,
-                const struct history_change *change, GBytes *content)
+static void tell_json(struct history_reader *reader, const struct history_change *change,
+                      GBytes *content)
 {
-    if (!context->json)
-        return print_bytes(content);
     json_t *object = history_common_json(reader, change);
+
     if (content)
         add_content(object, content);
     db_print_json(object);
-    return EXIT_DONE;
+}
+
+static void tell(const struct context *context, struct history_reader *reader,
+                 const struct history_change *change, GBytes *content)
+{
+    gsize size;
+    const void *bytes = g_bytes_get_data(content, &size);
+
+    if (context->json)
+        tell_json(reader, change, content);
+    else if (size > 0)
+        fwrite(bytes, 1, size, stdout);
 }
 
 static int show_change(const struct context *context, struct history_reader *reader,
@@ -54,8 +53,10 @@ static int show_change(const struct context *context, struct history_reader *rea
     const char *missing = history_moment_missing(&change->after);
     GBytes *content = NULL;
 
-    if (context->json && (missing || change->after.directory))
-        return tell(context, reader, change, NULL);
+    if (context->json && (missing || change->after.directory)) {
+        tell_json(reader, change, NULL);
+        return EXIT_DONE;
+    }
     if (change->after.directory) {
         fprintf(stderr,
                 "error: %s is a directory: see 'pmxcfsctl history %s', or 'pmxcfsctl export' for "
@@ -69,12 +70,12 @@ static int show_change(const struct context *context, struct history_reader *rea
     }
     int error = history_content(reader, change->after.content, &content);
     if (error) {
-        g_autofree char *what = g_strconcat("the content of ", shown, NULL);
+        g_autofree char *what = g_strconcat("the content of ", change->path, NULL);
         return history_common_damaged(reader, what, error);
     }
-    int code = tell(context, reader, change, content);
+    tell(context, reader, change, content);
     g_bytes_unref(content);
-    return code;
+    return EXIT_DONE;
 }
 
 int command_show(const struct context *context, int argc, char **argv)

@@ -41,7 +41,7 @@ static int parse_age(const char *text, int64_t now, int64_t *time)
     return -EINVAL;
 }
 
-/* "18:41" */
+/* "18:41": the last one, which was yesterday if today's is still to come. */
 static int parse_clock(const char *text, int64_t now, int64_t *time)
 {
     int end = 0;
@@ -59,7 +59,11 @@ static int parse_clock(const char *text, int64_t now, int64_t *time)
     local.tm_min = minute;
     local.tm_sec = 0;
     local.tm_isdst = -1;
+    struct tm before = local;
+    before.tm_mday--;
     *time = (int64_t)mktime(&local);
+    if (*time > now)
+        *time = (int64_t)mktime(&before);
     return 0;
 }
 

@@ -202,12 +202,8 @@ static int run(const struct context *context, const char *given, char **names,
         code = EXIT_FAILED;
     }
     restoration->mountpoint = field_text(overview, "mountpoint");
-    if (copy && !field_bool(overview, "quorate")) {
-        fputs("error: there is no quorum: nothing can be changed\n", stderr);
-        code = EXIT_FAILED;
-    } else if (copy) {
-        code = restore(restoration, copy, names + 1);
-    }
+    if (copy)
+        code = ask_is_quorate(overview) ? restore(restoration, copy, names + 1) : EXIT_FAILED;
     if (copy)
         tree_free(copy);
     json_decref(overview);

@@ -33,9 +33,10 @@ static void print_lock(json_t *lock)
 {
     bool expired = field_bool(lock, "expired");
     g_autofree char *holder = locks_holder(lock);
+    g_autofree char *path = field_printable(lock, "path");
 
-    printf("%-40s %-16s %8.0f s  %s%-7s%s  %s\n", field_text(lock, "path"),
-           field_text(lock, "node"), json_number_value(json_object_get(lock, "age")),
+    printf("%-40s %-16s %8.0f s  %s%-7s%s  %s\n", path, field_text(lock, "node"),
+           json_number_value(json_object_get(lock, "age")),
            expired ? colour_begin(stdout, COLOUR_YELLOW) : "", expired ? "expired" : "held",
            expired ? colour_end(stdout) : "", holder);
 }
@@ -143,9 +144,9 @@ static bool is_broken(const struct context *context, json_t *lock)
 
 static bool break_one(const struct context *context, const char *mountpoint, json_t *lock)
 {
-    const char *path = field_text(lock, "path");
+    g_autofree char *path = field_printable(lock, "path");
     gint64 end = g_get_monotonic_time() + PATIENCE;
-    int error = ask_for(mountpoint, path);
+    int error = ask_for(mountpoint, field_text(lock, "path"));
     bool broken = is_broken(context, lock);
 
     if (error != 0 && error != EACCES && error != ENOENT && !broken) {
@@ -174,9 +175,10 @@ static int break_all(const struct context *context, const char *mountpoint, json
     {
         bool broken = break_one(context, mountpoint, lock);
         json_object_set_new(lock, "broken", json_boolean(broken));
+        g_autofree char *path = field_printable(lock, "path");
         if (broken && !context->json)
-            printf("broken: %s, of %s, %.0f s old\n", field_text(lock, "path"),
-                   field_text(lock, "node"), json_number_value(json_object_get(lock, "age")));
+            printf("broken: %s, of %s, %.0f s old\n", path, field_text(lock, "node"),
+                   json_number_value(json_object_get(lock, "age")));
         if (!broken)
             code = EXIT_FAILED;
     }
@@ -196,12 +198,10 @@ static int break_with(const struct context *context, json_t *overview, char **na
 
     if (locks && !chosen)
         code = EXIT_FAILED;
-    if (chosen && !field_bool(overview, "quorate")) {
-        fputs("error: there is no quorum: nothing can be changed\n", stderr);
+    if (chosen && !ask_is_quorate(overview))
         code = EXIT_FAILED;
-    } else if (chosen) {
+    else if (chosen)
         code = break_all(context, field_text(overview, "mountpoint"), chosen);
-    }
     json_decref(chosen);
     json_decref(locks);
     return code;

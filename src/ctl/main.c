@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* pmxcfsctl: the tool for those who run pmxcfs. */
+#include <errno.h>
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "ctl/commands.h"
 #include "ctl/complete.h"
@@ -271,21 +274,42 @@ static int take_options(struct context *context, int argc, char **argv)
     return kept;
 }
 
+static int call(struct context *context, int argc, char **argv)
+{
+    int code;
+
+    if (argc > 2 && strcmp(argv[1], "--complete") == 0) {
+        complete(commands, G_N_ELEMENTS(commands), context, argc - 2, argv + 2);
+        return EXIT_DONE;
+    }
+    int first = parse_global(context, argc, argv, &code);
+    if (first == 0)
+        return code;
+    argv += first;
+    argc = take_options(context, argc - first, argv);
+    return argc < 0 ? EXIT_WRONG_USE : run(context, argc, argv);
+}
+
+/* Has all that was printed been taken? A reader at the end of a pipe who goes away knows that. */
+static bool is_output_whole(void)
+{
+    struct stat info;
+    int error = fflush(stdout) == 0 ? 0 : errno;
+
+    if ((error == 0 && !ferror(stdout)) ||
+        (fstat(STDOUT_FILENO, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISCHR(info.st_mode)))
+        return true;
+    fprintf(stderr, "error: standard output did not take all%s%s\n", error ? ": " : "",
+            error ? g_strerror(error) : "");
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const char *variable = g_getenv(SOCKET_VARIABLE);
     bool named = variable && *variable;
     struct context context = {.socket = named ? variable : DEFAULT_SOCKET, .socket_given = named};
-    int code;
+    int code = call(&context, argc, argv);
 
-    if (argc > 2 && strcmp(argv[1], "--complete") == 0) {
-        complete(commands, G_N_ELEMENTS(commands), &context, argc - 2, argv + 2);
-        return EXIT_DONE;
-    }
-    int first = parse_global(&context, argc, argv, &code);
-    if (first == 0)
-        return code;
-    argv += first;
-    argc = take_options(&context, argc - first, argv);
-    return argc < 0 ? EXIT_WRONG_USE : run(&context, argc, argv);
+    return is_output_whole() ? code : EXIT_FAILED;
 }

@@ -82,6 +82,22 @@ static void print_help(GOptionContext *options)
     fputs(plain, stdout);
 }
 
+/* GLib takes what is called a string for text in the locale's encoding, which is that of no locale
+ * here, and refuses all but ASCII. Names and paths are bytes; g_free() it. */
+static GOptionEntry *take_bytes(const GOptionEntry *entries)
+{
+    size_t count = 0;
+
+    while (entries[count].long_name)
+        count++;
+    GOptionEntry *taken = g_memdup2(entries, (count + 1) * sizeof(*entries));
+    for (size_t i = 0; i < count; i++) {
+        if (taken[i].arg == G_OPTION_ARG_STRING)
+            taken[i].arg = G_OPTION_ARG_FILENAME;
+    }
+    return taken;
+}
+
 bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const char *parameters,
                    const char *summary, int least, int most)
 {
@@ -105,13 +121,20 @@ bool command_parse(int *argc, char ***argv, const GOptionEntry *entries, const c
     g_auto(GStrv) words = g_strdupv(*argv);
     g_option_context_set_help_enabled(options, FALSE);
     g_option_context_set_summary(options, summary);
-    if (entries)
-        g_option_context_add_main_entries(options, entries, NULL);
+    g_autofree GOptionEntry *taken = entries ? take_bytes(entries) : NULL;
+    if (taken)
+        g_option_context_add_main_entries(options, taken, NULL);
     g_option_context_add_main_entries(options, common, NULL);
     bool parsed = g_option_context_parse(options, argc, argv, &problem);
     if (parsed && help) {
         print_help(options);
         exit(EXIT_DONE);
+    }
+    /* GLib leaves it before a word that begins with a dash. */
+    if (parsed && *argc > 1 && strcmp((*argv)[1], "--") == 0) {
+        for (int i = 1; i < *argc; i++)
+            (*argv)[i] = (*argv)[i + 1];
+        (*argc)--;
     }
     int count = *argc - 1;
     if (parsed && count >= least && count <= most)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "store/text.h"
+
 #define CONTEXT 3u
 /* So many lines may be taken away and put in before a text counts as replaced. */
 #define EDITS_MAX 1500
@@ -151,23 +153,30 @@ static void compare(struct edit *edit)
 
 /* ---- Output ---- */
 
+void text_diff_append_shown(GString *out, const char *bytes, size_t size)
+{
+    const char *end = bytes + size;
+
+    while (bytes < end) {
+        const char *tab = memchr(bytes, '\t', (size_t)(end - bytes));
+        g_autofree char *shown = store_text_shown(bytes, (size_t)((tab ? tab : end) - bytes));
+        g_string_append(out, shown);
+        if (tab)
+            g_string_append_c(out, '\t');
+        bytes = tab ? tab + 1 : end;
+    }
+}
+
 static void append_line(GString *out, char sign, const struct line *line,
                         enum text_diff_style style)
 {
     g_string_append_c(out, sign);
-    if (style == TEXT_DIFF_MASKED) {
+    if (style == TEXT_DIFF_MASKED)
         g_string_append(out, "********");
-    } else if (style == TEXT_DIFF_PLAIN) {
+    else if (style == TEXT_DIFF_PLAIN)
         g_string_append_len(out, line->bytes, (gssize)line->size);
-    } else {
-        for (size_t i = 0; i < line->size; i++) {
-            char byte = line->bytes[i];
-            if (g_ascii_iscntrl(byte) && byte != '\t')
-                g_string_append_printf(out, "\\x%02x", (unsigned char)byte);
-            else
-                g_string_append_c(out, byte);
-        }
-    }
+    else
+        text_diff_append_shown(out, line->bytes, line->size);
     g_string_append(out, line->ended ? "\n" : "\n\\ No newline at end of file\n");
 }
 

@@ -298,8 +298,6 @@ int command_try(const struct context *context, int argc, char **argv)
                        G_MAXINT))
         return EXIT_WRONG_USE;
     char **words = argv + 1;
-    if (*words && strcmp(*words, "--") == 0)
-        words++;
     bool one = words[0] && words[1];
     if ((list && (undo || *words)) || (undo && one) || (!list && !undo && !*words)) {
         fputs("error: one of: -- COMMAND, --list, --abort [TRIAL]\n", stderr);

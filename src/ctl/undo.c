@@ -40,14 +40,11 @@ int undo_open(struct undo *undo, const struct context *context, bool dry_run)
     if (!overview)
         return code;
     undo->mountpoint = g_strdup(field_text(overview, "mountpoint"));
-    bool quorate = field_bool(overview, "quorate");
+    bool possible = dry_run || ask_is_quorate(overview);
     json_decref(overview);
-    if (!quorate && !dry_run) {
-        fputs("error: there is no quorum: nothing can be changed\n", stderr);
-        code = EXIT_FAILED;
-    } else {
+    code = EXIT_FAILED;
+    if (possible)
         undo->reader = history_common_open(context, NULL, &code);
-    }
     if (!undo->reader) {
         g_free(undo->mountpoint);
         return code;
@@ -75,6 +72,7 @@ int undo_look(const struct undo *undo, const char *path, struct undo_present *pr
         return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
     present->exists = true;
     present->directory = S_ISDIR(info.st_mode);
+    present->mtime = (uint32_t)info.st_mtime;
     return 0;
 }
 
@@ -160,21 +158,17 @@ static int add_removal(struct undo *undo, const char *path, GBytes *now)
                                      : EXIT_DONE;
 }
 
-int undo_add(struct undo *undo, const char *path, const struct history_version *target,
-             uint64_t version)
+static int add_steps(struct undo *undo, const char *path, const struct undo_present *present,
+                     const struct history_version *target, uint64_t version)
 {
-    struct undo_present present;
+    bool stays = present->exists && target->exists && present->directory == target->directory;
     GBytes *now = NULL;
-    int error = undo_look(undo, path, &present);
 
-    if (error)
-        return complain(path, g_strerror(-error));
-    bool stays = present.exists && target->exists && present.directory == target->directory;
-    if (present.exists && !present.directory && !(now = read_present(undo, path)))
+    if (present->exists && !present->directory && !(now = read_present(undo, path)))
         return EXIT_FAILED;
-    if (stays && !present.directory)
+    if (stays && !present->directory)
         return add_file(undo, path, target, version, now);
-    if (present.exists && !stays) {
+    if (present->exists && !stays) {
         int code = add_removal(undo, path, now);
         if (code != EXIT_DONE)
             return code;
@@ -184,6 +178,21 @@ int undo_add(struct undo *undo, const char *path, const struct history_version *
     else if (target->exists && !stays)
         return add_file(undo, path, target, version, NULL);
     return EXIT_DONE;
+}
+
+int undo_add(struct undo *undo, const char *path, const struct history_version *target,
+             uint64_t version)
+{
+    struct undo_present present;
+    guint before = undo->steps->len;
+    int error = undo_look(undo, path, &present);
+
+    if (error)
+        return complain(path, g_strerror(-error));
+    int code = add_steps(undo, path, &present, target, version);
+    for (guint i = before; i < undo->steps->len; i++)
+        ((struct undo_step *)undo->steps->pdata[i])->now_mtime = present.mtime;
+    return code;
 }
 
 /* ---- A part of the tree ---- */
@@ -329,6 +338,7 @@ static void settle_guest(struct undo *undo, struct undo_step *step, json_t *gues
     step->action = UNDO_MOVE;
     step->from = g_steal_pointer(&actual);
     step->now = g_bytes_ref(removal->now);
+    step->now_mtime = removal->now_mtime;
     g_ptr_array_remove(undo->steps, removal);
 }
 

@@ -25,12 +25,13 @@ struct undo_step {
     char *path;
     enum undo_action action;
     enum undo_result result;
-    char *from;       /* UNDO_MOVE: where the guest is now; else NULL */
-    GBytes *now;      /* content, if a file is there (or at `from`); else NULL */
-    GBytes *wanted;   /* content, if there is to be a file; else NULL */
-    uint32_t mtime;   /* of the wanted one */
-    uint64_t version; /* that made it what is wanted; 0: not known */
-    char *problem;    /* NULL: there is none */
+    char *from;         /* UNDO_MOVE: where the guest is now; else NULL */
+    GBytes *now;        /* content, if a file is there (or at `from`); else NULL */
+    GBytes *wanted;     /* content, if there is to be a file; else NULL */
+    uint32_t mtime;     /* of the wanted one */
+    uint32_t now_mtime; /* of what is there */
+    uint64_t version;   /* that made it what is wanted; 0: not known */
+    char *problem;      /* NULL: there is none */
 };
 
 struct undo {
@@ -46,6 +47,7 @@ struct undo {
 struct undo_present {
     bool exists;
     bool directory;
+    uint32_t mtime;
 };
 
 /* Opens the history of the running daemon, and finds its mount. EXIT_DONE, and undo_close() it;

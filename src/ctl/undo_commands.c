@@ -59,7 +59,7 @@ static int find_deletion(struct undo *undo, const char *path, int64_t *position)
     for (guint i = 0; i < changes->len; i++) {
         const struct history_change *change = changes->pdata[i];
         bool together = !last || change->version == last->version ||
-                        last->time - change->time <= TOGETHER_SECONDS;
+                        ABS(last->time - change->time) <= TOGETHER_SECONDS;
         if (change->after.exists || !together)
             break;
         last = change;

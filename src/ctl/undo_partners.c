@@ -7,6 +7,7 @@
 #include "ctl/history_common.h"
 #include "ctl/undo.h"
 #include "history/partners.h"
+#include "store/text.h"
 
 static bool is_same(const struct history_version *one, const struct history_version *other)
 {
@@ -74,14 +75,16 @@ int undo_leave_halves(struct undo *undo, const struct history_filter *filter, in
         struct undo_step *step = undo->steps->pdata[i];
         g_autofree char *partner =
             step->result == UNDO_PLANNED ? find_missing(undo, step->path, position, &error) : NULL;
+        g_autofree char *other = partner ? store_text_shown(partner, strlen(partner)) : NULL;
         if (partner && g_strcmp0(filter->path, step->path) == 0) {
-            fprintf(stderr, "warning: %s belongs together with %s, which is not put back\n",
-                    step->path, partner);
+            g_autofree char *shown = store_text_shown(step->path, strlen(step->path));
+            fprintf(stderr, "warning: %s belongs together with %s, which is not put back\n", shown,
+                    other);
         } else if (partner) {
             step->result = UNDO_LEFT;
             step->problem = g_strdup_printf("it belongs together with %s, which is not put back; "
                                             "name it itself if it is wanted nevertheless",
-                                            partner);
+                                            other);
         }
     }
     return error ? history_common_damaged(undo->reader, NULL, error) : EXIT_DONE;

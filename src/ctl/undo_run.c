@@ -51,6 +51,7 @@ static char *make_diff(const struct undo *undo, const struct undo_step *step)
 
     if (step->result != UNDO_PLANNED || (!step->now && !step->wanted))
         return NULL;
+    now.mtime = step->now_mtime;
     wanted.mtime = step->mtime;
     wanted.version = step->version;
     return diff_text(&now, &wanted, undo->show_secrets, !undo->context->json);
@@ -149,6 +150,18 @@ static int make_step(const struct undo *undo, const struct undo_step *step)
     return EINVAL;
 }
 
+static const char *reason_of(int error)
+{
+    switch (error) {
+    case ENOTEMPTY:
+        return "something else is in it";
+    case EACCES:
+        return "permission denied, as without quorum: 'pmxcfsctl status' says whether there is";
+    default:
+        return g_strerror(error);
+    }
+}
+
 static void run_step(const struct undo *undo, struct undo_step *step)
 {
     struct guest_path guest;
@@ -160,8 +173,7 @@ static void run_step(const struct undo *undo, struct undo_step *step)
             "guest number %u was taken just now ('pmxcfsctl guests %u' says by whom)", guest.id,
             guest.id);
     else if (error)
-        step->problem =
-            g_strdup(error == ENOTEMPTY ? "something else is in it" : g_strerror(error));
+        step->problem = g_strdup(reason_of(error));
 }
 
 /* First what was not there goes, from the bottom up, so that its path is free. */

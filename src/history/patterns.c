@@ -29,7 +29,7 @@ static const char *const usual[] = {
 };
 
 struct pattern {
-    GPatternSpec *spec;
+    char *text;
     bool whole; /* of paths, not of names */
 };
 
@@ -52,7 +52,7 @@ static void add(struct patterns *patterns, const char *text)
 
     if (*text == '\0')
         return;
-    pattern.spec = g_pattern_spec_new(*text == '^' ? text + 1 : text);
+    pattern.text = g_strdup(*text == '^' ? text + 1 : text);
     g_array_append_val(patterns->list, pattern);
 }
 
@@ -78,9 +78,44 @@ void patterns_free(struct patterns *patterns)
     if (!patterns)
         return;
     for (guint i = 0; i < patterns->list->len; i++)
-        g_pattern_spec_free(g_array_index(patterns->list, struct pattern, i).spec);
+        g_free(g_array_index(patterns->list, struct pattern, i).text);
     g_array_unref(patterns->list);
     g_free(patterns);
+}
+
+/* Behind the next character, or byte that is part of none. */
+static const char *next_of(const char *text)
+{
+    do
+        text++;
+    while (((unsigned char)*text & 0xc0) == 0x80);
+    return text;
+}
+
+/* Not by GLib's patterns, which end the process at a name that is no UTF-8. */
+static bool fits(const char *pattern, const char *text)
+{
+    const char *star = NULL; /* the last one that was met */
+    const char *from = NULL; /* what that one leaves to the rest of the pattern */
+
+    while (*text) {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = text;
+        } else if (*pattern == '?') {
+            pattern++;
+            text = next_of(text);
+        } else if (*pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star + 1;
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    return pattern[strspn(pattern, "*")] == '\0';
 }
 
 bool patterns_skip(const struct patterns *patterns, const char *path)
@@ -92,7 +127,7 @@ bool patterns_skip(const struct patterns *patterns, const char *path)
         return true;
     for (guint i = 0; i < patterns->list->len; i++) {
         const struct pattern *pattern = &g_array_index(patterns->list, struct pattern, i);
-        if (g_pattern_spec_match_string(pattern->spec, pattern->whole ? path : name))
+        if (fits(pattern->text, pattern->whole ? path : name))
             return true;
     }
     return false;

@@ -6,8 +6,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "core/entry.h"
 #include "core/digest.h"
+#include "core/entry.h"
 #include "core/limits.h"
 #include "history/content.h"
 #include "history/database.h"
@@ -347,35 +347,46 @@ int history_list(struct history_reader *reader, const struct history_filter *fil
     return read_changes(reader, statement, changes);
 }
 
-static int find_position(struct history_reader *reader, const char *sql, int64_t number,
-                         int64_t *position)
+/* Where the fewest times contradict: each later one before it, each other one behind it. */
+int history_position_of_time(struct history_reader *reader, int64_t time, int64_t *position)
 {
     sqlite3_stmt *statement;
-    int error = prepare(reader, sql, &statement);
+    int64_t weight = 0;
+    int64_t least = -1; /* a position without any row for it is none */
+    int error = prepare(reader, "SELECT id, time FROM changes ORDER BY id", &statement);
 
     *position = 0;
     if (error)
         return error;
-    sqlite3_bind_int64(statement, 1, number);
-    if (sqlite3_step(statement) == SQLITE_ROW)
-        *position = sqlite3_column_int64(statement, 0);
+    while (sqlite3_step(statement) == SQLITE_ROW) {
+        weight += sqlite3_column_int64(statement, 1) <= time ? -1 : 1;
+        if (weight <= least) {
+            least = weight;
+            *position = sqlite3_column_int64(statement, 0);
+        }
+    }
     int result = sqlite3_finalize(statement);
     if (result != SQLITE_OK)
         return file_errno(reader->db, result);
     return *position > 0 ? 0 : -ENOENT;
 }
 
-int history_position_of_time(struct history_reader *reader, int64_t time, int64_t *position)
-{
-    return find_position(reader, "SELECT id FROM changes WHERE time <= ?1 ORDER BY id DESC LIMIT 1",
-                         time, position);
-}
-
 int history_position_of_version(struct history_reader *reader, uint64_t version, int64_t *position)
 {
-    return find_position(reader,
-                         "SELECT id FROM changes WHERE version <= ?1 ORDER BY id DESC LIMIT 1",
-                         (int64_t)MIN(version, (uint64_t)INT64_MAX), position);
+    sqlite3_stmt *statement;
+    int error = prepare(
+        reader, "SELECT id FROM changes WHERE version <= ?1 ORDER BY id DESC LIMIT 1", &statement);
+
+    *position = 0;
+    if (error)
+        return error;
+    sqlite3_bind_int64(statement, 1, (int64_t)MIN(version, (uint64_t)INT64_MAX));
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        *position = sqlite3_column_int64(statement, 0);
+    int result = sqlite3_finalize(statement);
+    if (result != SQLITE_OK)
+        return file_errno(reader->db, result);
+    return *position > 0 ? 0 : -ENOENT;
 }
 
 int history_at(struct history_reader *reader, const char *path, int64_t position,

@@ -90,7 +90,8 @@ struct history_filter {
 int history_list(struct history_reader *reader, const struct history_filter *filter,
                  GPtrArray **changes);
 
-/* A point in the order of changes: all with an id up to it have been made. */
+/* A point in the order of changes: all with an id up to it have been made. Clocks may be wrong, or
+ * were set: of a time it is the one that the fewest changes contradict. -ENOENT: before all. */
 int history_position_of_time(struct history_reader *reader, int64_t time, int64_t *position);
 int history_position_of_version(struct history_reader *reader, uint64_t version, int64_t *position);
 #define HISTORY_NOW INT64_MAX

@@ -52,6 +52,9 @@ def test_status(cluster):
     wait_for(lambda: "1 of 3 nodes online" in ctl(cluster[1], "status", code=4).stdout, "the others are gone")
     text = ctl(cluster[1], "status", code=4).stdout
     assert "'pvecm expected 1'" in text and "split brain" in text
+    for command in (["revert", "note"], ["undelete", "note"], ["rollback", "--to", "now", "--yes"]):
+        answer = ctl(cluster[1], *command, code=1).stderr
+        assert "there is no quorum" in answer and "'pmxcfsctl doctor'" in answer
 
 
 def test_releases(cluster):

@@ -143,11 +143,24 @@ def check_lines(shell, directory):
     assert shell.complete("pmxcfsctl db check --repair=so") == "db check --repair=some-file"
 
 
+def check_odd_names(shell, directory):
+    """What the shell would take apart, or run, is one word, also if it is begun as the shell wants it."""
+    with open(directory / "pmxcfsctl", "w") as tool:
+        tool.write("""#!/bin/sh
+name='odd name;$(reboot)'
+[ "$1" != --complete ] || { case $name in "$3"*) printf '%s\\t\\n' "$name";; esac; exit; }
+echo "RAN<$#:$2>"
+""")
+    assert shell.complete("pmxcfsctl show od") == "2:odd name;$(reboot)"
+    assert shell.complete("pmxcfsctl show odd\\ na") == "2:odd name;$(reboot)"
+
+
 def test_bash(terminal, tmp_path):
     shell = terminal("/bin/bash", "--norc", "--noprofile", "-i")
     shell.tell("bind 'set bell-style none'; . %s/pmxcfsctl.bash; echo rea''dy\n" % DIST)
     shell.wait("ready\r?\n")
     check_lines(shell, tmp_path)
+    check_odd_names(shell, tmp_path)
 
 
 def test_bash_loads_it_by_itself(terminal, tmp_path):
@@ -171,6 +184,7 @@ def test_zsh(terminal, tmp_path):
     shell.tell("fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy\n" % DIST)
     shell.wait("ready\r?\n")
     check_lines(shell, tmp_path)
+    check_odd_names(shell, tmp_path)
 
 
 def test_what_the_history_knows(daemon):
@@ -189,3 +203,7 @@ def test_what_the_history_knows(daemon):
     assert lines("audit", "--user", "ro") == ["root\tchanged something here"]
     assert lines("export", "--at", "yes") == lines("history", "--since", "yes") == ["yesterday\tits beginning"]
     assert lines("export", "") == [":files"]
+    daemon.os.write_file(daemon / "odd\n\033[31m", b"x")
+    daemon.os.write_file(daemon / "odd name", b"x")
+    assert daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"]).returncode == 0
+    assert lines("show", "odd") == ["odd name\t"]

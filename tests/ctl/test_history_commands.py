@@ -3,7 +3,10 @@
 
 import json
 import os
+import signal
+import subprocess
 
+import pytest
 from conftest import PMXCFSCTL
 
 
@@ -45,7 +48,7 @@ def test_filters(daemon, live):
     assert {(one["path"], one["other"]) for one in renamed} == {("firewall/cluster.fw", "firewall/other.fw"), ("firewall/other.fw", "firewall/cluster.fw")}
     everything = changes(live, "-n", "0")
     assert changes(live, "-n", "2") == everything[:2]
-    assert changes(live, "--since", "1d") == everything and changes(live, "--since", "2037-01-01") == []
+    assert changes(live, "--since", "1d") == everything
     assert changes(live, "--node", everything[0]["node"], "-n", "0") == [one for one in everything if one["node"] == everything[0]["node"]]
     assert "older ones" in live("history", "-n", "1").stderr
     assert "no changes" in live("history", "nothing/*").stdout
@@ -71,7 +74,17 @@ def state_files(daemon):
     return found
 
 
-def test_of_a_host_that_died(daemon, live, ctl):
+def interrupt_copying(daemon, place):
+    """Ends the command when it has made its temporary directory; what is left of that."""
+    command = [PMXCFSCTL, "history", "--database", daemon.state_dir]
+    with subprocess.Popen(command, env=dict(os.environ, TMPDIR=str(place)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not os.listdir(place) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+    return os.listdir(place)
+
+
+def test_of_a_host_that_died(daemon, live, ctl, tmp_path):
     """What is only in its journal is seen too, once, and no file is altered for that."""
     fill(daemon)
     older = changes(live, "-n", "0")
@@ -88,6 +101,8 @@ def test_of_a_host_that_died(daemon, live, ctl):
     assert ctl("show", "--database", daemon.state_dir, "storage.cfg").stdout == "the last one"
     alone = os.path.join(daemon.state_dir, "history.db")
     assert changes(ctl, "-n", "0", "--database", alone) == older
+    (tmp_path / "temporary").mkdir()
+    assert [interrupt_copying(daemon, tmp_path / "temporary") for _ in range(5)] == [[]] * 5
     assert state_files(daemon) == before
     daemon.start()
     told = [{**one, "time": 0, "node": "", "who": None} for one in newer]
@@ -117,7 +132,40 @@ def test_what_is_wrong(daemon, live, ctl, tmp_path):
     damaged.write_bytes(b"no database at all" * 100)
     answer = ctl("history", "--database", damaged, code=1).stderr
     assert str(damaged) in answer and "Every node writes a history" in answer
+    device = ctl("history", "--database", "/dev/null", code=1).stderr
+    assert "not a regular file" in device and "moved away" not in device
+    daemon.os.write_file(daemon / "--odd", b"x")
+    assert short(changes(live, "--", "--odd")) == [("write", "--odd"), ("create", "--odd")]
+    shown = live("--json", "history", "-n", "2").stdout
+    assert shown == json.dumps(json.loads(shown), indent=2) + "\n"
     assert "missing.db" in ctl("history", "--database", tmp_path / "missing.db", code=1).stderr
+
+
+def test_words_are_bytes(daemon, live):
+    """Options take what the command line has, in whatever encoding."""
+    for name in ("\u8a2d\u5b9a", "caf\udce9"):
+        daemon.os.write_file(daemon / name, b"x")
+        assert [one["path"] for one in json.loads(live("--json", "audit", "--path", name).stdout)] == [name.replace("\udce9", "\\xe9")] * 2
+        assert "nothing has to be changed" in live("rollback", "--to", "now", "--path", name, "--yes").stdout
+
+
+def test_moments_of_the_day_are_over(daemon, live):
+    """Of an hour that is still to come today, yesterday's is meant; of a day, none."""
+    daemon.os.write_file(daemon / "file", b"x")
+    for when in ("00:00", "23:59"):
+        assert live("--json", "history", "--since", when).stdout != "[]\n"
+    for command in (["history", "--since"], ["audit", "--since"], ["guests", "--deleted"], ["rollback", "--yes", "--to"]):
+        assert "is still to come" in live(*command, "2099-01-01", code=2).stderr
+
+
+def test_neither_daemon_nor_history(ctl):
+    """Both are told, once each, to somebody who named none of them."""
+    environment = {name: value for name, value in os.environ.items() if name != "PMXCFS_SOCKET_NAME"}
+    if os.path.exists("/var/lib/pve-cluster/history.db"):
+        pytest.skip("this host has a history")
+    answer = ctl("history", code=1, env=environment).stderr
+    assert answer.count("there is no /var/lib/pve-cluster/history.db") == 1 and answer.count("/var/lib/pve-cluster") == 1
+    assert "no daemon answers at 'pve2'" in answer
 
 
 def test_without_a_history(make_daemon):

@@ -438,6 +438,12 @@ def test_damaged_contents(damaged):
         assert damaged.path in answer and "storage.cfg" in answer and "damaged" in answer and "Every node writes a history" in answer
 
 
+def test_of_damaged_guests(damaged):
+    """What is told is not all, and the exit code says so."""
+    run = damaged("UPDATE changes SET new_mtime = -1 WHERE id IN (SELECT min(id) FROM changes WHERE path IN (SELECT id FROM paths WHERE path LIKE 'nodes/%.conf'))")
+    assert "damaged" in run("guests", code=1).stderr
+
+
 def test_damaged_rows(damaged):
     run = damaged("UPDATE changes SET new_type = 99")
     for command in (["show", "storage.cfg"], ["diff", "storage.cfg"], ["blame", "storage.cfg"], ["audit"], ["history"]):

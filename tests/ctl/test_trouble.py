@@ -55,6 +55,16 @@ def test_wrong_use(ctl, arguments):
     assert done.stdout == "" and done.stderr != ""
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["db", "dump", "{}"], ["--json", "db", "stat", "{}"]])
+def test_output_that_is_not_taken(tmp_path, arguments):
+    """A full disk behind a redirection: what is there is not all, and the exit code says so."""
+    path = tmp_path / "config.db"
+    make(path, rows=ROWS)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([PMXCFSCTL, *(one.format(path) for one in arguments)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "error: standard output did not take all" in done.stderr
+
+
 def large(path, sql=""):
     rows = [(0, 0, 1000, 1, 1700, FILE, "__version__", None)]
     rows += [(100 + number, 0, 100 + number, 1, 1, FILE, "file%d" % number, os.urandom(10000)) for number in range(100)]

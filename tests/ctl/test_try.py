@@ -123,6 +123,8 @@ def test_a_command_that_fails(daemon, live, file):
     done = live("try", *edit(file, EDIT + "; exit 3"), code=1)
     assert "ended with exit code 3" in done.stderr and "as it was before" in done.stdout
     assert content(daemon, file) == "old" and trials(daemon) == []
+    live("try", *edit(file, EDIT + "\n# \033[31mstopped\nexit 3"), code=1)
+    assert re.search(r"try \d+ \(sh -c .*\?# \?\[31mstopped\?exit 3 edit .*\) was not confirmed", daemon.log_text())
     assert "cannot run no-such-command" in live("try", "--", "no-such-command", code=1).stderr
     assert "signal 15" in live("try", "--", "sh", "-c", "kill $$", code=1).stderr
 
@@ -272,8 +274,10 @@ def stop(shell):
 
 def runs(daemon, process):
     """Not one that has ended and is left to the namespace's first process."""
-    stat = "/proc/%s/stat" % process
-    return daemon.os.exists(stat) and daemon.os.read_file(stat).rpartition(b")")[2].split()[0] != b"Z"
+    try:
+        return daemon.os.read_file("/proc/%s/stat" % process).rpartition(b")")[2].split()[0] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_ctrl_z(daemon, file):

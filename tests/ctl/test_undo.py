@@ -118,6 +118,7 @@ def test_revert(live, fs):
     fs.put("storage.cfg", "two\n")
     fs.put("storage.cfg", "three\n")
     shown = live("revert", "-n", "storage.cfg").stdout
+    assert "1970" not in shown, "what patch(1) takes for a file that is not there"
     assert "would write storage.cfg\n" in shown and "\n-three\n+two\n" in shown and fs.get("storage.cfg") == "three\n"
     assert live("revert", "storage.cfg").stdout == "wrote storage.cfg\n"
     assert fs.get("storage.cfg") == "two\n"
@@ -130,6 +131,8 @@ def test_revert(live, fs):
 
 
 def test_revert_of_what_was_created_removes_it(live, fs):
+    fs.put("new.cfg", "x\n")
+    assert "1970" not in live("revert", "-n", "new.cfg").stdout
     """Creating and filling it were one step; a deleted one comes back."""
     fs.put("storage.cfg", "x" * 100000)
     assert live("revert", "storage.cfg").stdout == "removed storage.cfg\n"

@@ -46,6 +46,18 @@ def test_what_is_kept(daemon):
     assert versions == sorted(versions) and versions[4] == versions[5]
 
 
+def test_names_are_bytes(daemon):
+    """Also those that end within what would be a character: the daemon goes on, and starts with them."""
+    names = [b"lat\xe9n", b"\xff", b"\xf0", b"a\xc3", b"line\nfeed"]
+    for name in names:
+        daemon.os.write_file(os.path.join(os.fsencode(daemon / "."), name), b"x")
+    daemon.kill()
+    daemon.start()
+    daemon.stop()
+    paths = rows_of(daemon.state_dir, "c.operation = %d" % WRITE)
+    assert [os.fsencode(row[1]) for row in paths] == names
+
+
 def test_who_asked(daemon):
     daemon.os.write_file(daemon / "file", b"x")
     daemon.stop()

@@ -164,6 +164,41 @@ static void test_what_is_added_is_read_again(void **state)
     history_close(reader);
 }
 
+static int64_t at_time(struct history_reader *reader, int64_t time)
+{
+    int64_t position;
+
+    assert_int_equal(history_position_of_time(reader, time, &position), 0);
+    return position;
+}
+
+/* A change from a node whose clock is days behind or ahead does not say what was when. */
+static void test_clocks_that_are_wrong(void **state)
+{
+    struct fixture *fixture = *state;
+
+    begin(fixture);
+    int64_t first = add(fixture, "a", "one", NOW);
+    int64_t second = add(fixture, "a", "two", NOW + 10);
+    add(fixture, "b", "ahead", NOW + 86400);
+    int64_t third = add(fixture, "a", "three", NOW + 20);
+    int64_t fourth = add(fixture, "a", "four", NOW + 30);
+    int64_t again = add(fixture, "a", "four again", NOW + 30);
+    add(fixture, "b", "behind", NOW - 86400);
+    int64_t fifth = add(fixture, "a", "five", NOW + 40);
+    int64_t sixth = add(fixture, "a", "six", NOW + 50);
+    commit(fixture);
+    struct history_reader *reader = open_reader(fixture);
+    assert_int_equal(at_time(reader, NOW + 5), first);
+    assert_int_equal(at_time(reader, NOW + 15), second);
+    assert_int_equal(at_time(reader, NOW + 25), third);
+    assert_true(third < fourth && fourth < again);
+    assert_in_range(at_time(reader, NOW + 35), again, fifth - 1);
+    assert_in_range(at_time(reader, NOW + 45), fifth, sixth - 1);
+    assert_int_equal(at_time(reader, NOW + 50), sixth);
+    history_close(reader);
+}
+
 /* How many changes a filter takes. */
 static guint count(struct history_reader *reader, const struct history_filter *filter)
 {
@@ -425,6 +460,15 @@ static void test_patterns(void **state)
     assert_false(patterns_skip(patterns, "sub"));
     assert_false(patterns_skip(patterns, "storage.cfg"));
     assert_false(patterns_skip(patterns, "nodes/a/qemu-server/100.conf"));
+    /* Names are bytes: these are no UTF-8. */
+    assert_false(patterns_skip(patterns, "lat\xe9n"));
+    assert_true(patterns_skip(patterns, "lat\xe9.tmp"));
+    assert_true(patterns_skip(patterns, "nodes/\xff/lrm_status"));
+    assert_true(patterns_skip(patterns, "tmp\xe9\xe9\xe9\xe9\xe9\xe9\xe9\xe9"));
+    assert_true(patterns_skip(patterns, "tmp\u00e9\u00e9345678"));
+    assert_false(patterns_skip(patterns, "tmp\u00e9345678"));
+    assert_true(patterns_skip(patterns, "a.tmp.tmp.b"));
+    assert_false(patterns_skip(patterns, "a.tmp.b.c/tmp.d"));
     patterns_free(patterns);
 }
 
@@ -432,6 +476,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_is_added_is_read_again, start, stop),
+        cmocka_unit_test_setup_teardown(test_clocks_that_are_wrong, start, stop),
         cmocka_unit_test_setup_teardown(test_filters, start, stop),
         cmocka_unit_test_setup_teardown(test_old_changes_go_and_trees_after_them_stay, start, stop),
         cmocka_unit_test_setup_teardown(test_too_much_goes_but_not_the_last_versions, start, stop),

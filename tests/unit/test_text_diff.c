@@ -68,6 +68,11 @@ static void test_styles(void **state)
 {
     (void)state;
     check("a\tb\n", "\033[31m\n", TEXT_DIFF_SHOWN, "@@ -1 +1 @@\n-a\tb\n+\\x1b[31m\n");
+    /* CSI in one character, and what turns the direction of writing; others stay. */
+    check("x\n",
+          "\t\u00e4\t\t\xc2\x9b"
+          "31m\u202e\t\n",
+          TEXT_DIFF_SHOWN, "@@ -1 +1 @@\n-x\n+\t\u00e4\t\t\\xc2\\x9b31m\\xe2\\x80\\xae\t\n");
     check("a\tb\n", "\033[31m\n", TEXT_DIFF_PLAIN, "@@ -1 +1 @@\n-a\tb\n+\033[31m\n");
     check("x\npassword\n", "x\nanother", TEXT_DIFF_MASKED,
           "@@ -1,2 +1,2 @@\n ********\n-********\n+********\n\\ No newline at end of file\n");
