@@ -138,10 +138,15 @@ meson_tests() {
 suites=()
 python_suite() {
     local path
-    [ ${#only[@]} -eq 0 ] || [[ " ${only[*]} " == *" $1 "* ]] || return
+    [ ${#only[@]} -eq 0 ] || [[ " ${only[*]} " == *" $1 "* ]] || return 0
     for path in "${@:3}"; do
         suites+=("$1:$2:$path")
     done
+}
+
+# files SUITE [-v] NAME|NAME...: its files of tests of these names; -v: of all others.
+files() {
+    find "tests/$1" -name 'test_*.py' | grep -E "${@:2:$#-2}" "/test_(${!#})\.py$"
 }
 
 # Runs the stages that python_suite() was called for, all at the same time: most of them wait more than they compute.
@@ -273,16 +278,27 @@ stage clang-threads check build_threads
 stage unit-threads meson_tests build-threads --suite threads
 [ -z "$busy" ] || make_busy
 stage fuzz fuzz 6 # alone: it gets its seconds of the whole machine
-python_suite mount build-sanitizers tests/mount
-python_suite clients build-sanitizers tests/socket tests/ctl
-python_suite crash build-gcc tests/crash
-python_suite cluster build-sanitizers tests/cluster
+# What only asks the daemon, or shows what others have read, runs with the plain build: half the processor time. What reads
+# foreign bytes, and what several threads and nodes do to memory, runs under the sanitizers (doc/testing.md). A new file of
+# tests does, too.
+plain_ctl="changes|completion|history_commands|kept|live|metrics|names|restore|socket_name|trouble|try|undo"
+plain_cluster="changes|conf|ctl|databases|demo|history|join|leaving|lossy_switch|past_limits"
+# shellcheck disable=SC2046 # lists of words
+{
+    python_suite mount build-sanitizers $(files mount -v kill)
+    python_suite mount build-gcc $(files mount kill)
+    python_suite clients build-sanitizers tests/socket $(files ctl -v "$plain_ctl")
+    python_suite clients build-gcc $(files ctl "$plain_ctl")
+    python_suite crash build-gcc tests/crash
+    python_suite cluster build-sanitizers $(files cluster -v "$plain_cluster")
+    python_suite cluster build-gcc $(files cluster "$plain_cluster")
+}
 python_suite linearizability build-sanitizers tests/linearizability
 # What is checked against tmpfs has no daemon in it. What else is left out is one thread's work (doc/testing.md).
 # ThreadSanitizer's own write() does not come to the library that makes a disk fail.
-one_thread="test_database_files or test_limits or test_daemon or test_kill or test_migration or test_words or test_guests or test_access or test_attributes.py or test_virtual_names.py or test_properties.py"
+one_thread="test_database_files or test_limits or test_daemon or test_kill or test_migration or test_words or test_guests or test_access or test_attributes.py or test_virtual_names.py or test_operations.py"
 several="writers_at_once or wait_for_each_other or signal or test_stop or several_daemons or again_and_again or many_processes"
 python_suite threads build-threads "tests/mount:not tmpfs and not failing_disk and (not ($one_thread) or $several)" \
-    "tests/socket:not (test_access or test_properties)"
+    "tests/socket:not (test_access or test_overview or test_properties or test_requests.py)"
 computing_and_python_suites # tidy, unit, unit-sanitizers, sim, sim-sanitizers, and the suites
 summary
