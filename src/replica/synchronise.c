@@ -126,8 +126,9 @@ void synchronise_delivered(struct synchronisation *synchronisation, size_t bytes
 
 /* --- The follower's commit --- */
 
-/* Puts the leader's entries into the draft. */
-static int take_updates(struct draft *draft, const GPtrArray *updates)
+/* Puts the leader's entries into the draft. Each message gives its memory to the next entry,
+ * so that a whole tree is not in memory twice. */
+static int take_updates(struct draft *draft, GPtrArray *updates)
 {
     for (guint i = 0; i < updates->len; i++) {
         const struct buffer *message = updates->pdata[i];
@@ -136,6 +137,7 @@ static int take_updates(struct draft *draft, const GPtrArray *updates)
         int error = wire_parse_header(message->data, message->capacity, &header);
         if (!error)
             error = wire_parse_update(header.body, header.body_size, &entry);
+        buffer_unref(g_steal_pointer(&updates->pdata[i]));
         if (error)
             return error;
         if (entry->inode != 0) {
