@@ -277,7 +277,7 @@ stage clang check configure_and_build build-sanitizers clang -Dwerror=true $sani
 stage clang-threads check build_threads
 stage unit-threads meson_tests build-threads --suite threads
 [ -z "$busy" ] || make_busy
-stage fuzz fuzz 6 # alone: it gets its seconds of the whole machine
+stage fuzz fuzz 5 # alone: it gets its seconds of the whole machine
 # What only asks the daemon, or shows what others have read, runs with the plain build: half the processor time. What reads
 # foreign bytes, and what several threads and nodes do to memory, runs under the sanitizers (doc/testing.md). A new file of
 # tests does, too.

@@ -19,6 +19,7 @@ def rows_of(directory, where="1"):
         database.row_factory = sqlite3.Row
         database.text_factory = os.fsdecode
         contents = {None: None}
+        database.execute("BEGIN")  # The daemon may be writing: both statements see one state.
         for row in database.execute("SELECT * FROM contents"):
             data = row["data"] if row["codec"] == 0 else unpack(row["data"])
             assert hashlib.sha256(data).digest() == row["digest"] and len(data) == row["size"]

@@ -14,7 +14,7 @@ FIRST_SEEDS = {
     "doubt-sent-again": 10975,
     "journal-not-synced": 549,
     "rounds-survive-commit": 1344,
-    "stamped-before-merge": 173,
+    "stamped-before-merge": 4713,
     "unsynced-kept-for-last": 5737,
 }
 
