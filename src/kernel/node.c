@@ -360,13 +360,23 @@ static void end_node(struct node_table *table, struct entry *entry)
     node->shows_older = true;
 }
 
+static void forget_older(struct node *node)
+{
+    replace(&node->older, NULL);
+    node->fills = false;
+    node->shortening = 0;
+}
+
 /* What asked for the change through this node must see it at once, whatever came before. */
 static void change_own(struct node_table *table, struct node *node, const struct effect *effect)
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         set_truncation(table, node, TRUNCATION_NONE);
-    if (node->sizing && !node->older && effect->after->size < effect->before->size)
-        node->older = entry_ref(effect->before);
+    if (node->sizing && (!node->older || node->shortening) &&
+        effect->after->size < effect->before->size) {
+        replace(&node->older, effect->before);
+        node->shortening = ++table->shortenings;
+    }
     node->shows_older = false;
     node->fills = node->older != NULL;
     node->holds_from = 0;
@@ -379,6 +389,7 @@ static void change_foreign(struct node *node, const struct effect *effect)
         return; /* it is empty here, and will be there */
     if (!node->shows_older) {
         replace(&node->older, effect->before);
+        node->shortening = 0;
         node->shows_older = node->fills = true;
     }
     node->resized = node->older->size != effect->after->size;
@@ -505,20 +516,12 @@ void node_show_newer(struct node_table *table, struct node *node)
         node->shows_older = node->fills = false;
 }
 
-bool node_keeps_older(struct node_table *table, const struct node *node)
-{
-    LOCKED(&table->lock);
-    return node->older && !node->shows_older && !node->gone;
-}
-
 void node_settle(struct node_table *table, struct node *node)
 {
     LOCKED(&table->lock);
     /* What another change shows meanwhile is settled after that one's notifications. */
-    if (!node->shows_older) {
-        replace(&node->older, NULL);
-        node->fills = false;
-    }
+    if (!node->shows_older)
+        forget_older(node);
 }
 
 bool node_was_sized_since(struct node_table *table, const struct node *node, uint64_t time)
@@ -557,10 +560,29 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     return taken;
 }
 
-void node_begin_sizing(struct node_table *table, struct node *node)
+void node_begin_sizing(struct node_table *table, struct node *node, pid_t thread)
 {
     LOCKED(&table->lock);
     node->sizing = true;
+    node->shortener = thread;
+}
+
+bool node_is_shortened(struct node_table *table, const struct node *node,
+                       struct shortening *shortening)
+{
+    LOCKED(&table->lock);
+    if (node->shortening == 0 || node->gone)
+        return false;
+    *shortening = (struct shortening){
+        .number = node->shortening, .size = node->older->size, .thread = node->shortener};
+    return true;
+}
+
+void node_end_shortening(struct node_table *table, struct node *node, uint64_t number)
+{
+    LOCKED(&table->lock);
+    if (node->shortening == number && !node->gone)
+        forget_older(node);
 }
 
 /* With the lock held. */
@@ -583,7 +605,7 @@ bool node_end_change(struct node_table *table, struct node *node, bool truncates
     if (truncates)
         end_truncation(table, node);
     bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
-    if (node->sizing && node->older && !node->shows_older)
+    if (node->sizing && node->shortening)
         stale = true;
     node->sizing = false;
     node->dropped = 0;

@@ -46,6 +46,9 @@ struct node {
     bool shows_older;    /* it is what is shown */
     bool resized;        /* the newer one has, or had, another size */
     bool fills;          /* where one version ends, pages go on with the other */
+    uint64_t shortening; /* the number of the own truncation that made the file shorter than the
+                            older version, until the kernel goes by the new size; 0: none */
+    pid_t shortener;     /* the thread that asked for it */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
     uint64_t reads;      /* how often pages were asked for */
@@ -87,6 +90,7 @@ struct node_table {
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
     unsigned int waiting;                 /* nodes whose truncation waits */
+    uint64_t shortenings;                 /* numbers given so far */
     struct kernel_metrics *metrics;
 };
 
@@ -177,9 +181,6 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
  * shortens a file whose pages end early, if it has not been told of it meanwhile. */
 void node_show_newer(struct node_table *table, struct node *node);
 
-/* True if a version is kept that is not shown any more, to fill pages. */
-bool node_keeps_older(struct node_table *table, const struct node *node);
-
 /* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
  * shown (again). */
 void node_settle(struct node_table *table, struct node *node);
@@ -200,9 +201,23 @@ bool node_is_emptied(struct node_table *table, const struct node *node);
  * it. `write` (NULL: it is none) must stay until node_end_change(). */
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write);
 
-/* The change is a truncation that the kernel waits for. Until its answer is taken, pages go on
- * where the file will end: the kernel would show what is missing there as zeros. */
-void node_begin_sizing(struct node_table *table, struct node *node);
+/* The change is a truncation, for which that thread waits in the kernel. Until the kernel has taken
+ * the answer, pages go on where the file will end: what is missing there would be shown as zeros.
+ * After that they must not: a write that leaves a hole would show what was there before. */
+void node_begin_sizing(struct node_table *table, struct node *node, pid_t thread);
+
+/* Such a truncation that made the file shorter, and may not have been taken. */
+struct shortening {
+    uint64_t number;
+    uint32_t size; /* the kernel's until it takes it */
+    pid_t thread;
+};
+
+bool node_is_shortened(struct node_table *table, const struct node *node,
+                       struct shortening *shortening);
+
+/* The one with that number was taken. */
+void node_end_shortening(struct node_table *table, struct node *node, uint64_t number);
 
 /* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
  * they should be, and has to drop them. `truncates`: as node_end_truncation(). */

@@ -11,6 +11,10 @@
 /* Longer than the kernel needs to take an answer that it has got. */
 #define TAKE_MILLISECONDS 20u
 
+/* The kernel takes the answer to a truncation as soon as its caller gets a processor; what was made
+ * all the same, but answered with an error, it does not take at all. */
+#define LIMIT_MILLISECONDS 1000u
+
 /* How soon a notice is looked at again: while something is due, and while names are held up. */
 #define TICK_MICROSECONDS 1000
 #define NAMES_MICROSECONDS 100000
@@ -31,7 +35,7 @@ struct notice {
     struct names_batch batch;
     GPtrArray *turns;  /* struct turn: of nodes that are turned over */
     GPtrArray *again;  /* struct node, pinned: to be told of again ... */
-    uint64_t again_at; /* ... at that time (milliseconds) */
+    uint64_t again_at; /* ... at that time (milliseconds); NODE: at the latest */
 };
 
 static uint64_t now(void)
@@ -55,30 +59,50 @@ static void tell_attributes(struct notifier *notifier, struct notice *notice, st
     notice->again_at = now() + TAKE_MILLISECONDS;
 }
 
-static void tell_again(struct notifier *notifier, struct notice *notice)
+/* What pages go on with after an own truncation is in none when the kernel has taken the answer and
+ * has dropped what it read until then. False: it is not time yet. */
+static bool end_shortening(struct notifier *notifier, const struct notice *notice,
+                           struct node *node)
+{
+    int error = teller_end_shortening(&notifier->teller, node, 0);
+
+    if (error == -EAGAIN)
+        error = teller_end_shortening_by_handle(&notifier->teller, node);
+    if (error == -EBUSY && now() < notice->again_at)
+        return false;
+    teller_drop_pages(&notifier->teller, node);
+    if (error)
+        node_settle(notifier->teller.table, node);
+    return true;
+}
+
+static void drop_node(struct notifier *notifier, struct notice *notice)
+{
+    struct shortening shortening;
+
+    if (node_is_shortened(notifier->teller.table, notice->node, &shortening)) {
+        node_pin(notifier->teller.table, notice->node);
+        g_ptr_array_add(notice->again, notice->node);
+        notice->again_at = now() + LIMIT_MILLISECONDS;
+    } else {
+        teller_drop_pages(&notifier->teller, notice->node);
+    }
+}
+
+/* False: it is not time yet. */
+static bool tell_again(struct notifier *notifier, struct notice *notice)
 {
     for (guint i = 0; i < notice->again->len; i++) {
         struct node *node = notice->again->pdata[i];
-        if (notice->kind == NOTICE_NODE) {
-            teller_drop_pages(&notifier->teller, node);
-            node_settle(notifier->teller.table, node);
-        } else {
+        if (notice->kind == NOTICE_NODE ? !end_shortening(notifier, notice, node)
+                                        : now() < notice->again_at)
+            return false;
+        if (notice->kind != NOTICE_NODE)
             teller_tell_attributes(&notifier->teller, node);
-        }
         node_unpin(notifier->teller.table, node);
     }
     g_ptr_array_set_size(notice->again, 0);
-}
-
-/* What a truncation left in pages beyond the end is dropped when the kernel has its answer. */
-static void drop_node(struct notifier *notifier, struct notice *notice)
-{
-    teller_drop_pages(&notifier->teller, notice->node);
-    if (!node_keeps_older(notifier->teller.table, notice->node))
-        return;
-    node_pin(notifier->teller.table, notice->node);
-    g_ptr_array_add(notice->again, notice->node);
-    notice->again_at = now() + TAKE_MILLISECONDS;
+    return true;
 }
 
 /* --- Effects --- */
@@ -206,10 +230,7 @@ static bool is_known(struct notifier *notifier, struct notice *notice)
             return false;
         g_ptr_array_set_size(notice->turns, (gint)notice->turns->len - 1);
     }
-    if (notice->again->len > 0 && now() < notice->again_at)
-        return false;
-    tell_again(notifier, notice);
-    return names_are_dropped(&notifier->names, &notice->batch);
+    return tell_again(notifier, notice) && names_are_dropped(&notifier->names, &notice->batch);
 }
 
 static void end(struct notifier *notifier, struct notice *notice)
@@ -356,7 +377,8 @@ void notifier_init(struct notifier *notifier, struct notifier_listener *listener
     notifier->listener = listener;
     notifier->names_listener.dropped = on_dropped;
     notifier->teller =
-        (struct teller){.session = session, .mountpoint = mountpoint, .table = table};
+        (struct teller){
+        .session = session, .replica = replica, .mountpoint = mountpoint, .table = table};
     atomic_init(&notifier->links_quorate, replica_is_quorate(replica));
     lock_init(&notifier->lock, LOCK_RANK_NOTIFIER);
     thread_condition_init(&notifier->there);

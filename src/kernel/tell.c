@@ -7,10 +7,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/openat2.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "kernel/inode_number.h"
+#include "replica/replica.h"
 
 #define PAUSE_MICROSECONDS 50u
 #define PAUSE_MICROSECONDS_MAX 3200u
@@ -99,6 +104,80 @@ bool teller_refresh_attributes(struct teller *teller, const struct node *node)
                     g_strerror(-fd));
     }
     return taken;
+}
+
+static char *path_of(const struct teller *teller, const struct node *node)
+{
+    const struct state *state = replica_read_lock(teller->replica);
+    char *path = node_path(teller->table, node, state->tree);
+
+    replica_read_unlock(teller->replica);
+    return path;
+}
+
+/* The size that the kernel has, or -EAGAIN. */
+static int64_t known_size(int fd, const struct node *node)
+{
+    struct statx known;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE | STATX_INO, &known) != 0 ||
+        known.stx_ino != inode_number(node->inode))
+        return -EAGAIN;
+    return (int64_t)known.stx_size;
+}
+
+/* A descriptor of what the kernel has under the path of a node, if it need not ask us for anything
+ * on the way there; or a negative errno. */
+static int open_known(const struct teller *teller, const struct node *node)
+{
+    const struct open_how how = {
+        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_CACHED,
+    };
+    g_autofree char *path = path_of(teller, node);
+    g_autofree char *full = path ? g_strconcat(teller->mountpoint, "/", path, NULL) : NULL;
+
+    if (!full)
+        return -ENOENT;
+    int fd = (int)syscall(SYS_openat2, AT_FDCWD, full, &how, sizeof(how));
+    return fd < 0 ? -errno : fd;
+}
+
+/* Takes over the descriptor, or a negative errno in its place. */
+static int end_shortening(const struct teller *teller, struct node *node,
+                          const struct shortening *shortening, int fd)
+{
+    if (fd < 0)
+        return -EAGAIN;
+    int64_t size = known_size(fd, node);
+    close(fd);
+    if (size == -EAGAIN)
+        return -EAGAIN;
+    if (size >= shortening->size)
+        return -EBUSY;
+    node_end_shortening(teller->table, node, shortening->number);
+    return 0;
+}
+
+int teller_end_shortening(const struct teller *teller, struct node *node, pid_t reader)
+{
+    struct shortening shortening;
+
+    if (!node_is_shortened(teller->table, node, &shortening))
+        return 0;
+    if (reader == 0 || reader != shortening.thread)
+        return end_shortening(teller, node, &shortening, open_known(teller, node));
+    node_end_shortening(teller->table, node, shortening.number); /* its truncate() came back */
+    return 0;
+}
+
+int teller_end_shortening_by_handle(struct teller *teller, struct node *node)
+{
+    struct shortening shortening;
+
+    if (!node_is_shortened(teller->table, node, &shortening))
+        return 0;
+    return end_shortening(teller, node, &shortening, open_node(teller, node));
 }
 
 void teller_drop_pages(struct teller *teller, struct node *node)

@@ -9,9 +9,11 @@
 #include "kernel/node.h"
 
 struct fuse_session;
+struct replica;
 
 struct teller {
     struct fuse_session *session;
+    struct replica *replica;
     const char *mountpoint;
     struct node_table *table;
     atomic_bool ending; /* the kernel may not know any more what it knew */
@@ -26,6 +28,17 @@ void teller_tell_attributes(struct teller *teller, const struct node *node);
  * notification can do. False: own writes that are under way made it void; try again. It needs
  * CAP_DAC_READ_SEARCH; without it the kernel asks when it next needs them. */
 bool teller_refresh_attributes(struct teller *teller, const struct node *node);
+
+/* Pages go on with what an own truncation took away until the kernel has taken its answer, and no
+ * longer: it drops by itself what it read until then. So the kernel is asked for the size that it
+ * has. 0: it has taken it, or there is no such truncation; -EBUSY: not yet; -EAGAIN: that cannot be
+ * told. */
+
+/* Before a read of that thread. Waits for nothing. */
+int teller_end_shortening(const struct teller *teller, struct node *node, pid_t reader);
+
+/* For the notifier: the kernel may ask for the root's attributes, and asks for the name again. */
+int teller_end_shortening_by_handle(struct teller *teller, struct node *node);
 
 /* The kernel drops the pages and asks for the attributes again. */
 void teller_drop_pages(struct teller *teller, struct node *node);

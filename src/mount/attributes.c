@@ -3,25 +3,10 @@
  * Attributes). */
 #include <string.h>
 
+#include "kernel/inode_number.h"
 #include "mount/context.h"
 
 #define BLOCK_SIZE 4096
-#define ROOT_NUMBER 1
-#define FIRST_VIRTUAL_NUMBER 0x7fffffffffff0000ull
-/* Of the entry whose inode number is the root's: databases made by tools have one. */
-#define DISPLACED_NUMBER (FIRST_VIRTUAL_NUMBER + VIRTUAL_COUNT)
-
-ino_t number_of_inode(uint64_t inode)
-{
-    if (inode == 0)
-        return ROOT_NUMBER;
-    return inode == ROOT_NUMBER ? DISPLACED_NUMBER : inode;
-}
-
-ino_t number_of_virtual(enum virtual_name name)
-{
-    return FIRST_VIRTUAL_NUMBER + (ino_t)name;
-}
 
 static void set_common(const struct mount *mount, struct stat *attributes)
 {
@@ -71,7 +56,7 @@ static mode_t file_mode(bool private, bool quorate)
 static void attributes_of_root(const struct mount *mount, struct stat *attributes)
 {
     set_common(mount, attributes);
-    attributes->st_ino = ROOT_NUMBER;
+    attributes->st_ino = INODE_NUMBER_ROOT;
     attributes->st_mode = S_IFDIR | 0755;
     attributes->st_nlink = 2;
 }
@@ -80,7 +65,7 @@ static void attributes_of_virtual(const struct mount *mount, const struct node *
                                   struct stat *attributes)
 {
     set_common(mount, attributes);
-    attributes->st_ino = number_of_virtual(node->virtual_name);
+    attributes->st_ino = inode_number_of_virtual(node->virtual_name);
     if (virtual_is_link(node->virtual_name)) {
         bool quorate = atomic_load(&mount->notifier.links_quorate);
         attributes->st_mode = S_IFLNK | (quorate ? 0755 : 0555);
@@ -100,7 +85,7 @@ static void attributes_of_view(const struct mount *mount, const struct node_view
     bool private = !path || path_is_private(path);
 
     set_common(mount, attributes);
-    attributes->st_ino = number_of_inode(entry->inode);
+    attributes->st_ino = inode_number(entry->inode);
     attributes->st_mtime = attributes->st_ctime = attributes->st_atime = (time_t)entry->mtime;
     if (entry_is_directory(entry)) {
         attributes->st_mode = S_IFDIR | directory_mode(private, quorate);

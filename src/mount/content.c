@@ -35,6 +35,7 @@ static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t of
     g_autofree uint8_t *copy = NULL;
     size_t used = 0;
 
+    teller_end_shortening(&mount->notifier.teller, node, fuse_req_ctx(req)->pid);
     const struct state *state = replica_read_lock(mount->options.replica);
     struct entry *entry = node_content(&mount->nodes, node, state->tree);
     const struct buffer *content = entry ? entry->content : NULL;
@@ -216,7 +217,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     struct request *request = new_request(req, node, REQUEST_SETATTR, path);
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, NULL);
-    node_begin_sizing(&mount->nodes, node);
+    node_begin_sizing(&mount->nodes, node, fuse_req_ctx(req)->pid);
     change.offset = (uint32_t)size;
     if ((empty || request->truncates) && size > 0) {
         /* Other implementations store nothing when an empty file is grown without data. */

@@ -74,10 +74,6 @@ bool attributes_of_node(struct mount *mount, struct node *node, struct stat *att
 bool attributes_of_entry(struct mount *mount, struct node *node, const struct state *state,
                          const char *path, struct stat *attributes);
 
-/* st_ino of a tree entry, a node's directory or a made-up name: no two are the same. */
-ino_t number_of_inode(uint64_t inode);
-ino_t number_of_virtual(enum virtual_name name);
-
 /* lookup.c */
 /* What a look-up answers for an entry, which the kernel refers to once more. The caller holds the
  * state's lock. */

@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "core/limits.h"
+#include "kernel/inode_number.h"
 #include "mount/handlers.h"
 #include "mount/virtual.h"
 
@@ -186,14 +187,14 @@ static bool list_fixed(struct listing *listing, const struct node *directory, ui
 {
     int last = directory->is_root ? VIRTUAL_COUNT : 0;
 
-    if (offset < 1 && !list(listing, ".", number_of_inode(directory->inode), S_IFDIR, 1))
+    if (offset < 1 && !list(listing, ".", inode_number(directory->inode), S_IFDIR, 1))
         return false;
-    if (offset < 2 && !list(listing, "..", number_of_inode(parent), S_IFDIR, 2))
+    if (offset < 2 && !list(listing, "..", inode_number(parent), S_IFDIR, 2))
         return false;
     for (int i = (int)MAX(offset, 2) - 2; i < last; i++) {
         enum virtual_name name = (enum virtual_name)i;
         mode_t mode = virtual_is_link(name) ? S_IFLNK : S_IFREG;
-        if (!list(listing, virtual_text_name(name), number_of_virtual(name), mode, i + 3))
+        if (!list(listing, virtual_text_name(name), inode_number_of_virtual(name), mode, i + 3))
             return false;
     }
     return true;
@@ -210,7 +211,7 @@ static void list_entries(struct mount *mount, const struct tree *tree, struct li
            (entry = tree_next_child(tree, directory->inode, after))) {
         mode_t mode = entry_is_directory(entry) ? S_IFDIR : S_IFREG;
         bool hidden = directory->is_root && path_is_virtual(entry->name);
-        if (!hidden && !list(listing, entry->name, number_of_inode(entry->inode), mode,
+        if (!hidden && !list(listing, entry->name, inode_number(entry->inode), mode,
                              (off_t)entry->inode + FIRST_ENTRY_POSITION))
             break;
         after = entry->inode;

@@ -236,6 +236,40 @@ def test_truncate_through_an_open_file(shared, here, second_process):
     shared.os.close(fd)
 
 
+ROUNDS_OF_HOLES = """
+wrong = []
+for number in range(1000):
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"0123456789", 0)
+    shorten(fd)
+    os.pread(fd, 100, 0)
+    os.pwrite(fd, b"x", 5)
+    os.close(fd)
+    with open(path, "rb") as file:
+        content = file.read()
+    if content != expected:
+        wrong.append((number, content))
+    if number % 2:
+        os.unlink(path)
+result = wrong
+"""
+SHORTEN = {
+    "ftruncate": "shorten = lambda fd: os.ftruncate(fd, 3)",
+    "truncate": "shorten = lambda fd: os.truncate(path, 3)",
+    "open": "shorten = lambda fd: os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))",
+    "twice": "shorten = lambda fd: (os.ftruncate(fd, 7), os.pread(fd, 100, 0), os.ftruncate(fd, 3))",
+}
+
+
+@pytest.mark.parametrize("way", SHORTEN)
+def test_a_hole_behind_a_truncation_is_zeros(shared, here, way):
+    """Whoever read it meanwhile, and however soon the hole is made: what was cut off does not come back."""
+    expected = b"\0\0\0\0\0x" if way == "open" else b"012\0\0x"
+    names = {"path": here + "/file", "expected": expected}
+    assert shared.os.execute(SHORTEN[way] + ROUNDS_OF_HOLES, names) == []
+
+
 def test_truncate_to_nothing_while_a_namesake_is_open(shared, here, second_process):
     """truncate() is done when it returns, whatever else the caller has open."""
     shared.os.mkdir(here + "/other")

@@ -15,6 +15,7 @@
 #include "kernel/node.h"
 
 #define INODE 7u
+#define THREAD 4711
 #define NOW 1000u
 #define OLD "old"
 #define NEW "a newer content"
@@ -196,19 +197,46 @@ static void test_own_change(void **state)
 static void test_own_truncation(void **state)
 {
     struct fixture *fixture = *state;
+    struct shortening shortening;
 
     assert_false(node_begin_change(&fixture->table, fixture->node, NULL));
-    node_begin_sizing(&fixture->table, fixture->node);
+    node_begin_sizing(&fixture->table, fixture->node, THREAD);
     publish(fixture, "x", fixture->node);
     assert_int_equal(size_shown(fixture), 1);
     assert_page(fixture, "xld");
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
     assert_page(fixture, "xld");
-    assert_true(node_keeps_older(&fixture->table, fixture->node));
+    assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
+    assert_int_equal(shortening.size, strlen(OLD));
+    assert_int_equal(shortening.thread, THREAD);
     node_note_drop(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "xld");
-    node_settle(&fixture->table, fixture->node);
+    node_end_shortening(&fixture->table, fixture->node, shortening.number + 1); /* of another one */
+    assert_page(fixture, "xld");
+    node_end_shortening(&fixture->table, fixture->node, shortening.number);
     assert_page(fixture, "x");
+    assert_false(node_is_shortened(&fixture->table, fixture->node, &shortening));
+}
+
+/* The next one is asked for before anybody knows that the kernel has taken the first. */
+static void test_own_truncations_in_a_row(void **state)
+{
+    struct fixture *fixture = *state;
+    struct shortening shortening;
+
+    node_begin_sizing(&fixture->table, fixture->node, THREAD);
+    publish(fixture, "xy", fixture->node);
+    node_end_change(&fixture->table, fixture->node, false, NOW);
+    assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
+    uint64_t first = shortening.number;
+    node_begin_sizing(&fixture->table, fixture->node, THREAD);
+    publish(fixture, "z", fixture->node);
+    assert_page(fixture, "zy");
+    node_end_shortening(&fixture->table, fixture->node, first);
+    assert_page(fixture, "zy");
+    assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
+    assert_true(shortening.number > first);
+    assert_int_equal(shortening.size, 2);
 }
 
 static void test_truncation_waits(void **state)
@@ -310,10 +338,9 @@ static void test_gone_after_a_truncation(void **state)
     struct fixture *fixture = *state;
 
     node_begin_change(&fixture->table, fixture->node, NULL);
-    node_begin_sizing(&fixture->table, fixture->node);
+    node_begin_sizing(&fixture->table, fixture->node, THREAD);
     publish(fixture, "x", fixture->node);
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
-    assert_true(node_keeps_older(&fixture->table, fixture->node));
     publish(fixture, NULL, NULL);
     assert_int_equal(size_shown(fixture), 1);
     assert_page(fixture, "x");
@@ -424,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_equal_sizes_wait_for_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_truncation, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_own_truncations_in_a_row, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncations_follow_each_other, set_up, tear_down),
