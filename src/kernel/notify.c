@@ -376,8 +376,7 @@ void notifier_init(struct notifier *notifier, struct notifier_listener *listener
 {
     notifier->listener = listener;
     notifier->names_listener.dropped = on_dropped;
-    notifier->teller =
-        (struct teller){
+    notifier->teller = (struct teller){
         .session = session, .replica = replica, .mountpoint = mountpoint, .table = table};
     atomic_init(&notifier->links_quorate, replica_is_quorate(replica));
     lock_init(&notifier->lock, LOCK_RANK_NOTIFIER);

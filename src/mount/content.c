@@ -192,7 +192,7 @@ static void truncate_at_open(fuse_req_t req, struct node *node)
         fuse_reply_err(req, -error);
         return;
     }
-    timer_flush_caller(&mount->timer, fuse_req_ctx(req)->pid);
+    truncations_flush_caller(&mount->truncations, fuse_req_ctx(req)->pid);
     truncation_begin(mount, node, fuse_req_ctx(req)->pid);
     attributes_of_node(mount, node, &attributes);
     fuse_reply_attr(req, &attributes, SIZED_MILLISECONDS / 1e3);

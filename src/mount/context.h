@@ -12,6 +12,7 @@
 #include "core/state.h"
 #include "kernel/node.h"
 #include "kernel/notify.h"
+#include "kernel/truncations.h"
 #include "mount/operations.h"
 #include "mount/options.h"
 #include "mount/timer.h"
@@ -38,6 +39,8 @@ struct mount {
     struct notifier_listener listener;
     struct turn_owner turn_owner;
     struct notifier notifier;
+    struct truncations_owner truncations_owner;
+    struct truncations truncations;
     struct timer_owner timer_owner;
     struct timer timer;
     atomic_uint_fast64_t names_changed; /* publications of others' that changed names, so far */

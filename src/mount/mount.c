@@ -123,7 +123,8 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
         notifier_init(&mount->notifier, &mount->listener, &mount->turn_owner, options->replica,
                       options->mountpoint, mount->session, &mount->nodes);
         request_own_timer(mount);
-        timer_init(&mount->timer, &mount->timer_owner, &mount->nodes);
+        truncations_init(&mount->truncations, &mount->truncations_owner, &mount->nodes);
+        timer_init(&mount->timer, &mount->timer_owner, &mount->truncations);
         return mount;
     }
     free_mount(mount);
@@ -164,6 +165,7 @@ void mount_free(struct mount *mount)
     if (mount->serving && !stop_threads(mount))
         return; /* the process is about to end; the thread may still look at all of this */
     timer_destroy(&mount->timer);
+    truncations_destroy(&mount->truncations);
     notifier_destroy(&mount->notifier);
     node_table_destroy(&mount->nodes);
     fuse_session_destroy(mount->session);
@@ -214,5 +216,5 @@ void mount_quorum_changed(struct mount *mount, bool quorate)
 
 void mount_flush(struct mount *mount)
 {
-    timer_flush(&mount->timer);
+    truncations_flush(&mount->truncations);
 }

@@ -30,8 +30,10 @@ void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
 {
     uint64_t now = timer_now();
 
-    if (node_truncate(&mount->nodes, node, opener, now, now + TRUNCATE_MILLISECONDS))
-        timer_watch_node(&mount->timer, node);
+    if (!node_truncate(&mount->nodes, node, opener, now, now + TRUNCATE_MILLISECONDS))
+        return;
+    truncations_add(&mount->truncations, node);
+    timer_wake(&mount->timer);
 }
 
 /* --- Answers --- */
@@ -212,6 +214,14 @@ static void forget_caller(struct request *request)
 
 static void answer(struct caller *caller, int result);
 
+/* What may be opened may not be emptied: without quorum nothing is changed. */
+static int refusal_of_open(const struct request *request, bool found)
+{
+    bool empties = found && (request->open_flags & O_TRUNC);
+
+    return empties ? replica_refusal(request->mount->options.replica, request->path) : 0;
+}
+
 /* Answers an open that makes a file with what is there now. Without O_EXCL it succeeds whoever made
  * it. False: nothing is there. */
 static bool answer_open(struct request *request, bool found)
@@ -219,12 +229,16 @@ static bool answer_open(struct request *request, bool found)
     struct mount *mount = request->mount;
     struct fuse_entry_param param;
 
-    int error = find_made(request, &param);
+    int error = refusal_of_open(request, found);
+    if (!error)
+        error = find_made(request, &param);
     if (error == -ENOENT)
         return false;
+    if (error == -EEXIST)
+        error = -EISDIR;
     tell_kernel(request, 0);
     if (error)
-        fuse_reply_err(request->req, EISDIR);
+        fuse_reply_err(request->req, -error);
     else if (reply_create(request, &param, found) != 0)
         node_forget(&mount->nodes, node_of_id(mount, param.ino), 1);
     operation_answered(mount->options.metrics, &request->operation, error);
@@ -308,15 +322,15 @@ static void end_dying(struct timed *timed)
     finish(request, -EINTR);
 }
 
-static void send_truncation(struct timer_owner *owner, struct node *node)
+static void send_truncation(struct truncations_owner *owner, struct node *node)
 {
-    request_send_truncation(container_of(owner, struct mount, timer_owner), node);
+    request_send_truncation(container_of(owner, struct mount, truncations_owner), node);
 }
 
 void request_own_timer(struct mount *mount)
 {
-    mount->timer_owner =
-        (struct timer_owner){.take = take_dying, .end = end_dying, .send = send_truncation};
+    mount->timer_owner = (struct timer_owner){.take = take_dying, .end = end_dying};
+    mount->truncations_owner = (struct truncations_owner){.send = send_truncation};
 }
 
 static uint32_t find_asker(struct mount *mount, fuse_req_t req)
@@ -350,7 +364,7 @@ void request_submit(struct request *request, struct change *change)
         return;
     }
     if (request->req)
-        timer_flush_caller(&request->mount->timer, request->timed.thread);
+        truncations_flush_caller(&request->mount->truncations, request->timed.thread);
     watch_caller(request);
     change->path = request->path;
     change->to = request->to;

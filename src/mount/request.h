@@ -60,7 +60,7 @@ void request_refuse(struct request *request, int error);
 /* CREATE: the file is there already, and nobody insists on making it: answered with it, true. */
 bool request_answer_existing(struct request *request);
 
-/* The timer's requests are these. */
+/* The requests of the timer and of the truncations that wait are these. */
 void request_own_timer(struct mount *mount);
 
 /* An open with O_TRUNC: the file is empty here from now on, and its truncation waits for a write.

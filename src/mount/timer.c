@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What has a time: dying callers, truncations that no write followed. */
+/* What has a time, in a thread of its own. */
 #include "mount/timer.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <time.h>
 
 #include "base/process.h"
@@ -11,10 +9,6 @@
 
 #define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
 #define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
-
-/* So much longer a truncation waits for the write of a thread that is on its way there: on a busy
- * machine it, and we, may get no processor for longer than programs think before a write. */
-#define BUSY_MILLISECONDS 900u
 
 uint64_t timer_now(void)
 {
@@ -52,10 +46,9 @@ void timer_forget(struct timer *timer, struct timed *timed)
     forget(timer, timed);
 }
 
-void timer_watch_node(struct timer *timer, struct node *node)
+void timer_wake(struct timer *timer)
 {
     LOCKED(&timer->lock);
-    g_ptr_array_add(timer->nodes, node);
     wake(timer);
 }
 
@@ -108,125 +101,6 @@ static void end_dying(struct timer *timer)
     }
 }
 
-/* --- Truncations --- */
-
-/* Which truncations are sent. */
-struct choice {
-    enum {
-        CHOICE_ALL,
-        CHOICE_CALLER, /* those of a thread, and of threads that have ended */
-        CHOICE_DUE,
-    } kind;
-    pid_t caller;       /* CALLER */
-    uint64_t now;       /* DUE: milliseconds */
-    const GArray *busy; /* DUE: pid_t, threads that get more time */
-};
-
-static bool is_among(const GArray *threads, pid_t thread)
-{
-    for (guint i = 0; i < threads->len; i++) {
-        if (g_array_index(threads, pid_t, i) == thread)
-            return true;
-    }
-    return false;
-}
-
-/* The time by which a truncation of that thread's is judged. */
-static uint64_t time_for(const struct choice *choice, pid_t opener)
-{
-    switch (choice->kind) {
-    case CHOICE_CALLER:
-        if (opener != choice->caller && (kill(opener, 0) == 0 || errno != ESRCH))
-            return 0;
-        break;
-    case CHOICE_DUE:
-        return is_among(choice->busy, opener) ? choice->now - BUSY_MILLISECONDS : choice->now;
-    case CHOICE_ALL:
-        break;
-    }
-    return UINT64_MAX;
-}
-
-/* Takes what is chosen out of the list, and what is no longer to be there. In one piece: whoever
- * chooses at the same time misses nothing. */
-static GPtrArray *take_chosen(struct timer *timer, const struct choice *choice)
-{
-    GPtrArray *chosen = g_ptr_array_new();
-    guint stay = 0;
-
-    LOCKED(&timer->lock);
-    for (guint i = 0; i < timer->nodes->len; i++) {
-        struct node *node = timer->nodes->pdata[i];
-        pid_t opener = node_waits_for(timer->table, node);
-        switch (node_meet(timer->table, node, time_for(choice, opener))) {
-        case NODE_STAYS:
-            timer->nodes->pdata[stay++] = node;
-            break;
-        case NODE_SEND:
-            g_ptr_array_add(chosen, node);
-            break;
-        case NODE_DONE:
-            node_unpin(timer->table, node);
-            break;
-        }
-    }
-    g_ptr_array_set_size(timer->nodes, (gint)stay);
-    return chosen;
-}
-
-static void send_chosen(struct timer *timer, const struct choice *choice)
-{
-    g_autoptr(GPtrArray) chosen = take_chosen(timer, choice);
-
-    for (guint i = 0; i < chosen->len; i++) {
-        timer->owner->send(timer->owner, chosen->pdata[i]);
-        node_unpin(timer->table, chosen->pdata[i]);
-    }
-}
-
-static GArray *list_openers(struct timer *timer)
-{
-    GArray *openers = g_array_new(false, false, sizeof(pid_t));
-
-    LOCKED(&timer->lock);
-    for (guint i = 0; i < timer->nodes->len; i++) {
-        pid_t opener = node_waits_for(timer->table, timer->nodes->pdata[i]);
-        if (opener != 0 && !is_among(openers, opener))
-            g_array_append_val(openers, opener);
-    }
-    return openers;
-}
-
-/* /proc may wait for the thread that it is asked about: so no list is held meanwhile. */
-static void send_due(struct timer *timer)
-{
-    g_autoptr(GArray) openers = list_openers(timer);
-    g_autoptr(GArray) busy = g_array_new(false, false, sizeof(pid_t));
-    const struct choice choice = {.kind = CHOICE_DUE, .now = timer_now(), .busy = busy};
-
-    for (guint i = 0; i < openers->len; i++) {
-        pid_t opener = g_array_index(openers, pid_t, i);
-        if (process_may_be_writing(opener))
-            g_array_append_val(busy, opener);
-    }
-    send_chosen(timer, &choice);
-}
-
-void timer_flush_caller(struct timer *timer, pid_t thread)
-{
-    const struct choice choice = {.kind = CHOICE_CALLER, .caller = thread};
-
-    if (node_table_waits(timer->table))
-        send_chosen(timer, &choice);
-}
-
-void timer_flush(struct timer *timer)
-{
-    const struct choice choice = {.kind = CHOICE_ALL};
-
-    send_chosen(timer, &choice);
-}
-
 /* --- The thread --- */
 
 /* Sleeps until it is time to look again. False: the end. */
@@ -235,7 +109,7 @@ static bool wait_for_time(struct timer *timer, int *idle)
     struct timespec until;
 
     LOCKED(&timer->lock);
-    *idle = timer->timed->len + timer->nodes->len > 0 ? 0 : *idle + 1;
+    *idle = timer->timed->len > 0 || truncations_wait(timer->truncations) ? 0 : *idle + 1;
     if (*idle > LOOKS_WHEN_IDLE && !timer->end) {
         timer->looks = false;
         lock_wait(&timer->lock, &timer->there);
@@ -257,15 +131,14 @@ static void *run(void *context)
 
     while (wait_for_time(timer, &idle)) {
         end_dying(timer);
-        send_due(timer);
+        truncations_send_due(timer->truncations, timer_now());
     }
     return NULL;
 }
 
-void timer_init(struct timer *timer, struct timer_owner *owner, struct node_table *table)
+void timer_init(struct timer *timer, struct timer_owner *owner, struct truncations *truncations)
 {
-    *timer = (struct timer){
-        .owner = owner, .table = table, .timed = g_ptr_array_new(), .nodes = g_ptr_array_new()};
+    *timer = (struct timer){.owner = owner, .truncations = truncations, .timed = g_ptr_array_new()};
     lock_init(&timer->lock, LOCK_RANK_TIMER);
     thread_condition_init(&timer->there);
 }
@@ -286,9 +159,6 @@ void timer_stop(struct timer *timer)
 
 void timer_destroy(struct timer *timer)
 {
-    for (guint i = 0; i < timer->nodes->len; i++)
-        node_unpin(timer->table, timer->nodes->pdata[i]);
-    g_ptr_array_unref(timer->nodes);
     g_ptr_array_unref(timer->timed);
     pthread_cond_destroy(&timer->there);
     lock_destroy(&timer->lock);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What has a time, in a thread of its own: callers that are dying, truncations that no write
- * followed. */
+/* What has a time, in a thread of its own: callers that are dying, truncations that are due. */
 #ifndef PMXCFS_MOUNT_TIMER_H
 #define PMXCFS_MOUNT_TIMER_H
 
@@ -10,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/lock.h"
-#include "kernel/node.h"
+#include "kernel/truncations.h"
 
 struct timer;
 
@@ -26,25 +25,22 @@ struct timer_owner {
      * so that the request cannot end meanwhile. */
     bool (*take)(struct timed *timed);
     void (*end)(struct timed *timed);
-    void (*send)(struct timer_owner *owner,
-                 struct node *node); /* a truncation, begun (node_meet()) */
 };
 
 struct timer {
     struct timer_owner *owner;
-    struct node_table *table;
+    struct truncations *truncations;
 
     pthread_t thread;
     struct lock lock; /* guards what follows */
     pthread_cond_t there;
     GPtrArray *timed; /* struct timed */
-    GPtrArray *nodes; /* struct node, pinned: with a truncation that waits, or waited */
     uint64_t numbers; /* given so far */
     bool looks;       /* the thread looks again soon by itself */
     bool end;
 };
 
-void timer_init(struct timer *timer, struct timer_owner *owner, struct node_table *table);
+void timer_init(struct timer *timer, struct timer_owner *owner, struct truncations *truncations);
 int timer_start(struct timer *timer); /* 0 or a negative errno */
 void timer_stop(struct timer *timer);
 void timer_destroy(struct timer *timer);
@@ -54,15 +50,8 @@ void timer_watch_caller(struct timer *timer, struct timed *timed);
 
 void timer_forget(struct timer *timer, struct timed *timed);
 
-/* A node that node_truncate() listed. */
-void timer_watch_node(struct timer *timer, struct node *node);
-
-/* `thread` is about to ask for another change: truncations that it, or who has ended, asked for
- * before are sent first, so that nobody sees the two in another order. */
-void timer_flush_caller(struct timer *timer, pid_t thread);
-
-/* Sends all truncations that wait. */
-void timer_flush(struct timer *timer);
+/* There is a truncation that may be due soon. */
+void timer_wake(struct timer *timer);
 
 uint64_t timer_now(void); /* milliseconds */
 

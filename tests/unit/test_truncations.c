@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Unit tests of the mount's timer: whose truncations are sent when. */
+/* Unit tests of truncations that wait for a write: whose are sent when. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <semaphore.h>
 #include <unistd.h>
 
 #include "base/util.h"
-#include "mount/timer.h"
+#include "kernel/truncations.h"
 
 #define INODE 7u
+#define NOW 5000u
+#define LATER 1000000u
 
 bool __wrap_process_may_be_writing(pid_t thread);
 
 struct fixture {
-    struct timer_owner owner;
-    struct timer timer;
+    struct truncations_owner owner;
+    struct truncations truncations;
     struct kernel_metrics metrics;
     struct node_table table;
     struct node *node;
     unsigned int sent;
     unsigned int sent_while_looking;
-    sem_t looked;
 };
 
-static struct fixture *running; /* what the timer's thread asks about */
+static struct fixture *running; /* what is asked about */
 
-static void note_sent(struct timer_owner *owner, struct node *node)
+static void note_sent(struct truncations_owner *owner, struct node *node)
 {
     struct fixture *fixture = container_of(owner, struct fixture, owner);
 
@@ -37,7 +37,7 @@ static void note_sent(struct timer_owner *owner, struct node *node)
     fixture->sent++;
 }
 
-/* While the timer asks of a thread, that thread asks for its next change. */
+/* While somebody asks of a thread, that thread asks for its next change. */
 bool __wrap_process_may_be_writing(pid_t thread)
 {
     struct fixture *fixture = running;
@@ -45,9 +45,8 @@ bool __wrap_process_may_be_writing(pid_t thread)
     if (!fixture)
         return true;
     running = NULL;
-    timer_flush_caller(&fixture->timer, thread);
+    truncations_flush_caller(&fixture->truncations, thread);
     fixture->sent_while_looking = fixture->sent;
-    sem_post(&fixture->looked);
     return true;
 }
 
@@ -56,9 +55,8 @@ static int set_up(void **state)
     struct fixture *fixture = g_new0(struct fixture, 1);
 
     fixture->owner.send = note_sent;
-    sem_init(&fixture->looked, 0, 0);
     node_table_init(&fixture->table, &fixture->metrics);
-    timer_init(&fixture->timer, &fixture->owner, &fixture->table);
+    truncations_init(&fixture->truncations, &fixture->owner, &fixture->table);
     fixture->node = node_look_up(&fixture->table, INODE);
     *state = fixture;
     return 0;
@@ -68,11 +66,10 @@ static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
 
-    timer_destroy(&fixture->timer);
+    truncations_destroy(&fixture->truncations);
     node_forget(&fixture->table, fixture->node, 1);
     assert_int_equal(counter_get(&fixture->metrics.nodes_freed), 1);
     node_table_destroy(&fixture->table);
-    sem_destroy(&fixture->looked);
     g_free(fixture);
     return 0;
 }
@@ -80,20 +77,18 @@ static int tear_down(void **state)
 /* An open with O_TRUNC by that thread. */
 static void truncate_for(struct fixture *fixture, pid_t opener, uint64_t due)
 {
-    if (node_truncate(&fixture->table, fixture->node, opener, timer_now(), due))
-        timer_watch_node(&fixture->timer, fixture->node);
+    if (node_truncate(&fixture->table, fixture->node, opener, NOW, due))
+        truncations_add(&fixture->truncations, fixture->node);
 }
 
 /* Or its next change would come before it, and others see the two in another order. */
-static void test_sent_while_the_timer_looks(void **state)
+static void test_sent_while_somebody_looks(void **state)
 {
     struct fixture *fixture = *state;
 
     running = fixture;
-    truncate_for(fixture, gettid(), timer_now() + 1000000);
-    assert_int_equal(timer_start(&fixture->timer), 0);
-    sem_wait(&fixture->looked);
-    timer_stop(&fixture->timer);
+    truncate_for(fixture, gettid(), LATER);
+    truncations_send_due(&fixture->truncations, NOW);
     assert_int_equal(fixture->sent_while_looking, 1);
     assert_int_equal(fixture->sent, 1);
 }
@@ -103,13 +98,13 @@ static void test_others_changes_send_nothing(void **state)
 {
     struct fixture *fixture = *state;
 
-    truncate_for(fixture, gettid(), timer_now() - 1);
-    timer_flush_caller(&fixture->timer, getppid());
+    truncate_for(fixture, gettid(), NOW - 1);
+    truncations_flush_caller(&fixture->truncations, getppid());
     assert_int_equal(fixture->sent, 0);
-    timer_flush_caller(&fixture->timer, gettid());
+    truncations_flush_caller(&fixture->truncations, gettid());
     assert_int_equal(fixture->sent, 1);
-    timer_flush_caller(&fixture->timer, gettid());
-    timer_flush(&fixture->timer);
+    truncations_flush_caller(&fixture->truncations, gettid());
+    truncations_flush(&fixture->truncations);
     assert_int_equal(fixture->sent, 1);
 }
 
@@ -118,21 +113,21 @@ static void test_nobody_is_left(void **state)
 {
     struct fixture *fixture = *state;
 
-    truncate_for(fixture, G_MAXINT, timer_now() + 1000000); /* no thread has that number */
-    timer_flush_caller(&fixture->timer, getppid());
+    truncate_for(fixture, G_MAXINT, LATER); /* no thread has that number */
+    truncations_flush_caller(&fixture->truncations, getppid());
     assert_int_equal(fixture->sent, 1);
-    truncate_for(fixture, gettid(), timer_now() + 1000000);
-    timer_flush(&fixture->timer);
+    truncate_for(fixture, gettid(), LATER);
+    truncations_flush(&fixture->truncations);
     assert_int_equal(fixture->sent, 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_sent_while_the_timer_looks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sent_while_somebody_looks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_others_changes_send_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_is_left, set_up, tear_down),
     };
 
-    return cmocka_run_group_tests_name("timer", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("truncations", tests, NULL, NULL);
 }
