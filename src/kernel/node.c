@@ -29,6 +29,7 @@ void node_table_init(struct node_table *table, struct kernel_metrics *metrics)
     *table = (struct node_table){
         .by_inode = g_hash_table_new(g_direct_hash, g_direct_equal),
         .lost = g_hash_table_new(g_direct_hash, g_direct_equal),
+        .ended = g_ptr_array_new(),
         .root = {.virtual_name = VIRTUAL_NONE, .is_root = true, .lookups = 1},
         .metrics = metrics,
     };
@@ -59,6 +60,7 @@ void node_table_destroy(struct node_table *table)
         if (table->virtuals[i])
             node_free(table->virtuals[i]);
     }
+    g_ptr_array_unref(table->ended);
     g_hash_table_unref(table->lost);
     g_hash_table_unref(table->by_inode);
     lock_destroy(&table->lock);
@@ -196,6 +198,16 @@ GPtrArray *node_all_links(struct node_table *table)
             pin_into(nodes, table->virtuals[i]);
     }
     return nodes;
+}
+
+GPtrArray *node_take_ended(struct node_table *table)
+{
+    GPtrArray *none = g_ptr_array_new();
+
+    LOCKED(&table->lock);
+    GPtrArray *ended = table->ended;
+    table->ended = none;
+    return ended;
 }
 
 bool node_is_known(struct node_table *table, const struct node *node)
@@ -344,8 +356,8 @@ static void replace(struct entry **slot, struct entry *entry)
     entry_unref(before);
 }
 
-/* The node of an entry that goes away keeps what it showed. */
-static void end_node(struct node_table *table, struct entry *entry)
+/* The node of an entry that goes away keeps what it showed. `own`: the kernel knows. */
+static void end_node(struct node_table *table, struct entry *entry, bool own)
 {
     struct node *node = node_of(table, entry->inode);
 
@@ -355,6 +367,8 @@ static void end_node(struct node_table *table, struct entry *entry)
     g_hash_table_add(table->lost, node);
     take_truncation(table, node); /* for good: there is nothing to send */
     node->gone = true;
+    if (!own)
+        pin_into(table->ended, node);
     if (!node->shows_older) /* one that is kept for pages alone is no longer shown */
         replace(&node->older, entry);
     node->shows_older = true;
@@ -456,10 +470,11 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
     for (guint i = 0; i < effects->len; i++) {
         struct effect *effect = effects->pdata[i];
         struct entry *before = effect->before;
+        bool own = effect->origin != NULL;
         if (effect->replaced)
-            end_node(table, effect->replaced);
+            end_node(table, effect->replaced, own);
         if (before && (!effect->after || (rebuilt && has_moved(effect))))
-            end_node(table, before);
+            end_node(table, before, own);
         else if (before)
             change_node(table, effect);
     }

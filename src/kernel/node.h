@@ -87,6 +87,7 @@ struct node_table {
     GHashTable *by_inode; /* inode → its node */
     GHashTable *lost;     /* set: nodes found in no other way, until the kernel
                              forgets them */
+    GPtrArray *ended;     /* struct node, pinned: see node_take_ended() */
     struct node root;
     struct node *virtuals[VIRTUAL_COUNT]; /* the newest node of each */
     unsigned int waiting;                 /* nodes whose truncation waits */
@@ -119,6 +120,10 @@ struct node *node_find(struct node_table *table, uint64_t inode);
 /* All nodes of the tree that the kernel knows, or all links, pinned; g_ptr_array_unref() it. */
 GPtrArray *node_all(struct node_table *table);
 GPtrArray *node_all_links(struct node_table *table);
+
+/* Those whose entries others have taken away since the last call, and which the kernel still has
+ * attributes of, pinned; g_ptr_array_unref() it. */
+GPtrArray *node_take_ended(struct node_table *table);
 
 bool node_is_known(struct node_table *table, const struct node *node); /* to the kernel */
 

@@ -159,12 +159,24 @@ static void tell_content(struct notifier *notifier, struct notice *notice,
     node_unpin(notifier->teller.table, node);
 }
 
+/* Who has a file open that is gone finds no name of it left. */
+static void tell_ended(struct notifier *notifier)
+{
+    g_autoptr(GPtrArray) ended = node_take_ended(notifier->teller.table);
+
+    for (guint i = 0; i < ended->len; i++) {
+        teller_tell_attributes(&notifier->teller, ended->pdata[i]);
+        node_unpin(notifier->teller.table, ended->pdata[i]);
+    }
+}
+
 static void begin_effects(struct notifier *notifier, struct notice *notice)
 {
     for (guint i = 0; i < notice->effects->len; i++)
         drop_entries(notifier, notice->effects->pdata[i], &notice->batch);
     for (guint i = 0; i < notice->effects->len; i++)
         tell_content(notifier, notice, notice->effects->pdata[i]);
+    tell_ended(notifier);
 }
 
 /* --- Modes --- */

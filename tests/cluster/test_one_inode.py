@@ -170,6 +170,22 @@ def test_a_replaced_file_stays_what_it_was(cluster, path):
         user.drop(number)
 
 
+@pytest.mark.parametrize("change", ["unlink", "replace"])
+def test_no_name_is_left_of_what_others_took_away(cluster, path, change):
+    """fstat() tells it, without a look-up of the name."""
+    here, there = cluster[1], cluster[2]
+    fd = here.os.open(here.path(path), os.O_RDONLY)
+    assert here.os.fstat(fd).st_nlink == 1
+    if change == "unlink":
+        there.os.unlink(there.path(path))
+    else:
+        there.write(path + ".new", OLD)
+        there.os.rename(there.path(path + ".new"), there.path(path))
+    tell(there, here)
+    assert here.os.fstat(fd).st_nlink == 0
+    here.os.close(fd)
+
+
 @pytest.mark.parametrize("call", ["write", "rewrite", "truncate"])
 def test_a_write_that_a_rename_overtakes(cluster, folder, call):
     """A change goes to what has the path when its turn comes. If another node has renamed a file there since, it is made to

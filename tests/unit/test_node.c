@@ -52,7 +52,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *fixture = *state;
+    g_autoptr(GPtrArray) ended = node_take_ended(&fixture->table);
 
+    for (guint i = 0; i < ended->len; i++)
+        node_unpin(&fixture->table, ended->pdata[i]);
     node_forget(&fixture->table, fixture->node, 1);
     assert_int_equal(counter_get(&fixture->metrics.nodes_freed),
                      counter_get(&fixture->metrics.nodes_made));
@@ -331,6 +334,36 @@ static void test_gone(void **state)
     assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
 }
 
+static void assert_ended(struct fixture *fixture, guint expected)
+{
+    g_autoptr(GPtrArray) ended = node_take_ended(&fixture->table);
+
+    assert_int_equal(ended->len, expected);
+    for (guint i = 0; i < ended->len; i++) {
+        assert_ptr_equal(ended->pdata[i], fixture->node);
+        node_unpin(&fixture->table, ended->pdata[i]);
+    }
+}
+
+/* The kernel has to be told, once, but of its own deletion. */
+static void test_ended_by_others(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NULL, NULL);
+    assert_ended(fixture, 1);
+    assert_ended(fixture, 0);
+}
+
+static void test_ended_by_its_own(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NULL, fixture);
+    assert_true(node_is_gone(&fixture->table, fixture->node));
+    assert_ended(fixture, 0);
+}
+
 /* What is kept of before an own truncation, while the kernel may have pages of it, is not what was
  * shown last. */
 static void test_gone_after_a_truncation(void **state)
@@ -458,6 +491,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_truncation_of_what_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ended_by_others, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ended_by_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone_after_a_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken_and_moved, set_up, tear_down),
