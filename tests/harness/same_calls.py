@@ -5,7 +5,8 @@ answered on a mount must be what they are answered there."""
 import errno
 import os
 
-NAMES = ["a", "b"]
+NAMES = ["a", "b", "d/a", "e/a"]
+DIRECTORIES = ["d", "e", "d/f"]
 KEYS = range(3)  # the descriptors of a process
 
 MAP = """
@@ -112,11 +113,17 @@ class Caller:
     def unlink(self, name):
         return self.process.unlink(self.directory + "/" + name)
 
-    def list(self):
-        return sorted(self.process.listdir(self.directory))
+    def mkdir(self, name):
+        return self.process.mkdir(self.directory + "/" + name)
+
+    def rmdir(self, name):
+        return self.process.rmdir(self.directory + "/" + name)
+
+    def walk(self):
+        return self.process.walk(self.directory)
 
 
-CHANGES = {"open", "pwrite", "write", "ftruncate", "truncate", "rewrite", "rename", "unlink"}
+CHANGES = {"open", "pwrite", "write", "ftruncate", "truncate", "rewrite", "rename", "unlink", "mkdir", "rmdir"}
 FLAGS = [os.O_RDWR, os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_TRUNC,
          os.O_RDWR | os.O_CREAT | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_EXCL]
 
@@ -128,12 +135,13 @@ def choose_size(chance):
 def choose(chance):
     """A call: its kind and arguments."""
     name, key, size, offset = chance.choice(NAMES), chance.choice(KEYS), choose_size(chance), choose_size(chance)
+    directory = chance.choice(DIRECTORIES)
     data = bytes([chance.randrange(1, 256)]) * size
     calls = [
         (6, ("open", key, name, chance.choice(FLAGS))), (1, ("close", key)), (6, ("pwrite", key, data, offset)), (4, ("write", key, data)),
         (8, ("pread", key, chance.choice([0, 0, offset]))), (6, ("ftruncate", key, size)), (3, ("fstat", key)), (2, ("end", key)),
         (4, ("map", key)), (5, ("truncate", name, size)), (8, ("read", name)), (2, ("read_directly", name)), (4, ("rewrite", name, data)),
-        (3, ("size", name)), (1, ("rename", name, chance.choice(NAMES))), (1, ("unlink", name)), (1, ("list",)), (2, ("fsync", key)),
+        (3, ("size", name)), (1, ("rename", name, chance.choice(NAMES))), (1, ("unlink", name)), (1, ("walk",)), (2, ("mkdir", directory)), (1, ("rmdir", directory)), (1, ("rename", name, directory)), (1, ("unlink", directory)), (1, ("rmdir", name)), (2, ("fsync", key)),
     ]
     return chance.choices([call for _, call in calls], [weight for weight, _ in calls])[0]
 
