@@ -22,7 +22,7 @@ FSYNC = """
 for name in names:
     try:
         fd = os.open(directory + "/" + name, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         continue
     os.fsync(fd)
     os.close(fd)
