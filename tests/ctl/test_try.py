@@ -30,7 +30,7 @@ class Shell(OuterTerminal):
     """A shell with job control at a terminal, as people have it. What it says ends with "$ "."""
 
     def __init__(self, daemon):
-        command = [*daemon.namespace.enter(), "setsid", "--ctty", "--wait", "env", "PS1=$ ", "TERM=dumb", "bash", "--norc", "--noediting", "-i"]
+        command = [*daemon.namespace.enter(), "setsid", "--ctty", "--wait", "env", "--default-signal=INT", "PS1=$ ", "TERM=dumb", "bash", "--norc", "--noediting", "-i"]
         self.output = b""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
