@@ -42,7 +42,8 @@ class Unit:
         if os.path.exists(self.results):
             os.unlink(self.results)
         start = time.monotonic()
-        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml", self.results, self.path]
+        # What nohup or a shell's "&" had ignored is not the tests'.
+        command = ["env", "--default-signal", "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml", self.results, self.path]
         command += ["-k", self.choice] if self.choice else []
         process = subprocess.Popen(command, env=dict(os.environ, BUILD_DIR=self.directory), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
