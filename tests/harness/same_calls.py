@@ -17,6 +17,14 @@ if size:
     with mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ) as pages:
         result = pages[:]
 """
+WRITE_MAP = """
+import mmap
+size = os.fstat(fd).st_size
+if size:
+    with mmap.mmap(fd, size) as pages:
+        pages[offset % size] = byte
+        pages.flush()
+"""
 READ_DIRECTLY = """
 import mmap
 fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
@@ -90,6 +98,9 @@ class Caller:
     def map(self, key):
         return self.process.execute(MAP, {"fd": self.kept[key]}) if key in self.kept else None
 
+    def write_map(self, key, offset, byte):
+        return self.process.execute(WRITE_MAP, {"fd": self.kept[key], "offset": offset, "byte": byte}) if key in self.kept else None
+
     # What concerns a name.
 
     def truncate(self, name, size):
@@ -123,7 +134,7 @@ class Caller:
         return self.process.walk(self.directory)
 
 
-CHANGES = {"open", "pwrite", "write", "ftruncate", "truncate", "rewrite", "rename", "unlink", "mkdir", "rmdir"}
+CHANGES = {"open", "pwrite", "write_map", "write", "ftruncate", "truncate", "rewrite", "rename", "unlink", "mkdir", "rmdir"}
 FLAGS = [os.O_RDWR, os.O_RDWR, os.O_RDWR | os.O_CREAT, os.O_RDWR | os.O_APPEND, os.O_RDWR | os.O_TRUNC,
          os.O_RDWR | os.O_CREAT | os.O_TRUNC, os.O_RDWR | os.O_CREAT | os.O_EXCL]
 
@@ -140,7 +151,7 @@ def choose(chance):
     calls = [
         (6, ("open", key, name, chance.choice(FLAGS))), (1, ("close", key)), (6, ("pwrite", key, data, offset)), (4, ("write", key, data)),
         (8, ("pread", key, chance.choice([0, 0, offset]))), (6, ("ftruncate", key, size)), (3, ("fstat", key)), (2, ("end", key)),
-        (4, ("map", key)), (5, ("truncate", name, size)), (8, ("read", name)), (2, ("read_directly", name)), (4, ("rewrite", name, data)),
+        (4, ("map", key)), (2, ("write_map", key, offset, size % 256)), (5, ("truncate", name, size)), (8, ("read", name)), (2, ("read_directly", name)), (4, ("rewrite", name, data)),
         (3, ("size", name)), (1, ("rename", name, chance.choice(NAMES))), (1, ("unlink", name)), (1, ("walk",)), (2, ("mkdir", directory)), (1, ("rmdir", directory)), (1, ("rename", name, directory)), (1, ("unlink", directory)), (1, ("rmdir", name)), (2, ("fsync", key)),
     ]
     return chance.choices([call for _, call in calls], [weight for weight, _ in calls])[0]
@@ -156,7 +167,7 @@ def compare(chance, count, processes, model, settle=lambda number: None):
             who = chance.randrange(len(callers))
             caller, right = callers[who]
             call = choose(chance)
-            if call[0] in ("pwrite", "write", "ftruncate") and right.is_gone(call[1]):
+            if call[0] in ("pwrite", "write", "write_map", "ftruncate") and right.is_gone(call[1]):
                 continue  # what has no name cannot be changed (pmxcfs(8))
             answer, expected = caller.call(*call), right.call(*call)
             last = last[-14:] + ["%d: process %d: %s: %s, expected %s" % (number, who, call, answer, expected)]
