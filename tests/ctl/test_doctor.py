@@ -404,7 +404,7 @@ def journal_aside(living):
 def readable_database(living):
     living.sh("chmod 0644 STATE/config.db")
     yield "warning: .*config.db has the mode 0644 and the owner 0"
-    living.sh("chmod 0600 STATE/config.db")
+    living.sh("chmod 0600 STATE/config.db*")
 
 
 @fault

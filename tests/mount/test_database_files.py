@@ -349,9 +349,10 @@ def told(daemon):
     while well != database_ok(): # it may change while one after the other is asked
         well = database_ok()
         done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "status"])
-        metrics = daemon.os.read_file(daemon / ".metrics").decode()
     assert ("TAKES NO WRITES" in done.stdout) == (not well) and done.returncode == (0 if well else 4)
-    assert "pmxcfs_database_ok %d" % well in metrics
+    # Their text may be a second old, and all may change meanwhile.
+    wait_for(lambda: "pmxcfs_database_ok %d" % well in daemon.os.read_file(daemon / ".metrics").decode() or well != database_ok(),
+             "the metrics say the same")
     return well
 
 
