@@ -22,22 +22,15 @@ static void log_members(struct machine *machine)
 
 static void begin_synchronisation(struct machine *machine, bool joined, uint32_t time)
 {
-    if (joined)
+    if (joined && machine->group == GROUP_CONFIGURATION)
+        machine_give_up_queue(machine);
+    else if (joined)
         machine_resend_queue(machine);
     machine_set_mode(machine, MODE_START_SYNC);
     if (machine_is_lowest(machine))
         machine_push_send(machine, SEND_SYNC,
                           wire_build_sync(MESSAGE_SYNC_START, machine_protocol(machine),
                                           &machine->epoch, time, NULL, 0));
-}
-
-static bool somebody_left(const struct machine *machine, const struct member *members, size_t count)
-{
-    guint stay = 0;
-
-    for (size_t i = 0; i < count; i++)
-        stay += machine_find_peer(machine, &members[i]) != NULL;
-    return stay < machine->members->len;
 }
 
 /* doc/cluster.md, "Configuration change" */
@@ -50,8 +43,6 @@ void machine_configuration(struct machine *machine, const struct member *members
     machine_forget_round(machine);
     if (machine->mode >= MODE_LEAVE)
         return;
-    if (somebody_left(machine, members, member_count))
-        machine_doubt_queue(machine);
     machine_take_members(machine, members, member_count);
     log_members(machine);
     if (!machine_find_peer(machine, &machine->self)) {
@@ -72,7 +63,6 @@ void machine_configuration(struct machine *machine, const struct member *members
 /* doc/cluster.md, "apply" */
 static void apply_now(struct machine *machine, const struct arrival *arrival)
 {
-    machine_take_resent(machine, arrival);
     machine_push_apply(machine, arrival->sender, buffer_ref(arrival->message));
 }
 
@@ -241,7 +231,6 @@ struct machine *machine_new(enum machine_group group, struct member self)
     machine->queue = g_sequence_new(NULL);
     machine->updates = g_ptr_array_new_with_free_func((GDestroyNotify)buffer_unref);
     g_queue_init(&machine->sync_queue);
-    g_queue_init(&machine->resent);
     g_queue_init(&machine->actions);
     return machine;
 }
@@ -252,7 +241,6 @@ void machine_free(struct machine *machine)
         return;
     machine_forget_round(machine);
     machine_drop_queue(machine);
-    machine_drop_resent(machine);
     machine_free_actions(machine);
     g_sequence_free(machine->queue);
     g_ptr_array_unref(machine->updates);
@@ -265,7 +253,6 @@ void machine_restart(struct machine *machine, struct member self)
 {
     machine_forget_round(machine);
     machine_drop_queue(machine);
-    machine_drop_resent(machine);
     machine_drop_actions(machine, true);
     machine_take_members(machine, NULL, 0);
     machine->self = self;

@@ -13,13 +13,6 @@ struct kept {
     struct buffer *message; /* a reference */
     bool unsynced; /* sync queue: the sender was not in sync, and applies it after the queue
                       of before; those in sync applied it on arrival */
-    bool doubtful; /* own: a member has left since, which may have applied it */
-};
-
-/* An own message of the queue that was sent again and has not come back yet. */
-struct resent {
-    uint64_t count;
-    bool doubtful; /* as of a kept one, which it becomes again if it is queued */
 };
 
 /* What is known of a member, beside its struct member. */
@@ -65,7 +58,6 @@ struct machine {
     uint64_t generation;         /* machine_generation() */
     GSequence *queue;            /* struct kept, by count */
     GQueue sync_queue;           /* struct kept, in order of arrival */
-    GQueue resent;               /* struct resent, in the order in which they were sent */
     GPtrArray *updates;          /* struct buffer, kept UPDATE messages */
     struct buffer *leader_index; /* UPDATE: what the commit must result in */
     uint64_t kept_bytes;         /* of queues, updates and states, with overhead */
@@ -131,19 +123,15 @@ struct buffer *machine_let_go(struct machine *machine, struct buffer *message);
 void machine_queue(struct machine *machine, const struct arrival *arrival, bool for_sync_queue);
 void machine_deliver_queue(struct machine *machine);    /* after it was settled who is synced */
 void machine_apply_sync_queue(struct machine *machine); /* after a commit */
-void machine_resend_queue(struct machine *machine);     /* own ones, then it is empty */
+
+/* Somebody joined who lacks what is in the queue, so everybody empties it: own messages are sent
+ * again (status group), or their callers hear that nobody knows (configuration group). */
+void machine_resend_queue(struct machine *machine);
+void machine_give_up_queue(struct machine *machine);
 
 /* Before a round is forgotten: what arrived during its updates, and is in the state of nobody who
  * goes on into `members`, goes back to the queue. */
 void machine_return_to_queue(struct machine *machine, const struct member *members, size_t count);
-
-/* A member has left: what is own in the queue, or was sent again and is under way, may be in the
- * state that it comes back with. */
-void machine_doubt_queue(struct machine *machine);
-
-/* A NORMAL message has arrived: is it an own one that was sent again, and doubtful? */
-bool machine_take_resent(struct machine *machine, const struct arrival *arrival);
-void machine_drop_resent(struct machine *machine);
 void machine_drop_queue(struct machine *machine);
 void machine_drop_states(struct machine *machine);
 void machine_forget_round(struct machine *machine); /* all that ends with a synchronisation */

@@ -100,18 +100,22 @@ void machine_queue(struct machine *machine, const struct arrival *arrival, bool 
     *kept = (struct kept){.sender = arrival->sender,
                           .count = arrival->header.count,
                           .message = machine_keep(machine, arrival->message),
-                          .unsynced = !machine_find_peer(machine, &arrival->sender)->synced,
-                          .doubtful = machine_take_resent(machine, arrival)};
+                          .unsynced = !machine_find_peer(machine, &arrival->sender)->synced};
     if (for_sync_queue)
         g_queue_push_tail(&machine->sync_queue, kept);
     else
         insert_kept(machine, kept);
 }
 
+static bool is_own(const struct machine *machine, const struct kept *kept)
+{
+    return same_member(&kept->sender, &machine->self);
+}
+
 /* Its caller hears that nobody knows, in place of its result. */
 static void give_up(struct machine *machine, struct kept *kept)
 {
-    if (same_member(&kept->sender, &machine->self))
+    if (is_own(machine, kept))
         machine_push(machine,
                      (struct action){.type = ACTION_GIVE_UP, .message = buffer_ref(kept->message)});
     drop_kept(machine, kept);
@@ -142,43 +146,6 @@ void machine_return_to_queue(struct machine *machine, const struct member *membe
         else
             give_up(machine, kept);
     }
-}
-
-void machine_doubt_queue(struct machine *machine)
-{
-    GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
-
-    for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at))
-        ((struct kept *)g_sequence_get(at))->doubtful = true;
-    for (GList *resent = machine->resent.head; resent; resent = resent->next)
-        ((struct resent *)resent->data)->doubtful = true;
-}
-
-bool machine_take_resent(struct machine *machine, const struct arrival *arrival)
-{
-    GList *at = same_member(&arrival->sender, &machine->self) ? machine->resent.head : NULL;
-
-    while (at && ((struct resent *)at->data)->count != arrival->header.count)
-        at = at->next;
-    if (!at)
-        return false;
-    g_autofree struct resent *resent = at->data;
-    g_queue_delete_link(&machine->resent, at);
-    return resent->doubtful;
-}
-
-void machine_drop_resent(struct machine *machine)
-{
-    g_queue_clear_full(&machine->resent, g_free);
-}
-
-static void resend(struct machine *machine, const struct kept *kept)
-{
-    struct resent *resent = g_new(struct resent, 1);
-
-    *resent = (struct resent){.count = kept->count};
-    g_queue_push_tail(&machine->resent, resent);
-    machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
 }
 
 static void apply_kept(struct machine *machine, struct kept *kept)
@@ -220,28 +187,30 @@ void machine_deliver_queue(struct machine *machine)
     }
 }
 
-/* doc/cluster.md, "Configuration change", 5: multicasts this node's own kept messages again, as
- * they are, and empties the queue: the others do the same with theirs, so that a member that has
- * just joined gets them all. What a member that left may have applied is given up: should it be the
- * one that joins, it would have it twice. */
+/* A value that is set twice, or an entry that is logged twice, is the same. The others do so with
+ * theirs, so that a member that has just joined gets them all, in the order of their counts. */
 void machine_resend_queue(struct machine *machine)
 {
     GSequenceIter *at = g_sequence_get_begin_iter(machine->queue);
 
-    while (!g_sequence_iter_is_end(at)) {
-        GSequenceIter *here = at;
-        struct kept *kept = g_sequence_get(here);
-
-        at = g_sequence_iter_next(at);
-        if (!same_member(&kept->sender, &machine->self))
-            continue;
-        g_sequence_remove(here);
-        if (kept->doubtful) {
-            give_up(machine, kept);
-        } else {
-            resend(machine, kept);
-            drop_kept(machine, kept);
-        }
+    for (; !g_sequence_iter_is_end(at); at = g_sequence_iter_next(at)) {
+        const struct kept *kept = g_sequence_get(at);
+        if (is_own(machine, kept))
+            machine_push_send(machine, SEND_SYNC, buffer_ref(kept->message));
     }
     machine_drop_queue(machine);
+}
+
+/* A change is never on its way for a second time. Who has got it may have applied it while this
+ * node still waits, be cut off, and come back with it in its state: a copy that arrives then would
+ * be applied to that, and nobody can call it back. */
+void machine_give_up_queue(struct machine *machine)
+{
+    GSequenceIter *at;
+
+    while (!g_sequence_iter_is_end(at = g_sequence_get_begin_iter(machine->queue))) {
+        struct kept *kept = g_sequence_get(at);
+        g_sequence_remove(at);
+        give_up(machine, kept);
+    }
 }

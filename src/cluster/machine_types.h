@@ -40,8 +40,8 @@ enum action_type {
     ACTION_APPLY, /* apply the NORMAL message `message` of `sender`; if `own`, answer the caller of
                      its count (status group: own ones are ignored). What is malformed in it the
                      executor finds: configuration group machine_fail(), status group skip it */
-    ACTION_GIVE_UP, /* an own NORMAL message `message` will not be applied here by itself: a member
-                       that may have it left, or has it in a state that is to come. Answer the
+    ACTION_GIVE_UP, /* an own NORMAL message `message` will not be applied here by itself: somebody
+                       joined who has not got it, or it is in a state that is to come. Answer the
                        caller of its count that it is unknown */
     ACTION_SEND_UPDATES, /* leader: multicast an UPDATE with `epoch` for each of `inodes`, as they
                             are now, in a bounded window, then UPDATE_COMPLETE */

@@ -29,7 +29,7 @@ static inline uint32_t message_size(const struct buffer *message)
 /* What a message that cannot be sent means. */
 enum send_kind {
     SEND_NORMAL, /* a caller waits for its count: wake it with an error */
-    SEND_SYNC,   /* SYNC_START, STATE, UPDATE_COMPLETE, VERIFY, resent messages: leave the group */
+    SEND_SYNC,   /* SYNC_START, STATE, UPDATE_COMPLETE, VERIFY, resent values: leave the group */
     SEND_UPDATE, /* one entry (the commit will tell) or VERIFY_REQUEST: logged, no more */
     SEND_CONFIRMATION, /* what others have asked for is to be confirmed again */
 };

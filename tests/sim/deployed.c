@@ -8,8 +8,8 @@
 #include "sim.h"
 
 /* They send their changes at any time, keep what unsynced members send for after the synced ones'
- * messages, send their own queued messages again whoever has left, and confirm nothing
- * (deployed_never_sends()). */
+ * messages, send their own queued messages again when somebody joins, and confirm
+ * nothing (deployed_never_sends()). */
 
 static uint64_t deployed; /* bit for each node */
 
@@ -43,8 +43,8 @@ void __real_machine_queue(struct machine *machine, const struct arrival *arrival
                           bool for_sync_queue);
 void __wrap_machine_queue(struct machine *machine, const struct arrival *arrival,
                           bool for_sync_queue);
-void __real_machine_doubt_queue(struct machine *machine);
-void __wrap_machine_doubt_queue(struct machine *machine);
+void __real_machine_give_up_queue(struct machine *machine);
+void __wrap_machine_give_up_queue(struct machine *machine);
 
 void __wrap_outbox_hold(struct outbox *outbox)
 {
@@ -63,8 +63,10 @@ void __wrap_machine_queue(struct machine *machine, const struct arrival *arrival
                          for_sync_queue && (peer->synced || !is_deployed(machine->self)));
 }
 
-void __wrap_machine_doubt_queue(struct machine *machine)
+void __wrap_machine_give_up_queue(struct machine *machine)
 {
-    if (!is_deployed(machine->self))
-        __real_machine_doubt_queue(machine);
+    if (is_deployed(machine->self))
+        machine_resend_queue(machine);
+    else
+        __real_machine_give_up_queue(machine);
 }

@@ -94,14 +94,14 @@ static bool is_listening(const struct seat *seat)
     return node->alive && node->connected && has_member(seat->view, node_self(node));
 }
 
-static void tell_configuration(struct seat *seat, const GArray *joined)
+static void tell_configuration(struct seat *seat, const GArray *joined, uint32_t ring)
 {
     struct notice *notice = g_new0(struct notice, 1);
 
     notice->type = NOTICE_CONFIGURATION;
     notice->members = list_copy(seat->view);
     notice->joined = list_copy(joined);
-    notice->ring = seat->node->ring->id;
+    notice->ring = ring;
     g_queue_push_tail(&seat->inbox, notice);
 }
 
@@ -169,7 +169,7 @@ static void take_item(struct node *node, uint32_t transition)
         break;
     }
     if (listened || is_listening(seat))
-        tell_configuration(seat, joined);
+        tell_configuration(seat, joined, transition ? transition : node->ring->id);
 }
 
 static struct item *item_at(const struct ring *ring, guint at)
@@ -468,14 +468,14 @@ static void enter_group(struct seat *seat, const struct ring *ring, const GArray
                 g_array_append_val(seat->view, member);
         }
         if (is_listening(seat))
-            tell_configuration(seat, none);
+            tell_configuration(seat, none, ring->id);
         left = g_array_set_size(left, 0);
     }
     bool changed = left->len > 0 || joined->len > 0;
     g_array_unref(seat->view);
     seat->view = list_copy(processes);
     if (changed && is_listening(seat))
-        tell_configuration(seat, joined);
+        tell_configuration(seat, joined, ring->id);
 }
 
 static void enter(struct node *node, struct ring *ring, GArray *const processes[GROUPS])

@@ -205,7 +205,7 @@ static void check_loss(const struct node *node, struct past *new)
     struct past *fork = past_fork(node->past, new);
     bool amnesia = sim->plan.power && !sim->plan.durable;
     bool strict = sim->plan.acknowledge_all && sim->plan.crashes == 0 && sim->plan.disks == 0 &&
-                  !sim->plan.deployed;
+                  sim->plan.flurries == 0 && !sim->plan.deployed;
     char names[3][64];
 
     if (!fork || fork == node->past)

@@ -108,16 +108,17 @@ static void trace_plan(struct sim *sim)
 {
     const struct plan *plan = &sim->plan;
 
-    sim_trace(sim,
-              "%u nodes, %u phases of %u steps,%s%s%s%s%s%s%s%s changes %u, partitions %u, crashes "
-              "%u, departures %u, storms %u, disks %u, jumps %u, losses %u, cancels %u",
-              plan->nodes, plan->phases, plan->steps, plan->sqlite ? " SQLite," : "",
-              plan->durable ? " durable," : "", plan->power ? " power losses," : "",
-              plan->acknowledge_all ? " acknowledge all," : "", plan->together ? " together," : "",
-              plan->coarse ? " coarse," : "", plan->strangers ? " strangers," : "",
-              plan->deployed ? " deployed members," : "", plan->changes, plan->partitions,
-              plan->crashes, plan->departures, plan->storms, plan->disks, plan->jumps, plan->losses,
-              plan->cancels);
+    sim_trace(
+        sim,
+        "%u nodes, %u phases of %u steps,%s%s%s%s%s%s%s%s changes %u, partitions %u, crashes "
+        "%u, departures %u, storms %u, disks %u, jumps %u, losses %u, cancels %u, flurries %u",
+        plan->nodes, plan->phases, plan->steps, plan->sqlite ? " SQLite," : "",
+        plan->durable ? " durable," : "", plan->power ? " power losses," : "",
+        plan->acknowledge_all ? " acknowledge all," : "", plan->together ? " together," : "",
+        plan->coarse ? " coarse," : "", plan->strangers ? " strangers," : "",
+        plan->deployed ? " deployed members," : "", plan->changes, plan->partitions, plan->crashes,
+        plan->departures, plan->storms, plan->disks, plan->jumps, plan->losses, plan->cancels,
+        plan->flurries);
 }
 
 static struct node *node_at(const struct sim *sim, guint position)
@@ -148,6 +149,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     sim->now = 1000;
     sim->plan = make_plan(&sim->random);
     sick_plan(sim);
+    flurry_plan(sim);
     sim->nodes = g_ptr_array_new_with_free_func((GDestroyNotify)node_free);
     sim->rings = g_ptr_array_new_with_free_func((GDestroyNotify)network_free_ring);
     sim->history = history_new();
@@ -364,6 +366,7 @@ static void do_faults(struct sim *sim)
         lose_packets(sim);
     if (random_chance(random, 10))
         housekeeping(sim);
+    flurry_step(sim);
 }
 
 /* ---- Steps ---- */
@@ -519,7 +522,7 @@ void sim_rest(struct sim *sim)
 static bool has_faults(const struct plan *plan)
 {
     return plan->partitions || plan->crashes || plan->departures || plan->storms || plan->disks ||
-           plan->losses;
+           plan->losses || plan->flurries;
 }
 
 /* Cuts a node off and takes it back, so that logs are merged. That is a fault, too, for what is
@@ -538,6 +541,7 @@ static void merge_logs(struct sim *sim)
 static void end_faults(struct sim *sim)
 {
     sim_trace(sim, "the faults are over");
+    sim->flurry.stage = 0;
     for (guint i = 0; i < sim->nodes->len; i++) {
         struct node *node = node_at(sim, i);
         node->component = 0;

@@ -44,7 +44,8 @@ struct plan {
     uint32_t fold_delay; /* milliseconds; SQLite: nodes have a journal; 0: none has */
     bool sick;           /* at the end a disk fails for good (sick.c) */
     uint32_t losses;     /* of packets: senders go on while others lack what they said */
-    uint32_t cancels; /* chance of a call to be cancelled, and of all to expire, after a change */
+    uint32_t cancels;  /* chance of a call to be cancelled, and of all to expire, after a change */
+    uint32_t flurries; /* of members that come and go one upon the other (flurry.c) */
 };
 
 /* What corosync has agreed upon, in order. */
@@ -194,6 +195,14 @@ struct statistics {
     uint64_t replayed;   /* changes that a start brought in from a journal */
 };
 
+/* How far members have come and gone. */
+struct flurry {
+    struct random random; /* of its own: what else happens is as it was */
+    unsigned stage;
+    uint64_t next; /* step that is to come before the next stage */
+    struct node *sender, *joiner, *unheard;
+};
+
 struct sim {
     uint64_t seed;
     struct random random;
@@ -211,6 +220,7 @@ struct sim {
     GHashTable *acknowledged; /* change_id, owned */
     GHashTable *split;        /* change_id, owned: received by a part of its configuration */
     struct claim claims[CLAIMS];
+    struct flurry flurry;
     /* Status messages were given up, and others do not know yet what they said. */
     bool value_unheard;
     bool log_unheard;
@@ -314,6 +324,10 @@ void sick_plan(struct sim *sim);
 void sick_run(struct sim *sim);
 /* At random: sectors under the log go bad, or the disk fails before long. */
 void sick_hurt(struct node *node);
+
+/* flurry.c: members that come and go one upon the other */
+void flurry_plan(struct sim *sim);
+void flurry_step(struct sim *sim);
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);

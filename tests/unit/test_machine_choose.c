@@ -258,16 +258,41 @@ static void status_wrong_sizes(void **state)
     CHECK(&fixture, "error merge(2) synced!");
 }
 
+/* Before the SYNC_START of the lowest, so that everybody keeps them. */
 static void status_resends(void **state)
 {
     FIXTURE(fixture, GROUP_STATUS, A);
 
     (void)state;
     start_round(&fixture);
+    deliver_normal(&fixture, A, 5);
     deliver_normal(&fixture, A, 4);
     deliver_normal(&fixture, C, 4);
     change_members(&fixture, "ABC", "C");
-    CHECK(&fixture, "resend(1:4) start(2)");
+    CHECK(&fixture, "resend(1:4) resend(1:5) start(2)");
+    assert_int_equal(machine_queued(fixture.machine), 0);
+    change_members(&fixture, "ABC", "C");
+    CHECK(&fixture, "start(3)");
+}
+
+static void status_resends_byte_for_byte(void **state)
+{
+    FIXTURE(fixture, GROUP_STATUS, B);
+    struct buffer *message =
+        wire_build_normal(1, STATUS_PROTOCOL, 77, 12345, (const uint8_t *)"body", 4);
+    const struct member members[] = {A, B, C};
+    struct action action;
+
+    (void)state;
+    start_round(&fixture);
+    machine_deliver(fixture.machine, B, message);
+    machine_configuration(fixture.machine, members, 3, true, NOW);
+    while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
+        ;
+    assert_int_equal(action.kind, SEND_SYNC);
+    assert_int_equal(message_size(action.message), message_size(message));
+    assert_memory_equal(action.message->data, message->data, message_size(message));
+    buffer_unref(message);
 }
 
 static void status_knows_no_verification(void **state)
@@ -315,6 +340,7 @@ int main(void)
         cmocka_unit_test(status_round),
         cmocka_unit_test(status_wrong_sizes),
         cmocka_unit_test(status_resends),
+        cmocka_unit_test(status_resends_byte_for_byte),
         cmocka_unit_test(status_knows_no_verification),
         cmocka_unit_test(status_newer_protocol),
     };

@@ -236,7 +236,7 @@ static void kept_messages_are_counted_down(void **state)
         keep_much(&fixture, update, 300);
         complete(&fixture);
         CHECK(&fixture, "commit(300) synced!");
-        start_round(&fixture); /* the queue is resent */
+        start_round(&fixture);
         keep_much(&fixture, normal, 300);
         change_members(&fixture, "ABC", "C");
         assert_int_equal(machine_queued(fixture.machine), 0);

@@ -88,7 +88,8 @@ static void queue_of_departed(void **state)
     assert_int_equal(machine_queued(fixture.machine), 0);
 }
 
-static void resending(void **state)
+/* Somebody joined: nobody keeps anything, and nothing is on its way for a second time. */
+static void queue_at_a_join(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, B);
 
@@ -99,14 +100,17 @@ static void resending(void **state)
     deliver_normal(&fixture, B, 8);
     deliver_normal(&fixture, C, 2);
     change_members(&fixture, "ABCX", "X");
-    CHECK(&fixture, "resend(2:8) resend(2:9)");
+    CHECK(&fixture, "give-up(8) give-up(9)");
     assert_int_equal(machine_queued(fixture.machine), 0);
-    change_members(&fixture, "ABCX", "X");
-    CHECK(&fixture, "");
+    deliver_normal(&fixture, B, 10); /* was on its way: nobody has seen it before */
+    change_members(&fixture, "BCX", "");
+    CHECK(&fixture, "start(3)");
+    assert_int_equal(machine_queued(fixture.machine), 1);
+    change_members(&fixture, "ABCX", "A");
+    CHECK(&fixture, "give-up(10)");
 }
 
-/* Resent messages come before the SYNC_START of the lowest, so that everybody keeps them. */
-static void resending_lowest(void **state)
+static void queue_at_a_join_lowest(void **state)
 {
     FIXTURE(fixture, GROUP_CONFIGURATION, A);
 
@@ -114,49 +118,7 @@ static void resending_lowest(void **state)
     start_round(&fixture);
     deliver_normal(&fixture, A, 3);
     change_members(&fixture, "ABCX", "X");
-    CHECK(&fixture, "resend(1:3) start(2)");
-}
-
-/* On its way for the second time while a member leaves that may have applied it at the first. */
-static void resent_while_somebody_leaves(void **state)
-{
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
-
-    (void)state;
-    start_round(&fixture);
-    deliver_normal(&fixture, B, 7);
-    change_members(&fixture, "ABCX", "X");
-    change_members(&fixture, "BCX", "");
-    CHECK(&fixture, "resend(2:7) start(3)");
-    deliver_normal(&fixture, B, 7);
-    deliver_normal(&fixture, B, 8); /* A has never seen that */
-    assert_int_equal(machine_queued(fixture.machine), 2);
-    change_members(&fixture, "ABCX", "A");
-    CHECK(&fixture, "give-up(7) resend(2:8)");
-    deliver_normal(&fixture, B, 8);
-    change_members(&fixture, "ABCX", "X");
-    CHECK(&fixture, "resend(2:8)");
-    assert_int_equal(machine_queued(fixture.machine), 0);
-}
-
-static void resent_byte_for_byte(void **state)
-{
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
-    struct buffer *message =
-        wire_build_normal(4, CONFIGURATION_PROTOCOL, 77, 12345, (const uint8_t *)"body", 4);
-    const struct member members[] = {A, B, C};
-    struct action action;
-
-    (void)state;
-    start_round(&fixture);
-    machine_deliver(fixture.machine, B, message);
-    machine_configuration(fixture.machine, members, 3, true, NOW);
-    while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
-        ;
-    assert_int_equal(action.kind, SEND_SYNC);
-    assert_int_equal(message_size(action.message), message_size(message));
-    assert_memory_equal(action.message->data, message->data, message_size(message));
-    buffer_unref(message);
+    CHECK(&fixture, "give-up(3) start(2)");
 }
 
 /* UPDATE mode */
@@ -283,7 +245,6 @@ static void updates_go_back_to_the_queue(void **state)
     CHECK(&fixture, "start(2)");
     assert_int_equal(machine_queued(fixture.machine), 2);
     change_members(&fixture, "BCX", "X");
-    /* A may have it. */
     CHECK(&fixture, "give-up(1) start(3)");
     assert_int_equal(machine_queued(fixture.machine), 0);
 }
@@ -329,10 +290,8 @@ int main(void)
         cmocka_unit_test(queue_ties),
         cmocka_unit_test(queue_wraps_around),
         cmocka_unit_test(queue_of_departed),
-        cmocka_unit_test(resending),
-        cmocka_unit_test(resending_lowest),
-        cmocka_unit_test(resent_while_somebody_leaves),
-        cmocka_unit_test(resent_byte_for_byte),
+        cmocka_unit_test(queue_at_a_join),
+        cmocka_unit_test(queue_at_a_join_lowest),
         cmocka_unit_test(updating),
         cmocka_unit_test(what_is_committed),
         cmocka_unit_test(commit_fails),

@@ -392,6 +392,39 @@ static void test_unlock(void **unused)
     group_stop(&group);
 }
 
+/* A change arrives while members are brought into sync, and somebody else joins: it is not sent
+ * again, and its caller hears that nobody knows. */
+static void test_queued_at_a_join(void **unused)
+{
+    struct group group;
+    struct asker asker = {0};
+    struct member members[] = {{1, 1}, {2, 1}, {8, 8}, {9, 9}};
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    struct node *node = &group.nodes[0];
+    members[0] = node->self;
+    members[1] = group.nodes[1].self;
+    node_ask(node, &asker, change_create("f"));
+    replica_post(node->replica, event_configuration(members, 3, &members[2], 1));
+    replica_run(node->replica);
+    struct sent *sent = sent_queue_take(&group.sent);
+    replica_post(node->replica, event_message(sent->sender, sent->message));
+    replica_run(node->replica);
+    sent_free(sent);
+    assert_int_equal(node_status(node).queued, 1);
+    assert_int_equal(asker.answers, 0);
+    replica_post(node->replica, event_configuration(members, 4, &members[3], 1));
+    replica_run(node->replica);
+    assert_int_equal(asker.result, -EBUSY);
+    assert_int_equal(node_status(node).queued, 0);
+    while ((sent = sent_queue_take(&group.sent))) {
+        assert_int_not_equal(get_le16(sent->message->data), MESSAGE_NORMAL);
+        sent_free(sent);
+    }
+    group_stop(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_broken_in_a_batch),
         cmocka_unit_test(test_acknowledge_all),
         cmocka_unit_test(test_unlock),
+        cmocka_unit_test(test_queued_at_a_join),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
