@@ -9,14 +9,19 @@ in which something failed.
 """
 
 import argparse
-import concurrent.futures
 import glob
 import os
-import subprocess
+import signal
 import sys
+import tempfile
 import time
+import traceback
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+import pytest
+
+import count_results
+
+OPTIONS = ["-q", "-p", "no:cacheprovider"]
 
 # What takes longest begins first, so that nothing long is left at the end.
 LONG = ("cluster/test_failures", "linearizability/test_history", "cluster/test_demo", "cluster/test_one_inode", "cluster/", "socket/test_service",
@@ -38,29 +43,47 @@ class Unit:
         long = [number for number, part in enumerate(LONG) if part in self.path]
         return (long[0] if long else len(LONG), -os.path.getsize(self.path))
 
-    def run(self):
+    def start(self):
+        """Begins in a process of its own. That is a copy of this one, which has pytest already: loading it takes as much
+        time as many a file's tests."""
         if os.path.exists(self.results):
             os.unlink(self.results)
-        start = time.monotonic()
-        # What nohup or a shell's "&" had ignored is not the tests'.
-        command = ["env", "--default-signal", "/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml", self.results, self.path]
-        command += ["-k", self.choice] if self.choice else []
-        process = subprocess.Popen(command, env=dict(os.environ, BUILD_DIR=self.directory), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        text = process.stdout.read().decode(errors="replace").rstrip()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        # 0: passed, 1: some failed, 5: none found; anything else broke off.
-        broken = 0 if process.returncode in (0, 1, 5) else 1
-        if process.returncode == 0:
-            text = text.splitlines()[-1] if text else ""
-        print("%s %s, %.0f s, computed %.0f s: %s" % (self.stage, self.path, time.monotonic() - start,
-                                                      usage.ru_utime + usage.ru_stime, text), flush=True)
-        return self.count(broken)
+        self.began = time.monotonic()
+        self.output = tempfile.TemporaryFile()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os._exit(self.run_tests())
+            except BaseException:
+                traceback.print_exc()
+                os._exit(99)
 
-    def count(self, broken):
-        counted = subprocess.run([os.path.join(HERE, "count-results.py"), self.results], capture_output=True, text=True)
-        passed, failed, skipped = map(int, counted.stdout.split())
+    def run_tests(self):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)  # what nohup or a shell's "&" had ignored is not the tests'
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(self.output.fileno(), 1)
+        os.dup2(self.output.fileno(), 2)
+        os.environ["BUILD_DIR"] = self.directory
+        arguments = [*OPTIONS, "--junit-xml", self.results, self.path]
+        code = pytest.main(arguments + (["-k", self.choice] if self.choice else []))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code
+
+    def end(self, status, usage):
+        """Says what it said; its numbers of tests (passed, failed, skipped)."""
+        code = os.waitstatus_to_exitcode(status)
+        self.output.seek(0)
+        text = self.output.read().decode(errors="replace").rstrip()
+        self.output.close()
+        if code == 0:
+            text = text.splitlines()[-1] if text else ""
+        print("%s %s, %.0f s, computed %.1f s: %s" % (self.stage, self.path, time.monotonic() - self.began,
+                                                      usage.ru_utime + usage.ru_stime, text), flush=True)
+        # 0: passed, 1: some failed, 5: none found; anything else broke off.
+        broken = 0 if code in (0, 1, 5) else 1
+        passed, failed, skipped = count_results.count(self.results)
         if os.path.exists(self.results):
             os.unlink(self.results)
         return passed, failed + broken, skipped
@@ -75,18 +98,30 @@ def units(suites):
     return sorted(found, key=Unit.rank)
 
 
+def run(waiting, jobs):
+    """Runs these, so many at a time; for each that is done it gives the unit and its numbers."""
+    running = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            unit = waiting.pop(0)
+            unit.start()
+            running[unit.pid] = unit
+        pid, status, usage = os.wait3(0)
+        unit = running.pop(pid)
+        yield unit, unit.end(status, usage)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2 * os.cpu_count())
     parser.add_argument("suites", nargs="+")
     arguments = parser.parse_args()
+    pytest.main([*OPTIONS, "--noconftest", "--version"])  # This loads all of pytest, and nothing of ours.
+    sys.stdout.flush()
     sums, failing = [0, 0, 0], set()
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        waiting = {pool.submit(unit.run): unit for unit in units(arguments.suites)}
-        for future in concurrent.futures.as_completed(waiting):
-            counts = future.result()
-            sums = [a + b for a, b in zip(sums, counts)]
-            failing |= {waiting[future].stage} if counts[1] else set()
+    for unit, counts in run(units(arguments.suites), arguments.jobs):
+        sums = [a + b for a, b in zip(sums, counts)]
+        failing |= {unit.stage} if counts[1] else set()
     print(*sums, *sorted(failing))
     sys.exit(1 if failing else 0)
 

@@ -131,7 +131,7 @@ meson_tests() {
     # A test that hangs is ended; how long that takes is no part of what is tested, and others work beside it.
     meson test -C "$1" --no-rebuild --print-errorlogs --timeout-multiplier 5 --num-processes "$jobs" "${@:2}"
     # shellcheck disable=SC2046 # three numbers
-    count $(scripts/count-results.py "$1/meson-logs/testlog.json")
+    count $(scripts/count_results.py "$1/meson-logs/testlog.json")
 }
 
 # python_suite NAME DIRECTORY PATH[:CHOICE]...: one more stage of pytest, with what was built in that directory.

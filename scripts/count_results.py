@@ -42,13 +42,14 @@ def count_meson(path):
     return sums
 
 
-def main():
+def count(path):
+    """(passed, failed, skipped)"""
     try:
-        path = sys.argv[1]
-        print(*(count_pytest(path) if path.endswith(".xml") else count_meson(path)))
+        return tuple(count_pytest(path) if path.endswith(".xml") else count_meson(path))
     except Exception as error:
         print("cannot count results: %s" % error, file=sys.stderr)
-        print("0 1 0")
+        return 0, 1, 0
 
 
-main()
+if __name__ == "__main__":
+    print(*count(sys.argv[1]))
