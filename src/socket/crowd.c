@@ -2,6 +2,7 @@
 /* How many may be connected: clients, and those who have not said yet who they are. */
 #include "socket/crowd.h"
 
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -37,21 +38,21 @@ static enum stranger_kind kind_of(const struct crowd *crowd, int fd)
 
 static void forget(struct strangers *strangers, size_t position)
 {
-    int *gone = strangers->fds + position;
+    struct stranger *gone = strangers->list + position;
 
     strangers->count--;
     memmove(gone, gone + 1, (strangers->count - position) * sizeof(*gone));
 }
 
-void crowd_add_stranger(struct crowd *crowd, int fd)
+void crowd_add_stranger(struct crowd *crowd, struct stranger stranger)
 {
-    struct strangers *strangers = &crowd->strangers[kind_of(crowd, fd)];
+    struct strangers *strangers = &crowd->strangers[kind_of(crowd, stranger.fd)];
 
     if (strangers->count == strangers->most) {
-        shutdown(strangers->fds[0], SHUT_RDWR); /* libqb finds it disconnected and closes it */
+        shutdown(strangers->list[0].fd, SHUT_RDWR); /* libqb finds it disconnected and closes it */
         forget(strangers, 0);
     }
-    strangers->fds[strangers->count++] = fd;
+    strangers->list[strangers->count++] = stranger;
 }
 
 void crowd_remove_stranger(struct crowd *crowd, int fd)
@@ -59,10 +60,21 @@ void crowd_remove_stranger(struct crowd *crowd, int fd)
     for (size_t kind = 0; kind < STRANGER_KINDS; kind++) {
         struct strangers *strangers = &crowd->strangers[kind];
         for (size_t i = 0; i < strangers->count; i++) {
-            if (strangers->fds[i] == fd) {
+            if (strangers->list[i].fd == fd) {
                 forget(strangers, i);
                 return;
             }
+        }
+    }
+}
+
+void crowd_dismiss_strangers(struct crowd *crowd)
+{
+    for (size_t kind = 0; kind < STRANGER_KINDS; kind++) {
+        struct strangers *strangers = &crowd->strangers[kind];
+        while (strangers->count > 0) {
+            struct stranger last = strangers->list[--strangers->count];
+            last.dispatch(last.fd, POLLHUP, last.data);
         }
     }
 }

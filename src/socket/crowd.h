@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Any process of the host can connect to the service's name and say nothing. libqb waits for it
@@ -18,9 +19,16 @@ enum stranger_kind {
 #define UNWELCOME_MAX 32u
 #define WELCOME_MAX 256u
 
+/* A connection that has not said who it is: what libqb wants to be called with. */
+struct stranger {
+    int fd;
+    void *data;
+    int32_t (*dispatch)(int32_t fd, int32_t events, void *data);
+};
+
 /* Those of a kind, in the order in which they came. */
 struct strangers {
-    int fds[WELCOME_MAX];
+    struct stranger list[WELCOME_MAX];
     size_t count;
     size_t most;
 };
@@ -39,10 +47,13 @@ struct crowd {
 void crowd_init(struct crowd *crowd, gid_t group);
 
 /* A connection came. If there are too many of its kind, the oldest of them is disconnected. */
-void crowd_add_stranger(struct crowd *crowd, int fd);
+void crowd_add_stranger(struct crowd *crowd, struct stranger stranger);
 
 /* It has said who it is, or is gone; a descriptor that is none of theirs is ignored. */
 void crowd_remove_stranger(struct crowd *crowd, int fd);
+
+/* At the end: libqb frees what it has for strangers only when these go. */
+void crowd_dismiss_strangers(struct crowd *crowd);
 
 /* Counts a client; false: there are too many. */
 bool crowd_let_in(struct crowd *crowd, bool may_write);

@@ -480,7 +480,7 @@ static int32_t add_dispatch(enum qb_loop_priority priority, int32_t fd, int32_t 
         connection->dispatch = function;
         own_service->accepting = NULL;
     } else if (data != own_service->ipc) { /* with which it listens */
-        crowd_add_stranger(&own_service->crowd, fd);
+        crowd_add_stranger(&own_service->crowd, (struct stranger){fd, data, function});
     }
     return qb_loop_poll_add(own_service->loop, QB_LOOP_HIGH, fd, events, data, function);
 }
@@ -589,6 +589,7 @@ static void *run(void *argument)
     if (!started)
         return NULL;
     qb_loop_run(service->loop);
+    crowd_dismiss_strangers(&service->crowd);
     qb_ipcs_destroy(service->ipc);
     qb_loop_destroy(service->loop);
     return NULL;
