@@ -89,10 +89,6 @@ static int take_host(struct parts *parts)
     error = paths_make_run_directory(options->run_dir, parts->host.group);
     if (error < 0)
         return error;
-    error = paths_write_pid_file(options->pid_file);
-    if (error < 0)
-        return error;
-    parts->host.pid_file_written = true;
     return paths_prepare_mountpoint(options->mountpoint);
 }
 
@@ -267,6 +263,16 @@ static int start_socket(struct parts *parts)
     return 0;
 }
 
+/* When mount point and socket are ours: until then the file may be that of a daemon with another
+ * state directory, in whose way this one is. */
+static int write_pid_file(struct parts *parts)
+{
+    int error = paths_write_pid_file(parts->options.pid_file);
+
+    parts->host.pid_file_written = error == 0;
+    return error;
+}
+
 /* Before any thread. */
 static int start_guard(struct parts *parts)
 {
@@ -303,8 +309,8 @@ static int start_inside(struct parts *parts)
 static int start(struct parts *parts)
 {
     static int (*const steps[])(struct parts * parts) = {
-        find_identity, take_host,    start_guard,  start_inside,
-        start_mount,   start_trials, start_socket, start_cluster,
+        find_identity, take_host,    start_guard,    start_inside,  start_mount,
+        start_trials,  start_socket, write_pid_file, start_cluster,
     };
     int error = 0;
 

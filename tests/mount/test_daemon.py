@@ -204,6 +204,17 @@ def test_a_second_daemon_on_all_the_same_paths_harms_nothing(daemon):
     daemon.os.mkdir(daemon / "still-works")
 
 
+@pytest.mark.parametrize("option", ["--mountpoint", "--socket-name"])
+def test_a_second_daemon_with_another_state_directory_harms_nothing(daemon, make_daemon, option):
+    second = make_daemon("second", namespace=daemon.namespace)
+    value = {"--mountpoint": daemon.mountpoint, "--socket-name": daemon.socket_name}[option]
+    done = second.run_to_end("--run-dir", daemon.run_dir, option, value)
+    assert done.returncode == 1
+    assert text_of(daemon.pid_file) == "%d\n" % daemon.pid
+    assert daemon.is_mounted()
+    daemon.os.mkdir(daemon / "still-works")
+
+
 def test_a_second_daemon_waits_for_the_end_of_the_first(daemon, make_daemon):
     second = make_daemon("second", namespace=daemon.namespace)
     second.launch("--state-dir", daemon.state_dir, "--lockfile-timeout", "600")
