@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/standard.h"
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "cluster/corosync.h"
@@ -468,6 +469,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int code = EXIT_SUCCESS;
 
+    standard_open();
     if (!options_parse(argc, (const char *const *)argv, &parts.options, &error)) {
         fprintf(stderr, "error: %s\nTry pmxcfs --help.\n", error->message);
         return EXIT_USAGE;

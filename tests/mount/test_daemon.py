@@ -325,6 +325,26 @@ def test_several_daemons_at_once(make_daemon):
 # The stop
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_started_without_standard_files(make_daemon, background):
+    """None of its own files gets the number of standard error, where its messages go."""
+    daemon = make_daemon()
+    command = daemon.command
+    daemon.command = lambda *options: ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command(*options)]
+    if background:
+        daemon.start_background()
+    else:
+        daemon.launch()
+        wait_for(daemon.is_mounted, "it is mounted")
+    names = [daemon.os.readlink("/proc/%d/fd/%d" % (daemon.pid, number)) for number in range(3)]
+    assert names == ["/dev/null"] * 3
+    daemon.os.mkdir(daemon / "kept")
+    daemon.kill()
+    daemon.command = command
+    daemon.start()
+    assert daemon.os.exists(daemon / "kept")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("background", [False, True])
 def test_signals_end_it_cleanly(make_daemon, number, background):
