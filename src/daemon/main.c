@@ -443,6 +443,7 @@ static int run_in_background(struct parts *parts)
 {
     int ready_fd = -1;
 
+    process_hear_signals();
     if (!parts->options.foreground) {
         ready_fd = process_fork();
         if (ready_fd < 0) {

@@ -113,6 +113,14 @@ void process_ready(int ready_fd)
     close(ready_fd);
 }
 
+void process_hear_signals(void)
+{
+    static const int heard[] = {SIGTERM, SIGCHLD, SIGUSR1, SIGUSR2};
+
+    for (size_t i = 0; i < sizeof(heard) / sizeof(*heard); i++)
+        signal(heard[i], SIG_DFL);
+}
+
 static void stop_signals(sigset_t *set)
 {
     sigemptyset(set);

@@ -22,6 +22,11 @@ bool process_stderr_is_journal(void);
  * become /dev/null, and the log leaves them. */
 void process_ready(int ready_fd);
 
+/* Whoever started the process may have ignored signals that it and its guard need: the one that
+ * ends it, those that they send each other, and that of the end of a child, whose exit code would
+ * be lost. SIGHUP and SIGINT stay as they are: nohup and shells mean it. */
+void process_hear_signals(void);
+
 /* Blocks the signals that end the daemon, and ignores SIGPIPE, for this thread and all that it
  * starts. */
 void process_block_signals(void);

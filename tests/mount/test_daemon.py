@@ -2,6 +2,7 @@
 """Start and stop: options, background, pid and lock file, mount point, signals, exit codes."""
 
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -323,6 +324,20 @@ def test_several_daemons_at_once(make_daemon):
 
 
 # The stop
+
+
+def test_started_with_signals_ignored(make_daemon):
+    """By a shell with a trap, or a supervisor: the daemon stops, hears of its children, and its guard hears of it."""
+    daemon = make_daemon()
+    command = daemon.command
+    daemon.command = lambda *options: ["env", "--ignore-signal=TERM,CHLD,USR1,USR2", *command(*options)]
+    daemon.start()
+    guard = daemon.os.read_file("/proc/%d/task/%d/children" % (daemon.pid, daemon.pid))
+    for pid in (daemon.pid, int(guard)):
+        ignored = int(re.search(rb"SigIgn:\s+(\w+)", daemon.os.read_file("/proc/%d/status" % pid)).group(1), 16)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+            assert not ignored & 1 << number - 1, number
+    daemon.stop()
 
 
 @pytest.mark.parametrize("background", [False, True])
