@@ -18,9 +18,10 @@ static pid_t start_child(void)
     pid_t child = fork();
 
     assert_true(child >= 0);
-    while (child == 0)
+    if (child > 0)
+        return child;
+    for (;;)
         pause();
-    return child;
 }
 
 static void end_child(pid_t child)
