@@ -64,6 +64,8 @@ int process_fork(void)
 {
     int fds[2];
 
+    /* Whoever started us may wait for the end of a pipe, or hold a lock by a file. */
+    close_range(STDERR_FILENO + 1, ~0u, 0);
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
     pid_t child = fork();

@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 /* Goes on in a background process with a session of its own, in the root directory: paths have to
- * be absolute from here on. Call it before any thread starts.
+ * be absolute from here on. Call it before any thread starts, and before anything is opened: files
+ * beyond stderr, which are those of whoever started it, are closed.
  * Returns in that process alone: a descriptor for process_ready(), or a negative errno if there
  * could be no such process. The process that called waits until the other is ready, or has ended,
  * and exits: with 0, or with the other's exit code. Until it is ready the background process keeps

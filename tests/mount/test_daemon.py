@@ -340,6 +340,16 @@ def test_started_with_signals_ignored(make_daemon):
     daemon.stop()
 
 
+def test_files_of_who_started_it_are_not_kept(make_daemon, tmp_path):
+    """A script that holds a lock by a descriptor gives it back when it ends."""
+    daemon = make_daemon()
+    command = daemon.command
+    lock = tmp_path / "lock"
+    daemon.command = lambda *options: ["sh", "-c", 'exec 7>"$0" && flock 7 && exec "$@"', str(lock), *command(*options)]
+    daemon.start_background()
+    assert daemon.run(["flock", "--nonblock", str(lock), "true"]).returncode == 0
+
+
 @pytest.mark.parametrize("background", [False, True])
 def test_started_without_standard_files(make_daemon, background):
     """None of its own files gets the number of standard error, where its messages go."""
