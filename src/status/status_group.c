@@ -21,8 +21,10 @@
  * next synchronisation. */
 #define AGAIN_MAX 100000
 
-/* Foreign messages that make no sense are logged, but not without end. */
+/* Foreign messages that make no sense are logged, and that own ones cannot be sent, but not without
+ * end. */
 #define MALFORMED_PER_MINUTE 20u
+#define UNSENT_PER_MINUTE 20u
 
 struct status_group {
     struct status *status;
@@ -34,9 +36,10 @@ struct status_group {
     struct lock send_lock; /* storing, numbering and multicasting are one step under it */
     uint64_t count;        /* of this process's NORMAL messages */
     atomic_bool unsent;    /* something could not be sent: again, once sending works */
-    GTree *again;          /* set of names of own values that are to be sent again, owned */
-    bool holding;          /* own state was sent, the merge is still to come */
-    GQueue held;           /* struct held_log: logged meanwhile */
+    struct rate_limit unsent_limit;
+    GTree *again; /* set of names of own values that are to be sent again, owned */
+    bool holding; /* own state was sent, the merge is still to come */
+    GQueue held;  /* struct held_log: logged meanwhile */
 };
 
 /* Stamped when the states are merged: with the clock set back this node does not know before what
@@ -68,10 +71,14 @@ static bool can_send(struct status_group *group)
     return group->executor.transport && (mode == MODE_START_SYNC || mode == MODE_SYNCED);
 }
 
+/* The caller holds the send lock. */
 static void note_unsent(struct status_group *group, int error)
 {
-    if (!atomic_exchange(&group->unsent, true))
-        log_warning("status message could not be sent: %s", g_strerror(-error));
+    uint32_t held_back;
+
+    if (!atomic_exchange(&group->unsent, true) && rate_limit_pass(&group->unsent_limit, &held_back))
+        log_warning("status message could not be sent: %s (%u more such messages were held back)",
+                    g_strerror(-error), held_back);
 }
 
 /* Numbers and multicasts a NORMAL message, if there is a group. The caller holds the send lock. */
@@ -434,6 +441,7 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;
+    group->unsent_limit.per_minute = UNSENT_PER_MINUTE;
     lock_init(&group->send_lock, LOCK_RANK_STATUS_SEND);
     atomic_init(&group->unsent, false);
     group->again = g_tree_new_full(compare_names, NULL, g_free, NULL);
