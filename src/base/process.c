@@ -3,6 +3,7 @@
 #include "base/process.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <limits.h>
@@ -36,7 +37,7 @@ struct signal_masks {
     uint64_t caught;
 };
 
-/* False: the thread is no more. */
+/* False with errno: they cannot be read. */
 static bool read_signal_masks(pid_t thread, struct signal_masks *masks)
 {
     char path[64];
@@ -66,7 +67,7 @@ bool process_is_dying(pid_t thread)
     struct signal_masks masks = {0};
 
     if (!read_signal_masks(thread, &masks))
-        return true;
+        return errno == ENOENT || errno == ESRCH;
     if (masks.pending & (1ull << (SIGKILL - 1)))
         return true;
     return masks.pending & ~(masks.blocked | masks.ignored | masks.caught | harmless_signals());

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/standard.h"
 #include "ctl/commands.h"
 #include "ctl/complete.h"
 #include "ctl/suggest.h"
@@ -306,6 +307,7 @@ static bool is_output_whole(void)
 
 int main(int argc, char **argv)
 {
+    standard_open();
     const char *variable = g_getenv(SOCKET_VARIABLE);
     bool named = variable && *variable;
     struct context context = {.socket = named ? variable : DEFAULT_SOCKET, .socket_given = named};

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/standard.h"
 #include "base/util.h"
 #include "cluster/conf.h"
 #include "cluster/corosync.h"
@@ -89,10 +90,6 @@ static int take_host(struct parts *parts)
     error = paths_make_run_directory(options->run_dir, parts->host.group);
     if (error < 0)
         return error;
-    error = paths_write_pid_file(options->pid_file);
-    if (error < 0)
-        return error;
-    parts->host.pid_file_written = true;
     return paths_prepare_mountpoint(options->mountpoint);
 }
 
@@ -267,6 +264,16 @@ static int start_socket(struct parts *parts)
     return 0;
 }
 
+/* When mount point and socket are ours: until then the file may be that of a daemon with another
+ * state directory, in whose way this one is. */
+static int write_pid_file(struct parts *parts)
+{
+    int error = paths_write_pid_file(parts->options.pid_file);
+
+    parts->host.pid_file_written = error == 0;
+    return error;
+}
+
 /* Before any thread. */
 static int start_guard(struct parts *parts)
 {
@@ -303,8 +310,8 @@ static int start_inside(struct parts *parts)
 static int start(struct parts *parts)
 {
     static int (*const steps[])(struct parts * parts) = {
-        find_identity, take_host,    start_guard,  start_inside,
-        start_mount,   start_trials, start_socket, start_cluster,
+        find_identity, take_host,    start_guard,    start_inside,  start_mount,
+        start_trials,  start_socket, write_pid_file, start_cluster,
     };
     int error = 0;
 
@@ -436,6 +443,7 @@ static int run_in_background(struct parts *parts)
 {
     int ready_fd = -1;
 
+    process_hear_signals();
     if (!parts->options.foreground) {
         ready_fd = process_fork();
         if (ready_fd < 0) {
@@ -462,6 +470,7 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int code = EXIT_SUCCESS;
 
+    standard_open();
     if (!options_parse(argc, (const char *const *)argv, &parts.options, &error)) {
         fprintf(stderr, "error: %s\nTry pmxcfs --help.\n", error->message);
         return EXIT_USAGE;

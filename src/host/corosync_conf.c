@@ -27,7 +27,8 @@
 #include "core/limits.h"
 
 #define RELOAD_DELAY 1000u
-#define RELOAD_PATIENCE 15000 /* milliseconds that corosync-cfgtool may take */
+#define RELOAD_PATIENCE 15000u /* milliseconds that corosync-cfgtool may take */
+#define STOP_PATIENCE 1000u    /* and that the stop waits for it */
 
 struct corosync_conf {
     char *host_path;
@@ -221,17 +222,22 @@ static bool is_stopping(struct corosync_conf *conf)
     return conf->stop;
 }
 
-/* Waits until the process is about to be reaped; false: it is late, or we are to stop. */
+/* Waits until the process is about to be reaped; false: it is late. */
 static bool wait_for_end(struct corosync_conf *conf, pid_t pid)
 {
     uint64_t end = clock_milliseconds() + RELOAD_PATIENCE;
     int fd = pidfd_open(pid, 0);
     bool ended = false;
+    bool stopping = false;
 
-    /* In small steps: the stop must not wait for it. */
-    while (fd >= 0 && !ended && clock_milliseconds() < end && !is_stopping(conf)) {
+    /* In small steps: it may be time to stop. */
+    while (fd >= 0 && !ended && clock_milliseconds() < end) {
         struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
         ended = poll(&poll_fd, 1, 100) > 0;
+        if (!stopping && is_stopping(conf)) {
+            stopping = true;
+            end = MIN(end, clock_milliseconds() + STOP_PATIENCE);
+        }
     }
     if (fd >= 0)
         close(fd);
@@ -263,7 +269,8 @@ static void reload_corosync(struct corosync_conf *conf)
 /* --- The thread --- */
 
 /* Waits for something to do and takes it: the newest content (one reference, the caller's), or
- * NULL. False: the thread is to end, when that is done. */
+ * NULL. False: the thread is to end. Corosync is told before that: the next start would find its
+ * file written, and nothing to tell. */
 static bool take_work(struct corosync_conf *conf, struct buffer **content, uint32_t *size,
                       bool *reload)
 {
@@ -272,7 +279,7 @@ static bool take_work(struct corosync_conf *conf, struct buffer **content, uint3
     int error = 0;
 
     LOCKED(&conf->lock);
-    while (!conf->content && !conf->stop && !error) {
+    while (!conf->content && !error && (!conf->stop || conf->reload_at)) {
         if (conf->reload_at)
             error = lock_wait_until(&conf->lock, &conf->changed, &reload_at);
         else
@@ -282,7 +289,7 @@ static bool take_work(struct corosync_conf *conf, struct buffer **content, uint3
     *size = conf->size;
     *reload = conf->reload;
     conf->reload = false;
-    return !conf->stop;
+    return *content || conf->reload_at || !conf->stop;
 }
 
 static void *run(void *data)
@@ -299,7 +306,7 @@ static void *run(void *data)
         if (content)
             synchronise(conf, content, size, reload);
         buffer_unref(content);
-        if (goes_on && conf->reload_at && clock_milliseconds() >= conf->reload_at)
+        if (conf->reload_at && clock_milliseconds() >= conf->reload_at)
             reload_corosync(conf);
     }
     return NULL;

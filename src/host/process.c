@@ -64,6 +64,8 @@ int process_fork(void)
 {
     int fds[2];
 
+    /* Whoever started us may wait for the end of a pipe, or hold a lock by a file. */
+    close_range(STDERR_FILENO + 1, ~0u, 0);
     if (pipe2(fds, O_CLOEXEC) < 0)
         return -errno;
     pid_t child = fork();
@@ -111,6 +113,14 @@ void process_ready(int ready_fd)
     ssize_t written = write(ready_fd, "r", 1);
     (void)written;
     close(ready_fd);
+}
+
+void process_hear_signals(void)
+{
+    static const int heard[] = {SIGTERM, SIGCHLD, SIGUSR1, SIGUSR2};
+
+    for (size_t i = 0; i < sizeof(heard) / sizeof(*heard); i++)
+        signal(heard[i], SIG_DFL);
 }
 
 static void stop_signals(sigset_t *set)

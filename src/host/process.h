@@ -7,7 +7,8 @@
 #include <stdint.h>
 
 /* Goes on in a background process with a session of its own, in the root directory: paths have to
- * be absolute from here on. Call it before any thread starts.
+ * be absolute from here on. Call it before any thread starts, and before anything is opened: files
+ * beyond stderr, which are those of whoever started it, are closed.
  * Returns in that process alone: a descriptor for process_ready(), or a negative errno if there
  * could be no such process. The process that called waits until the other is ready, or has ended,
  * and exits: with 0, or with the other's exit code. Until it is ready the background process keeps
@@ -21,6 +22,11 @@ bool process_stderr_is_journal(void);
  * closed here; -1 in the foreground) and the service manager. In the background stdout and stderr
  * become /dev/null, and the log leaves them. */
 void process_ready(int ready_fd);
+
+/* Whoever started the process may have ignored signals that it and its guard need: the one that
+ * ends it, those that they send each other, and that of the end of a child, whose exit code would
+ * be lost. SIGHUP and SIGINT stay as they are: nohup and shells mean it. */
+void process_hear_signals(void);
 
 /* Blocks the signals that end the daemon, and ignores SIGPIPE, for this thread and all that it
  * starts. */

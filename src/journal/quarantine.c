@@ -14,6 +14,7 @@
 #include "base/directory.h"
 
 #define KEPT_MAX 10u
+#define DATE_SIZE strlen("-YYYYMMDD-HHMMSS")
 
 static bool is_kept(const char *suffix, const char *const *words)
 {
@@ -24,14 +25,27 @@ static bool is_kept(const char *suffix, const char *const *words)
     return false;
 }
 
-/* By the date, behind the first hyphen. */
-static int compare_dates(gconstpointer a, gconstpointer b)
+static const char *date_of(const char *suffix)
 {
-    return strcmp(strchr(*(const char *const *)a, '-'), strchr(*(const char *const *)b, '-'));
+    return strchr(suffix, '-');
 }
 
-void quarantine_keep_newest(const char *path, const char *const *words, unsigned int count)
+/* By the date, behind the first hyphen. One that is still to come is of a clock that was wrong then
+ * and right now, or the other way round: `now` is not to be taken for older for that. */
+static int compare_dates(gconstpointer a, gconstpointer b, gpointer now)
 {
+    const char *first = date_of(*(const char *const *)a);
+    const char *second = date_of(*(const char *const *)b);
+    int passed = strncmp(first, now, DATE_SIZE) <= 0;
+    int other_passed = strncmp(second, now, DATE_SIZE) <= 0;
+
+    return passed != other_passed ? passed - other_passed : strcmp(first, second);
+}
+
+void quarantine_keep_newest(const char *made, const char *path, const char *const *words,
+                            unsigned int count)
+{
+    g_autofree char *now = g_strdup(date_of(made + strlen(path)));
     g_autofree char *directory = g_path_get_dirname(path);
     g_autofree char *base = g_path_get_basename(path);
     g_autoptr(GPtrArray) suffixes = g_ptr_array_new_with_free_func(g_free);
@@ -44,7 +58,7 @@ void quarantine_keep_newest(const char *path, const char *const *words, unsigned
     }
     if (listing)
         g_dir_close(listing);
-    g_ptr_array_sort(suffixes, compare_dates);
+    g_ptr_array_sort_with_data(suffixes, compare_dates, now);
     for (guint i = 0; i + count < suffixes->len; i++) {
         g_autofree char *old = g_strconcat(directory, "/", base, suffixes->pdata[i], NULL);
         unlink(old);
@@ -73,6 +87,6 @@ int quarantine_move(const char *path, const char *word, char **name)
         return error;
     }
     directory_sync(path);
-    quarantine_keep_newest(path, words, KEPT_MAX);
+    quarantine_keep_newest(*name, path, words, KEPT_MAX);
     return 0;
 }

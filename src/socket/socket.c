@@ -21,6 +21,7 @@
 #include "base/rate.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "socket/crowd.h"
 #include "socket/leftovers.h"
 #include "socket/properties.h"
 #include "socket/requests.h"
@@ -79,7 +80,6 @@ struct retry {
 
 struct socket_service {
     char *name;
-    gid_t group;
     struct request_sources sources;
     pthread_t thread;
     int wake; /* eventfd: readable when the thread shall end */
@@ -92,6 +92,7 @@ struct socket_service {
     /* The thread's own. */
     qb_loop_t *loop;
     qb_ipcs_service_t *ipc;
+    struct crowd crowd;
     struct connection *accepting; /* between accept and the first dispatch_add of its descriptor */
     GPtrArray *blocked;           /* struct connection, borrowed */
     GPtrArray *subscribers;       /* struct connection, borrowed */
@@ -394,13 +395,17 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
     int32_t maximum = qb_ipcs_connection_get_buffer_size(handle);
     struct qb_ipcs_connection_stats statistics = {0};
 
-    if (!may_write && gid != service->group) {
+    if (!may_write && gid != service->crowd.group) {
         log_refusal(service, uid, gid, "neither root nor of the group");
         return -EACCES;
     }
     if (maximum < (int32_t)BUFFER_SIZE || maximum > (int32_t)BUFFER_SIZE_MAX) {
         log_refusal(service, uid, gid, "it asks for too large a buffer");
         return -EMSGSIZE;
+    }
+    if (!crowd_let_in(&service->crowd, may_write)) {
+        log_refusal(service, uid, gid, "there are too many connections");
+        return -EMFILE;
     }
     qb_ipcs_connection_stats_get(handle, &statistics, 0);
     struct connection *connection = g_new0(struct connection, 1);
@@ -446,6 +451,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
     if (!connection->established && rate_limit_pass(&service->refusals, &(uint32_t){0}))
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
+    crowd_let_out(&service->crowd, connection->may_write);
     counter_add(&service->sources.metrics->clients_gone, 1);
     buffer_unref(connection->reply.buffer);
     g_free(connection);
@@ -473,6 +479,8 @@ static int32_t add_dispatch(enum qb_loop_priority priority, int32_t fd, int32_t 
         connection->data = data;
         connection->dispatch = function;
         own_service->accepting = NULL;
+    } else if (data != own_service->ipc) { /* with which it listens */
+        crowd_add_stranger(&own_service->crowd, (struct stranger){fd, data, function});
     }
     return qb_loop_poll_add(own_service->loop, QB_LOOP_HIGH, fd, events, data, function);
 }
@@ -494,6 +502,7 @@ static int32_t modify_dispatch(enum qb_loop_priority priority, int32_t fd, int32
 
 static int32_t delete_dispatch(int32_t fd)
 {
+    crowd_remove_stranger(&own_service->crowd, fd);
     return qb_loop_poll_del(own_service->loop, fd);
 }
 
@@ -580,6 +589,7 @@ static void *run(void *argument)
     if (!started)
         return NULL;
     qb_loop_run(service->loop);
+    crowd_dismiss_strangers(&service->crowd);
     qb_ipcs_destroy(service->ipc);
     qb_loop_destroy(service->loop);
     return NULL;
@@ -620,7 +630,7 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     struct socket_service *service = g_new0(struct socket_service, 1);
 
     service->name = g_strdup(options->name);
-    service->group = options->group;
+    crowd_init(&service->crowd, options->group);
     service->sources = options->sources;
     service->sources.properties = properties_new(options->sources.replica);
     service->blocked = g_ptr_array_new();

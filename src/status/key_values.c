@@ -7,6 +7,10 @@
 
 #include "status/json_text.h"
 
+/* What a value costs beside its bytes, in the table and in what it points to: of the smallest ones
+ * that is nearly all. */
+#define VALUE_OVERHEAD 96u
+
 struct rrd_value {
     uint64_t since;      /* milliseconds, when it was set */
     struct buffer *line; /* KEY:VALUE and a newline */
@@ -78,8 +82,8 @@ int node_values_set(struct node_values *values, const char *name, const void *va
 {
     struct key_value *stored = g_hash_table_lookup(values->by_name, name);
     size_t length = strlen(name);
-    size_t before = stored ? length + stored->value->capacity : 0;
-    size_t after = size ? length + size : 0;
+    size_t before = stored ? VALUE_OVERHEAD + length + stored->value->capacity : 0;
+    size_t after = size ? VALUE_OVERHEAD + length + size : 0;
 
     if (after > before && values->bytes - before + after > KEY_VALUES_BYTES_MAX)
         return -ENOSPC;
@@ -213,7 +217,7 @@ static struct buffer *make_line(const char *key, const char *text)
 int rrd_values_set(struct rrd_values *rrd, const char *key, const char *value, uint64_t now)
 {
     const struct rrd_value *old = g_hash_table_lookup(rrd->by_key, key);
-    size_t bytes = 2 * strlen(key) + strlen(value) + sizeof(struct rrd_value);
+    size_t bytes = 2 * strlen(key) + strlen(value) + VALUE_OVERHEAD;
 
     size_t before = old ? old->bytes : 0;
 

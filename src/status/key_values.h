@@ -22,8 +22,8 @@
 #define RRD_BYTES_MAX 4095u   /* bytes of an rrd/ value with its NUL */
 #define RRD_SHOWN_MILLISECONDS 300000u
 
-/* What all plain values of a node, or all RRD values, may take together. No real node comes near;
- * it keeps a member gone mad from eating this node's memory. */
+/* What all plain values of a node, or all RRD values, may take of memory together. No real node
+ * comes near; it keeps a member gone mad from eating this node's memory. */
 #define KEY_VALUES_BYTES_MAX (64u * 1024 * 1024)
 
 enum key_kind {
@@ -50,7 +50,7 @@ struct node_values {
     GHashTable *by_name; /* name → struct key_value, owned: plain values */
     char *address;       /* nodeip, NULL: not known */
     char *release;       /* of the daemon, NULL: not told */
-    size_t bytes;        /* of all plain names and values */
+    size_t bytes;        /* of memory, of all plain names and values */
 };
 
 struct node_values *node_values_new(void);
@@ -77,7 +77,7 @@ bool node_values_set_address(struct node_values *values, const char *address);
 /* The RRD values of all nodes. */
 struct rrd_values {
     GHashTable *by_key; /* key → struct rrd_value, owned */
-    size_t bytes;       /* of all keys and values */
+    size_t bytes;       /* of memory, of all keys and values */
 };
 
 struct rrd_values *rrd_values_new(void);

@@ -26,6 +26,7 @@
 #define RRDCACHED_PAUSE_US (10 * G_USEC_PER_SEC) /* after it did not answer */
 #define STOP_PATIENCE_SECONDS 1
 #define DIRECTORY_MODE 0750
+#define AHEAD_SECONDS_MAX 3600
 
 /* One value on its way. */
 struct submission {
@@ -279,6 +280,19 @@ static char *write_value(struct rrd *rrd, const struct rrd_target *target, const
     return update_file(rrd, path, update);
 }
 
+/* A file takes no value that is older than its last one: of a node whose clock was once a year
+ * ahead it would take none for a year. */
+static char *time_problem(const char *update)
+{
+    gint64 ahead = g_ascii_strtoll(update, NULL, 10) - (gint64)time(NULL);
+
+    if (ahead <= AHEAD_SECONDS_MAX)
+        return NULL;
+    return g_strdup_printf("its time is %" G_GINT64_FORMAT
+                           " s ahead of this node's clock: look which of the two is wrong",
+                           ahead);
+}
+
 static void log_limited(struct rate_limit *limit, const char *what, const char *key,
                         const char *why)
 {
@@ -304,8 +318,9 @@ static bool process(struct rrd *rrd, const struct submission *submission)
         return false;
     }
     g_autofree char *update = rrd_target_update(&target, submission->value, submission->size);
-    g_autofree char *problem =
-        update ? write_value(rrd, &target, update) : g_strdup("the value is malformed");
+    g_autofree char *problem = update ? time_problem(update) : g_strdup("the value is malformed");
+    if (!problem)
+        problem = write_value(rrd, &target, update);
     if (problem)
         log_limited(&rrd->failures, "RRD value for", submission->key, problem);
     rrd_target_clear(&target);

@@ -17,8 +17,14 @@
 #define SUBTYPE_LOG 3u
 #define KEY_FIELD 256u /* bytes of an update's key, NUL-ended */
 
-/* Foreign messages that make no sense are logged, but not without end. */
+/* Names of values that are to be sent again, beyond which those that could not be sent wait for the
+ * next synchronisation. */
+#define AGAIN_MAX 100000
+
+/* Foreign messages that make no sense are logged, and that own ones cannot be sent, but not without
+ * end. */
 #define MALFORMED_PER_MINUTE 20u
+#define UNSENT_PER_MINUTE 20u
 
 struct status_group {
     struct status *status;
@@ -29,9 +35,11 @@ struct status_group {
 
     struct lock send_lock; /* storing, numbering and multicasting are one step under it */
     uint64_t count;        /* of this process's NORMAL messages */
-    atomic_bool unsent;    /* own values could not be sent: again, once sending works */
-    bool holding;          /* own state was sent, the merge is still to come */
-    GQueue held;           /* struct held_log: logged meanwhile */
+    atomic_bool unsent;    /* something could not be sent: again, once sending works */
+    struct rate_limit unsent_limit;
+    GTree *again; /* set of names of own values that are to be sent again, owned */
+    bool holding; /* own state was sent, the merge is still to come */
+    GQueue held;  /* struct held_log: logged meanwhile */
 };
 
 /* Stamped when the states are merged: with the clock set back this node does not know before what
@@ -63,63 +71,133 @@ static bool can_send(struct status_group *group)
     return group->executor.transport && (mode == MODE_START_SYNC || mode == MODE_SYNCED);
 }
 
+/* The caller holds the send lock. */
+static void note_unsent(struct status_group *group, int error)
+{
+    uint32_t held_back;
+
+    if (!atomic_exchange(&group->unsent, true) && rate_limit_pass(&group->unsent_limit, &held_back))
+        log_warning("status message could not be sent: %s (%u more such messages were held back)",
+                    g_strerror(-error), held_back);
+}
+
 /* Numbers and multicasts a NORMAL message, if there is a group. The caller holds the send lock. */
-static void send_normal(struct status_group *group, uint16_t subtype, const uint8_t *body,
-                        size_t size)
+static int send_normal(struct status_group *group, uint16_t subtype, const uint8_t *body,
+                       size_t size)
 {
     if (!can_send(group))
-        return;
+        return 0;
     struct transport *transport = group->executor.transport;
     uint64_t count = ++group->count;
     struct buffer *message = wire_build_normal(subtype, STATUS_PROTOCOL, count,
                                                executor_seconds(&group->executor), body, size);
     int error = transport->multicast(transport, message, SEND_NORMAL, count);
     buffer_unref(message);
-    if (!error)
-        return;
-    if (!atomic_exchange(&group->unsent, true))
-        log_warning("status message could not be sent: %s", g_strerror(-error));
+    if (error)
+        note_unsent(group, error);
+    return error;
 }
 
 /* The caller holds the send lock. */
-static void send_value(struct status_group *group, const char *name, const void *value, size_t size)
+static int send_value(struct status_group *group, const char *name, const void *value, size_t size)
 {
     g_autofree uint8_t *body = g_malloc0(KEY_FIELD + size);
 
     g_strlcpy((char *)body, name, KEY_FIELD);
     if (size > 0)
         memcpy(body + KEY_FIELD, value, size);
-    send_normal(group, SUBTYPE_UPDATE, body, KEY_FIELD + size);
+    return send_normal(group, SUBTYPE_UPDATE, body, KEY_FIELD + size);
 }
 
-/* Sends an own value as it is now, so that it never follows a newer one. */
-static void resend_value(struct status_group *group, const char *name)
+/* --- Sending again --- */
+
+enum place { PLAIN, RELEASE, ADDRESS };
+
+static enum place place_of(const char *name)
+{
+    if (strcmp(name, "nodeip") == 0)
+        return ADDRESS;
+    return strcmp(name, RELEASE_NAME) == 0 ? RELEASE : PLAIN;
+}
+
+/* The daemon's own come last. */
+static gint compare_names(gconstpointer first, gconstpointer second, gpointer unused)
+{
+    int order = (int)place_of(first) - (int)place_of(second);
+
+    (void)unused;
+    return order ? order : strcmp(first, second);
+}
+
+/* The caller holds the send lock. */
+static void want_again(struct status_group *group, const char *name)
+{
+    g_tree_insert(group->again, g_strdup(name), NULL);
+}
+
+/* Sends an own value as it is now, so that it never follows a newer one, and if it is only to be
+ * deleted. The daemon's own are there or not known yet. The caller holds the send lock. */
+static int send_present(struct status_group *group, const char *name)
+{
+    struct buffer *value = status_own_value(group->status, name);
+    int error = 0;
+
+    if (value)
+        error = send_value(group, name, value->data, value->capacity);
+    else if (place_of(name) == PLAIN)
+        error = send_value(group, name, NULL, 0);
+    buffer_unref(value);
+    return error;
+}
+
+/* False: there is none any more, or it was not taken. Each is sent once, however often the
+ * transport takes no more for now. */
+static bool send_one_again(struct status_group *group)
 {
     LOCKED(&group->send_lock);
-    struct buffer *value = status_own_value(group->status, name);
-    if (value)
-        send_value(group, name, value->data, value->capacity);
-    buffer_unref(value);
+    GTreeNode *first = g_tree_node_first(group->again);
+    if (!first) {
+        atomic_store(&group->unsent, false);
+        return false;
+    }
+    if (send_present(group, g_tree_node_key(first)))
+        return false;
+    g_tree_remove(group->again, g_tree_node_key(first));
+    return true;
 }
 
-static void resend_values(struct status_group *group, bool with_plain)
+static void want_all_again(struct status_group *group)
 {
-    atomic_store(&group->unsent, false);
-    if (with_plain) {
-        g_autoptr(GPtrArray) names = status_own_names(group->status);
-        for (guint i = 0; i < names->len && !atomic_load(&group->unsent); i++)
-            resend_value(group, g_ptr_array_index(names, i));
-        resend_value(group, RELEASE_NAME);
-    }
-    resend_value(group, "nodeip");
+    g_autoptr(GPtrArray) names = status_own_names(group->status);
+
+    LOCKED(&group->send_lock);
+    for (guint i = 0; i < names->len; i++)
+        want_again(group, g_ptr_array_index(names, i));
+    want_again(group, RELEASE_NAME);
+    want_again(group, "nodeip");
 }
+
+static void want_address_again(struct status_group *group)
+{
+    LOCKED(&group->send_lock);
+    want_again(group, "nodeip");
+}
+
+static void send_again(struct status_group *group)
+{
+    while (send_one_again(group))
+        ;
+}
+
+/* --- Setting and logging --- */
 
 int status_group_set(struct status_group *group, const char *name, const void *value, size_t size)
 {
     LOCKED(&group->send_lock);
     int error = status_set_own(group->status, name, value, size);
-    if (!error)
-        send_value(group, name, value, size);
+    if (!error && send_value(group, name, value, size) && strncmp(name, "rrd/", 4) != 0 &&
+        g_tree_nnodes(group->again) < AGAIN_MAX)
+        want_again(group, name);
     return error;
 }
 
@@ -206,7 +284,7 @@ static void apply_message(struct executor *executor, const struct action *action
 
     if (action->own) {
         if (atomic_load(&group->unsent))
-            resend_values(group, true);
+            send_again(group);
         return;
     }
     if (wire_parse_header(action->message->data, message_size(action->message), &header) < 0)
@@ -268,8 +346,13 @@ static void synced(struct executor *executor, const struct action *action)
     struct status_group *group = group_of(executor);
 
     stop_holding(executor);
-    if (!action->alone || action->became)
-        resend_values(group, !action->alone);
+    if (action->alone && !action->became)
+        return;
+    if (action->alone)
+        want_address_again(group);
+    else
+        want_all_again(group);
+    send_again(group);
 }
 
 static const struct group_actions actions = {
@@ -314,8 +397,10 @@ void status_group_handle(struct status_group *group, struct event *event)
         set_online(group, event);
         break;
     case EVENT_SEND_FAILED:
-        if (event->kind == SEND_NORMAL)
+        if (event->kind == SEND_NORMAL) { /* whichever it was */
+            want_all_again(group);
             atomic_store(&group->unsent, true);
+        }
         break;
     default:
         break;
@@ -356,8 +441,10 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     group->consumer.take = take_events;
     group->node_listener.nodes = take_nodes;
     group->limit.per_minute = MALFORMED_PER_MINUTE;
+    group->unsent_limit.per_minute = UNSENT_PER_MINUTE;
     lock_init(&group->send_lock, LOCK_RANK_STATUS_SEND);
     atomic_init(&group->unsent, false);
+    group->again = g_tree_new_full(compare_names, NULL, g_free, NULL);
     if (self.node)
         status_set_own_id(status, self.node);
     return group;
@@ -369,6 +456,7 @@ void status_group_free(struct status_group *group)
         return;
     stop_holding(&group->executor);
     executor_destroy(&group->executor);
+    g_tree_destroy(group->again);
     lock_destroy(&group->send_lock);
     g_free(group);
 }

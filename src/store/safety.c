@@ -196,7 +196,7 @@ void safety_stored(struct safety_copy *copy, const char *directory)
     if (!copy->path)
         return;
     g_autofree char *database = g_build_filename(directory, "config.db", NULL);
-    quarantine_keep_newest(database, words, SAFETY_COPIES_MAX);
+    quarantine_keep_newest(copy->path, database, words, SAFETY_COPIES_MAX);
     safety_clear(copy);
 }
 

@@ -2,6 +2,7 @@
 """Start and stop: options, background, pid and lock file, mount point, signals, exit codes."""
 
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -204,6 +205,17 @@ def test_a_second_daemon_on_all_the_same_paths_harms_nothing(daemon):
     daemon.os.mkdir(daemon / "still-works")
 
 
+@pytest.mark.parametrize("option", ["--mountpoint", "--socket-name"])
+def test_a_second_daemon_with_another_state_directory_harms_nothing(daemon, make_daemon, option):
+    second = make_daemon("second", namespace=daemon.namespace)
+    value = {"--mountpoint": daemon.mountpoint, "--socket-name": daemon.socket_name}[option]
+    done = second.run_to_end("--run-dir", daemon.run_dir, option, value)
+    assert done.returncode == 1
+    assert text_of(daemon.pid_file) == "%d\n" % daemon.pid
+    assert daemon.is_mounted()
+    daemon.os.mkdir(daemon / "still-works")
+
+
 def test_a_second_daemon_waits_for_the_end_of_the_first(daemon, make_daemon):
     second = make_daemon("second", namespace=daemon.namespace)
     second.launch("--state-dir", daemon.state_dir, "--lockfile-timeout", "600")
@@ -312,6 +324,50 @@ def test_several_daemons_at_once(make_daemon):
 
 
 # The stop
+
+
+def test_started_with_signals_ignored(make_daemon):
+    """By a shell with a trap, or a supervisor: the daemon stops, hears of its children, and its guard hears of it."""
+    daemon = make_daemon()
+    command = daemon.command
+    daemon.command = lambda *options: ["env", "--ignore-signal=TERM,CHLD,USR1,USR2", *command(*options)]
+    daemon.start()
+    guard = daemon.os.read_file("/proc/%d/task/%d/children" % (daemon.pid, daemon.pid))
+    for pid in (daemon.pid, int(guard)):
+        ignored = int(re.search(rb"SigIgn:\s+(\w+)", daemon.os.read_file("/proc/%d/status" % pid)).group(1), 16)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+            assert not ignored & 1 << number - 1, number
+    daemon.stop()
+
+
+def test_files_of_who_started_it_are_not_kept(make_daemon, tmp_path):
+    """A script that holds a lock by a descriptor gives it back when it ends."""
+    daemon = make_daemon()
+    command = daemon.command
+    lock = tmp_path / "lock"
+    daemon.command = lambda *options: ["sh", "-c", 'exec 7>"$0" && flock 7 && exec "$@"', str(lock), *command(*options)]
+    daemon.start_background()
+    assert daemon.run(["flock", "--nonblock", str(lock), "true"]).returncode == 0
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_started_without_standard_files(make_daemon, background):
+    """None of its own files gets the number of standard error, where its messages go."""
+    daemon = make_daemon()
+    command = daemon.command
+    daemon.command = lambda *options: ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command(*options)]
+    if background:
+        daemon.start_background()
+    else:
+        daemon.launch()
+        wait_for(daemon.is_mounted, "it is mounted")
+    names = [daemon.os.readlink("/proc/%d/fd/%d" % (daemon.pid, number)) for number in range(3)]
+    assert names == ["/dev/null"] * 3
+    daemon.os.mkdir(daemon / "kept")
+    daemon.kill()
+    daemon.command = command
+    daemon.start()
+    assert daemon.os.exists(daemon / "kept")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -125,6 +125,14 @@ def test_guest_of_an_old_node(daemon, root, minute):
     assert all(math.isnan(row[name]) for name in VM_SOURCES[10:])
 
 
+def test_clock_that_was_ahead(daemon, root, minute):
+    """A value from the future does not keep out those that come before it."""
+    for second in (minute + 400 * 86400, minute - 60, minute):
+        put(root, "pve2-storage/node2/local", "%d:1000:500" % second)
+    wait_value(daemon, "pve-storage-9.0/node2/local", minute, "used", 500)
+    assert "ahead of this node's clock" in daemon.log_since_start()
+
+
 def test_storage_of_a_newer_node(daemon, root, minute):
     for second in (minute - 60, minute):
         put(root, "pve-storage-12.3/node2/local", "%d:1000:500:7:8:9" % second)

@@ -94,6 +94,8 @@ static int multicast(struct transport *transport, struct buffer *message, enum s
         return -EBUSY;
     if (own->refuse)
         return own->refuse;
+    if (own->room && own->queue->messages.length >= own->room)
+        return -ENOBUFS;
     sent_queue_add(own->queue, *own->self, message);
     return 0;
 }

@@ -53,6 +53,7 @@ struct test_transport {
     const struct member *self; /* borrowed */
     bool joined;               /* false: multicast() gives -EBUSY */
     int refuse;                /* what multicast() gives instead of sending; 0: it sends */
+    unsigned room;             /* messages that the queue takes; 0: any number */
     bool leaving;              /* the node wants to leave; for whoever lets it to take back */
     bool stays_out;            /* for good */
     unsigned leaves;           /* how often it wanted to */

@@ -272,6 +272,23 @@ static void test_last_one_wins(void **state)
     wait_for_text(host->file, "config_version: 200");
 }
 
+/* What was written just before the end is told too: the next start finds nothing new. */
+static void test_reload_at_the_end(void **state)
+{
+    struct host *host = *state;
+
+    corosync_conf_stop(host->conf);
+    host->conf = corosync_conf_start(host->file, 500);
+    write_host(host, "config_version: 1");
+    submit(host, "config_version: 2", true);
+    finish(host);
+    wait_for_text(host->called, "config_version: 2 -R\n");
+    submit(host, "config_version: 3", true);
+    wait_for_text(host->file, "config_version: 3");
+    finish(host);
+    wait_for_text(host->called, "config_version: 2 -R\nconfig_version: 3 -R\n");
+}
+
 /* A corosync-cfgtool that hangs does not hold up the end. */
 static void test_hanging_tool(void **state)
 {
@@ -299,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_import_of_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_first_copy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reload, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reload_at_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_equal_is_not_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_last_one_wins, set_up, tear_down),

@@ -157,6 +157,36 @@ static void test_ten_are_kept(void **state)
     node_stop(&left);
 }
 
+/* A clock that was ahead, or is behind now: what is set aside just now stays. */
+static void test_dates_to_come(void **state)
+{
+    struct node *node = *state;
+    g_autofree char *journal = node_beside(node, ".journal");
+    struct node left;
+
+    node_make(node, CHANGE_MKDIR, "d");
+    node_crash(node, &left);
+    g_autofree char *left_journal = node_beside(&left, ".journal");
+    node_open(&left);
+    node_close(&left);
+    place_run(&left.place, "UPDATE tree SET version = 9 WHERE inode = 0");
+    for (unsigned i = 0; i < 12; i++) {
+        g_autofree char *old =
+            g_strdup_printf("%s.damaged-%u0101-0000%02u", left_journal, i < 11 ? 2101 : 2001, i);
+        assert_true(g_file_set_contents(old, "", 0, NULL));
+    }
+    place_copy(journal, left_journal);
+    node_open(&left);
+    g_autofree char *names = place_names(&left.place);
+    g_auto(GStrv) list = g_strsplit(names, ".journal.", -1);
+    assert_int_equal(g_strv_length(list) - 1, 10);
+    assert_non_null(strstr(names, ".overtaken-"));
+    assert_non_null(strstr(names, ".damaged-20010101-"));
+    assert_null(strstr(names, "21010101-000002"));
+    assert_non_null(strstr(names, "21010101-000003"));
+    node_stop(&left);
+}
+
 /* A database that is refused stays as it is, and the journal too. */
 static void test_a_refused_database(void **state)
 {
@@ -416,6 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_overtaken, start, stop),
         cmocka_unit_test_setup_teardown(test_a_restored_backup, start, stop),
         cmocka_unit_test_setup_teardown(test_ten_are_kept, start, stop),
+        cmocka_unit_test_setup_teardown(test_dates_to_come, start, stop),
         cmocka_unit_test_setup_teardown(test_a_refused_database, start, stop),
         cmocka_unit_test_setup_teardown(test_torn_at_every_byte, start, stop),
         cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, start, stop),

@@ -46,18 +46,21 @@ static void note_count(struct bus *bus, const struct sent *sent)
         g_string_append_printf(bus->counts, "%u ", (unsigned)header.count);
 }
 
+static void deliver_one(struct bus *bus)
+{
+    struct sent *sent = sent_queue_take(&bus->sent);
+
+    note_count(bus, sent);
+    for (size_t i = 0; i < NODES; i++)
+        if (bus->stations[i].transport.joined)
+            status_group_handle(bus->stations[i].group, event_message(sent->sender, sent->message));
+    sent_free(sent);
+}
+
 static void deliver_all(struct bus *bus)
 {
-    struct sent *sent;
-
-    while ((sent = sent_queue_take(&bus->sent))) {
-        note_count(bus, sent);
-        for (size_t i = 0; i < NODES; i++)
-            if (bus->stations[i].transport.joined)
-                status_group_handle(bus->stations[i].group,
-                                    event_message(sent->sender, sent->message));
-        sent_free(sent);
-    }
+    while (bus->sent.messages.length > 0)
+        deliver_one(bus);
 }
 
 /* The nodes of `joined` (bits) are the members from now on. */
@@ -481,7 +484,56 @@ static void test_refused_sends(void **state)
     assert_int_equal(bus->stations[0].transport.leaves, 0);
     set(bus, 0, "d", "4");
     deliver_all(bus);
-    assert_int_equal(bus->sent.total, sent + 1 + 4 + 1); /* d; then a b c d and nodeip */
+    assert_int_equal(bus->sent.total, sent + 1 + 3 + 1); /* d; then a b c and nodeip */
+}
+
+/* A value that is sent again and again would leave no room for the others. */
+static void test_more_values_than_room(void **state)
+{
+    struct bus *bus = *state;
+    struct station *station = &bus->stations[0];
+    char name[] = "a";
+
+    set_members(bus, 3);
+    station->transport.refuse = -ENOBUFS;
+    for (; *name <= 'j'; ++*name)
+        assert_int_equal(set(bus, 0, name, name), 0);
+    station->transport.refuse = 0;
+    station->transport.room = 4;
+    unsigned sent = bus->sent.total;
+    assert_int_equal(set(bus, 0, "last", "1"), 0);
+    for (unsigned i = 0; i < 100 && bus->sent.messages.length > 0; i++)
+        deliver_one(bus);
+    assert_int_equal(bus->sent.total, sent + 11);
+    while (--*name >= 'a')
+        expect_stored(bus, 1, "node1", name, name);
+    /* after a synchronisation too */
+    station->transport.room = 0;
+    set_members(bus, 1);
+    station->transport.room = 4;
+    sent = bus->sent.total;
+    set_members(bus, 3);
+    assert_in_range(bus->sent.total, sent + 12, sent + 12 + 8);
+}
+
+/* A value that was deleted when nothing could be sent is not left with the others. */
+static void test_refused_deletion(void **state)
+{
+    struct bus *bus = *state;
+    struct station *station = &bus->stations[0];
+
+    set_members(bus, 3);
+    assert_int_equal(set(bus, 0, "a", "1"), 0);
+    assert_int_equal(set(bus, 0, "b", "1"), 0);
+    deliver_all(bus);
+    station->transport.refuse = -ENOBUFS;
+    assert_int_equal(set(bus, 0, "a", ""), 0);
+    expect_stored(bus, 1, "node1", "a", "1");
+    station->transport.refuse = 0;
+    assert_int_equal(set(bus, 0, "d", "1"), 0);
+    deliver_all(bus);
+    expect_stored(bus, 1, "node1", "a", NULL);
+    expect_stored(bus, 1, "node1", "b", "1");
 }
 
 /* doc/cluster.md, "Count" */
@@ -499,14 +551,14 @@ static void test_counts(void **state)
     assert_int_equal(set(bus, 0, "b", "2"), 0); /* uses 4 up */
     station->transport.refuse = 0;
     assert_int_equal(set(bus, 0, "c", "3"), 0);
-    deliver_all(bus); /* 6 to 9: a, b, c and the address once more */
-    assert_string_equal(bus->counts->str, "1 2 3 5 6 7 8 9 ");
+    deliver_all(bus); /* 6: b once more */
+    assert_string_equal(bus->counts->str, "1 2 3 5 6 ");
     set_members(bus, 0);
     assert_int_equal(set(bus, 0, "a", "4"), 0); /* is not sent, and has no number */
-    set_members(bus, 1);                        /* 10: the address */
+    set_members(bus, 1);                        /* 7: the address */
     assert_int_equal(set(bus, 0, "d", "5"), 0);
     deliver_all(bus);
-    assert_string_equal(bus->counts->str, "1 2 3 5 6 7 8 9 10 11 ");
+    assert_string_equal(bus->counts->str, "1 2 3 5 6 7 8 ");
 }
 
 static void test_synchronisation_cannot_be_sent(void **state)
@@ -918,6 +970,8 @@ int main(void)
         TEST(test_malformed_messages),
         TEST(test_malformed_states),
         TEST(test_refused_sends),
+        TEST(test_more_values_than_room),
+        TEST(test_refused_deletion),
         TEST(test_counts),
         TEST(test_synchronisation_cannot_be_sent),
         TEST(test_newer_protocol),
