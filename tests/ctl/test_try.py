@@ -57,7 +57,8 @@ def content(daemon, file):
 
 
 def edit(file, script=EDIT):
-    return ["--", "sh", "-c", script, "edit", str(file)]
+    """By bash: dash loses an interrupt, and stops by half, if a key is pressed between its vfork() and the program that it starts."""
+    return ["--", "bash", "-c", script, "edit", str(file)]
 
 
 def run(daemon, *arguments, code=0):
@@ -83,7 +84,7 @@ def test_it_is_undone(daemon, file):
     daemon.os.write_file(daemon / "other", b"x")
     assert content(daemon, file) == "new"
     waiting = trials(daemon)
-    assert [(one["id"], one["ended"]) for one in waiting] == [(told["id"], True)] and "sh -c echo new" in waiting[0]["command"]
+    assert [(one["id"], one["ended"]) for one in waiting] == [(told["id"], True)] and "bash -c echo new" in waiting[0]["command"]
     wait_until_over(daemon, told["id"])
     assert time.time() >= told["deadline"]
     assert content(daemon, file) == "old" and daemon.os.read_file(daemon / "other") == b"x"
@@ -92,7 +93,7 @@ def test_it_is_undone(daemon, file):
 def test_confirm_keeps_it(daemon, live, file):
     done = live("try", "--for", "1h", *edit(file))
     assert "changed:\n  write    firewall/cluster.fw\n" in done.stdout and "pmxcfsctl confirm 1' is said until" in done.stdout
-    assert re.search(r"  (59 min \d+ s|1 h 0 min) +ended  sh -c echo new", live("try", "--list").stdout)
+    assert re.search(r"  (59 min \d+ s|1 h 0 min) +ended  bash -c echo new", live("try", "--list").stdout)
     assert "what was changed stays" in live("confirm").stdout
     assert content(daemon, file) == "new" and trials(daemon) == []
     assert "there are no trials" in live("try", "--list").stdout
@@ -124,7 +125,7 @@ def test_a_command_that_fails(daemon, live, file):
     assert "ended with exit code 3" in done.stderr and "as it was before" in done.stdout
     assert content(daemon, file) == "old" and trials(daemon) == []
     live("try", *edit(file, EDIT + "\n# \033[31mstopped\nexit 3"), code=1)
-    assert re.search(r"try \d+ \(sh -c .*\?# \?\[31mstopped\?exit 3 edit .*\) was not confirmed", daemon.log_text())
+    assert re.search(r"try \d+ \(bash -c .*\?# \?\[31mstopped\?exit 3 edit .*\) was not confirmed", daemon.log_text())
     assert "cannot run no-such-command" in live("try", "--", "no-such-command", code=1).stderr
     assert "signal 15" in live("try", "--", "sh", "-c", "kill $$", code=1).stderr
 
