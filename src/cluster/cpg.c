@@ -196,14 +196,28 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
     }
 }
 
+/* Without one of these the group is left, and nothing is sent behind it: a STATE tells others that
+ * whatever comes before a STATE is there. */
+static bool is_to_be_left(const GQueue *failed)
+{
+    bool is = false;
+
+    for (const GList *at = failed->head; at; at = at->next)
+        is = is || ((const struct outgoing *)at->data)->kind == SEND_SYNC;
+    return is;
+}
+
 static void take_overdue(struct group *group, GQueue *failed)
 {
     uint64_t now = clock_milliseconds();
+    bool all = is_to_be_left(failed);
     struct outgoing *first;
 
     while ((first = g_queue_peek_head(&group->outbox.queue)) &&
-           now - MAX(first->since, group->outbox.progress) >= SEND_PATIENCE)
+           (all || now - MAX(first->since, group->outbox.progress) >= SEND_PATIENCE)) {
+        all = all || first->kind == SEND_SYNC;
         g_queue_push_tail(failed, pop_outgoing(group));
+    }
 }
 
 void group_stop_sending(struct group *group)
@@ -387,7 +401,7 @@ int group_flush(struct group *group)
     lock_take(&group->lock);
     if (clock_milliseconds() < group->outbox.send_at)
         error = -EAGAIN;
-    for (unsigned int i = 0; i < FLUSH_MESSAGES && !error; i++) {
+    for (unsigned int i = 0; i < FLUSH_MESSAGES && !error && !is_to_be_left(&failed); i++) {
         struct outgoing *first = g_queue_peek_head(&group->outbox.queue);
         if (group->membership != MEMBERSHIP_MEMBER || !first)
             break;

@@ -253,7 +253,23 @@ static void storm(struct sim *sim)
         node->slow_until = sim->now + random_below(&sim->random, 3000);
 }
 
-/* After ten seconds of TRY_AGAIN the first messages are given up, and what is too long at once. */
+static void give_up_first(struct seat *seat)
+{
+    struct sim *sim = seat->node->sim;
+    struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
+    struct notice *notice = g_new0(struct notice, 1);
+
+    if (seat->group == GROUP_STATUS)
+        status_note_unheard(sim, outgoing);
+    *notice = (struct notice){
+        .type = NOTICE_SEND_FAILED, .kind = outgoing->kind, .count = outgoing->count};
+    g_queue_push_tail(&seat->inbox, notice);
+    sim_trace(sim, "%u cannot send message %" G_GUINT64_FORMAT, seat->node->id, outgoing->count);
+    outgoing_free(outgoing);
+}
+
+/* After ten seconds of TRY_AGAIN the first messages are given up, and what is too long at once.
+ * Nothing is sent behind one without which the group is left. */
 static void give_up_sending(struct sim *sim)
 {
     struct node *node = any_node(sim);
@@ -264,15 +280,10 @@ static void give_up_sending(struct sim *sim)
     bool is_update = first && first->kind == SEND_UPDATE && random_chance(&sim->random, 200);
     if (!first || (!is_storm && !is_update))
         return;
-    struct outgoing *outgoing = g_queue_pop_head(&seat->outbox);
-    if (seat->group == GROUP_STATUS)
-        status_note_unheard(sim, outgoing);
-    struct notice *notice = g_new0(struct notice, 1);
-    *notice = (struct notice){
-        .type = NOTICE_SEND_FAILED, .kind = outgoing->kind, .count = outgoing->count};
-    g_queue_push_tail(&seat->inbox, notice);
-    sim_trace(sim, "%u cannot send message %" G_GUINT64_FORMAT, node->id, outgoing->count);
-    outgoing_free(outgoing);
+    bool leaves = first->kind == SEND_SYNC;
+    do
+        give_up_first(seat);
+    while (leaves && seat->outbox.length > 0);
 }
 
 /* Packets of a node, or to it, are lost for a while, of all sizes or large ones only. A node that

@@ -203,6 +203,7 @@ struct flurry {
     struct node *sender, *joiner, *unheard;
 };
 
+/* Many members: a run, from its seed to what its checks know. */
 struct sim {
     uint64_t seed;
     struct random random;

@@ -20,6 +20,8 @@ static struct {
     cpg_model_v1_data_t model;
     void *context;
     cs_error_t leave_result;
+    cs_error_t send_result;
+    unsigned sent;
     bool tells;  /* of a configuration, at the next dispatch ... */
     bool inside; /* ... with this node */
 } cpg;
@@ -82,6 +84,17 @@ cs_error_t cpg_leave(cpg_handle_t handle, const struct cpg_name *group)
     return cpg.leave_result;
 }
 
+cs_error_t cpg_mcast_joined(cpg_handle_t handle, cpg_guarantee_t guarantee,
+                            const struct iovec *iovec, unsigned int iov_len)
+{
+    (void)handle;
+    (void)guarantee;
+    (void)iovec;
+    (void)iov_len;
+    cpg.sent += cpg.send_result == CS_OK;
+    return cpg.send_result;
+}
+
 cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types)
 {
     const struct cpg_address members[] = {{NODE + 1, 1, 0}, {NODE, (uint32_t)getpid(), 0}};
@@ -98,13 +111,17 @@ cs_error_t cpg_dispatch(cpg_handle_t handle, cs_dispatch_flags_t dispatch_types)
 
 struct fixture {
     struct group_consumer consumer;
+    unsigned failed; /* messages, as it is told */
     struct corosync *corosync;
     struct group *group;
 };
 
 static void take(struct group_consumer *consumer, GQueue *events)
 {
-    (void)consumer;
+    struct fixture *fixture = (struct fixture *)consumer;
+
+    for (const GList *at = events->head; at; at = at->next)
+        fixture->failed += ((const struct event *)at->data)->type == EVENT_SEND_FAILED;
     event_clear(events);
 }
 
@@ -113,7 +130,8 @@ static int set_up(void **state)
     const struct corosync_options options = {0};
     struct fixture *fixture = g_new0(struct fixture, 1);
 
-    cpg.leave_result = CS_OK;
+    cpg.leave_result = cpg.send_result = CS_OK;
+    cpg.sent = 0;
     cpg.tells = false;
     fixture->consumer.take = take;
     fixture->corosync = corosync_new(&options);
@@ -223,6 +241,34 @@ static void test_lost_about_to_leave(void **state)
     want_to_leave(*state, false);
 }
 
+/* What nobody may miss was not sent in time: what is behind it is not sent either. */
+static void test_given_up(void **state)
+{
+    static const enum send_kind kinds[] = {SEND_NORMAL, SEND_SYNC};
+    struct fixture *fixture = *state;
+    struct transport *transport = &fixture->group->transport;
+    struct buffer *message = buffer_copy("text", 4);
+
+    manage(fixture, MEMBERSHIP_JOINED);
+    be_told(fixture, true, MEMBERSHIP_MEMBER);
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        cpg.send_result = CS_ERR_TRY_AGAIN;
+        fixture->failed = cpg.sent = 0;
+        assert_int_equal(transport->multicast(transport, message, kinds[i], 1), 0);
+        assert_int_equal(transport->multicast(transport, message, SEND_SYNC, 0), 0);
+        struct group_outbox *outbox = &fixture->group->outbox;
+        ((struct outgoing *)outbox->queue.head->data)->since = outbox->progress = 0;
+        outbox->send_at = 0;
+        assert_int_equal(group_flush(fixture->group), 0);
+        cpg.send_result = CS_OK;
+        outbox->send_at = 0;
+        assert_int_equal(group_flush(fixture->group), 0);
+        assert_int_equal(fixture->failed, kinds[i] == SEND_SYNC ? 2 : 1);
+        assert_int_equal(cpg.sent, kinds[i] == SEND_SYNC ? 0 : 1);
+    }
+    buffer_unref(message);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost_as_joined, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_as_member, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_about_to_leave, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_given_up, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("cpg", tests, NULL, NULL);
