@@ -191,6 +191,11 @@ static struct root read_root(struct reader *reader)
     return root;
 }
 
+bool journal_record_may_begin(const uint8_t *data, size_t left)
+{
+    return left >= HEADER_SIZE && get_le32(data) == MAGIC;
+}
+
 bool journal_record_read(const uint8_t *data, size_t left, struct journal_record *record)
 {
     struct reader reader = {.data = data, .left = left};

@@ -72,6 +72,8 @@ void journal_record_add(GByteArray *bytes, uint64_t inode, bool chained, struct 
                         const struct entry *after);
 void journal_record_finish(GByteArray *bytes);
 
+/* A look at a few bytes, which is enough at most places: can a record begin at `data`? */
+bool journal_record_may_begin(const uint8_t *data, size_t left);
 /* Reads the header of a record at `data`; false: there is none, or not all of it. The checksum is
  * not looked at. */
 bool journal_record_read(const uint8_t *data, size_t left, struct journal_record *record);

@@ -59,7 +59,8 @@ static void look_behind(struct replay_area *area, size_t at)
     unsigned int checksums = 0;
 
     for (; at < area->size && checksums < CHECKSUMS_MAX; at += JOURNAL_ALIGNMENT) {
-        if (!journal_record_read(area->data + at, area->size - at, &record) ||
+        if (!journal_record_may_begin(area->data + at, area->size - at) ||
+            !journal_record_read(area->data + at, area->size - at, &record) ||
             (area->count > 0 && record.generation < area->generation))
             continue;
         checksums++;
