@@ -18,6 +18,8 @@ NODES = 3
 LARGE_LAST = "content/directory%d/file%d" % ((LARGE_FILES - 1) // 100, LARGE_FILES - 1)
 # As on real clusters; the tests' shorter one is for noticing losses soon.
 TOKEN_MILLISECONDS = 3000
+# What a file's entry is in a synchronisation (doc/cluster.md, UPDATE): headers, its name, its content.
+ENTRY_MESSAGE_SIZE = 32 + 41 + len("file00000") + 1 + LARGE_SIZE
 # Before and after the event whose stalls are looked for.
 MARGIN_SECONDS = 1
 
@@ -103,12 +105,12 @@ def in_unit(row, seconds):
     return 1 / seconds if row.unit == "/s" else seconds
 
 
-def measure_cpg(bench, nodes, rows, bulk):
-    """Bare libcpg between the same nodes; the limits of the rows that are wanted."""
+def measure_cpg(bench, nodes, rows, messages):
+    """Bare libcpg between the same nodes; the limits of the rows that are wanted. `messages`: as many of the size of an entry's, for `join`."""
     bench.progress("the limits of libcpg")
     members = [node.namespace.spawn([bench.program("cpg_bench")], node.corosync_log) for node in nodes[1:]]
     out = checked(nodes[0].namespace.run(
-        [bench.program("cpg_bench"), str(NODES), str(bench.cluster_rounds), str(bulk)], timeout=600))
+        [bench.program("cpg_bench"), str(NODES), str(bench.cluster_rounds), str(messages), str(ENTRY_MESSAGE_SIZE)], timeout=600))
     for node, member in zip(nodes[1:], members):
         node.namespace.kill(member, signal.SIGKILL)
         node.namespace.wait(member)
@@ -193,7 +195,7 @@ def leave(process):
 def bench_join(bench, rows):
     with running_corosync(bench, "join") as nodes:
         if "join" in rows:
-            measure_cpg(bench, nodes, rows, LARGE_FILES * LARGE_SIZE)
+            measure_cpg(bench, nodes, rows, LARGE_FILES)
         fill(nodes)
         start_all(nodes[:-1])
         newcomer = nodes[-1].daemon
