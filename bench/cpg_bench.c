@@ -11,7 +11,7 @@
 
 #define GROUP "pmxcfs_bench"
 #define SMALL_SIZE 600u
-#define BULK_SIZE 8192u
+#define BULK_SIZE_MAX 65536
 #define WINDOW 16u
 
 /* A message's first byte. */
@@ -31,7 +31,7 @@ struct bench {
     unsigned done;      /* members that have the bulk, the sender included */
 };
 
-static char message[BULK_SIZE];
+static char message[BULK_SIZE_MAX];
 
 /* False if corosync has no room now. */
 static bool send_message(struct bench *bench, enum kind kind, size_t size)
@@ -130,41 +130,45 @@ static double run_numbered(struct bench *bench, unsigned count, unsigned window)
 }
 
 /* Seconds until all members have all messages. */
-static double run_bulk(struct bench *bench, uint64_t bytes)
+static double run_bulk(struct bench *bench, uint64_t messages, size_t size)
 {
     double start = seconds_now();
-    uint64_t messages = (bytes + BULK_SIZE - 1) / BULK_SIZE;
     bench->done = 0;
     for (uint64_t sent = 0; bench->done < bench->members;) {
         while (sent < messages &&
-               send_message(bench, sent + 1 < messages ? KIND_BULK : KIND_BULK_LAST, BULK_SIZE))
+               send_message(bench, sent + 1 < messages ? KIND_BULK : KIND_BULK_LAST, size))
             sent++;
         work_off(bench, 1);
     }
     return seconds_now() - start;
 }
 
-static void run_rounds(struct bench *bench, unsigned rounds, uint64_t bytes)
+static void tell(const char *work, double seconds)
+{
+    printf("{\"work\": \"%s\", \"target\": \"cpg\", \"seconds\": %.9f}\n", work, seconds);
+    fflush(stdout);
+}
+
+static void run_rounds(struct bench *bench, unsigned rounds, uint64_t messages, size_t size)
 {
     run_numbered(bench, 200, 1);
     for (unsigned round = 0; round < rounds; round++) {
-        printf("{\"work\": \"round_trip\", \"target\": \"cpg\", \"seconds\": %.9f}\n",
-               run_numbered(bench, 500, 1) / 500);
-        printf("{\"work\": \"window\", \"target\": \"cpg\", \"seconds\": %.9f}\n",
-               run_numbered(bench, 10000, WINDOW) / 10000);
-        if (bytes)
-            printf("{\"work\": \"bulk\", \"target\": \"cpg\", \"seconds\": %.9f}\n",
-                   run_bulk(bench, bytes));
-        fflush(stdout);
+        tell("round_trip", run_numbered(bench, 500, 1) / 500);
+        tell("window", run_numbered(bench, 10000, WINDOW) / 10000);
+        if (messages > 0)
+            tell("bulk", run_bulk(bench, messages, size));
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct bench bench = {.sender = argc == 4};
-    if (argc != 1 && argc != 4)
+    struct bench bench = {.sender = argc == 5};
+    if (argc != 1 && argc != 5)
         fail("usage: cpg_bench (a member, until it is killed), or\n"
-             "       cpg_bench MEMBERS ROUNDS BULK_BYTES");
+             "       cpg_bench MEMBERS ROUNDS BULK_MESSAGES BULK_SIZE");
+    size_t size = bench.sender ? strtoull(argv[4], NULL, 10) : 0;
+    if (size > BULK_SIZE_MAX)
+        fail("messages of %d bytes at most", BULK_SIZE_MAX);
     join(&bench);
     if (!bench.sender) {
         while (true)
@@ -173,7 +177,7 @@ int main(int argc, char **argv)
     unsigned members = (unsigned)atoi(argv[1]);
     while (bench.members < members)
         work_off(&bench, -1);
-    run_rounds(&bench, (unsigned)atoi(argv[2]), strtoull(argv[3], NULL, 10));
+    run_rounds(&bench, (unsigned)atoi(argv[2]), strtoull(argv[3], NULL, 10), size);
     cpg_finalize(bench.handle);
     return 0;
 }

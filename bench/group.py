@@ -13,11 +13,16 @@ from harness import ROOM, wait_for
 from harness.cluster import USUAL_IDLE_ROTATIONS, Cluster, corosync_conf
 from rows import VALUE
 from single import LARGE_FILES, LARGE_SIZE, checked, clean, lines_of
+from wear import FOLD_SECONDS
 
 NODES = 3
 LARGE_LAST = "content/directory%d/file%d" % ((LARGE_FILES - 1) // 100, LARGE_FILES - 1)
 # As on real clusters; the tests' shorter one is for noticing losses soon.
 TOKEN_MILLISECONDS = 3000
+# What a file's entry is in a synchronisation (doc/cluster.md, UPDATE): headers, its name, its content.
+ENTRY_MESSAGE_SIZE = 32 + 41 + len("file00000") + 1 + LARGE_SIZE
+# What a daemon that has nothing to do may take of a processor's second.
+IDLE_SECONDS = 0.03
 # Before and after the event whose stalls are looked for.
 MARGIN_SECONDS = 1
 
@@ -55,6 +60,23 @@ def start_all(nodes, *options):
         node.daemon.wait_ready()
     for node in nodes:
         wait_for(lambda: is_writable(node.daemon), "a change on " + node.name)
+
+
+def processor_seconds(daemon):
+    text = daemon.namespace.init.read_file("/proc/%d/stat" % daemon.read_pid()).decode()
+    return sum(map(int, text.rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_idle(nodes):
+    """Until the daemons do nothing any more: one that took a tree over writes all of it into its history at the first fold, or
+    else at its stop, to the disk that is the others' as well."""
+
+    def is_idle():
+        before = [processor_seconds(node.daemon) for node in nodes]
+        time.sleep(1)
+        return all(processor_seconds(node.daemon) - was <= IDLE_SECONDS for node, was in zip(nodes, before))
+
+    wait_for(is_idle, "daemons that have nothing to do")
 
 
 def stop_all(nodes):
@@ -103,12 +125,12 @@ def in_unit(row, seconds):
     return 1 / seconds if row.unit == "/s" else seconds
 
 
-def measure_cpg(bench, nodes, rows, bulk):
-    """Bare libcpg between the same nodes; the limits of the rows that are wanted."""
+def measure_cpg(bench, nodes, rows, messages):
+    """Bare libcpg between the same nodes; the limits of the rows that are wanted. `messages`: as many of the size of an entry's, for `join`."""
     bench.progress("the limits of libcpg")
     members = [node.namespace.spawn([bench.program("cpg_bench")], node.corosync_log) for node in nodes[1:]]
     out = checked(nodes[0].namespace.run(
-        [bench.program("cpg_bench"), str(NODES), str(bench.cluster_rounds), str(bulk)], timeout=600))
+        [bench.program("cpg_bench"), str(NODES), str(bench.cluster_rounds), str(messages), str(ENTRY_MESSAGE_SIZE)], timeout=600))
     for node, member in zip(nodes[1:], members):
         node.namespace.kill(member, signal.SIGKILL)
         node.namespace.wait(member)
@@ -193,9 +215,10 @@ def leave(process):
 def bench_join(bench, rows):
     with running_corosync(bench, "join") as nodes:
         if "join" in rows:
-            measure_cpg(bench, nodes, rows, LARGE_FILES * LARGE_SIZE)
+            measure_cpg(bench, nodes, rows, LARGE_FILES)
         fill(nodes)
         start_all(nodes[:-1])
+        wait_idle(nodes[:-1])
         newcomer = nodes[-1].daemon
         for number in range(bench.cluster_rounds):
             if "join" in rows:
@@ -228,9 +251,12 @@ def bench_leave(bench, rows):
             if large:
                 fill(nodes)
             start_all(nodes[:-1])
+            wait_idle(nodes[:-1])
             for number in range(bench.cluster_rounds):
                 bench.progress("stalls while a node leaves, %s (%d)" % ("120 MB" if large else "empty", number + 1))
                 process, _ = join(bench, nodes[-1].daemon, LARGE_LAST if large else "try-node1")
+                time.sleep(FOLD_SECONDS)
+                wait_idle(nodes)
                 with Probes(bench, nodes[:-1]) as probes:
                     leave(process)
                 take_longest(probes, rows, "leave", where)

@@ -106,7 +106,7 @@ def make_rows():
         Row("cluster-rewrite", "3 nodes, rewrite with O_TRUNC, one writer", "s", "cpg round trip", RATIO, 1.5),
         Row("cluster-writers", "3 nodes, 16 writers on one node", "/s", "cpg, 16 under way", RATE, 0.4),
         Row("cluster-all", "3 nodes, rewrite, one writer, acknowledged by all", "s", "by the own node", RATIO, 3),
-        Row("join", "an empty node joins, 120 MB in 20 000 files", "s", "cpg, the same bytes", RATIO, 2),
+        Row("join", "an empty node joins, 120 MB in 20 000 files", "s", "cpg, the same messages", RATIO, 2),
         Row("join-writer", "longest stall of a writer on a node in sync, meanwhile", "s", "tmpfs", VALUE, 0.1),
         Row("join-reader", "longest stall of a reader, meanwhile", "s", "tmpfs", VALUE, 0.01),
         Row("leave-writer", "longest stall elsewhere when a node leaves, 120 MB: writer", "s", "empty database", MORE,

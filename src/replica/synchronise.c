@@ -10,10 +10,10 @@
 #include "cluster/wire.h"
 #include "core/index.h"
 
-/* Bytes of entries under way at a time. Corosync works on them with real-time priority: what is
- * under way at once is how long all else on a small host waits for a processor. Less would make the
- * synchronisation wait for hand-overs instead. */
-#define UPDATE_WINDOW (64u * 1024)
+/* Bytes of entries under way at a time. Corosync sends some 24 KB each time the token comes: with
+ * little under way it comes in vain before this process has had a processor, and each of its rounds
+ * costs all nodes. Without a limit a change would have to wait for the whole synchronisation. */
+#define UPDATE_WINDOW (256u * 1024)
 #define NAMES_LOGGED_MAX 20u
 
 /* Entries that the leader still has to send: those of the moment of choosing. */

@@ -187,8 +187,8 @@ static void test_window(void **unused)
         assert_int_equal(askers[i].answers, 1);
         assert_int_equal(askers[i].result, 0);
     }
-    assert_true(group.sent.update_bytes_max < 64 * 1024 + 21000);
-    assert_true(group.sent.update_bytes_max > 32 * 1024);
+    assert_true(group.sent.update_bytes_max < 256 * 1024 + 21000);
+    assert_true(group.sent.update_bytes_max > 128 * 1024);
     group_assert_same(&group);
     node_assert_content(&group.nodes[1], "f0", "meanwhile");
     assert_int_equal(group.nodes[1].left, 0);
