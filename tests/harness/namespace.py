@@ -11,6 +11,16 @@ from .worker import PATIENCE, Worker, wait_for
 # Where the mount points are: a tmpfs of the namespace's own, which any user may enter.
 ROOM = "/mnt"
 
+# The threads of a process that are neither stopped nor deep in the kernel, where they will stop.
+RUNNING = """
+result = []
+for thread in os.listdir("/proc/%d/task" % pid):
+    with open("/proc/%d/task/%s/stat" % (pid, thread)) as file:
+        state = file.read().rpartition(")")[2].split()[0]
+    if state not in "TtDZX":
+        result.append(thread)
+"""
+
 
 class Namespace:
     """Mounts made inside are seen inside only. /dev/shm (libqb's buffers) and /mnt are private.
@@ -78,12 +88,15 @@ class Namespace:
         return self.init.start_process([str(part) for part in argv], log and str(log), environment, cwd=cwd)
 
     def kill(self, pid, number=signal.SIGKILL):
-        """A signal to a process by its pid inside; False if there is none."""
+        """A signal to a process by its pid inside; False if there is none. What is stopped does nothing any more when this returns: on a busy
+        machine its other threads go on until the first has got the signal."""
         try:
             self.init.kill(pid, number)
-            return True
         except ProcessLookupError:
             return False
+        if number == signal.SIGSTOP:
+            wait_for(lambda: self.init.execute(RUNNING, {"pid": pid}) == [], "all threads of process %d are stopped" % pid)
+        return True
 
     def wait(self, pid, seconds=PATIENCE):
         """The exit code (negative: the signal) of a process that spawn() started; None: it runs."""
