@@ -14,7 +14,6 @@
 #include "base/directory.h"
 
 #define KEPT_MAX 10u
-#define DATE_SIZE strlen("-YYYYMMDD-HHMMSS")
 
 static bool is_kept(const char *suffix, const char *const *words)
 {
@@ -25,42 +24,33 @@ static bool is_kept(const char *suffix, const char *const *words)
     return false;
 }
 
-static const char *date_of(const char *suffix)
+/* By the date, behind the first hyphen. */
+static int compare_dates(gconstpointer a, gconstpointer b)
 {
-    return strchr(suffix, '-');
-}
-
-/* By the date, behind the first hyphen. One that is still to come is of a clock that was wrong then
- * and right now, or the other way round: `now` is not to be taken for older for that. */
-static int compare_dates(gconstpointer a, gconstpointer b, gpointer now)
-{
-    const char *first = date_of(*(const char *const *)a);
-    const char *second = date_of(*(const char *const *)b);
-    int passed = strncmp(first, now, DATE_SIZE) <= 0;
-    int other_passed = strncmp(second, now, DATE_SIZE) <= 0;
-
-    return passed != other_passed ? passed - other_passed : strcmp(first, second);
+    return strcmp(strchr(*(const char *const *)a, '-'), strchr(*(const char *const *)b, '-'));
 }
 
 void quarantine_keep_newest(const char *made, const char *path, const char *const *words,
                             unsigned int count)
 {
-    g_autofree char *now = g_strdup(date_of(made + strlen(path)));
+    const char *made_suffix = made + strlen(path);
     g_autofree char *directory = g_path_get_dirname(path);
     g_autofree char *base = g_path_get_basename(path);
-    g_autoptr(GPtrArray) suffixes = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) others = g_ptr_array_new_with_free_func(g_free);
     GDir *listing = g_dir_open(directory, 0, NULL);
     const char *name;
 
     while (listing && (name = g_dir_read_name(listing))) {
-        if (g_str_has_prefix(name, base) && is_kept(name + strlen(base), words))
-            g_ptr_array_add(suffixes, g_strdup(name + strlen(base)));
+        const char *suffix = name + strlen(base);
+        if (g_str_has_prefix(name, base) && is_kept(suffix, words) &&
+            strcmp(suffix, made_suffix) != 0)
+            g_ptr_array_add(others, g_strdup(suffix));
     }
     if (listing)
         g_dir_close(listing);
-    g_ptr_array_sort_with_data(suffixes, compare_dates, now);
-    for (guint i = 0; i + count < suffixes->len; i++) {
-        g_autofree char *old = g_strconcat(directory, "/", base, suffixes->pdata[i], NULL);
+    g_ptr_array_sort(others, compare_dates);
+    for (guint i = 0; i + count <= others->len; i++) {
+        g_autofree char *old = g_strconcat(directory, "/", base, others->pdata[i], NULL);
         unlink(old);
     }
 }

@@ -8,8 +8,8 @@
 int quarantine_move(const char *path, const char *word, char **name);
 
 /* Deletes the files PATH + one of `words` (with an end, NULL; each has one hyphen, at its end) +
- * DATE but for so many that are the newest by their date. `made` is the one that was made just now:
- * dates after its date count as older than all others. */
+ * DATE but for so many: `made`, which was made just now, whatever its date is (the clock may be
+ * behind), and the newest of the others by their date. */
 void quarantine_keep_newest(const char *made, const char *path, const char *const *words,
                             unsigned int count);
 

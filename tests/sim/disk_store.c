@@ -102,7 +102,7 @@ static void complain(struct disk *disk, const char *what)
         disk->listener->copies_wrong(disk->listener, what);
 }
 
-/* Copies of a date after `name`'s that stay. */
+/* Copies that stay and are newer than `name`: by their date, or as they were made just now. */
 static unsigned count_newer(const struct disk *disk, const char *name)
 {
     GHashTableIter iter;
@@ -111,7 +111,8 @@ static unsigned count_newer(const struct disk *disk, const char *name)
 
     g_hash_table_iter_init(&iter, disk->copies);
     while (g_hash_table_iter_next(&iter, &other, &copy))
-        count += ((struct copy *)copy)->stored && strcmp(other, name) > 0;
+        count += ((struct copy *)copy)->stored &&
+                 (strcmp(other, name) > 0 || g_strcmp0(other, disk->kept) == 0);
     return count;
 }
 
@@ -122,7 +123,8 @@ bool disk_remove_copy(struct disk *disk, const char *name)
 
     if (!copy)
         return false;
-    if (copy->stored && count_newer(disk, name) < SAFETY_COPIES_MAX)
+    if (copy->stored &&
+        (g_strcmp0(name, disk->kept) == 0 || count_newer(disk, name) < SAFETY_COPIES_MAX))
         complain(disk, "one of the ten newest safety copies is deleted");
     g_hash_table_remove(disk->copies, name);
     return true;
