@@ -49,6 +49,21 @@ def silent(daemon, count, uid, gid):
     return process
 
 
+def connect(daemon, gid):
+    """A client, once the daemon has taken those who came before: until then the kernel's queue is full."""
+    client = []
+
+    def is_connected():
+        try:
+            client.append(Client(daemon, uid=gid, gid=gid))
+        except Refused as refused:
+            assert refused.args[0] == errno.EAGAIN
+        return bool(client)
+
+    wait_for(is_connected, "a client gets in")
+    return client[0]
+
+
 @pytest.mark.parametrize("uid, gid", [(NOBODY, NOBODY), (GROUP_ID, GROUP_ID)])
 def test_silent_connections(daemon, uid, gid):
     """Who connects and does not say who he is has some descriptors at most, and they come back."""
@@ -56,7 +71,7 @@ def test_silent_connections(daemon, uid, gid):
     before = descriptors(daemon)
     process = silent(daemon, 800, uid, gid)
     for client_gid in (0, GROUP_ID):
-        client = Client(daemon, uid=client_gid, gid=client_gid)
+        client = connect(daemon, client_gid)
         assert client.ask(1).error == 0
         client.close()
     daemon.os.write_file(daemon / "file", b"content")
