@@ -131,8 +131,8 @@ FAULTS = {
     ),
     "values-not-sent-again": (
         "status/status_group.c",
-        "resend_values(group, !action->alone);",
-        "resend_values(group, false);",
+        "    else\n        want_all_again(group);",
+        "    else\n        want_address_again(group);",
     ),
     "entries-taken-twice": (
         "status/cluster_log.c",
@@ -141,8 +141,8 @@ FAULTS = {
     ),
     "unsent-forgotten": (
         "status/status_group.c",
-        "if (event->kind == SEND_NORMAL)\n            atomic_store(&group->unsent, true);",
-        "if (event->kind == SEND_NORMAL)\n            atomic_store(&group->unsent, false);",
+        "            want_all_again(group);\n            atomic_store(&group->unsent, true);",
+        "            atomic_store(&group->unsent, true);",
     ),
     "guests-not-tested": (
         "core/apply.c",
