@@ -11,6 +11,10 @@
  * slow. */
 #define FILLED_MILLISECONDS 10000u
 
+/* Longer than the kernel needs to take an answer, or to ask for the next change of a file that is
+ * often rewritten. */
+#define CHANGES_MILLISECONDS 1000u
+
 /* Which state of a truncation may follow which. One that waits is never dropped. */
 static const struct transition transitions[] = {
     {TRUNCATION_NONE, TRUNCATION_WAITS},  /* an open with O_TRUNC */
@@ -42,6 +46,7 @@ static void node_free(gpointer pointer)
 
     buffer_unref(node->text);
     entry_unref(node->older);
+    entry_unref(node->untaken);
     g_free(node);
 }
 
@@ -232,7 +237,7 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
         .emptied = node->truncation != TRUNCATION_NONE,
-        .passing = node->older || node->truncation != TRUNCATION_NONE,
+        .passing = node->older || node->untaken || node->truncation != TRUNCATION_NONE,
     };
 }
 
@@ -241,8 +246,8 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
     LOCKED(&table->lock);
     node->reads++;
     node->reread = node->dropped > 0;
-    bool changes =
-        (node->older && !node->gone) || node->writing || node->truncation != TRUNCATION_NONE;
+    bool versions = (node->older || node->untaken) && !node->gone;
+    bool changes = versions || node->writing || node->truncation != TRUNCATION_NONE;
     return changes ? NULL : entry_ref(node->gone ? node->older : current_of(node, tree));
 }
 
@@ -292,6 +297,8 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
         if (!emptied)
             used = read_version(node->gone ? node->older : current, offset, size, used, to);
     } else {
+        if (!node->gone)
+            used = read_version(node->untaken, offset, size, used, to);
         used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
         if (node->fills)
             used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
@@ -378,7 +385,12 @@ static void forget_older(struct node *node)
 {
     replace(&node->older, NULL);
     node->fills = false;
-    node->shortening = 0;
+}
+
+static void end_shortening(struct node *node)
+{
+    replace(&node->untaken, NULL);
+    node->shortening.number = 0;
 }
 
 /* What asked for the change through this node must see it at once, whatever came before. */
@@ -386,11 +398,6 @@ static void change_own(struct node_table *table, struct node *node, const struct
 {
     if (effect->truncated && node->truncation == TRUNCATION_SENT)
         set_truncation(table, node, TRUNCATION_NONE);
-    if (node->sizing && (!node->older || node->shortening) &&
-        effect->after->size < effect->before->size) {
-        replace(&node->older, effect->before);
-        node->shortening = ++table->shortenings;
-    }
     node->shows_older = false;
     node->fills = node->older != NULL;
     node->holds_from = 0;
@@ -403,7 +410,6 @@ static void change_foreign(struct node *node, const struct effect *effect)
         return; /* it is empty here, and will be there */
     if (!node->shows_older) {
         replace(&node->older, effect->before);
-        node->shortening = 0;
         node->shows_older = node->fills = true;
     }
     node->resized = node->older->size != effect->after->size;
@@ -524,11 +530,20 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
            node->truncation == TRUNCATION_NONE;
 }
 
-void node_show_newer(struct node_table *table, struct node *node)
+/* With the lock held. */
+static bool changes_size(const struct node *node, uint64_t now)
+{
+    return node->writing || node->truncation != TRUNCATION_NONE || node->untaken ||
+           now - node->changed < CHANGES_MILLISECONDS;
+}
+
+void node_show_newer(struct node_table *table, struct node *node, uint64_t now)
 {
     LOCKED(&table->lock);
-    if (!node->gone && node->shows_older)
-        node->shows_older = node->fills = false;
+    if (node->gone || !node->shows_older)
+        return;
+    node->shows_older = false;
+    node->fills = changes_size(node, now);
 }
 
 void node_settle(struct node_table *table, struct node *node)
@@ -555,7 +570,7 @@ bool node_truncate(struct node_table *table, struct node *node, pid_t opener, ui
     set_truncation(table, node, node->gone ? TRUNCATION_SENT : TRUNCATION_WAITS);
     node->opener = opener;
     node->due = due;
-    node->sized = now;
+    node->sized = node->changed = now;
     if (listed) {
         node->timed = true;
         node->pins++;
@@ -571,33 +586,49 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     if (write) {
         write->truncates = taken;
         node->writing = write;
+        end_shortening(node);
     }
     return taken;
 }
 
-void node_begin_sizing(struct node_table *table, struct node *node, pid_t thread)
+/* What the kernel goes by: while a node is turned over, the one version or the other, so the longer
+ * one. With the lock held. */
+static struct entry *known_version(const struct node *node, const struct tree *tree)
+{
+    struct entry *current = current_of(node, tree);
+
+    if (node->shows_older)
+        return node->older;
+    return node->older && current && node->older->size > current->size ? node->older : current;
+}
+
+void node_begin_shortening(struct node_table *table, struct node *node, const struct tree *tree,
+                           pid_t thread, uint32_t size)
 {
     LOCKED(&table->lock);
-    node->sizing = true;
-    node->shortener = thread;
+    if (node->gone)
+        return;
+    replace(&node->untaken, known_version(node, tree));
+    node->shortening = (struct shortening){
+        .number = ++table->shortenings,
+        .size = size,
+        .thread = thread,
+    };
 }
 
 bool node_is_shortened(struct node_table *table, const struct node *node,
                        struct shortening *shortening)
 {
     LOCKED(&table->lock);
-    if (node->shortening == 0 || node->gone)
-        return false;
-    *shortening = (struct shortening){
-        .number = node->shortening, .size = node->older->size, .thread = node->shortener};
-    return true;
+    *shortening = node->shortening;
+    return shortening->number > 0 && !node->gone;
 }
 
 void node_end_shortening(struct node_table *table, struct node *node, uint64_t number)
 {
     LOCKED(&table->lock);
-    if (node->shortening == number && !node->gone)
-        forget_older(node);
+    if (node->shortening.number == number)
+        end_shortening(node);
 }
 
 /* With the lock held. */
@@ -607,10 +638,11 @@ static void end_truncation(struct node_table *table, struct node *node)
         set_truncation(table, node, TRUNCATION_NONE);
 }
 
-void node_end_truncation(struct node_table *table, struct node *node)
+bool node_end_truncation(struct node_table *table, struct node *node)
 {
     LOCKED(&table->lock);
     end_truncation(table, node);
+    return node->untaken != NULL;
 }
 
 bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now)
@@ -619,13 +651,11 @@ bool node_end_change(struct node_table *table, struct node *node, bool truncates
     node->writing = NULL;
     if (truncates)
         end_truncation(table, node);
-    bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
-    if (node->sizing && node->shortening)
-        stale = true;
-    node->sizing = false;
+    bool reread = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    node->changed = now;
     node->dropped = 0;
     node->reread = false;
-    return stale;
+    return reread || node->untaken;
 }
 
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now)

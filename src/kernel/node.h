@@ -29,6 +29,13 @@ struct own_write {
     bool truncates; /* it makes the truncation that waited: nothing else is in the file */
 };
 
+/* An own truncation whose answer the kernel may not have taken. */
+struct shortening {
+    uint64_t number; /* 0: none */
+    uint32_t size;   /* the kernel's when it has taken it */
+    pid_t thread;    /* which asked for it */
+};
+
 /* An identity that the kernel keeps pages, attributes, locks and positions for. Its address is the
  * FUSE node id (the root's is FUSE_ROOT_ID), which is no inode number: a synchronisation can give a
  * number to another entry. Under the table's lock but for what never changes.
@@ -46,12 +53,14 @@ struct node {
     bool shows_older;    /* it is what is shown */
     bool resized;        /* the newer one has, or had, another size */
     bool fills;          /* where one version ends, pages go on with the other */
-    uint64_t shortening; /* the number of the own truncation that made the file shorter than the
-                            older version, until the kernel goes by the new size; 0: none */
-    pid_t shortener;     /* the thread that asked for it */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
     uint64_t reads;      /* how often pages were asked for */
+
+    struct shortening shortening;
+    struct entry *untaken; /* what the kernel goes by until it takes the answer; NULL: nothing */
+    uint64_t changed;      /* milliseconds: when a truncation was asked for, or an own change of the
+                              content was answered */
 
     enum truncation truncation;
     uint64_t due;   /* milliseconds: when a truncation that waits is sent */
@@ -66,9 +75,6 @@ struct node {
     uint64_t dropped; /* milliseconds: when pages were, since the last own change was answered; 0:
                          they were not */
     bool reread;      /* and some were read since */
-
-    bool sizing; /* an own truncation is under way: the kernel goes by the old size until it has
-                    the answer */
 
     uint64_t lookups; /* the kernel's references */
     uint32_t pins;    /* our own for a while */
@@ -182,9 +188,11 @@ uint64_t node_reads(struct node_table *table, const struct node *node);
 void node_hold_askers(struct node_table *table, struct node *node, uint64_t from);
 bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now);
 
-/* The newest one is shown. Pages end where it ends until the next node_note_drop(): the kernel
- * shortens a file whose pages end early, if it has not been told of it meanwhile. */
-void node_show_newer(struct node_table *table, struct node *node);
+/* The newest one is shown, at `now` (milliseconds). Pages end where it ends until the next
+ * node_note_drop(): the kernel shortens a file whose pages end early, if it has not been told of it
+ * meanwhile. While an own change of the size is under way it does not, and would show zeros: if one
+ * was just now, pages go on with the older one. */
+void node_show_newer(struct node_table *table, struct node *node, uint64_t now);
 
 /* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
  * shown (again). */
@@ -197,7 +205,8 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 /* --- Own changes of the content --- */
 
 /* An open with O_TRUNC at `now` (milliseconds): the file is empty, and its truncation waits until
- * `due`. True: the node is new among those that the timer looks after, and pinned for it. */
+ * `due`. True: the node is new among those that the timer looks after, and pinned for it.
+ * node_begin_shortening() comes first. */
 bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
                    uint64_t due);
 bool node_is_emptied(struct node_table *table, const struct node *node);
@@ -206,18 +215,14 @@ bool node_is_emptied(struct node_table *table, const struct node *node);
  * it. `write` (NULL: it is none) must stay until node_end_change(). */
 bool node_begin_change(struct node_table *table, struct node *node, struct own_write *write);
 
-/* The change is a truncation, for which that thread waits in the kernel. Until the kernel has taken
- * the answer, pages go on where the file will end: what is missing there would be shown as zeros.
- * After that they must not: a write that leaves a hole would show what was there before. */
-void node_begin_sizing(struct node_table *table, struct node *node, pid_t thread);
-
-/* Such a truncation that made the file shorter, and may not have been taken. */
-struct shortening {
-    uint64_t number;
-    uint32_t size; /* the kernel's until it takes it */
-    pid_t thread;
-};
-
+/* A truncation to `size` is asked for, for which that thread waits in the kernel. Until the thread
+ * has had a processor to take the answer, the kernel goes by the old size, and takes no other one:
+ * so pages are filled from the old content, whoever changes it meanwhile, as what is missing would
+ * be shown as zeros. After that they must not be: a write that leaves a hole would show what was
+ * there before. A write of this node's proves that it was taken: the kernel has one change of a
+ * file under way at a time. The state's lock, as for node_view(). */
+void node_begin_shortening(struct node_table *table, struct node *node, const struct tree *tree,
+                           pid_t thread, uint32_t size);
 bool node_is_shortened(struct node_table *table, const struct node *node,
                        struct shortening *shortening);
 
@@ -229,8 +234,9 @@ void node_end_shortening(struct node_table *table, struct node *node, uint64_t n
 bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now);
 
 /* A truncation that was sent has been answered. If it was not made to this file, whatever the
- * answer is, the old content is there again. A write of the kernel's may be under way. */
-void node_end_truncation(struct node_table *table, struct node *node);
+ * answer is, the old content is there again. A write of the kernel's may be under way. True: as
+ * node_end_change(). */
+bool node_end_truncation(struct node_table *table, struct node *node);
 
 /* What the timer does with a node of its list at `now`: it stays there, or is no longer listed, or
  * its truncation has to be sent (as if by node_begin_change()). */

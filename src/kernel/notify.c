@@ -59,20 +59,24 @@ static void tell_attributes(struct notifier *notifier, struct notice *notice, st
     notice->again_at = now() + TAKE_MILLISECONDS;
 }
 
-/* What pages go on with after an own truncation is in none when the kernel has taken the answer and
- * has dropped what it read until then. False: it is not time yet. */
+/* What pages were filled from before an own truncation is in none when the kernel has taken the
+ * answer and has dropped what it read until then. False: it is not time yet. */
 static bool end_shortening(struct notifier *notifier, const struct notice *notice,
                            struct node *node)
 {
-    int error = teller_end_shortening(&notifier->teller, node, 0);
+    struct node_table *table = notifier->teller.table;
+    struct shortening shortening;
 
+    if (!node_is_shortened(table, node, &shortening))
+        shortening.number = 0;
+    int error = teller_end_shortening(&notifier->teller, node, 0);
     if (error == -EAGAIN)
         error = teller_end_shortening_by_handle(&notifier->teller, node);
     if (error == -EBUSY && now() < notice->again_at)
         return false;
     teller_drop_pages(&notifier->teller, node);
     if (error)
-        node_settle(notifier->teller.table, node);
+        node_end_shortening(table, node, shortening.number);
     return true;
 }
 

@@ -153,7 +153,7 @@ static int end_shortening(const struct teller *teller, struct node *node,
     close(fd);
     if (size == -EAGAIN)
         return -EAGAIN;
-    if (size >= shortening->size)
+    if (size != shortening->size)
         return -EBUSY;
     node_end_shortening(teller->table, node, shortening->number);
     return 0;

@@ -150,7 +150,7 @@ static bool turn_over(struct turns *turns, struct turn *turn, uint64_t now)
 
     if (!turn->shown) {
         teller_drop_pages(turns->teller, turn->node);
-        node_show_newer(table, turn->node);
+        node_show_newer(table, turn->node, now);
         turn->shown = true;
     }
     bool taken = teller_refresh_attributes(turns->teller, turn->node);

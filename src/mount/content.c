@@ -212,12 +212,12 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     const struct entry *entry = tree_entry(state->tree, node->inode);
     bool empty = entry && !entry->content;
     char *path = node_path(&mount->nodes, node, state->tree);
+    node_begin_shortening(&mount->nodes, node, state->tree, fuse_req_ctx(req)->pid, (uint32_t)size);
     replica_read_unlock(mount->options.replica);
 
     struct request *request = new_request(req, node, REQUEST_SETATTR, path);
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, NULL);
-    node_begin_sizing(&mount->nodes, node, fuse_req_ctx(req)->pid);
     change.offset = (uint32_t)size;
     if ((empty || request->truncates) && size > 0) {
         /* Other implementations store nothing when an empty file is grown without data. */

@@ -30,6 +30,9 @@ void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
 {
     uint64_t now = timer_now();
 
+    const struct state *state = replica_read_lock(mount->options.replica);
+    node_begin_shortening(&mount->nodes, node, state->tree, opener, 0);
+    replica_read_unlock(mount->options.replica);
     if (!node_truncate(&mount->nodes, node, opener, now, now + TRUNCATE_MILLISECONDS))
         return;
     truncations_add(&mount->truncations, node);
@@ -161,10 +164,9 @@ static void tell_kernel(struct request *request, int result)
     bool stale = doubtful || request->stale || (result && request->changes_content);
 
     if (request->kind == REQUEST_TRUNCATE)
-        node_end_truncation(&mount->nodes, request->node);
-    else if (request->changes_content &&
-             node_end_change(&mount->nodes, request->node, request->truncates, timer_now()))
-        stale = true;
+        stale |= node_end_truncation(&mount->nodes, request->node);
+    else if (request->changes_content)
+        stale |= node_end_change(&mount->nodes, request->node, request->truncates, timer_now());
     if (request->node && stale)
         notifier_drop_node(&mount->notifier, request->node);
     if (doubtful || request->names_changed != atomic_load(&mount->names_changed))

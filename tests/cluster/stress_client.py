@@ -6,6 +6,7 @@ What may be done to a file is told by the first letter of its name:
   w  written as a whole, so that no hole can come to be: rewritten, written to at its start, emptied, replaced, unlinked
   l  a log that is only appended to
   a  anything, so that it has holes
+  r  rewritten, and nothing else
 """
 
 import errno
@@ -166,6 +167,7 @@ class Client:
     CHANGES = {
         "w": (rewrite, rewrite, rewrite, replace, unlink, empty, write_at_the_start, write_at_the_start),
         "l": (append, append, append_by_name),
+        "r": (rewrite,),
         "a": (rewrite, replace, unlink, empty, append, append_by_name, write_anywhere, truncate_anywhere),
     }
     OF_NAMES = (replace, unlink)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three processes on each of three nodes do anything to a few files. Nobody ever reads a zero of a file that has no hole,
-and at rest all caches, direct reads, maps, sizes and nodes agree.
+"""Three processes on each of three nodes do anything to a few files, or rewrite and read a single one all the time. Nobody
+ever reads a zero of a file that has no hole, and at rest all caches, direct reads, maps, sizes and nodes agree.
 
 PMXCFS_STRESS_SEED repeats what the processes do (not when), PMXCFS_STRESS_SECONDS makes it longer."""
 
@@ -8,11 +8,13 @@ import json
 import os
 import random
 
+import pytest
 from harness import wait_for
 from harness.kept import load
 
 CLIENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stress_client.py")
 NAMES = ["w0", "w1", "w2", "l0", "a0", "a1"]
+REWRITTEN = ["r0"]
 
 
 def rises(node):
@@ -53,7 +55,8 @@ def differences(cluster, folder, clients):
     return found
 
 
-def test_stress(cluster, folder):
+@pytest.mark.parametrize("names", (NAMES, REWRITTEN), ids=("all", "rewritten"))
+def test_stress(cluster, folder, names):
     seed = int(os.environ.get("PMXCFS_STRESS_SEED") or random.randrange(1 << 31))
     seconds = float(os.environ.get("PMXCFS_STRESS_SECONDS") or 12)
     print("PMXCFS_STRESS_SEED=%d" % seed)
@@ -63,7 +66,7 @@ def test_stress(cluster, folder):
             letter = "abcdefghi"[len(clients)]
             clients["process %s of %s" % (letter, node.name)] = (node, letter, load(node.daemon.worker(), CLIENT))
     running = {
-        who: client.worker.begin("stress_client", "run", node.path(folder), NAMES, letter.encode(), seed * 9 + ord(letter), seconds)
+        who: client.worker.begin("stress_client", "run", node.path(folder), names, letter.encode(), seed * 9 + ord(letter), seconds)
         for who, (node, letter, client) in clients.items()
     }
     results = {who: one.result(seconds + 120) for who, one in running.items()}

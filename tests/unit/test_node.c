@@ -116,7 +116,7 @@ static void test_others_change(void **state)
     assert_true(node_has_older(&fixture->table, fixture->node));
     assert_int_equal(size_shown(fixture), strlen(OLD));
     assert_page(fixture, OLD "ewer content"); /* no page ends before that of either */
-    node_show_newer(&fixture->table, fixture->node);
+    node_show_newer(&fixture->table, fixture->node, NOW);
     assert_int_equal(size_shown(fixture), strlen(NEW));
     assert_page(fixture, NEW);
     node_settle(&fixture->table, fixture->node);
@@ -130,7 +130,7 @@ static void test_pages_of_a_shorter_version(void **state)
 
     publish(fixture, "x", NULL);
     assert_page(fixture, OLD);
-    node_show_newer(&fixture->table, fixture->node);
+    node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "x");
     node_note_drop(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "xld"); /* the kernel is told of it in just that moment */
@@ -146,7 +146,7 @@ static void test_several_changes_are_one_turn(void **state)
     publish(fixture, NEW, NULL);
     publish(fixture, "third", NULL);
     assert_int_equal(size_shown(fixture), strlen(OLD));
-    node_show_newer(&fixture->table, fixture->node);
+    node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "third");
     publish(fixture, "4", NULL); /* another turn begins */
     assert_int_equal(size_shown(fixture), strlen("third"));
@@ -164,7 +164,7 @@ static void test_who_asks_waits(void **state)
     node_hold_askers(&fixture->table, fixture->node, 100);
     assert_false(node_holds_askers(&fixture->table, fixture->node, 99));
     assert_true(node_holds_askers(&fixture->table, fixture->node, 100));
-    node_show_newer(&fixture->table, fixture->node);
+    node_show_newer(&fixture->table, fixture->node, NOW);
     assert_true(node_holds_askers(&fixture->table, fixture->node, 100)); /* pages may be older */
     node_hold_askers(&fixture->table, fixture->node, 0);
     assert_false(node_holds_askers(&fixture->table, fixture->node, 100));
@@ -196,26 +196,31 @@ static void test_own_change(void **state)
     assert_page(fixture, "aWWnewer content");
 }
 
+static void begin_shortening(struct fixture *fixture, uint32_t size)
+{
+    node_begin_shortening(&fixture->table, fixture->node, fixture->tree, THREAD, size);
+}
+
 /* Until the kernel has the answer it goes by the old size: no page may end before that. */
 static void test_own_truncation(void **state)
 {
     struct fixture *fixture = *state;
     struct shortening shortening;
 
+    begin_shortening(fixture, 1);
     assert_false(node_begin_change(&fixture->table, fixture->node, NULL));
-    node_begin_sizing(&fixture->table, fixture->node, THREAD);
     publish(fixture, "x", fixture->node);
     assert_int_equal(size_shown(fixture), 1);
-    assert_page(fixture, "xld");
+    assert_page(fixture, OLD);
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
-    assert_page(fixture, "xld");
+    assert_page(fixture, OLD);
     assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
-    assert_int_equal(shortening.size, strlen(OLD));
+    assert_int_equal(shortening.size, 1);
     assert_int_equal(shortening.thread, THREAD);
     node_note_drop(&fixture->table, fixture->node, NOW);
-    assert_page(fixture, "xld");
+    assert_page(fixture, OLD);
     node_end_shortening(&fixture->table, fixture->node, shortening.number + 1); /* of another one */
-    assert_page(fixture, "xld");
+    assert_page(fixture, OLD);
     node_end_shortening(&fixture->table, fixture->node, shortening.number);
     assert_page(fixture, "x");
     assert_false(node_is_shortened(&fixture->table, fixture->node, &shortening));
@@ -227,19 +232,77 @@ static void test_own_truncations_in_a_row(void **state)
     struct fixture *fixture = *state;
     struct shortening shortening;
 
-    node_begin_sizing(&fixture->table, fixture->node, THREAD);
+    begin_shortening(fixture, 2);
     publish(fixture, "xy", fixture->node);
     node_end_change(&fixture->table, fixture->node, false, NOW);
     assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
     uint64_t first = shortening.number;
-    node_begin_sizing(&fixture->table, fixture->node, THREAD);
+    begin_shortening(fixture, 1); /* one at a time is under way: so the first was taken */
     publish(fixture, "z", fixture->node);
-    assert_page(fixture, "zy");
+    assert_page(fixture, "xy");
     node_end_shortening(&fixture->table, fixture->node, first);
-    assert_page(fixture, "zy");
+    assert_page(fixture, "xy");
     assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
     assert_true(shortening.number > first);
-    assert_int_equal(shortening.size, 2);
+    assert_int_equal(shortening.size, 1);
+}
+
+/* An open has emptied the file, but its thread has had no processor yet: the kernel shows as much
+ * as there was before, whatever others and the truncation itself make of the file. */
+static void test_others_change_while_a_truncation_is_answered(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
+
+    begin_shortening(fixture, 0);
+    assert_true(node_truncate(&fixture->table, fixture->node, 5, NOW, NOW + 100));
+    publish(fixture, "x", NULL);
+    assert_page(fixture, OLD);
+    assert_int_equal(node_meet(&fixture->table, fixture->node, NOW + 100), NODE_SEND);
+    publish(fixture, "", fixture->node);
+    assert_page(fixture, OLD);
+    assert_true(node_end_truncation(&fixture->table, fixture->node));
+    publish(fixture, NEW, NULL);
+    node_show_newer(&fixture->table, fixture->node, NOW);
+    assert_page(fixture, OLD "ewer content");
+    node_settle(&fixture->table, fixture->node);
+    assert_page(fixture, OLD "ewer content");
+    node_begin_change(&fixture->table, fixture->node, &write); /* so it was taken */
+    assert_page(fixture, "W newer content");
+    node_end_change(&fixture->table, fixture->node, false, NOW);
+    assert_page(fixture, NEW);
+    node_unpin(&fixture->table, fixture->node);
+}
+
+/* It asks for a truncation while others' version is turned over. */
+static void test_truncation_during_a_turn(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, "x", NULL);
+    begin_shortening(fixture, 0);
+    node_show_newer(&fixture->table, fixture->node, NOW);
+    assert_page(fixture, OLD);
+    begin_shortening(fixture, 0); /* the kernel has the size of either */
+    assert_page(fixture, OLD);
+    node_settle(&fixture->table, fixture->node);
+    assert_page(fixture, OLD);
+}
+
+/* While an own change of the size may be under way, the kernel does not shorten the file. */
+static void test_pages_of_a_shorter_version_after_an_own_change(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, OLD, fixture->node);
+    node_end_change(&fixture->table, fixture->node, false, NOW);
+    publish(fixture, "x", NULL);
+    node_show_newer(&fixture->table, fixture->node, NOW + 999);
+    assert_page(fixture, "xld");
+    node_settle(&fixture->table, fixture->node);
+    publish(fixture, "", NULL);
+    node_show_newer(&fixture->table, fixture->node, NOW + 1000);
+    assert_page(fixture, "");
 }
 
 static void test_truncation_waits(void **state)
@@ -371,7 +434,7 @@ static void test_gone_after_a_truncation(void **state)
     struct fixture *fixture = *state;
 
     node_begin_change(&fixture->table, fixture->node, NULL);
-    node_begin_sizing(&fixture->table, fixture->node, THREAD);
+    begin_shortening(fixture, 1);
     publish(fixture, "x", fixture->node);
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
     publish(fixture, NULL, NULL);
@@ -485,6 +548,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_truncations_in_a_row, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_others_change_while_a_truncation_is_answered, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_truncation_during_a_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_pages_of_a_shorter_version_after_an_own_change, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_truncation_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncations_follow_each_other, set_up, tear_down),
