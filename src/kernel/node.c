@@ -46,6 +46,7 @@ static void node_free(gpointer pointer)
 
     buffer_unref(node->text);
     entry_unref(node->older);
+    entry_unref(node->tail);
     entry_unref(node->untaken);
     g_free(node);
 }
@@ -302,6 +303,8 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
         used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
         if (node->fills)
             used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
+        if (node->fills || node->untaken)
+            used = read_version(node->tail, offset, size, used, to);
         if (node->writing)
             used = read_own_write(node->writing, offset, size, used, to);
     }
@@ -384,7 +387,16 @@ static void end_node(struct node_table *table, struct entry *entry, bool own)
 static void forget_older(struct node *node)
 {
     replace(&node->older, NULL);
+    replace(&node->tail, NULL);
     node->fills = false;
+}
+
+/* The older version is about to be another one, or what the kernel goes by is: it may not have
+ * taken a size since. */
+static void keep_tail(struct node *node)
+{
+    if (node->older && (!node->tail || node->older->size > node->tail->size))
+        replace(&node->tail, node->older);
 }
 
 static void end_shortening(struct node *node)
@@ -409,6 +421,7 @@ static void change_foreign(struct node *node, const struct effect *effect)
     if (node->truncation != TRUNCATION_NONE)
         return; /* it is empty here, and will be there */
     if (!node->shows_older) {
+        keep_tail(node);
         replace(&node->older, effect->before);
         node->shows_older = node->fills = true;
     }
@@ -591,24 +604,14 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     return taken;
 }
 
-/* What the kernel goes by: while a node is turned over, the one version or the other, so the longer
- * one. With the lock held. */
-static struct entry *known_version(const struct node *node, const struct tree *tree)
-{
-    struct entry *current = current_of(node, tree);
-
-    if (node->shows_older)
-        return node->older;
-    return node->older && current && node->older->size > current->size ? node->older : current;
-}
-
 void node_begin_shortening(struct node_table *table, struct node *node, const struct tree *tree,
                            pid_t thread, uint32_t size)
 {
     LOCKED(&table->lock);
     if (node->gone)
         return;
-    replace(&node->untaken, known_version(node, tree));
+    keep_tail(node);
+    replace(&node->untaken, node->shows_older ? node->older : current_of(node, tree));
     node->shortening = (struct shortening){
         .number = ++table->shortenings,
         .size = size,

@@ -52,7 +52,9 @@ struct node {
                             the entry was last; NULL: none */
     bool shows_older;    /* it is what is shown */
     bool resized;        /* the newer one has, or had, another size */
-    bool fills;          /* where one version ends, pages go on with the other */
+    bool fills;          /* where one version ends, pages go on with the other ... */
+    struct entry *tail;  /* ... and with the longest one before, whose size the kernel may have;
+                            NULL: there was no longer one */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
     uint64_t reads;      /* how often pages were asked for */

@@ -284,9 +284,28 @@ static void test_truncation_during_a_turn(void **state)
     node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, OLD);
     begin_shortening(fixture, 0); /* the kernel has the size of either */
-    assert_page(fixture, OLD);
+    assert_page(fixture, "xld");
     node_settle(&fixture->table, fixture->node);
-    assert_page(fixture, OLD);
+    assert_page(fixture, "x");
+}
+
+/* The kernel has not taken a size since the first version, whose end no page may come before. */
+static void test_own_write_between_shorter_versions(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
+
+    publish(fixture, "xy", NULL);
+    node_begin_change(&fixture->table, fixture->node, &write);
+    publish(fixture, "Wy", fixture->node);
+    node_end_change(&fixture->table, fixture->node, false, NOW);
+    assert_page(fixture, "Wyd");
+    publish(fixture, "z", NULL);
+    assert_page(fixture, "Wyd");
+    node_show_newer(&fixture->table, fixture->node, NOW);
+    assert_page(fixture, "zyd");
+    node_settle(&fixture->table, fixture->node);
+    assert_page(fixture, "z");
 }
 
 /* While an own change of the size may be under way, the kernel does not shorten the file. */
@@ -551,6 +570,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_others_change_while_a_truncation_is_answered, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_during_a_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_own_write_between_shorter_versions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_of_a_shorter_version_after_an_own_change, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
