@@ -64,10 +64,8 @@ static void tell_attributes(struct notifier *notifier, struct notice *notice, st
 static bool end_shortening(struct notifier *notifier, const struct notice *notice,
                            struct node *node)
 {
-    int error = teller_end_shortening(&notifier->teller, node, 0);
+    int error = teller_end_shortening(&notifier->teller, node, READER_NONE);
 
-    if (error == -EAGAIN)
-        error = teller_end_shortening_by_handle(&notifier->teller, node);
     if (error == -EBUSY && now() < notice->again_at)
         return false;
     teller_drop_pages(&notifier->teller, node);

@@ -29,25 +29,31 @@ static void reply_part(fuse_req_t req, const uint8_t *data, size_t data_size, si
         fuse_reply_buf(req, (const char *)data + offset, MIN(size, data_size - offset));
 }
 
-static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t offset, bool direct)
+/* Of a file that is just being changed, or whose content is a hole. */
+static void read_changing(fuse_req_t req, struct node *node, size_t size, size_t offset,
+                          bool direct)
 {
     struct mount *mount = mount_of(req);
-    g_autofree uint8_t *copy = NULL;
-    size_t used = 0;
+    g_autofree uint8_t *copy = g_malloc(size);
 
     teller_end_shortening(&mount->notifier.teller, node, fuse_req_ctx(req)->pid);
     const struct state *state = replica_read_lock(mount->options.replica);
-    struct entry *entry = node_content(&mount->nodes, node, state->tree);
-    const struct buffer *content = entry ? entry->content : NULL;
-    if (!content) {
-        copy = g_malloc(size);
-        used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
-    }
+    size_t used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
     replica_read_unlock(mount->options.replica);
-    if (content)
-        reply_part(req, content->data, entry->size, size, offset);
+    fuse_reply_buf(req, (const char *)copy, used);
+}
+
+static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t offset, bool direct)
+{
+    struct mount *mount = mount_of(req);
+    const struct state *state = replica_read_lock(mount->options.replica);
+    struct entry *entry = node_content(&mount->nodes, node, state->tree);
+
+    replica_read_unlock(mount->options.replica);
+    if (entry && entry->content)
+        reply_part(req, entry->content->data, entry->size, size, offset);
     else
-        fuse_reply_buf(req, (const char *)copy, used);
+        read_changing(req, node, size, offset, direct);
     entry_unref(entry);
 }
 
