@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "core/path.h"
 
 /* Longer than a page is filled before the write of it has been answered, even in a group that is
  * slow. */
@@ -231,6 +232,8 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
     *view = (struct node_view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
+        .private = node->private,
+        .sized = node->sized,
         .emptied = node->truncation != TRUNCATION_NONE,
         .passing = node->older || node->truncation != TRUNCATION_NONE,
     };
@@ -356,8 +359,9 @@ static void replace(struct entry **slot, struct entry *entry)
     entry_unref(before);
 }
 
-/* The node of an entry that goes away keeps what it showed. `own`: the kernel knows. */
-static void end_node(struct node_table *table, struct entry *entry, bool own)
+/* The node of an entry that goes away keeps what it showed. `path`: NULL if it is not known. `own`:
+ * the kernel knows. */
+static void end_node(struct node_table *table, struct entry *entry, const char *path, bool own)
 {
     struct node *node = node_of(table, entry->inode);
 
@@ -367,6 +371,7 @@ static void end_node(struct node_table *table, struct entry *entry, bool own)
     g_hash_table_add(table->lost, node);
     take_truncation(table, node); /* for good: there is nothing to send */
     node->gone = true;
+    node->private = !path || path_is_private(path);
     if (!own)
         pin_into(table->ended, node);
     if (!node->shows_older) /* one that is kept for pages alone is no longer shown */
@@ -472,9 +477,9 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
         struct entry *before = effect->before;
         bool own = effect->origin != NULL;
         if (effect->replaced)
-            end_node(table, effect->replaced, own);
+            end_node(table, effect->replaced, effect->to, own);
         if (before && (!effect->after || (rebuilt && has_moved(effect))))
-            end_node(table, before, own);
+            end_node(table, before, effect->after ? NULL : effect->path, own);
         else if (before)
             change_node(table, effect);
     }

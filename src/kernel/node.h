@@ -37,6 +37,7 @@ struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
     bool gone;      /* its entry was deleted, or its number is another's: changes are ENOENT */
+    bool private;   /* and its path was */
     bool overtaken; /* the last own change of it was made to another file, which had its path */
     uint64_t inode; /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
@@ -132,8 +133,10 @@ bool node_is_known(struct node_table *table, const struct node *node); /* to the
 struct node_view {
     struct entry *entry; /* owned; NULL: the root */
     bool gone;
-    bool emptied; /* by an open with O_TRUNC: the size is 0 */
-    bool passing; /* the kernel must not keep the attributes */
+    bool private;   /* gone: its path was */
+    bool emptied;   /* by an open with O_TRUNC: the size is 0 */
+    uint64_t sized; /* emptied: since then, in milliseconds */
+    bool passing;   /* the kernel must not keep the attributes */
 };
 
 /* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller

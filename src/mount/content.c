@@ -282,7 +282,6 @@ static bool keeps_owner_and_mode(struct mount *mount, struct node *node, const s
                                  int to_set)
 {
     mode_t mode = wanted->st_mode & 07777;
-    g_autofree char *path = NULL;
     struct stat now;
 
     if ((to_set & FUSE_SET_ATTR_UID) && wanted->st_uid != 0 && wanted->st_uid != (uid_t)-1)
@@ -292,11 +291,10 @@ static bool keeps_owner_and_mode(struct mount *mount, struct node *node, const s
         return false;
     if (!(to_set & FUSE_SET_ATTR_MODE))
         return true;
-    path = path_of_node(mount, node);
     attributes_of_node(mount, node, &now);
     if (S_ISDIR(now.st_mode) && mode == (now.st_mode & 07777))
         return true;
-    return mode == (path && path_is_private(path) ? 0600 : 0640);
+    return mode == (now.st_mode & S_IRGRP ? 0640 : 0600); /* what is private is its owner's alone */
 }
 
 static void reply_attributes(fuse_req_t req, struct node *node)
