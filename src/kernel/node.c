@@ -203,11 +203,9 @@ GPtrArray *node_all_links(struct node_table *table)
 
 GPtrArray *node_take_ended(struct node_table *table)
 {
-    GPtrArray *none = g_ptr_array_new();
-
     LOCKED(&table->lock);
     GPtrArray *ended = table->ended;
-    table->ended = none;
+    table->ended = g_ptr_array_new();
     return ended;
 }
 
@@ -296,8 +294,10 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
             used = read_version(node->gone ? node->older : current, offset, size, used, to);
     } else {
         used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
+        size_t end = emptied ? 0 : used;
         if (node->fills)
             used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
+        node->spoiled |= used > end;
         if (node->writing)
             used = read_own_write(node->writing, offset, size, used, to);
     }
@@ -489,6 +489,7 @@ void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     LOCKED(&table->lock);
     node->dropped = now;
+    atomic_store(&node->spoiled, false);
     node->fills = node->older != NULL;
 }
 
@@ -498,16 +499,10 @@ bool node_has_older(struct node_table *table, const struct node *node)
     return node->older && !node->gone;
 }
 
-/* With the lock held: the kernel has another size than the tree. */
-static bool differs(const struct node *node)
-{
-    return node->shows_older && node->resized && !node->gone && node->truncation == TRUNCATION_NONE;
-}
-
 bool node_shows_other_size(struct node_table *table, const struct node *node)
 {
     LOCKED(&table->lock);
-    return differs(node);
+    return node->shows_older && node->resized && !node->gone && node->truncation == TRUNCATION_NONE;
 }
 
 uint64_t node_reads(struct node_table *table, const struct node *node)
@@ -625,12 +620,12 @@ bool node_end_change(struct node_table *table, struct node *node, bool truncates
     if (truncates)
         end_truncation(table, node);
     bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
-    if (node->sizing && node->shortening)
-        stale = true;
+    bool shortened = node->sizing && node->shortening;
+    node->spoiled |= stale;
     node->sizing = false;
     node->dropped = 0;
     node->reread = false;
-    return stale;
+    return stale || shortened;
 }
 
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now)

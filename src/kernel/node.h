@@ -5,6 +5,7 @@
 #define PMXCFS_KERNEL_NODE_H
 
 #include <glib.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -47,6 +48,8 @@ struct node {
     bool shows_older;    /* it is what is shown */
     bool resized;        /* the newer one has, or had, another size */
     bool fills;          /* where one version ends, pages go on with the other */
+    atomic_bool spoiled; /* the kernel may have pages that are not as it thinks, or go on behind the
+                            end: set by anybody, until they are dropped */
     uint64_t shortening; /* the number of the own truncation that made the file shorter than the
                             older version, until the kernel goes by the new size; 0: none */
     pid_t shortener;     /* the thread that asked for it */
@@ -227,8 +230,8 @@ bool node_is_shortened(struct node_table *table, const struct node *node,
 /* The one with that number was taken. */
 void node_end_shortening(struct node_table *table, struct node *node, uint64_t number);
 
-/* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
- * they should be, and has to drop them. `truncates`: as node_end_truncation(). */
+/* It has been answered, at `now` (milliseconds): true if the kernel may have to drop pages, or to
+ * take a truncation. `truncates`: as node_end_truncation(). */
 bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now);
 
 /* A truncation that was sent has been answered. If it was not made to this file, whatever the

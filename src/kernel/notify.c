@@ -68,7 +68,8 @@ static bool end_shortening(struct notifier *notifier, const struct notice *notic
 
     if (error == -EBUSY && now() < notice->again_at)
         return false;
-    teller_drop_pages(&notifier->teller, node);
+    if (error || atomic_load(&node->spoiled))
+        teller_drop_pages(&notifier->teller, node);
     if (error)
         node_settle(notifier->teller.table, node);
     return true;
@@ -82,7 +83,7 @@ static void drop_node(struct notifier *notifier, struct notice *notice)
         node_pin(notifier->teller.table, notice->node);
         g_ptr_array_add(notice->again, notice->node);
         notice->again_at = now() + LIMIT_MILLISECONDS;
-    } else {
+    } else if (atomic_load(&notice->node->spoiled)) {
         teller_drop_pages(&notifier->teller, notice->node);
     }
 }

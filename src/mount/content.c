@@ -116,9 +116,10 @@ static uint8_t *join_truncation(struct change *change)
 }
 
 /* Where a write goes: an append to the end of what is there, which the kernel may not have heard
- * of. Its path too; NULL: it is gone. `*stale`: the kernel's pages will not be as it thinks. */
+ * of. Its path too; NULL: it is gone. `*skips`: it leaves a hole. `*stale`: the kernel's pages will
+ * not be as it thinks. */
 static char *find_target(struct mount *mount, struct node *node, bool appends, off_t *offset,
-                         bool *stale)
+                         bool *skips, bool *stale)
 {
     const struct state *state = replica_read_lock(mount->options.replica);
     const struct entry *entry = tree_entry(state->tree, node->inode);
@@ -126,7 +127,8 @@ static char *find_target(struct mount *mount, struct node *node, bool appends, o
     off_t size = entry && !node_is_emptied(&mount->nodes, node) ? entry->size : 0;
 
     replica_read_unlock(mount->options.replica);
-    *stale = appends ? *offset != size : *offset > size; /* what is skipped reads as zeros */
+    *skips = !appends && *offset > size; /* what is skipped reads as zeros */
+    *stale = appends ? *offset != size : *skips && node_has_older(&mount->nodes, node);
     if (appends)
         *offset = size;
     return path;
@@ -136,8 +138,9 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
                         off_t offset, bool appends)
 {
     struct mount *mount = mount_of(req);
+    bool skips;
     bool stale;
-    g_autofree char *path = find_target(mount, node, appends, &offset, &stale);
+    g_autofree char *path = find_target(mount, node, appends, &offset, &skips, &stale);
     g_autofree uint8_t *padded = NULL;
 
     if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
@@ -148,6 +151,7 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
     request->data = g_memdup2(data, size);
     request->write = (struct own_write){
         .offset = (uint32_t)offset, .size = (uint32_t)size, .data = request->data};
+    request->skips = skips;
     request->stale = stale;
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, &request->write);

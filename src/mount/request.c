@@ -158,14 +158,17 @@ static void tell_kernel(struct request *request, int result)
 {
     struct mount *mount = request->mount;
     bool doubtful = result == -EINTR || result == -EBUSY || result == -EIO;
-    bool stale = doubtful || request->stale || (result && request->changes_content);
+    bool spoils = doubtful || request->stale || (result && request->changes_content);
+    bool may_spoil = spoils || request->skips;
 
     if (request->kind == REQUEST_TRUNCATE)
         node_end_truncation(&mount->nodes, request->node);
     else if (request->changes_content &&
              node_end_change(&mount->nodes, request->node, request->truncates, timer_now()))
-        stale = true;
-    if (request->node && stale)
+        may_spoil = true;
+    if (request->node && spoils)
+        atomic_store(&request->node->spoiled, true);
+    if (request->node && may_spoil)
         notifier_drop_node(&mount->notifier, request->node);
     if (doubtful || request->names_changed != atomic_load(&mount->names_changed))
         drop_names(request);

@@ -36,10 +36,11 @@ struct request {
     unsigned int tries;          /* CREATE */
 
     /* About a content. */
-    struct node *node;      /* pinned if nobody asked, else the kernel holds it */
-    bool changes_content;   /* node_begin_change() was called */
-    bool truncates;         /* it makes the truncation of `node` that waited */
-    bool stale;             /* WRITE: the kernel's pages are not as it thinks */
+    struct node *node;    /* pinned if nobody asked, else the kernel holds it */
+    bool changes_content; /* node_begin_change() was called */
+    bool truncates;       /* it makes the truncation of `node` that waited */
+    bool stale;           /* WRITE: the kernel's pages are not as it thinks */
+    bool skips; /* WRITE: it leaves a hole, and so are they if they go on behind the end */
     struct own_write write; /* WRITE */
     uint8_t *data;          /* its data; owned */
 };

@@ -297,3 +297,37 @@ def test_answers(shared, here, control, program):
         shared.namespace.end_worker(worker)
     differing = [(number, got, right) for number, (got, right) in enumerate(zip(*answers)) if got != right]
     assert not differing and len(answers[0]) == len(answers[1]) > 0
+
+
+# An append to a page that a map has written to, just after a change behind which pages may have to be dropped. Linux clears what is behind the end of
+# a file in a page that it writes back, and takes a page that is being written to for such a one: so pages are dropped only where they must be. (It may
+# write pages back at any time, when somebody calls sync(2) for instance: one round proves nothing.)
+APPENDS = """
+import mmap
+buffer = mmap.mmap(-1, 8192)
+expected = b"a" * 5 + b"c" + b"a" * 2994 + bytes(9) + b"b" + b"W" * 20
+result = 0
+for number in range(1500):
+    f = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o640)
+    g = os.open(path, os.O_WRONLY | os.O_APPEND)
+    d = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    os.pwrite(f, b"a" * 3000, 0)
+    if kind == "hole":
+        os.pwrite(f, b"b", 3009)
+    else:
+        os.pwrite(f, bytes(9) + b"b" * 9, 3000)
+        os.ftruncate(f, 3010)
+    with mmap.mmap(f, 3010) as pages:
+        pages[5] = 99
+        os.write(g, b"W" * 20)
+    content = os.pread(f, 5000, 0)
+    stored = buffer[:os.preadv(d, [buffer], 0)]
+    result += content != expected or stored != expected
+    for fd in (f, g, d):
+        os.close(fd)
+"""
+
+
+@pytest.mark.parametrize("kind", ["hole", "truncation"])
+def test_an_append_to_a_page_that_a_map_has_written_to(shared, here, kind):
+    assert shared.os.execute(APPENDS, {"path": here + "/file", "kind": kind}) <= 1
