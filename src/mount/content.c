@@ -98,21 +98,19 @@ static void refuse_size(fuse_req_t req, struct node *node)
 }
 
 /* Makes a write one change with the truncation before it: the new content from its first byte on.
- * What is returned holds the data. */
-static uint8_t *join_truncation(struct change *change)
+ */
+static void join_truncation(struct request *request, struct change *change)
 {
     uint32_t size = change->offset + change->size;
-    uint8_t *padded = NULL;
 
     if (change->offset > 0) {
-        padded = g_malloc0(size);
-        memcpy(padded + change->offset, change->data, change->size);
-        change->data = padded;
+        request->padded = g_malloc0(size);
+        memcpy(request->padded + change->offset, change->data, change->size);
+        change->data = request->padded;
     }
     change->offset = 0;
     change->size = size;
     change->truncate = true;
-    return padded;
 }
 
 /* Where a write goes: an append to the end of what is there, which the kernel may not have heard
@@ -141,7 +139,6 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
     bool skips;
     bool stale;
     g_autofree char *path = find_target(mount, node, appends, &offset, &skips, &stale);
-    g_autofree uint8_t *padded = NULL;
 
     if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
         refuse_size(req, node);
@@ -162,7 +159,7 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
         .data = request->data,
     };
     if (request->truncates)
-        padded = join_truncation(&change);
+        join_truncation(request, &change);
     request_submit(request, &change);
 }
 
@@ -212,7 +209,6 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
 {
     struct mount *mount = mount_of(req);
     struct change change = {.operation = CHANGE_WRITE, .truncate = true};
-    g_autofree uint8_t *zeros = NULL;
 
     if (size < 0 || size > FILE_SIZE_MAX) {
         refuse_size(req, node);
@@ -233,7 +229,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
         /* Other implementations store nothing when an empty file is grown without data. */
         change.offset = 0;
         change.size = (uint32_t)size;
-        change.data = zeros = g_malloc0((size_t)size);
+        change.data = request->padded = g_malloc0((size_t)size);
     }
     request_submit(request, &change);
 }

@@ -16,8 +16,9 @@
  * file to be seen elsewhere; the timer gives a writer that has no processor more. */
 #define TRUNCATE_MILLISECONDS 100u
 
-/* How often a file is made again that others take away in the same moment. */
-#define CREATE_TRIES 100u
+/* How often a file is made again that others take away in the same moment, or a change sent again
+ * of one that is being renamed. */
+#define TRIES 100u
 
 static const char *name_of(const char *path)
 {
@@ -127,6 +128,7 @@ static void request_free(struct request *request)
     g_free(request->path);
     g_free(request->to);
     g_free(request->data);
+    g_free(request->padded);
     g_free(request);
 }
 
@@ -249,6 +251,17 @@ static bool answer_open(struct request *request, bool found)
     return true;
 }
 
+/* False: it has been sent too often. */
+static bool send_again(struct request *request, struct change *change)
+{
+    if (++request->tries > TRIES)
+        return false;
+    request->caller = (struct caller){
+        .answer = answer, .origin = request->caller.origin, .asker = request->caller.asker};
+    request_submit(request, change);
+    return true;
+}
+
 /* An open that makes a file: true, and it has been answered, or is asked for again since what was
  * there a moment ago has gone. */
 static bool answer_create(struct request *request, int result)
@@ -260,12 +273,23 @@ static bool answer_create(struct request *request, int result)
         return false;
     if (answer_open(request, found))
         return true;
-    if (++request->tries > CREATE_TRIES)
+    return send_again(request, &change);
+}
+
+/* A change goes by the path that a file had when it was asked for: true if that one has been
+ * renamed since, and the change is sent after it. */
+static bool follow_rename(struct request *request, int result)
+{
+    struct change change = request->change;
+
+    if (result != -ENOENT || !request->node || !change.path)
         return false;
-    request->caller =
-        (struct caller){.answer = answer, .origin = request->mount, .asker = request->caller.asker};
-    request_submit(request, &change);
-    return true;
+    char *path = path_of_node(request->mount, request->node);
+    if (!path) /* it is gone */
+        return false;
+    g_free(request->path);
+    request->path = path;
+    return send_again(request, &change);
 }
 
 /* Under the path that was written to this node's kernel may have the old file for a moment, without
@@ -283,6 +307,8 @@ static void answer(struct caller *caller, int result)
     if (!result && is_overtaken(request))
         result = -EBUSY;
     if (request->kind == REQUEST_CREATE && answer_create(request, result))
+        return;
+    if (follow_rename(request, result))
         return;
     /* A utimens() has deleted an expired lock, which the kernel does not take for a deletion:
      * whoever makes it anew must find it gone. */
@@ -371,6 +397,7 @@ void request_submit(struct request *request, struct change *change)
     watch_caller(request);
     change->path = request->path;
     change->to = request->to;
+    request->change = *change;
     replica_change(request->mount->options.replica, change, &request->caller);
 }
 

@@ -28,12 +28,13 @@ struct request {
     struct operation operation; /* none: nobody asked */
     char *path;                 /* owned; NULL: what it is about is gone */
     char *to;                   /* RENAME; owned */
+    struct change change;       /* what was sent */
+    unsigned int tries;         /* how often it was sent again */
 
     /* About names. */
     struct node *directories[2]; /* of `path` and `to`; the kernel holds them until the answer */
     uint64_t names_changed;      /* the mount's, when it was sent */
     int open_flags;              /* CREATE */
-    unsigned int tries;          /* CREATE */
 
     /* About a content. */
     struct node *node;    /* pinned if nobody asked, else the kernel holds it */
@@ -43,6 +44,7 @@ struct request {
     bool skips; /* WRITE: it leaves a hole, and so are they if they go on behind the end */
     struct own_write write; /* WRITE */
     uint8_t *data;          /* its data; owned */
+    uint8_t *padded;        /* what is sent, if that is more; owned */
 };
 
 /* A new request; takes over `path`. */

@@ -331,3 +331,51 @@ for number in range(1500):
 @pytest.mark.parametrize("kind", ["hole", "truncation"])
 def test_an_append_to_a_page_that_a_map_has_written_to(shared, here, kind):
     assert shared.os.execute(APPENDS, {"path": here + "/file", "kind": kind}) <= 1
+
+
+# A file that is renamed all the time by one process, and emptied by others that end at once: each of their truncations is sent when a third one asks
+# for a change of its own.
+
+RENAME = """
+import time
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    os.rename(path + "/file", path + "/moved/file")
+    os.rename(path + "/moved/file", path + "/file")
+"""
+MAKE = """
+import time
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    os.mkdir(path + "/elsewhere/directory")
+    os.rmdir(path + "/elsewhere/directory")
+"""
+EMPTY = """
+import time
+fd = os.open(path + "/file", os.O_RDWR)
+end = time.monotonic() + 2.5
+result = []
+while time.monotonic() < end:
+    os.pwrite(fd, b"content", 0)
+    child = os.fork()
+    if child == 0:
+        os.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_TRUNC)
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(0.001)
+    result.append(os.fstat(fd).st_size)
+os.close(fd)
+"""
+
+
+def test_a_truncation_follows_a_rename(shared, here, second_process):
+    for name in ("moved", "elsewhere"):
+        shared.os.mkdir(here + "/" + name)
+    shared.os.write_file(here + "/file", b"content")
+    renaming = second_process.start("execute", RENAME, {"path": here})
+    making = shared.worker().start("execute", MAKE, {"path": here})
+    sizes = shared.os.execute(EMPTY, {"path": here})
+    renaming.result()
+    making.result()
+    assert sizes and not any(sizes)
+    assert "the truncation failed" not in shared.log_since_start()
