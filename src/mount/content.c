@@ -133,9 +133,10 @@ static char *find_target(struct mount *mount, struct node *node, bool appends, o
 }
 
 static void write_entry(fuse_req_t req, struct node *node, const char *data, size_t size,
-                        off_t offset, bool appends)
+                        off_t offset, const struct fuse_file_info *file)
 {
     struct mount *mount = mount_of(req);
+    bool appends = file && (file->flags & O_APPEND);
     bool skips;
     bool stale;
     g_autofree char *path = find_target(mount, node, appends, &offset, &skips, &stale);
@@ -150,6 +151,7 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
         .offset = (uint32_t)offset, .size = (uint32_t)size, .data = request->data};
     request->skips = skips;
     request->stale = stale;
+    request->of_map = file && file->writepage;
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, &request->write);
     struct change change = {
@@ -167,10 +169,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
               struct fuse_file_info *file)
 {
     struct node *node = node_of_id(mount_of(req), ino);
-    bool appends = file && (file->flags & O_APPEND);
 
     if (node->virtual_name == VIRTUAL_NONE) {
-        write_entry(req, node, data, size, offset, appends);
+        write_entry(req, node, data, size, offset, file);
         return;
     }
     int error = virtual_write(node->virtual_name, data, size, offset);

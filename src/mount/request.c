@@ -195,6 +195,10 @@ static void note_lock(const struct request *request, int result)
 
 static void finish(struct request *request, int result)
 {
+    /* The page stays with those who have the map. An error would be that of the file system, and
+     * so of anybody's syncfs(). */
+    if (request->of_map && result == -ENOENT)
+        result = 0;
     tell_kernel(request, result);
     note_lock(request, result);
     note_failed_truncation(request, result);

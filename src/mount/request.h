@@ -41,7 +41,8 @@ struct request {
     bool changes_content; /* node_begin_change() was called */
     bool truncates;       /* it makes the truncation of `node` that waited */
     bool stale;           /* WRITE: the kernel's pages are not as it thinks */
-    bool skips; /* WRITE: it leaves a hole, and so are they if they go on behind the end */
+    bool skips;  /* WRITE: it leaves a hole, and so are they if they go on behind the end */
+    bool of_map; /* WRITE: of a page that a map has written to */
     struct own_write write; /* WRITE */
     uint8_t *data;          /* its data; owned */
     uint8_t *padded;        /* what is sent, if that is more; owned */

@@ -80,6 +80,36 @@ def test_rights_of_what_is_gone(shared, here, control, kind, private):
     assert answers[0] == answers[1]
 
 
+MAP = """
+import mmap
+other = os.open(path + "-other", os.O_RDWR | os.O_CREAT, 0o640)
+fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+os.write(fd, b"0123456789")
+libc = ctypes.CDLL(None, use_errno=True)
+result = []
+with mmap.mmap(fd, 10) as pages:
+    end(path)
+    for number in range(3):
+        pages[number:number + 1] = b"M"
+        if number == 0:
+            pages.flush()
+        if number == 1:
+            os.fsync(fd)
+        result.append((bytes(pages), os.pread(fd, 20, 0)))
+os.close(fd)
+result.append(libc.syncfs(other))
+os.close(other)
+"""
+ENDS = {"unlinked": "end = os.unlink", "replaced": "def end(path): os.rename(path + '-other', path)"}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_a_map_of_what_is_gone(shared, place, kind):
+    """It goes on, and nobody gets an error: it would be everybody's who calls syncfs(2)."""
+    expected = [(b"M" * number + b"0123456789"[number:],) * 2 for number in (1, 2, 3)]
+    assert shared.os.execute("import ctypes\n" + ENDS[kind] + MAP, {"path": place + "/file"}) == [*expected, 0]
+
+
 # Names that are too long
 
 
