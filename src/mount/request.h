@@ -18,6 +18,7 @@ enum request_kind {
     REQUEST_TRUNCATE, /* the same, and nobody waits for it */
 };
 
+/* Many members: each kind of request has some of its own, and they live and end together. */
 struct request {
     struct caller caller;
     struct timed timed;

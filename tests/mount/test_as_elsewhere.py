@@ -382,7 +382,6 @@ while time.monotonic() < end:
 """
 EMPTY = """
 import time
-fd = os.open(path + "/file", os.O_RDWR)
 end = time.monotonic() + 2.5
 result = []
 while time.monotonic() < end:
@@ -394,7 +393,6 @@ while time.monotonic() < end:
     os.waitpid(child, 0)
     time.sleep(0.001)
     result.append(os.fstat(fd).st_size)
-os.close(fd)
 """
 
 
@@ -402,9 +400,11 @@ def test_a_truncation_follows_a_rename(shared, here, second_process):
     for name in ("moved", "elsewhere"):
         shared.os.mkdir(here + "/" + name)
     shared.os.write_file(here + "/file", b"content")
+    fd = shared.os.open(here + "/file", os.O_RDWR)
     renaming = second_process.start("execute", RENAME, {"path": here})
     making = shared.worker().start("execute", MAKE, {"path": here})
-    sizes = shared.os.execute(EMPTY, {"path": here})
+    sizes = shared.os.execute(EMPTY, {"fd": fd})
+    shared.os.close(fd)
     renaming.result()
     making.result()
     assert sizes and not any(sizes)
