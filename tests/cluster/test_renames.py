@@ -20,7 +20,7 @@ def empty(worker, fd):
     return worker.start("fsync", fd)
 
 
-# Each with what the file is afterwards.
+# Each with what the file is afterwards. (A time that is set before the rename does not stay.)
 CALLS = {
     "write": (lambda worker, fd: worker.start("pwrite", fd, b"WRITTEN", 0), b"WRITTEN789"),
     "append": (append, OLD + b"MORE"),
@@ -56,4 +56,3 @@ def test_a_change_that_a_rename_overtakes(cluster, folder, call):
         cluster.wait_settled()
         assert [node.read(other) for node in cluster] == [expected] * 3
         assert not here.exists(name)
-        assert call != "time" or here.os.stat(here.path(other)).st_mtime == 5
