@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "core/path.h"
 
 /* Longer than a page is filled before the write of it has been answered, even in a group that is
  * slow. */
@@ -208,11 +209,9 @@ GPtrArray *node_all_links(struct node_table *table)
 
 GPtrArray *node_take_ended(struct node_table *table)
 {
-    GPtrArray *none = g_ptr_array_new();
-
     LOCKED(&table->lock);
     GPtrArray *ended = table->ended;
-    table->ended = none;
+    table->ended = g_ptr_array_new();
     return ended;
 }
 
@@ -237,6 +236,8 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
     *view = (struct node_view){
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
+        .private = node->private,
+        .sized = node->sized,
         .emptied = node->truncation != TRUNCATION_NONE,
         .passing = node->older || node->untaken || node->truncation != TRUNCATION_NONE,
     };
@@ -298,13 +299,16 @@ size_t node_read(struct node_table *table, struct node *node, const struct tree 
         if (!emptied)
             used = read_version(node->gone ? node->older : current, offset, size, used, to);
     } else {
+        const struct entry *shown = node->shows_older ? node->older : current;
+        const struct entry *other = node->shows_older ? current : node->older;
         if (!node->gone)
             used = read_version(node->untaken, offset, size, used, to);
-        used = read_version(node->shows_older ? node->older : current, offset, size, used, to);
+        used = read_version(shown, offset, size, used, to);
         if (node->fills)
-            used = read_version(node->shows_older ? current : node->older, offset, size, used, to);
+            used = read_version(other, offset, size, used, to);
         if (node->fills || node->untaken)
             used = read_version(node->tail, offset, size, used, to);
+        node->spoiled |= offset + used > (emptied || !shown ? 0 : shown->size);
         if (node->writing)
             used = read_own_write(node->writing, offset, size, used, to);
     }
@@ -366,8 +370,9 @@ static void replace(struct entry **slot, struct entry *entry)
     entry_unref(before);
 }
 
-/* The node of an entry that goes away keeps what it showed. `own`: the kernel knows. */
-static void end_node(struct node_table *table, struct entry *entry, bool own)
+/* The node of an entry that goes away keeps what it showed. `path`: NULL if it is not known. `own`:
+ * the kernel knows. */
+static void end_node(struct node_table *table, struct entry *entry, const char *path, bool own)
 {
     struct node *node = node_of(table, entry->inode);
 
@@ -377,6 +382,7 @@ static void end_node(struct node_table *table, struct entry *entry, bool own)
     g_hash_table_add(table->lost, node);
     take_truncation(table, node); /* for good: there is nothing to send */
     node->gone = true;
+    node->private = !path || path_is_private(path);
     if (!own)
         pin_into(table->ended, node);
     if (!node->shows_older) /* one that is kept for pages alone is no longer shown */
@@ -491,9 +497,9 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
         struct entry *before = effect->before;
         bool own = effect->origin != NULL;
         if (effect->replaced)
-            end_node(table, effect->replaced, own);
+            end_node(table, effect->replaced, effect->to, own);
         if (before && (!effect->after || (rebuilt && has_moved(effect))))
-            end_node(table, before, own);
+            end_node(table, before, effect->after ? NULL : effect->path, own);
         else if (before)
             change_node(table, effect);
     }
@@ -503,6 +509,7 @@ void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     LOCKED(&table->lock);
     node->dropped = now;
+    atomic_store(&node->spoiled, false);
     node->fills = node->older != NULL;
 }
 
@@ -512,16 +519,10 @@ bool node_has_older(struct node_table *table, const struct node *node)
     return node->older && !node->gone;
 }
 
-/* With the lock held: the kernel has another size than the tree. */
-static bool differs(const struct node *node)
-{
-    return node->shows_older && node->resized && !node->gone && node->truncation == TRUNCATION_NONE;
-}
-
 bool node_shows_other_size(struct node_table *table, const struct node *node)
 {
     LOCKED(&table->lock);
-    return differs(node);
+    return node->shows_older && node->resized && !node->gone && node->truncation == TRUNCATION_NONE;
 }
 
 uint64_t node_reads(struct node_table *table, const struct node *node)
@@ -654,11 +655,12 @@ bool node_end_change(struct node_table *table, struct node *node, bool truncates
     node->writing = NULL;
     if (truncates)
         end_truncation(table, node);
-    bool reread = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    node->spoiled |= stale;
     node->changed = now;
     node->dropped = 0;
     node->reread = false;
-    return reread || node->untaken;
+    return stale || node->untaken;
 }
 
 enum node_due node_meet(struct node_table *table, struct node *node, uint64_t now)

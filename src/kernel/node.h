@@ -5,6 +5,7 @@
 #define PMXCFS_KERNEL_NODE_H
 
 #include <glib.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,7 @@ struct node {
     enum virtual_name virtual_name; /* VIRTUAL_NONE: a tree entry, or the root. Never changes */
     bool is_root;                   /* never changes */
     bool gone;      /* its entry was deleted, or its number is another's: changes are ENOENT */
+    bool private;   /* and its path was */
     bool overtaken; /* the last own change of it was made to another file, which had its path */
     uint64_t inode; /* tree entry; 0: none. Never changes */
     struct buffer *text; /* status file: its content. Never changes */
@@ -55,6 +57,8 @@ struct node {
     bool fills;          /* where one version ends, pages go on with the other ... */
     struct entry *tail;  /* ... and with the longest one before, whose size the kernel may have;
                             NULL: there was no longer one */
+    atomic_bool spoiled; /* the kernel may have pages that are not as it thinks, or go on behind the
+                            end: set by anybody, until they are dropped */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
     uint64_t reads;      /* how often pages were asked for */
@@ -140,8 +144,10 @@ bool node_is_known(struct node_table *table, const struct node *node); /* to the
 struct node_view {
     struct entry *entry; /* owned; NULL: the root */
     bool gone;
-    bool emptied; /* by an open with O_TRUNC: the size is 0 */
-    bool passing; /* the kernel must not keep the attributes */
+    bool private;   /* gone: its path was */
+    bool emptied;   /* by an open with O_TRUNC: the size is 0 */
+    uint64_t sized; /* emptied: since then, in milliseconds */
+    bool passing;   /* the kernel must not keep the attributes */
 };
 
 /* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller
@@ -231,8 +237,8 @@ bool node_is_shortened(struct node_table *table, const struct node *node,
 /* The one with that number was taken. */
 void node_end_shortening(struct node_table *table, struct node *node, uint64_t number);
 
-/* It has been answered, at `now` (milliseconds): true if the kernel may have pages that are not as
- * they should be, and has to drop them. `truncates`: as node_end_truncation(). */
+/* It has been answered, at `now` (milliseconds): true if the kernel may have to drop pages, or to
+ * take a truncation. `truncates`: as node_end_truncation(). */
 bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now);
 
 /* A truncation that was sent has been answered. If it was not made to this file, whatever the

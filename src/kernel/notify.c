@@ -67,14 +67,12 @@ static bool end_shortening(struct notifier *notifier, const struct notice *notic
     struct node_table *table = notifier->teller.table;
     struct shortening shortening;
 
-    if (!node_is_shortened(table, node, &shortening))
-        shortening.number = 0;
-    int error = teller_end_shortening(&notifier->teller, node, 0);
-    if (error == -EAGAIN)
-        error = teller_end_shortening_by_handle(&notifier->teller, node);
+    node_is_shortened(table, node, &shortening);
+    int error = teller_end_shortening(&notifier->teller, node, READER_NONE);
     if (error == -EBUSY && now() < notice->again_at)
         return false;
-    teller_drop_pages(&notifier->teller, node);
+    if (error || atomic_load(&node->spoiled))
+        teller_drop_pages(&notifier->teller, node);
     if (error)
         node_end_shortening(table, node, shortening.number);
     return true;
@@ -88,7 +86,7 @@ static void drop_node(struct notifier *notifier, struct notice *notice)
         node_pin(notifier->teller.table, notice->node);
         g_ptr_array_add(notice->again, notice->node);
         notice->again_at = now() + LIMIT_MILLISECONDS;
-    } else {
+    } else if (atomic_load(&notice->node->spoiled)) {
         teller_drop_pages(&notifier->teller, notice->node);
     }
 }

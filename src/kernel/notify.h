@@ -70,7 +70,9 @@ void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt);
 /* All modes changed with the quorum. */
 void notifier_tell_quorum(struct notifier *notifier, bool quorate);
 
-/* Pages and attributes of a node may be wrong. */
+/* An own truncation may have to be taken, and pages be dropped if they are spoiled: only then,
+ * since Linux may put zeros where a write is under way if it drops a page that a map has written
+ * to. */
 void notifier_drop_node(struct notifier *notifier, struct node *node);
 
 /* Calls when the kernel knows all that it was told until now. Exactly once, also at the end. */

@@ -165,19 +165,14 @@ int teller_end_shortening(const struct teller *teller, struct node *node, pid_t 
 
     if (!node_is_shortened(teller->table, node, &shortening))
         return 0;
-    if (reader == 0 || reader != shortening.thread)
-        return end_shortening(teller, node, &shortening, open_known(teller, node));
-    node_end_shortening(teller->table, node, shortening.number); /* its truncate() came back */
-    return 0;
-}
-
-int teller_end_shortening_by_handle(struct teller *teller, struct node *node)
-{
-    struct shortening shortening;
-
-    if (!node_is_shortened(teller->table, node, &shortening))
+    if (reader > 0 && reader == shortening.thread) {
+        node_end_shortening(teller->table, node, shortening.number); /* its truncate() came back */
         return 0;
-    return end_shortening(teller, node, &shortening, open_node(teller, node));
+    }
+    int error = end_shortening(teller, node, &shortening, open_known(teller, node));
+    if (error == -EAGAIN && reader == READER_NONE)
+        error = end_shortening(teller, node, &shortening, open_node(teller, node));
+    return error;
 }
 
 void teller_drop_pages(struct teller *teller, struct node *node)

@@ -33,12 +33,10 @@ bool teller_refresh_attributes(struct teller *teller, const struct node *node);
  * longer: it drops by itself what it read until then. So the kernel is asked for the size that it
  * has. 0: it has taken it, or there is no such truncation; -EBUSY: not yet; -EAGAIN: that cannot be
  * told. */
+#define READER_NONE ((pid_t)-1) /* the notifier: the kernel may ask for the root's attributes */
 
-/* Before a read of that thread. Waits for nothing. */
+/* Before a read of that thread. Waits for nothing, but with READER_NONE. */
 int teller_end_shortening(const struct teller *teller, struct node *node, pid_t reader);
-
-/* For the notifier: the kernel may ask for the root's attributes, and asks for the name again. */
-int teller_end_shortening_by_handle(struct teller *teller, struct node *node);
 
 /* The kernel drops the pages and asks for the attributes again. */
 void teller_drop_pages(struct teller *teller, struct node *node);

@@ -29,25 +29,31 @@ static void reply_part(fuse_req_t req, const uint8_t *data, size_t data_size, si
         fuse_reply_buf(req, (const char *)data + offset, MIN(size, data_size - offset));
 }
 
-static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t offset, bool direct)
+/* Of a file that is just being changed, or whose content is a hole. */
+static void read_changing(fuse_req_t req, struct node *node, size_t size, size_t offset,
+                          bool direct)
 {
     struct mount *mount = mount_of(req);
-    g_autofree uint8_t *copy = NULL;
-    size_t used = 0;
+    g_autofree uint8_t *copy = g_malloc(size);
 
     teller_end_shortening(&mount->notifier.teller, node, fuse_req_ctx(req)->pid);
     const struct state *state = replica_read_lock(mount->options.replica);
-    struct entry *entry = node_content(&mount->nodes, node, state->tree);
-    const struct buffer *content = entry ? entry->content : NULL;
-    if (!content) {
-        copy = g_malloc(size);
-        used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
-    }
+    size_t used = node_read(&mount->nodes, node, state->tree, direct, offset, size, copy);
     replica_read_unlock(mount->options.replica);
-    if (content)
-        reply_part(req, content->data, entry->size, size, offset);
+    fuse_reply_buf(req, (const char *)copy, used);
+}
+
+static void read_entry(fuse_req_t req, struct node *node, size_t size, size_t offset, bool direct)
+{
+    struct mount *mount = mount_of(req);
+    const struct state *state = replica_read_lock(mount->options.replica);
+    struct entry *entry = node_content(&mount->nodes, node, state->tree);
+
+    replica_read_unlock(mount->options.replica);
+    if (entry && entry->content)
+        reply_part(req, entry->content->data, entry->size, size, offset);
     else
-        fuse_reply_buf(req, (const char *)copy, used);
+        read_changing(req, node, size, offset, direct);
     entry_unref(entry);
 }
 
@@ -92,27 +98,26 @@ static void refuse_size(fuse_req_t req, struct node *node)
 }
 
 /* Makes a write one change with the truncation before it: the new content from its first byte on.
- * What is returned holds the data. */
-static uint8_t *join_truncation(struct change *change)
+ */
+static void join_truncation(struct request *request, struct change *change)
 {
     uint32_t size = change->offset + change->size;
-    uint8_t *padded = NULL;
 
     if (change->offset > 0) {
-        padded = g_malloc0(size);
-        memcpy(padded + change->offset, change->data, change->size);
-        change->data = padded;
+        request->padded = g_malloc0(size);
+        memcpy(request->padded + change->offset, change->data, change->size);
+        change->data = request->padded;
     }
     change->offset = 0;
     change->size = size;
     change->truncate = true;
-    return padded;
 }
 
 /* Where a write goes: an append to the end of what is there, which the kernel may not have heard
- * of. Its path too; NULL: it is gone. `*stale`: the kernel's pages will not be as it thinks. */
+ * of. Its path too; NULL: it is gone. `*skips`: it leaves a hole. `*stale`: the kernel's pages will
+ * not be as it thinks. */
 static char *find_target(struct mount *mount, struct node *node, bool appends, off_t *offset,
-                         bool *stale)
+                         bool *skips, bool *stale)
 {
     const struct state *state = replica_read_lock(mount->options.replica);
     const struct entry *entry = tree_entry(state->tree, node->inode);
@@ -120,19 +125,21 @@ static char *find_target(struct mount *mount, struct node *node, bool appends, o
     off_t size = entry && !node_is_emptied(&mount->nodes, node) ? entry->size : 0;
 
     replica_read_unlock(mount->options.replica);
-    *stale = appends ? *offset != size : *offset > size; /* what is skipped reads as zeros */
+    *skips = !appends && *offset > size; /* what is skipped reads as zeros */
+    *stale = appends ? *offset != size : *skips && node_has_older(&mount->nodes, node);
     if (appends)
         *offset = size;
     return path;
 }
 
 static void write_entry(fuse_req_t req, struct node *node, const char *data, size_t size,
-                        off_t offset, bool appends)
+                        off_t offset, const struct fuse_file_info *file)
 {
     struct mount *mount = mount_of(req);
+    bool appends = file && (file->flags & O_APPEND);
+    bool skips;
     bool stale;
-    g_autofree char *path = find_target(mount, node, appends, &offset, &stale);
-    g_autofree uint8_t *padded = NULL;
+    g_autofree char *path = find_target(mount, node, appends, &offset, &skips, &stale);
 
     if (offset < 0 || offset > FILE_SIZE_MAX || size > FILE_SIZE_MAX - (size_t)offset) {
         refuse_size(req, node);
@@ -142,7 +149,9 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
     request->data = g_memdup2(data, size);
     request->write = (struct own_write){
         .offset = (uint32_t)offset, .size = (uint32_t)size, .data = request->data};
+    request->skips = skips;
     request->stale = stale;
+    request->of_map = file && file->writepage;
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, &request->write);
     struct change change = {
@@ -152,7 +161,7 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
         .data = request->data,
     };
     if (request->truncates)
-        padded = join_truncation(&change);
+        join_truncation(request, &change);
     request_submit(request, &change);
 }
 
@@ -160,10 +169,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
               struct fuse_file_info *file)
 {
     struct node *node = node_of_id(mount_of(req), ino);
-    bool appends = file && (file->flags & O_APPEND);
 
     if (node->virtual_name == VIRTUAL_NONE) {
-        write_entry(req, node, data, size, offset, appends);
+        write_entry(req, node, data, size, offset, file);
         return;
     }
     int error = virtual_write(node->virtual_name, data, size, offset);
@@ -202,7 +210,6 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
 {
     struct mount *mount = mount_of(req);
     struct change change = {.operation = CHANGE_WRITE, .truncate = true};
-    g_autofree uint8_t *zeros = NULL;
 
     if (size < 0 || size > FILE_SIZE_MAX) {
         refuse_size(req, node);
@@ -223,7 +230,7 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
         /* Other implementations store nothing when an empty file is grown without data. */
         change.offset = 0;
         change.size = (uint32_t)size;
-        change.data = zeros = g_malloc0((size_t)size);
+        change.data = request->padded = g_malloc0((size_t)size);
     }
     request_submit(request, &change);
 }
@@ -276,7 +283,6 @@ static bool keeps_owner_and_mode(struct mount *mount, struct node *node, const s
                                  int to_set)
 {
     mode_t mode = wanted->st_mode & 07777;
-    g_autofree char *path = NULL;
     struct stat now;
 
     if ((to_set & FUSE_SET_ATTR_UID) && wanted->st_uid != 0 && wanted->st_uid != (uid_t)-1)
@@ -286,11 +292,10 @@ static bool keeps_owner_and_mode(struct mount *mount, struct node *node, const s
         return false;
     if (!(to_set & FUSE_SET_ATTR_MODE))
         return true;
-    path = path_of_node(mount, node);
     attributes_of_node(mount, node, &now);
     if (S_ISDIR(now.st_mode) && mode == (now.st_mode & 07777))
         return true;
-    return mode == (path && path_is_private(path) ? 0600 : 0640);
+    return mode == (now.st_mode & S_IRGRP ? 0640 : 0600); /* what is private is its owner's alone */
 }
 
 static void reply_attributes(fuse_req_t req, struct node *node)

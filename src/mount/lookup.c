@@ -93,14 +93,15 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     enum virtual_name virtual_name = directory->is_root ? virtual_find(name) : VIRTUAL_NONE;
     struct fuse_entry_param param;
 
-    if (strlen(name) > NAME_MAX_STORED) {
-        fuse_reply_err(req, ENAMETOOLONG);
-        return;
-    }
     if (virtual_name != VIRTUAL_NONE)
         fill_virtual(mount, virtual_name, &param);
     else
         fill_child(mount, directory, name, &param);
+    /* Longer ones are there only if they came with a database. */
+    if (param.ino == 0 && strlen(name) > NAME_MAX_ADMITTED) {
+        fuse_reply_err(req, ENAMETOOLONG);
+        return;
+    }
     /* An answer that did not arrive counts no look-up. */
     if (fuse_reply_entry(req, &param) != 0 && param.ino != 0)
         node_forget(&mount->nodes, node_of_id(mount, param.ino), 1);

@@ -16,8 +16,9 @@
  * file to be seen elsewhere; the timer gives a writer that has no processor more. */
 #define TRUNCATE_MILLISECONDS 100u
 
-/* How often a file is made again that others take away in the same moment. */
-#define CREATE_TRIES 100u
+/* How often a file is made again that others take away in the same moment, or a change sent again
+ * of one that is being renamed. */
+#define TRIES 100u
 
 static const char *name_of(const char *path)
 {
@@ -130,6 +131,7 @@ static void request_free(struct request *request)
     g_free(request->path);
     g_free(request->to);
     g_free(request->data);
+    g_free(request->padded);
     g_free(request);
 }
 
@@ -161,13 +163,17 @@ static void tell_kernel(struct request *request, int result)
 {
     struct mount *mount = request->mount;
     bool doubtful = result == -EINTR || result == -EBUSY || result == -EIO;
-    bool stale = doubtful || request->stale || (result && request->changes_content);
+    bool spoils = doubtful || request->stale || (result && request->changes_content);
+    bool may_spoil = spoils || request->skips;
 
     if (request->kind == REQUEST_TRUNCATE)
-        stale |= node_end_truncation(&mount->nodes, request->node);
+        may_spoil |= node_end_truncation(&mount->nodes, request->node);
     else if (request->changes_content)
-        stale |= node_end_change(&mount->nodes, request->node, request->truncates, timer_now());
-    if (request->node && stale)
+        may_spoil |=
+            node_end_change(&mount->nodes, request->node, request->truncates, timer_now());
+    if (request->node && spoils)
+        atomic_store(&request->node->spoiled, true);
+    if (request->node && may_spoil)
         notifier_drop_node(&mount->notifier, request->node);
     if (doubtful || request->names_changed != atomic_load(&mount->names_changed))
         drop_names(request);
@@ -192,6 +198,10 @@ static void note_lock(const struct request *request, int result)
 
 static void finish(struct request *request, int result)
 {
+    /* The page stays with those who have the map. An error would be that of the file system, and
+     * so of anybody's syncfs(). */
+    if (request->of_map && result == -ENOENT)
+        result = 0;
     tell_kernel(request, result);
     note_lock(request, result);
     note_failed_truncation(request, result);
@@ -248,6 +258,17 @@ static bool answer_open(struct request *request, bool found)
     return true;
 }
 
+/* False: it has been sent too often. */
+static bool send_again(struct request *request, struct change *change)
+{
+    if (++request->tries > TRIES)
+        return false;
+    request->caller = (struct caller){
+        .answer = answer, .origin = request->caller.origin, .asker = request->caller.asker};
+    request_submit(request, change);
+    return true;
+}
+
 /* An open that makes a file: true, and it has been answered, or is asked for again since what was
  * there a moment ago has gone. */
 static bool answer_create(struct request *request, int result)
@@ -259,12 +280,23 @@ static bool answer_create(struct request *request, int result)
         return false;
     if (answer_open(request, found))
         return true;
-    if (++request->tries > CREATE_TRIES)
+    return send_again(request, &change);
+}
+
+/* A change goes by the path that a file had when it was asked for: true if that one has been
+ * renamed since, and the change is sent after it. */
+static bool follow_rename(struct request *request, int result)
+{
+    struct change change = request->change;
+
+    if (result != -ENOENT || !request->node || !change.path)
         return false;
-    request->caller =
-        (struct caller){.answer = answer, .origin = request->mount, .asker = request->caller.asker};
-    request_submit(request, &change);
-    return true;
+    char *path = path_of_node(request->mount, request->node);
+    if (!path) /* it is gone */
+        return false;
+    g_free(request->path);
+    request->path = path;
+    return send_again(request, &change);
 }
 
 /* Under the path that was written to this node's kernel may have the old file for a moment, without
@@ -282,6 +314,8 @@ static void answer(struct caller *caller, int result)
     if (!result && is_overtaken(request))
         result = -EBUSY;
     if (request->kind == REQUEST_CREATE && answer_create(request, result))
+        return;
+    if (follow_rename(request, result))
         return;
     /* A utimens() has deleted an expired lock, which the kernel does not take for a deletion:
      * whoever makes it anew must find it gone. */
@@ -370,6 +404,7 @@ void request_submit(struct request *request, struct change *change)
     watch_caller(request);
     change->path = request->path;
     change->to = request->to;
+    request->change = *change;
     replica_change(request->mount->options.replica, change, &request->caller);
 }
 

@@ -18,6 +18,7 @@ enum request_kind {
     REQUEST_TRUNCATE, /* the same, and nobody waits for it */
 };
 
+/* Many members: each kind of request has some of its own, and they live and end together. */
 struct request {
     struct caller caller;
     struct timed timed;
@@ -28,20 +29,24 @@ struct request {
     struct operation operation; /* none: nobody asked */
     char *path;                 /* owned; NULL: what it is about is gone */
     char *to;                   /* RENAME; owned */
+    struct change change;       /* what was sent */
+    unsigned int tries;         /* how often it was sent again */
 
     /* About names. */
     struct node *directories[2]; /* of `path` and `to`; the kernel holds them until the answer */
     uint64_t names_changed;      /* the mount's, when it was sent */
     int open_flags;              /* CREATE */
-    unsigned int tries;          /* CREATE */
 
     /* About a content. */
-    struct node *node;      /* pinned if nobody asked, else the kernel holds it */
-    bool changes_content;   /* node_begin_change() was called */
-    bool truncates;         /* it makes the truncation of `node` that waited */
-    bool stale;             /* WRITE: the kernel's pages are not as it thinks */
+    struct node *node;    /* pinned if nobody asked, else the kernel holds it */
+    bool changes_content; /* node_begin_change() was called */
+    bool truncates;       /* it makes the truncation of `node` that waited */
+    bool stale;           /* WRITE: the kernel's pages are not as it thinks */
+    bool skips;  /* WRITE: it leaves a hole, and so are they if they go on behind the end */
+    bool of_map; /* WRITE: of a page that a map has written to */
     struct own_write write; /* WRITE */
     uint8_t *data;          /* its data; owned */
+    uint8_t *padded;        /* what is sent, if that is more; owned */
 };
 
 /* A new request; takes over `path`. */

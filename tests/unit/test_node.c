@@ -26,6 +26,7 @@ struct fixture {
     struct node_table table;
     struct tree *tree;
     struct node *node;
+    const char *path; /* its path, as changes tell it */
 };
 
 static struct entry *file_with(const char *text)
@@ -74,6 +75,7 @@ static void publish(struct fixture *fixture, const char *text, const void *origi
         .operation = text ? CHANGE_WRITE : CHANGE_DELETE,
         .truncated = true,
         .origin = origin,
+        .path = fixture->path,
         .before = before,
         .after = after,
     };
@@ -416,6 +418,35 @@ static void test_gone(void **state)
     assert_false(node_holds_askers(&fixture->table, fixture->node, 1));
 }
 
+/* It has no path any more: whose it was is remembered. What is not known is taken for private. */
+static void assert_gone_from(void **state, const char *path, bool private)
+{
+    struct fixture *fixture = *state;
+    struct node_view view;
+
+    fixture->path = path;
+    publish(fixture, NULL, NULL);
+    node_view(&fixture->table, fixture->node, fixture->tree, &view);
+    assert_true(view.gone);
+    assert_int_equal(view.private, private);
+    entry_unref(view.entry);
+}
+
+static void test_gone_from_a_public_path(void **state)
+{
+    assert_gone_from(state, "f", false);
+}
+
+static void test_gone_from_a_private_path(void **state)
+{
+    assert_gone_from(state, "nodes/a/priv/f", true);
+}
+
+static void test_gone_from_an_unknown_path(void **state)
+{
+    assert_gone_from(state, NULL, true);
+}
+
 static void assert_ended(struct fixture *fixture, guint expected)
 {
     g_autoptr(GPtrArray) ended = node_take_ended(&fixture->table);
@@ -579,6 +610,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_truncation_of_what_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_that_were_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_from_a_public_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_from_a_private_path, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_gone_from_an_unknown_path, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ended_by_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ended_by_its_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gone_after_a_truncation, set_up, tear_down),

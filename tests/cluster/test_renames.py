@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that another node renames lives on: changes through its descriptors that are under way follow it, as on other file systems."""
+
+import os
+import signal
+
+import pytest
+
+from harness import wait_for
+
+OLD = b"0123456789"
+
+
+def append(worker, fd):
+    return worker.start("write", fd, b"MORE")
+
+
+def empty(worker, fd):
+    worker.close(worker.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_TRUNC))
+    return worker.start("fsync", fd)
+
+
+# Each with what the file is afterwards. (A time that is set before the rename does not stay.)
+CALLS = {
+    "write": (lambda worker, fd: worker.start("pwrite", fd, b"WRITTEN", 0), b"WRITTEN789"),
+    "append": (append, OLD + b"MORE"),
+    "rewrite": (lambda worker, fd: worker.start("write_file", "/proc/self/fd/%d" % fd, b"new"), b"new"),
+    "truncate": (lambda worker, fd: worker.start("ftruncate", fd, 3), OLD[:3]),
+    "grow": (lambda worker, fd: worker.start("ftruncate", fd, 12), OLD + bytes(2)),
+    "empty": (empty, b""),
+    "time": (lambda worker, fd: worker.start("utime", fd, (5, 5)), OLD),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_change_that_a_rename_overtakes(cluster, folder, call):
+    here, there = cluster[1], cluster[2]
+    start, expected = CALLS[call]
+    worker = here.daemon.worker()
+    for number in range(4):
+        name, other = "%s/file%d" % (folder, number), "%s/moved%d" % (folder, number)
+        there.write(name, OLD)
+        wait_for(lambda: here.exists(name) and here.read(name) == OLD, "the file is there")
+        fd = worker.open(here.path(name), os.O_RDWR | (os.O_APPEND if call == "append" else 0))
+        there.signal_corosync(signal.SIGSTOP)
+        try:
+            renaming = there.daemon.worker().start("rename", there.path(name), there.path(other))
+            assert not renaming.done(0.05), "it waits for the group"
+            changing = start(worker, fd)
+            assert not changing.done(0.05), "it waits for the group"
+        finally:
+            there.signal_corosync(signal.SIGCONT)
+        renaming.result()
+        changing.result()
+        worker.close(fd)
+        cluster.wait_settled()
+        assert [node.read(other) for node in cluster] == [expected] * 3
+        assert not here.exists(name)
