@@ -289,6 +289,8 @@ int command_history_diff(const struct context *context, int argc, char **argv)
 
     if (!command_parse(&argc, &argv, entries, "PATH [A [B]]", SUMMARY, 1, 3))
         return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
+        return EXIT_WRONG_USE;
     struct history_reader *reader = history_common_open(context, database, &code);
     if (!reader)
         return code;

@@ -172,3 +172,47 @@ def test_without_a_history(make_daemon):
     daemon = make_daemon(options=["--history-size=0"]).start()
     done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"])
     assert done.returncode == 1 and "writes no history" in done.stderr
+
+
+def test_hints_can_be_pasted(daemon, live):
+    """What is shown of a path with blanks, bytes or a dash in it is one argument for a shell."""
+    for name in (b"a b", b"new\nline", b"bad\xff", b"-dash", b"it's", b"back\\slash", "ü".encode()):
+        path = os.fsdecode(name)
+        daemon.os.write_file(daemon.mountpoint + "/" + path, b"content of %d" % len(name))
+        daemon.os.unlink(daemon.mountpoint + "/" + path)
+        hint = live("show", "--", path, code=1).stderr.partition("what it was before: pmxcfsctl ")[2].strip()
+        command = "%s --socket-name %s %s" % (PMXCFSCTL, daemon.socket_name, hint)
+        assert daemon.run(["bash", "-c", command], check=True).stdout == "content of %d" % len(name)
+    daemon.os.makedirs(daemon / "nodes/a b/lxc")
+    daemon.os.write_file(daemon / "nodes/a b/lxc/7.conf", b"x")
+    daemon.os.unlink(daemon / "nodes/a b/lxc/7.conf")
+    (guest,) = json.loads(live("--json", "guests").stdout)["deleted"]
+    assert guest["undelete"] == "pmxcfsctl undelete 'nodes/a b/lxc/7.conf'"
+
+
+def test_no_hint_leads_nowhere(daemon, live):
+    daemon.os.makedirs(daemon / "priv")
+    daemon.os.write_file(daemon / "priv/token.cfg", b"x")
+    daemon.os.unlink(daemon / "priv/token.cfg")
+    told = live("show", "priv/token.cfg", code=1).stderr
+    assert "was deleted" in told and "is not kept: it is private" in told and "pmxcfsctl show" not in told
+    daemon.os.rmdir(daemon / "priv")
+    assert "pmxcfsctl show" not in live("show", "priv", code=1).stderr
+
+
+def test_an_empty_path_is_none(daemon, live):
+    """As that of a variable that is not set: else all of the tree were meant."""
+    fill(daemon)
+    before = changes(live, "-n", "0")
+    for words in (["history", ""], ["show", ""], ["diff", ""], ["blame", ""], ["audit", "--path", ""], ["undelete", ""],
+                  ["revert", ""], ["rollback", "--to", "1", "--yes", "--path", ""]):
+        assert live(*words, code=2).stderr == "error: the path is empty ('/' is the whole tree)\n"
+    assert changes(live, "-n", "0") == before == changes(live, "-n", "0", "/")
+    assert "/ is there" in live("undelete", "/", code=1).stderr and "below / something" in live("show", "/", code=1).stderr
+
+
+def test_times_as_other_programs_show_them(daemon, live):
+    fill(daemon)
+    everything = changes(live, "-n", "0")
+    for when in ("1h30m", "1d ago", "yesterday 00:00", "2026-01-01T00:00:00Z", "2026-01-01 00:00:00.5+01:00"):
+        assert changes(live, "-n", "0", "--since", when) == everything
