@@ -183,11 +183,6 @@ def test_hints_can_be_pasted(daemon, live):
         hint = live("show", "--", path, code=1).stderr.partition("what it was before: pmxcfsctl ")[2].strip()
         command = "%s --socket-name %s %s" % (PMXCFSCTL, daemon.socket_name, hint)
         assert daemon.run(["bash", "-c", command], check=True).stdout == "content of %d" % len(name)
-    daemon.os.makedirs(daemon / "nodes/a b/lxc")
-    daemon.os.write_file(daemon / "nodes/a b/lxc/7.conf", b"x")
-    daemon.os.unlink(daemon / "nodes/a b/lxc/7.conf")
-    (guest,) = json.loads(live("--json", "guests").stdout)["deleted"]
-    assert guest["undelete"] == "pmxcfsctl undelete 'nodes/a b/lxc/7.conf'"
 
 
 def test_no_hint_leads_nowhere(daemon, live):
