@@ -71,7 +71,9 @@ static struct history_reader *open_file(const char *path)
 {
     struct history_reader *reader = NULL;
     g_autofree char *message = NULL;
-    int error = history_open(path, &reader, &message);
+    g_autofree char *directory = g_path_get_dirname(path);
+    int error = db_is_running(directory) ? history_open_live(path, &reader, &message)
+                                         : history_open(path, &reader, &message);
 
     if (!error)
         return reader;

@@ -17,7 +17,7 @@ int revert_find_last(const char *history, int64_t *id, uint64_t *version)
 
     *id = 0;
     *version = 0;
-    int error = history_open(history, &reader, &message);
+    int error = history_open_live(history, &reader, &message);
     if (error)
         return error;
     error = history_list(reader, &filter, &changes);
@@ -257,7 +257,7 @@ int revert_changes(const char *history, struct reverter *reverter, struct revert
 {
     struct history_reader *reader;
     GPtrArray *paths = NULL;
-    int error = history_open(history, &reader, problem);
+    int error = history_open_live(history, &reader, problem);
 
     if (error)
         return error;
