@@ -123,6 +123,19 @@ int history_moment_known(struct history_reader *reader, const char *path)
     return EXIT_FAILED;
 }
 
+char *history_moment_cut(struct history_reader *reader, char *path)
+{
+    char *at = strrchr(path, '@');
+
+    if (!at || at == path || is_known(reader, path) != 0)
+        return NULL;
+    *at = '\0';
+    if (is_known(reader, path) > 0)
+        return at + 1;
+    *at = '@'; /* what is told of is what was given */
+    return NULL;
+}
+
 int history_moment_split(struct history_reader *reader, const char *given, char **path,
                          struct history_moment *moment)
 {

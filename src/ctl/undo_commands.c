@@ -270,9 +270,9 @@ int command_revert(const struct context *context, int argc, char **argv)
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
     struct undo undo;
 
-    if (!command_parse(&argc, &argv, entries, "PATH",
+    if (!command_parse(&argc, &argv, entries, "PATH[@VERSION|@WHEN]",
                        "Make a file, or a directory with all that is in it, what it was before its "
-                       "last change, or at --to.\nWhat was not there then is removed.",
+                       "last change, or at that moment (also: --to).\nWhat was not there then is removed.",
                        1, 1))
         return EXIT_WRONG_USE;
     if (!history_common_take_argument(argv[1]))
@@ -281,9 +281,10 @@ int command_revert(const struct context *context, int argc, char **argv)
     if (code != EXIT_DONE)
         return code;
     g_autofree char *path = history_common_here(context, NULL, argv[1]);
+    const char *behind = to ? NULL : history_moment_cut(undo.reader, path);
     code = history_moment_known(undo.reader, path);
     if (code == EXIT_DONE)
-        code = add_reverted(&undo, path, to);
+        code = add_reverted(&undo, path, behind ? behind : to);
     if (code == EXIT_DONE)
         code = finish(&undo);
     undo_close(&undo);
