@@ -276,7 +276,7 @@ static int finish(struct comparison *comparison)
     "A and are at B, each a version, a time (2h, yesterday, \"2026-11-22 18:41\") or now; "        \
     "without\n"                                                                                    \
     "B: are now; without A: were before the last change. Lines of private files and of keys are\n" \
-    "masked. A file that had another name at A is followed. PATH@A is the same as PATH A.\n\n"                                   \
+    "masked. A file that had another name at A is followed. PATH@A is the same as PATH A.\n\n"     \
     "Exit codes: 0 they are the same; 4 they differ; 1 it cannot be known"
 
 int command_history_diff(const struct context *context, int argc, char **argv)

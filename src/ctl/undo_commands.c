@@ -270,10 +270,11 @@ int command_revert(const struct context *context, int argc, char **argv)
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
     struct undo undo;
 
-    if (!command_parse(&argc, &argv, entries, "PATH[@VERSION|@WHEN]",
-                       "Make a file, or a directory with all that is in it, what it was before its "
-                       "last change, or at that moment (also: --to).\nWhat was not there then is removed.",
-                       1, 1))
+    if (!command_parse(
+            &argc, &argv, entries, "PATH[@VERSION|@WHEN]",
+            "Make a file, or a directory with all that is in it, what it was before its "
+            "last change, or at that moment (also: --to).\nWhat was not there then is removed.",
+            1, 1))
         return EXIT_WRONG_USE;
     if (!history_common_take_argument(argv[1]))
         return EXIT_WRONG_USE;
