@@ -232,6 +232,9 @@ int history_store_begin(struct history_store *store)
     g_autofree char *message = NULL;
 
     if (!store->db) {
+        /* It was there when the store was opened. */
+        if (!g_file_test(store->path, G_FILE_TEST_EXISTS))
+            log_warning("%s is gone: a new history begins", store->path);
         int error = connect_store(store, &message);
         if (error) {
             g_strlcpy(store->error, message ? message : g_strerror(-error), sizeof(store->error));

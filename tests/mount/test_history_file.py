@@ -208,6 +208,17 @@ def test_a_damaged_history_is_set_aside(daemon, damage):
     assert {row[1]: row[4] for row in rows_of(daemon.state_dir)} == {"file": b"x", "further": b"y"}
 
 
+def test_a_history_that_goes_while_it_is_written(make_daemon):
+    """A new one begins with what there is, and that is said."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+    write_and_wait(daemon, "before", b"x")
+    os.unlink(os.path.join(daemon.state_dir, "history.db"))
+    write_and_wait(daemon, "after", b"x")
+    daemon.os.write_file(daemon / "further", b"x")
+    wait_for(lambda: rows_of(daemon.state_dir, "c.operation = 17 AND p.path = 'before'"), "what there was is found")
+    assert "history.db is gone: a new history begins" in daemon.log_since_start()
+
+
 def test_no_room_for_the_history(make_daemon):
     """The tree goes on, and what was left out is said."""
     daemon = make_daemon(options=["--fold-delay=0.2"]).start()
