@@ -105,7 +105,7 @@ static struct history_reader *open_history(const struct begun *begun)
     g_autofree char *directory = where_state_dir(&begun->context, NULL, &code);
     g_autofree char *file = g_build_filename(directory ? directory : "", HISTORY_FILE, NULL);
 
-    return directory && history_open(file, &reader, &message) == 0 ? reader : NULL;
+    return directory && history_open_live(file, &reader, &message) == 0 ? reader : NULL;
 }
 
 /* Paths of the history, deleted ones among them. */

@@ -256,6 +256,15 @@ int db_lock(const char *state_dir, bool make)
     return error;
 }
 
+bool db_is_running(const char *state_dir)
+{
+    int lock = db_lock(state_dir, false);
+
+    if (lock >= 0)
+        close(lock);
+    return lock == -EWOULDBLOCK;
+}
+
 /* ---- Paths ---- */
 
 static void clear_entry(gpointer pointer)

@@ -86,4 +86,7 @@ int db_rename(const char *from, const char *to);
  * daemon. Or another negative errno. */
 int db_lock(const char *state_dir, bool make);
 
+/* Whether a daemon runs on the directory. Keeps none away. */
+bool db_is_running(const char *state_dir);
+
 #endif

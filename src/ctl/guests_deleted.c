@@ -50,7 +50,8 @@ static json_t *deleted_json(struct history_reader *reader, const struct history_
 {
     json_t *object = guest_json(guest, change->version);
     json_t *whole = history_common_json(reader, change);
-    g_autofree char *command = g_strconcat("pmxcfsctl undelete ", change->path, NULL);
+    g_autofree char *argument = history_common_argument(change->path, NULL);
+    g_autofree char *command = g_strconcat("pmxcfsctl undelete ", argument, NULL);
     g_autofree char *who = change->actor.known ? history_common_who(&change->actor) : g_strdup("");
 
     json_object_set_new(object, "id", json_string(id));

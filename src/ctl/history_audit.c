@@ -129,7 +129,8 @@ int command_audit(const struct context *context, int argc, char **argv)
                        "nodes, those tell.",
                        0, 0))
         return EXIT_WRONG_USE;
-    if (!history_common_take_lines(lines, since, &filter))
+    if (!history_common_take_lines(lines, since, &filter) ||
+        (given && !history_common_take_argument(given)))
         return EXIT_WRONG_USE;
     struct history_reader *reader = history_common_open(context, database, &code);
     if (!reader)

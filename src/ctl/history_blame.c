@@ -298,6 +298,8 @@ int command_blame(const struct context *context, int argc, char **argv)
             "further back. Renames are followed.",
             1, 1))
         return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
+        return EXIT_WRONG_USE;
     struct history_reader *reader = history_common_open(context, database, &code);
     if (!reader)
         return code;

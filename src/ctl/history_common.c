@@ -71,7 +71,9 @@ static struct history_reader *open_file(const char *path)
 {
     struct history_reader *reader = NULL;
     g_autofree char *message = NULL;
-    int error = history_open(path, &reader, &message);
+    g_autofree char *directory = g_path_get_dirname(path);
+    int error = db_is_running(directory) ? history_open_live(path, &reader, &message)
+                                         : history_open(path, &reader, &message);
 
     if (!error)
         return reader;
@@ -282,6 +284,42 @@ char *history_common_here(const struct context *context, const char *database, c
                                path + length, NULL);
     }
     return g_steal_pointer(&path);
+}
+
+bool history_common_take_argument(const char *path)
+{
+    if (*path)
+        return true;
+    fputs("error: the path is empty ('/' is the whole tree)\n", stderr);
+    return false;
+}
+
+/* Bytes that would be lost between a terminal and a shell: bash and zsh know this form. */
+static char *escape_bytes(const char *text)
+{
+    GString *quoted = g_string_new("$'");
+
+    for (; *text; text++) {
+        bool plain = g_ascii_isprint(*text) && *text != '\'' && *text != '\\';
+        g_string_append_printf(quoted, plain ? "%c" : "\\%03o", (unsigned char)*text);
+    }
+    g_string_append_c(quoted, '\'');
+    return g_string_free(quoted, FALSE);
+}
+
+char *history_common_argument(const char *path, const char *at)
+{
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                   "/._-+,:@%";
+    /* An empty one is the root, and one with a dash no option. */
+    const char *slash = *path == '-' || !*path ? "/" : "";
+    g_autofree char *whole = g_strconcat(slash, path, at ? "@" : "", at ? at : "", NULL);
+    g_autofree char *shown = store_text_shown(whole, strlen(whole));
+
+    if (strspn(whole, harmless) == strlen(whole))
+        return g_steal_pointer(&whole);
+    return strcmp(shown, whole) == 0 && !strchr(whole, '\\') ? g_shell_quote(whole)
+                                                             : escape_bytes(whole);
 }
 
 const char *history_common_operation(enum history_operation operation)

@@ -25,6 +25,14 @@ struct history_reader *history_common_open_quietly(const struct context *context
  * this node, if the history is this node's: `database` NULL. g_free() it. */
 char *history_common_here(const struct context *context, const char *database, const char *given);
 
+/* The path as a shell takes it for an argument of ours; `at` NULL, or what is to stand behind an @.
+ * g_free() it. */
+char *history_common_argument(const char *path, const char *at);
+
+/* False: stderr says that the path is empty, as that of a variable which is not set: it is none,
+ * "/" is that of the whole tree. */
+bool history_common_take_argument(const char *path);
+
 /* Says on stderr why the history could not be read: its file, what of it ("the content of
  * storage.cfg"; NULL: it is not known) and what can be done. EXIT_FAILED. */
 int history_common_damaged(const struct history_reader *reader, const char *what, int error);

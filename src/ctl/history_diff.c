@@ -14,7 +14,7 @@
 /* What is compared. */
 struct comparison {
     struct history_reader *reader;
-    const char *path;
+    char *path;
     struct history_moment a, b;
     bool show_secrets;
     json_t *list; /* gets what differs; NULL: it is printed */
@@ -244,16 +244,19 @@ static int find_last_change(struct comparison *comparison, struct history_moment
 static int find_moments(struct comparison *comparison, int argc, char **argv)
 {
     struct history_reader *reader = comparison->reader;
+    const char *behind = argc < 4 ? history_moment_cut(reader, comparison->path) : NULL;
+    const char *a = behind ? behind : argc > 2 ? argv[2] : NULL;
+    const char *b = argc > 3 ? argv[3] : behind && argc > 2 ? argv[2] : NULL;
     int code = history_moment_known(reader, comparison->path);
 
     comparison->a = (struct history_moment){.position = HISTORY_NOW, .complete = true};
     comparison->b = comparison->a;
-    if (code == EXIT_DONE && argc < 3)
+    if (code == EXIT_DONE && !a)
         code = find_last_change(comparison, &comparison->a);
-    if (code == EXIT_DONE && argc > 2)
-        code = history_moment_parse(reader, argv[2], &comparison->a);
-    if (code == EXIT_DONE && argc > 3)
-        code = history_moment_parse(reader, argv[3], &comparison->b);
+    if (code == EXIT_DONE && a)
+        code = history_moment_parse(reader, a, &comparison->a);
+    if (code == EXIT_DONE && b)
+        code = history_moment_parse(reader, b, &comparison->b);
     if (code == EXIT_DONE && (!comparison->a.complete || !comparison->b.complete))
         history_moment_warn(reader);
     return code;
@@ -273,7 +276,7 @@ static int finish(struct comparison *comparison)
     "A and are at B, each a version, a time (2h, yesterday, \"2026-11-22 18:41\") or now; "        \
     "without\n"                                                                                    \
     "B: are now; without A: were before the last change. Lines of private files and of keys are\n" \
-    "masked. A file that had another name at A is followed.\n\n"                                   \
+    "masked. A file that had another name at A is followed. PATH@A is the same as PATH A.\n\n"     \
     "Exit codes: 0 they are the same; 4 they differ; 1 it cannot be known"
 
 int command_history_diff(const struct context *context, int argc, char **argv)
@@ -288,6 +291,8 @@ int command_history_diff(const struct context *context, int argc, char **argv)
     int code;
 
     if (!command_parse(&argc, &argv, entries, "PATH [A [B]]", SUMMARY, 1, 3))
+        return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
         return EXIT_WRONG_USE;
     struct history_reader *reader = history_common_open(context, database, &code);
     if (!reader)

@@ -93,6 +93,8 @@ int command_history(const struct context *context, int argc, char **argv)
         return EXIT_WRONG_USE;
     if (!history_common_take_lines(lines, since, &filter))
         return EXIT_WRONG_USE;
+    if (argc > 1 && !history_common_take_argument(argv[1]))
+        return EXIT_WRONG_USE;
     g_autofree char *path = argc > 1 ? history_common_here(context, database, argv[1]) : NULL;
     history_common_take_path(path, &filter);
     return list(context, database, node, &filter, (guint)lines);

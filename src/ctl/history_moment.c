@@ -123,6 +123,19 @@ int history_moment_known(struct history_reader *reader, const char *path)
     return EXIT_FAILED;
 }
 
+char *history_moment_cut(struct history_reader *reader, char *path)
+{
+    char *at = strrchr(path, '@');
+
+    if (!at || at == path || is_known(reader, path) != 0)
+        return NULL;
+    *at = '\0';
+    if (is_known(reader, path) > 0)
+        return at + 1;
+    *at = '@'; /* what is told of is what was given */
+    return NULL;
+}
+
 int history_moment_split(struct history_reader *reader, const char *given, char **path,
                          struct history_moment *moment)
 {
@@ -165,7 +178,8 @@ static void explain_absent(struct history_reader *reader, const char *path,
     g_autofree char *shown = store_text_shown(path, strlen(path));
 
     if (!next) {
-        fprintf(stderr, "error: only of what is below %s something is recorded\n", shown);
+        fprintf(stderr, "error: only of what is below %s something is recorded\n",
+                *path ? shown : "/");
         return;
     }
     g_autofree char *when = db_time_shown((uint32_t)next->time);
@@ -178,6 +192,21 @@ static void explain_absent(struct history_reader *reader, const char *path,
     history_change_free(next);
 }
 
+/* How to see what is gone, if that can be; g_free() it. */
+static char *explain_before(const struct history_change *change)
+{
+    const char *missing = history_moment_missing(&change->before);
+    g_autofree char *version =
+        g_strdup_printf("%" PRIu64, change->version > 0 ? change->version - 1 : 0);
+    g_autofree char *argument = history_common_argument(change->path, version);
+
+    if (!change->before.exists || change->before.directory)
+        return g_strdup("");
+    if (missing)
+        return g_strdup_printf("; what it was before is not kept: %s", missing);
+    return g_strdup_printf("; what it was before: pmxcfsctl show %s", argument);
+}
+
 static void explain_gone(const struct history_change *change)
 {
     g_autofree char *shown = store_text_shown(change->path, strlen(change->path));
@@ -185,11 +214,9 @@ static void explain_gone(const struct history_change *change)
     g_autofree char *other =
         change->other ? store_text_shown(change->other, strlen(change->other)) : NULL;
 
-    fprintf(stderr,
-            "error: %s was %s%s at %s (version %" PRIu64 "); what it was before is "
-            "'pmxcfsctl show %s@%" PRIu64 "'\n",
-            shown, other ? "renamed to " : "deleted", other ? other : "", when, change->version,
-            shown, change->version > 0 ? change->version - 1 : 0);
+    g_autofree char *hint = explain_before(change);
+    fprintf(stderr, "error: %s was %s%s at %s (version %" PRIu64 ")%s\n", shown,
+            other ? "renamed to " : "deleted", other ? other : "", when, change->version, hint);
 }
 
 struct history_change *history_moment_of(struct history_reader *reader, const char *path,

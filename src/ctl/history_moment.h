@@ -19,6 +19,10 @@ struct history_moment {
 int history_moment_parse(struct history_reader *reader, const char *text,
                          struct history_moment *moment);
 
+/* Cuts the path off before "@MOMENT", if it is known without that only: "MOMENT", which is in it;
+ * NULL: it stays as it is. */
+char *history_moment_cut(struct history_reader *reader, char *path);
+
 /* PATH or PATH@MOMENT (else now), of which the path is what history_common_here() gave; it may have
  * an @ in it. *path: g_free() it, also after an error. */
 int history_moment_split(struct history_reader *reader, const char *given, char **path,

@@ -58,10 +58,12 @@ static int show_change(const struct context *context, struct history_reader *rea
         return EXIT_DONE;
     }
     if (change->after.directory) {
-        fprintf(stderr,
-                "error: %s is a directory: see 'pmxcfsctl history %s', or 'pmxcfsctl export' for "
-                "all files of a moment\n",
-                shown, shown);
+        g_autofree char *argument = history_common_argument(change->path, NULL);
+        fprintf(
+            stderr,
+            "error: %s is a directory; what was changed in it: pmxcfsctl history %s; all files of "
+            "a moment: pmxcfsctl export\n",
+            shown, argument);
         return EXIT_FAILED;
     }
     if (missing) {
@@ -95,6 +97,8 @@ int command_show(const struct context *context, int argc, char **argv)
                        "\"2026-11-22 18:41\").\nAs JSON: the change that made it so, with text or "
                        "base64.",
                        1, 1))
+        return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
         return EXIT_WRONG_USE;
     struct history_reader *reader = history_common_open(context, database, &code);
     if (!reader)

@@ -140,16 +140,6 @@ static int restore(const struct context *context, const char *file, const char *
 
 /* ---- What would be lost ---- */
 
-/* Whether a daemon runs on the directory. Keeps none away. */
-static bool is_running(const char *state_dir)
-{
-    int lock = db_lock(state_dir, false);
-
-    if (lock >= 0)
-        close(lock);
-    return lock == -EWOULDBLOCK;
-}
-
 /* `present` NULL: there is none, or none that can be read. */
 static void print_losses(const struct db_comparison *comparison, const struct tree *present,
                          const struct tree *new, bool running)
@@ -185,7 +175,7 @@ static int show_losses(const struct context *context, const struct tree *new, co
     struct tree *present = is_there ? db_read(path) : NULL;
     struct db_comparison comparison = {.content_only = true,
                                        .list = context->json ? json_array() : NULL};
-    bool running = is_running(state_dir);
+    bool running = db_is_running(state_dir);
 
     if (is_there && !present)
         fprintf(stderr, "error: so nobody can say what of it would be lost; it would be kept\n");

@@ -21,7 +21,7 @@ static int complain(const char *path, const char *reason)
 {
     g_autofree char *shown = store_text_shown(path, strlen(path));
 
-    fprintf(stderr, "error: %s %s\n", shown, reason);
+    fprintf(stderr, "error: %s %s\n", *path ? shown : "/", reason);
     return EXIT_FAILED;
 }
 
@@ -248,6 +248,8 @@ int command_undelete(const struct context *context, int argc, char **argv)
                        "deleted with it.",
                        1, 1))
         return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
+        return EXIT_WRONG_USE;
     int code = open_with(&undo, context, &wishes);
     if (code != EXIT_DONE)
         return code;
@@ -268,18 +270,22 @@ int command_revert(const struct context *context, int argc, char **argv)
                                     {NULL, 0, 0, 0, NULL, NULL, NULL}};
     struct undo undo;
 
-    if (!command_parse(&argc, &argv, entries, "PATH",
-                       "Make a file, or a directory with all that is in it, what it was before its "
-                       "last change, or at --to.\nWhat was not there then is removed.",
-                       1, 1))
+    if (!command_parse(
+            &argc, &argv, entries, "PATH[@VERSION|@WHEN]",
+            "Make a file, or a directory with all that is in it, what it was before its "
+            "last change, or at that moment (also: --to).\nWhat was not there then is removed.",
+            1, 1))
+        return EXIT_WRONG_USE;
+    if (!history_common_take_argument(argv[1]))
         return EXIT_WRONG_USE;
     int code = open_with(&undo, context, &wishes);
     if (code != EXIT_DONE)
         return code;
     g_autofree char *path = history_common_here(context, NULL, argv[1]);
+    const char *behind = to ? NULL : history_moment_cut(undo.reader, path);
     code = history_moment_known(undo.reader, path);
     if (code == EXIT_DONE)
-        code = add_reverted(&undo, path, to);
+        code = add_reverted(&undo, path, behind ? behind : to);
     if (code == EXIT_DONE)
         code = finish(&undo);
     undo_close(&undo);
@@ -367,6 +373,8 @@ int command_rollback(const struct context *context, int argc, char **argv)
         fputs("error: to when? --to VERSION|WHEN\n", stderr);
         return EXIT_WRONG_USE;
     }
+    if (given && !history_common_take_argument(given))
+        return EXIT_WRONG_USE;
     int code = open_with(&undo, context, &wishes);
     if (code != EXIT_DONE)
         return code;

@@ -12,11 +12,9 @@
 #include "store/file.h"
 
 #define BUSY_MILLISECONDS 2000
-#define WAL_SIZE_KEPT 4194304
 /* Most transactions are a row or two, which cost a page of each table and index. Smaller ones would
  * hold contents badly. */
 #define PAGE_SIZE 2048
-#define CHECKPOINT_PAGES 2048 /* 4 MiB of WAL: pages that change often are moved seldom */
 
 /* `before` and `after` of struct history_change are the columns old_* and new_*; doc/history.md.
  * What has to be there once is looked up before it is added: an index of whole digests or command
@@ -88,6 +86,34 @@ static int make_file(const char *path)
     return error;
 }
 
+/* With the whole file locked the log's index is kept in memory: in a file its pages cost more than
+ * a small transaction itself. While somebody reads that cannot be. The log stays at the end, since
+ * the file is opened for each transaction anew. */
+static int open_file(const char *path, sqlite3 **db)
+{
+    static const int timeouts[] = {0, BUSY_MILLISECONDS};
+    int result = SQLITE_OK;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(timeouts); i++) {
+        sqlite3_close(g_steal_pointer(db));
+        result = sqlite3_open_v2(
+            path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+        if (result != SQLITE_OK)
+            return result;
+        sqlite3_busy_timeout(*db, timeouts[i]);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        if (i == 0)
+            sqlite3_exec(*db, "PRAGMA locking_mode=EXCLUSIVE", NULL, NULL, NULL);
+        result = sqlite3_exec(*db, "SELECT 1 FROM sqlite_master", NULL, NULL, NULL);
+        if ((result & 0xff) != SQLITE_BUSY)
+            return SQLITE_OK; /* other failures come again with what is to be done */
+    }
+    return result;
+}
+
 int database_open_history(const char *path, sqlite3 **db, char **message)
 {
     bool fresh = access(path, F_OK) != 0;
@@ -98,14 +124,9 @@ int database_open_history(const char *path, sqlite3 **db, char **message)
         *message = g_strdup_printf("cannot make %s: %s", path, g_strerror(-error));
         return error;
     }
-    int result = sqlite3_open_v2(
-        path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    int result = open_file(path, db);
     if (result != SQLITE_OK)
         return fail(db, result, path, message);
-    sqlite3_busy_timeout(*db, BUSY_MILLISECONDS);
-    sqlite3_db_config(*db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    sqlite3_db_config(*db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     g_autofree char *tables = file_ask(*db, "SELECT count(*) FROM sqlite_master");
     if (g_strcmp0(tables, "0") == 0)
         result = make(*db);
@@ -116,13 +137,16 @@ int database_open_history(const char *path, sqlite3 **db, char **message)
                      : sqlite3_extended_errcode(*db);
     if (result == SQLITE_OK)
         result = sqlite3_exec(
-            *db,
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
-            "PRAGMA wal_autocheckpoint=" G_STRINGIFY(
-                CHECKPOINT_PAGES) "; "
-                                  "PRAGMA journal_size_limit=" G_STRINGIFY(WAL_SIZE_KEPT),
+            *db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0",
             NULL, NULL, NULL);
     return result == SQLITE_OK ? 0 : fail(db, result, path, message);
+}
+
+void database_fold_log(sqlite3 *db)
+{
+    sqlite3_busy_timeout(db, 0);
+    sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(db, BUSY_MILLISECONDS);
 }
 
 int database_set_aside(const char *path)

@@ -11,6 +11,10 @@
  * (g_free() it): -EBADMSG: it is damaged, or none of ours: database_set_aside() it. */
 int database_open_history(const char *path, sqlite3 **db, char **message);
 
+/* Brings the log into the file, and empties it: whoever opens the file next would take all of it
+ * for new. While somebody reads it stays. */
+void database_fold_log(sqlite3 *db);
+
 /* Renames the file, and what lies beside it, to PATH.damaged, in place of an earlier one. 0 or a
  * negative errno. Nobody has it open. */
 int database_set_aside(const char *path);

@@ -34,7 +34,26 @@ static bool has_tables(sqlite3 *db)
     return g_strcmp0(format, G_STRINGIFY(HISTORY_FORMAT)) == 0 && g_strcmp0(count, "6") == 0;
 }
 
-int history_open(const char *path, struct history_reader **opened, char **message)
+/* As one of several readers. False: that cannot be, on a full disk for instance. */
+static bool open_shared(const char *path, sqlite3 **db)
+{
+    int result = sqlite3_open_v2(
+        path, db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+
+    if (result == SQLITE_OK) {
+        sqlite3_busy_timeout(*db, BUSY_MILLISECONDS);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(*db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+        result = sqlite3_exec(*db, "SELECT 1 FROM sqlite_master", NULL, NULL, NULL);
+    }
+    if (result == SQLITE_OK)
+        return true;
+    sqlite3_close(g_steal_pointer(db));
+    return false;
+}
+
+static int open_reader(const char *path, bool live, struct history_reader **opened, char **message)
 {
     g_autofree char *real = file_resolve(path, NULL);
     sqlite3 *db = NULL;
@@ -42,7 +61,7 @@ int history_open(const char *path, struct history_reader **opened, char **messag
     *opened = NULL;
     *message = NULL;
     int error = file_require_present(real, NULL, message);
-    if (!error)
+    if (!error && !(live && open_shared(real, &db)))
         error = file_open_untouched(real, NULL, BUSY_MILLISECONDS, &db, message);
     if (error)
         return error;
@@ -60,6 +79,16 @@ int history_open(const char *path, struct history_reader **opened, char **messag
     (*opened)->db = db;
     (*opened)->file = g_steal_pointer(&real);
     return 0;
+}
+
+int history_open(const char *path, struct history_reader **opened, char **message)
+{
+    return open_reader(path, false, opened, message);
+}
+
+int history_open_live(const char *path, struct history_reader **opened, char **message)
+{
+    return open_reader(path, true, opened, message);
 }
 
 void history_close(struct history_reader *reader)

@@ -19,6 +19,10 @@ struct history_reader;
 /* Opens `path` without altering it. *message (g_free() it) is one line for an administrator; NULL
  * without an error. */
 int history_open(const char *path, struct history_reader **reader, char **message);
+
+/* The same of a history that a daemon writes, and goes on writing meanwhile: an index of its log is
+ * made beside it. */
+int history_open_live(const char *path, struct history_reader **reader, char **message);
 void history_close(struct history_reader *reader); /* NULL is allowed */
 
 /* The file that it reads; the reader's. */

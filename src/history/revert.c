@@ -8,7 +8,7 @@
 #include "history/partners.h"
 #include "history/reader.h"
 
-int revert_find_last(const char *history, int64_t *id)
+int revert_find_last(const char *history, int64_t *id, uint64_t *version)
 {
     const struct history_filter filter = {.limit = 1};
     g_autofree char *message = NULL;
@@ -16,17 +16,47 @@ int revert_find_last(const char *history, int64_t *id)
     GPtrArray *changes;
 
     *id = 0;
-    int error = history_open(history, &reader, &message);
+    *version = 0;
+    int error = history_open_live(history, &reader, &message);
     if (error)
         return error;
     error = history_list(reader, &filter, &changes);
     history_close(reader);
     if (error)
         return error;
-    if (changes->len > 0)
-        *id = ((const struct history_change *)changes->pdata[0])->id;
+    if (changes->len > 0) {
+        const struct history_change *last = changes->pdata[0];
+        *id = last->id;
+        *version = last->version;
+    }
     g_ptr_array_unref(changes);
     return 0;
+}
+
+/* Positions are those of one history: another one, or one that does not reach back so far any more,
+ * does not tell what was there. 0 or a negative errno. */
+static int require_reach(struct history_reader *reader, const struct revert *revert, char **problem)
+{
+    int64_t from = revert->window.from;
+    const struct history_filter filter = {.above = from - 1, .below = from + 1, .limit = 1};
+    struct history_summary summary;
+    GPtrArray *changes;
+    int error = history_summary(reader, &summary);
+
+    if (!error)
+        error = history_list(reader, &filter, &changes);
+    if (error)
+        return error;
+    const struct history_change *change = changes->len > 0 ? changes->pdata[0] : NULL;
+    bool same =
+        from == 0 || (change && (revert->version == 0 || change->version == revert->version));
+    g_ptr_array_unref(changes);
+    /* Of an empty history all is known. */
+    if (same && (from >= summary.complete_id || (from == 0 && summary.complete_id <= 1)))
+        return 0;
+    *problem = g_strdup("nothing can be brought back: the history does not have any more what was "
+                        "there before (a new one was begun, or it was cut off)");
+    return -ESTALE;
 }
 
 static gint compare_texts(gconstpointer a, gconstpointer b)
@@ -44,11 +74,12 @@ static void add_path(GPtrArray *paths, GHashTable *seen, const char *path)
 }
 
 /* The paths in order: directories before what is in them. */
-static int find_paths(struct history_reader *reader, const struct revert *revert, GPtrArray **paths)
+static int find_paths(struct history_reader *reader, const struct revert_window *window,
+                      GPtrArray **paths)
 {
     const struct history_filter filter = {
-        .above = revert->from,
-        .below = revert->until > 0 && revert->until < INT64_MAX ? revert->until + 1 : 0,
+        .above = window->from,
+        .below = window->until > 0 && window->until < INT64_MAX ? window->until + 1 : 0,
         .asked_here = true,
     };
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
@@ -60,7 +91,7 @@ static int find_paths(struct history_reader *reader, const struct revert *revert
     *paths = g_ptr_array_new_with_free_func(g_free);
     for (guint i = 0; i < changes->len; i++) {
         const struct history_change *change = changes->pdata[i];
-        if (revert->group != 0 && change->actor.group != revert->group)
+        if (window->group != 0 && change->actor.group != window->group)
             continue;
         add_path(*paths, seen, change->path);
         add_path(*paths, seen, change->other);
@@ -70,19 +101,39 @@ static int find_paths(struct history_reader *reader, const struct revert *revert
     return 0;
 }
 
-/* What a path was; *existed false: nothing was there. */
+/* Before what that change belongs to, if it was brought back; else the change's own position. */
+static int64_t before_undone(const struct revert *revert, const struct history_change *change)
+{
+    for (guint i = 0; revert->undone && i < revert->undone->len; i++) {
+        const struct revert_window *window =
+            &g_array_index(revert->undone, struct revert_window, i);
+        if (change->id > window->from && (window->until == 0 || change->id <= window->until) &&
+            change->actor.known && (window->group == 0 || change->actor.group == window->group))
+            return window->from;
+    }
+    return change->id;
+}
+
+/* What a path was; target->exists false: nothing was there. */
 static int find_target(struct history_reader *reader, const struct revert *revert, const char *path,
                        struct history_version *target)
 {
-    struct history_change *change;
-    int error = revert->from == 0 ? -ENOENT : history_at(reader, path, revert->from, &change);
+    int64_t position = revert->window.from;
 
     *target = (struct history_version){0};
-    if (error)
-        return error == -ENOENT ? 0 : error;
-    *target = change->after;
-    history_change_free(change);
-    return 0;
+    for (;;) {
+        struct history_change *change = NULL;
+        int error = position == 0 ? -ENOENT : history_at(reader, path, position, &change);
+        if (error)
+            return error == -ENOENT ? 0 : error;
+        position = before_undone(revert, change);
+        bool found = position == change->id;
+        if (found)
+            *target = change->after;
+        history_change_free(change);
+        if (found)
+            return 0;
+    }
 }
 
 static void note_problem(char **problem, const char *path, const char *text)
@@ -206,11 +257,13 @@ int revert_changes(const char *history, struct reverter *reverter, struct revert
 {
     struct history_reader *reader;
     GPtrArray *paths = NULL;
-    int error = history_open(history, &reader, problem);
+    int error = history_open_live(history, &reader, problem);
 
     if (error)
         return error;
-    error = find_paths(reader, revert, &paths);
+    error = require_reach(reader, revert, problem);
+    if (!error)
+        error = find_paths(reader, &revert->window, &paths);
     if (!error)
         error = leave_halves(reader, revert, paths, problem);
     for (guint i = paths ? paths->len : 0; i > 0 && !error; i--) {

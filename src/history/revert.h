@@ -18,22 +18,30 @@ struct reverter {
     int (*remove)(struct reverter *reverter, const char *path);
 };
 
-/* Which paths: those that changes above `from`, and up to `until` (0: all), changed that processes
- * of the group `group` (0: any) asked for on this node. They become what they were at `from`,
- * whoever changed them later. */
-struct revert {
+/* Some changes: those above `from`, and up to `until` (0: all), that processes of the group `group`
+ * (0: any) asked for on this node. */
+struct revert_window {
     int64_t from;
     int64_t until;
     pid_t group;
+};
+
+/* What such changes changed becomes what it was at `from`, whoever changed it later. What others of
+ * these windows had changed by then does not count: it was brought back since. */
+struct revert {
+    struct revert_window window;
+    uint64_t version;      /* of the change `from`; 0: not known */
+    const GArray *undone;  /* struct revert_window; NULL: none */
     unsigned int reverted; /* counted: paths that were changed for it */
 };
 
 /* 0: done, with *problem (g_free() it) saying what cannot ever be: no content is kept; NULL: all
- * could. A negative errno with *problem: not now. */
+ * could. A negative errno with *problem: not now; -ESTALE: never, the history that has it is gone.
+ */
 int revert_changes(const char *history, struct reverter *reverter, struct revert *revert,
                    char **problem);
 
-/* The id of the last change in the history; 0: there is none. */
-int revert_find_last(const char *history, int64_t *id);
+/* The id of the last change in the history, and its version; 0: there is none. */
+int revert_find_last(const char *history, int64_t *id, uint64_t *version);
 
 #endif

@@ -12,6 +12,7 @@
 #include "history/database.h"
 #include "store/file.h"
 
+#define CHECKPOINT_PAGES 2048 /* 4 MiB of log: pages that change often are moved seldom */
 #define PRUNE_SECONDS                                                                              \
     3600 /* between looks at what is too old; what is too much is seen at once                     \
           */
@@ -64,8 +65,10 @@ struct side {
 struct history_store {
     char *path;
     struct history_limits limits;
-    sqlite3 *db; /* NULL: it has to be opened */
+    sqlite3 *db; /* NULL but in transactions */
     sqlite3_stmt *statements[QUERIES];
+    int log_pages; /* that the log had after the last commit */
+    struct history_store_size size;
     bool full;          /* no more contents are kept: nothing can be taken out for them */
     uint64_t tried;     /* bytes that there were when that was found */
     int64_t full_since; /* seconds: when */
@@ -103,12 +106,24 @@ static int prepare(struct history_store *store)
     return 0;
 }
 
+static int note_log(void *pointer, sqlite3 *db, const char *name, int pages)
+{
+    struct history_store *store = pointer;
+
+    (void)db;
+    (void)name;
+    store->log_pages = pages;
+    return SQLITE_OK;
+}
+
 static int connect_once(struct history_store *store, char **message)
 {
     int error = database_open_history(store->path, &store->db, message);
 
     if (error)
         return error;
+    store->log_pages = 0;
+    sqlite3_wal_hook(store->db, note_log, store);
     error = prepare(store);
     if (error) {
         *message = g_strdup_printf("cannot use %s: %s", store->path, sqlite3_errmsg(store->db));
@@ -145,6 +160,17 @@ int history_store_renew(struct history_store *store)
     return set_aside(store, problem);
 }
 
+/* What is asked for outside transactions. */
+static void look(struct history_store *store)
+{
+    store->size = (struct history_store_size){
+        .bytes = database_bytes(store->db),
+        .complete = database_get_number(store->db, "complete"),
+        .left_out = (uint64_t)database_get_number(store->db, "left_out"),
+        .fresh = database_get_number(store->db, "complete_id") == 0,
+    };
+}
+
 int history_store_open(const char *path, const struct history_limits *limits,
                        struct history_store **opened, char **message)
 {
@@ -157,14 +183,31 @@ int history_store_open(const char *path, const struct history_limits *limits,
     if (error) {
         history_store_close(store);
         *opened = NULL;
+        return error;
     }
-    return error;
+    look(store);
+    disconnect(store);
+    return 0;
+}
+
+/* The last one to close it folds the log into it: who takes the file alone has all. */
+static void fold_log(struct history_store *store)
+{
+    g_autofree char *log = g_strconcat(store->path, "-wal", NULL);
+    g_autofree char *message = NULL;
+
+    if (!store->db &&
+        (!g_file_test(log, G_FILE_TEST_EXISTS) || !g_file_test(store->path, G_FILE_TEST_EXISTS)))
+        return;
+    if (store->db || connect_once(store, &message) == 0)
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
 
 void history_store_close(struct history_store *store)
 {
     if (!store)
         return;
+    fold_log(store);
     disconnect(store);
     g_free(store->path);
     g_free(store);
@@ -189,6 +232,9 @@ int history_store_begin(struct history_store *store)
     g_autofree char *message = NULL;
 
     if (!store->db) {
+        /* It was there when the store was opened. */
+        if (!g_file_test(store->path, G_FILE_TEST_EXISTS))
+            log_warning("%s is gone: a new history begins", store->path);
         int error = connect_store(store, &message);
         if (error) {
             g_strlcpy(store->error, message ? message : g_strerror(-error), sizeof(store->error));
@@ -198,13 +244,20 @@ int history_store_begin(struct history_store *store)
     return execute(store, "BEGIN IMMEDIATE");
 }
 
+/* The file is let go of after each: while it is open nobody else can read it. */
 int history_store_commit(struct history_store *store)
 {
     int error = execute(store, "COMMIT");
 
-    if (error)
+    if (error) {
         history_store_rollback(store);
-    return error;
+        return error;
+    }
+    look(store);
+    if (store->log_pages >= CHECKPOINT_PAGES)
+        database_fold_log(store->db);
+    disconnect(store);
+    return 0;
 }
 
 /* The next transaction opens the file anew: a damaged one is found then. */
@@ -460,13 +513,7 @@ int history_store_left_out(struct history_store *store, uint64_t count)
 
 void history_store_size(struct history_store *store, struct history_store_size *size)
 {
-    *size = (struct history_store_size){0};
-    if (!store->db)
-        return;
-    size->bytes = database_bytes(store->db);
-    size->complete = database_get_number(store->db, "complete");
-    size->left_out = (uint64_t)database_get_number(store->db, "left_out");
-    size->fresh = database_get_number(store->db, "complete_id") == 0;
+    *size = store->size;
 }
 
 /* --- Limits --- */

@@ -9,28 +9,39 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "history/revert.h"
+
 enum trial_state { TRIAL_WAITING, TRIAL_REVERTING, TRIAL_FAILED };
 
 struct trial {
     uint32_t id;
     char *command;
-    pid_t group;      /* 0: all that is asked for on this node */
-    int64_t begun;    /* seconds, wall clock */
-    int64_t deadline; /* the same */
-    int64_t from;     /* what was changed after this id of the history is the trial's ... */
-    int64_t until;    /* ... up to this one; 0: the command has not ended */
-    bool in_force;    /* `from` is known */
-    bool stored;      /* it survives a restart */
+    int64_t begun;               /* seconds, wall clock */
+    int64_t deadline;            /* the same; what it is by the clock as it is now */
+    uint64_t due;                /* when that is, in milliseconds of the clock that is never set */
+    struct revert_window window; /* what is the trial's; until 0: the command has not ended */
+    uint64_t version;            /* of the change that is the last one before it; 0: not known */
+    GArray *undone; /* struct revert_window: of trials that were in force when it began */
+    bool in_force;  /* the window's beginning is known */
+    bool stored;    /* it survives a restart */
     bool ended;
     bool confirmed;
+    bool lost; /* it cannot be brought back ever */
     enum trial_state state;
     char *problem; /* NULL: none */
 };
 
+struct trial *trial_new(const char *command, const struct revert_window *window);
 void trial_free(struct trial *trial);
 
-/* All trials as the file and the answer of request 113 have them. */
-json_t *trial_file_json(const GPtrArray *trials);
+/* Its time is over in so many seconds, by both clocks. */
+void trial_set_due(struct trial *trial, int64_t seconds);
+
+/* True: the wall clock was set, and the deadline is another one by it. */
+bool trial_follow_clock(struct trial *trial);
+
+/* All trials as the answer of request 113 has them; `in_force`: those of them that the file has. */
+json_t *trial_file_json(const GPtrArray *trials, bool in_force);
 
 /* Writes the list in one step, or removes the file if it is empty; takes `list` over. 0 or a
  * negative errno. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -33,43 +34,61 @@ struct trials {
 
 /* --- The thread --- */
 
-static void save(struct trials *trials)
+/* 0 or a negative errno. */
+static int save(struct trials *trials)
 {
     lock_take(&trials->lock);
     recorder_set_prompt(trials->recorder, trials->list->len > 0);
-    json_t *list = trial_file_json(trials->list);
+    json_t *list = trial_file_json(trials->list, true);
     lock_give(&trials->lock);
     int error = trial_file_write(trials->file, list);
     if (error)
         log_error("cannot write %s: %s: trials do not survive a restart", trials->file,
                   g_strerror(-error));
+    return error;
 }
 
-/* The last change that is written down; 0: none is. */
-static int find_last(struct trials *trials, int64_t *last)
+/* The last change that is written down, and its version; 0: none is. */
+static int find_last(struct trials *trials, int64_t *last, uint64_t *version)
 {
     recorder_settle(trials->recorder, 0);
-    return revert_find_last(trials->history, last);
+    return revert_find_last(trials->history, last, version);
 }
 
-/* From here on what is changed belongs to the trial. */
+/* Such a trial cannot be: takes `problem` over. */
+static void refuse(struct trials *trials, struct trial *trial, char *problem)
+{
+    LOCKED(&trials->lock);
+    trial->in_force = false;
+    trial->state = TRIAL_FAILED;
+    g_free(trial->problem);
+    trial->problem = problem;
+}
+
+/* From here on what is changed belongs to the trial. One that a restart would forget is none. */
 static void put_in_force(struct trials *trials, struct trial *trial)
 {
     int64_t from;
-    int error = find_last(trials, &from);
+    uint64_t version;
+    int error = find_last(trials, &from, &version);
 
-    lock_take(&trials->lock);
-    trial->from = from;
-    trial->in_force = !error;
-    trial->stored = false;
-    trial->state = error ? TRIAL_FAILED : TRIAL_WAITING;
-    g_free(trial->problem);
-    trial->problem =
-        error ? g_strdup_printf("the history cannot be read: %s", g_strerror(-error)) : NULL;
-    lock_give(&trials->lock);
-    if (error)
+    if (error) {
+        refuse(trials, trial,
+               g_strdup_printf("the history cannot be read: %s", g_strerror(-error)));
         return;
-    save(trials);
+    }
+    lock_take(&trials->lock);
+    trial->window.from = from;
+    trial->version = version;
+    trial->in_force = true;
+    lock_give(&trials->lock);
+    error = save(trials);
+    if (error) {
+        refuse(trials, trial,
+               g_strdup_printf("a restart would forget it, %s cannot be written: %s", trials->file,
+                               g_strerror(-error)));
+        return;
+    }
     lock_take(&trials->lock);
     trial->stored = true;
     lock_give(&trials->lock);
@@ -79,11 +98,12 @@ static void put_in_force(struct trials *trials, struct trial *trial)
 static void close_window(struct trials *trials, struct trial *trial)
 {
     int64_t until;
-    int error = find_last(trials, &until);
+    uint64_t version;
+    int error = find_last(trials, &until, &version);
 
     lock_take(&trials->lock);
     /* 0 says that it has not ended; there is nothing in the history then. */
-    trial->until = error ? INT64_MAX : MAX(until, 1);
+    trial->window.until = error ? INT64_MAX : MAX(until, 1);
     lock_give(&trials->lock);
     save(trials);
 }
@@ -104,31 +124,52 @@ static bool must_stop(struct trials *trials)
     return stop;
 }
 
+/* What was there when a later trial began may have been this one's: that is over now. */
+static void tell_later(struct trials *trials, const struct trial *undone)
+{
+    LOCKED(&trials->lock);
+    for (guint i = 0; i < trials->list->len; i++) {
+        struct trial *trial = trials->list->pdata[i];
+        if (!trial->in_force || trial->window.from <= undone->window.from)
+            continue;
+        g_array_append_val(trial->undone, undone->window);
+        g_array_append_vals(trial->undone, undone->undone->data, undone->undone->len);
+    }
+}
+
+/* Not now, or (-ESTALE) never. */
+static void note_problem(struct trials *trials, struct trial *trial, int error, const char *problem)
+{
+    LOCKED(&trials->lock);
+    trial->lost = error == -ESTALE;
+    if (!trial->problem)
+        log_warning("try %u (%s) was not confirmed, but cannot be brought back%s: %s", trial->id,
+                    trial->command, trial->lost ? "" : " yet", problem);
+    g_free(trial->problem);
+    trial->problem = g_strdup(problem);
+    if (trial->lost)
+        trial->state = TRIAL_FAILED;
+    trial_set_due(trial, RETRY_SECONDS);
+}
+
 /* What cannot be brought back now, without quorum for instance, is tried again. */
 static void bring_back(struct trials *trials, struct trial *trial)
 {
-    struct revert revert = {.from = trial->from, .until = trial->until, .group = trial->group};
+    struct revert revert = {
+        .window = trial->window, .version = trial->version, .undone = trial->undone};
     g_autofree char *problem = NULL;
 
     recorder_settle(trials->recorder, 0);
     int error = revert_changes(trials->history, trials->reverter, &revert, &problem);
-    if (!error || must_stop(trials)) {
-        if (!error)
-            log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s",
-                        trial->id, trial->command, revert.reverted, problem ? "; " : "",
-                        problem ? problem : "");
-        if (!error)
-            forget(trials, trial);
-        return;
+    if (!error) {
+        log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s",
+                    trial->id, trial->command, revert.reverted, problem ? "; " : "",
+                    problem ? problem : "");
+        tell_later(trials, trial);
+        forget(trials, trial);
+    } else if (!must_stop(trials)) {
+        note_problem(trials, trial, error, problem ? problem : g_strerror(-error));
     }
-    lock_take(&trials->lock);
-    if (!trial->problem)
-        log_warning("try %u (%s) was not confirmed, but cannot be brought back yet: %s", trial->id,
-                    trial->command, problem ? problem : g_strerror(-error));
-    g_free(trial->problem);
-    trial->problem = g_strdup(problem ? problem : g_strerror(-error));
-    trial->deadline = (int64_t)time(NULL) + RETRY_SECONDS;
-    lock_give(&trials->lock);
 }
 
 /* One step of a trial, if there is one to be made now. Without the lock. */
@@ -136,12 +177,17 @@ static bool advance(struct trials *trials, struct trial *trial)
 {
     lock_take(&trials->lock);
     bool fresh = !trial->in_force && trial->state != TRIAL_FAILED;
-    bool ended = trial->ended && trial->until == 0;
-    bool gone = trial->confirmed || (!trial->in_force && trial->ended);
-    bool due = trial->in_force && (int64_t)time(NULL) >= trial->deadline;
+    bool ended = trial->ended && trial->window.until == 0;
+    bool over = clock_milliseconds() >= trial->due;
+    /* One that was refused goes when whoever wanted it has seen that, or is gone himself. */
+    bool gone = trial->confirmed || (!fresh && !trial->in_force && (trial->ended || over));
+    bool due = over && trial->in_force && !trial->lost;
+    bool set = trial_follow_clock(trial);
     if (due && !fresh && !gone)
         trial->state = TRIAL_REVERTING;
     lock_give(&trials->lock);
+    if (set)
+        save(trials);
     if (fresh)
         put_in_force(trials, trial);
     else if (gone)
@@ -173,8 +219,8 @@ static void look_at_all(struct trials *trials)
     }
 }
 
-/* Deadlines are by the wall clock, which may be set: it is looked at every second, while there are
- * trials. Holds the lock. */
+/* Looks every second, while there are trials: also whether the wall clock, by which deadlines are
+ * told and stored, was set. Holds the lock. */
 static void wait_for_work(struct trials *trials)
 {
     struct timespec until;
@@ -269,11 +315,9 @@ int trials_begin(struct trials *trials, uint32_t seconds, pid_t group, const cha
 {
     if (strlen(command) > TRIAL_COMMAND_MAX)
         return -ENOSPC;
-    struct trial *trial = g_new0(struct trial, 1);
-    trial->command = g_utf8_make_valid(command, -1);
-    trial->group = group;
+    struct trial *trial = trial_new(command, &(struct revert_window){.group = group});
     trial->begun = (int64_t)time(NULL);
-    trial->deadline = trial->begun + seconds;
+    trial_set_due(trial, seconds);
     lock_take(&trials->lock);
     bool room = trials->list->len < TRIALS_MAX;
     if (room) {
@@ -302,8 +346,10 @@ int trials_end(struct trials *trials, uint32_t id, enum trial_end end)
         error = end == TRIAL_CONFIRM && trial->state == TRIAL_REVERTING ? -EBUSY : 0;
         trial->ended = true;
         trial->confirmed = end == TRIAL_CONFIRM && !error;
-        if (end == TRIAL_ABORT)
-            trial->deadline = 0;
+        if (end == TRIAL_ABORT) {
+            trial->lost = false; /* once more */
+            trial_set_due(trial, 0);
+        }
         trials->changed = true;
         pthread_cond_signal(&trials->wake);
     }
@@ -314,7 +360,7 @@ int trials_end(struct trials *trials, uint32_t id, enum trial_end end)
 json_t *trials_list(struct trials *trials)
 {
     lock_take(&trials->lock);
-    json_t *list = trial_file_json(trials->list);
+    json_t *list = trial_file_json(trials->list, false);
     lock_give(&trials->lock);
     return list;
 }

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from conftest import PMXCFSCTL
+from harness import wait_for
 
 
 def fill(daemon):
@@ -172,3 +173,75 @@ def test_without_a_history(make_daemon):
     daemon = make_daemon(options=["--history-size=0"]).start()
     done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "history"])
     assert done.returncode == 1 and "writes no history" in done.stderr
+
+
+def test_hints_can_be_pasted(daemon, live):
+    """What is shown of a path with blanks, bytes or a dash in it is one argument for a shell."""
+    for name in (b"a b", b"new\nline", b"bad\xff", b"-dash", b"it's", b"back\\slash", "ü".encode()):
+        path = os.fsdecode(name)
+        daemon.os.write_file(daemon.mountpoint + "/" + path, b"content of %d" % len(name))
+        daemon.os.unlink(daemon.mountpoint + "/" + path)
+        hint = live("show", "--", path, code=1).stderr.partition("what it was before: pmxcfsctl ")[2].strip()
+        command = "%s --socket-name %s %s" % (PMXCFSCTL, daemon.socket_name, hint)
+        assert daemon.run(["bash", "-c", command], check=True).stdout == "content of %d" % len(name)
+
+
+def test_no_hint_leads_nowhere(daemon, live):
+    daemon.os.makedirs(daemon / "priv")
+    daemon.os.write_file(daemon / "priv/token.cfg", b"x")
+    daemon.os.unlink(daemon / "priv/token.cfg")
+    told = live("show", "priv/token.cfg", code=1).stderr
+    assert "was deleted" in told and "is not kept: it is private" in told and "pmxcfsctl show" not in told
+    daemon.os.rmdir(daemon / "priv")
+    assert "pmxcfsctl show" not in live("show", "priv", code=1).stderr
+
+
+def test_an_empty_path_is_none(daemon, live):
+    """As that of a variable that is not set: else all of the tree were meant."""
+    fill(daemon)
+    before = changes(live, "-n", "0")
+    for words in (["history", ""], ["show", ""], ["diff", ""], ["blame", ""], ["audit", "--path", ""], ["undelete", ""],
+                  ["revert", ""], ["rollback", "--to", "1", "--yes", "--path", ""]):
+        assert live(*words, code=2).stderr == "error: the path is empty ('/' is the whole tree)\n"
+    assert changes(live, "-n", "0") == before == changes(live, "-n", "0", "/")
+    assert "/ is there" in live("undelete", "/", code=1).stderr and "below / something" in live("show", "/", code=1).stderr
+
+
+def test_times_as_other_programs_show_them(daemon, live):
+    fill(daemon)
+    everything = changes(live, "-n", "0")
+    for when in ("1h30m", "1d ago", "yesterday 00:00", "2026-01-01T00:00:00Z", "2026-01-01 00:00:00.5+01:00"):
+        assert changes(live, "-n", "0", "--since", when) == everything
+
+
+@pytest.mark.parametrize("how", [["--socket-name"], ["--database"]])
+def test_a_reader_that_waits_holds_nothing_up(make_daemon, how):
+    """As one whose output a pager shows: what is changed meanwhile is written down."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+    for number in range(400):
+        daemon.os.write_file(daemon / ("file%d" % number), b"x")
+    command = [PMXCFSCTL, "history", "--json", "-n", "0"]
+    command += ["--database", daemon.state_dir] if how == ["--database"] else how + [daemon.socket_name]
+    log = os.path.join(daemon.state_dir, "history.db-wal")
+    with subprocess.Popen([*daemon.namespace.enter(), *command], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(10).startswith(b"[")
+        assert process.poll() is None
+        before = os.stat(log).st_size
+        daemon.os.write_file(daemon / "during", b"x")
+        wait_for(lambda: os.stat(log).st_size > before, "it is written down")
+        process.stdout.read()
+    assert process.returncode == 0 and "not written" not in daemon.log_since_start()
+
+
+def test_on_a_full_disk(make_daemon):
+    """Where no index of the log can be made what is there is shown all the same."""
+    daemon = make_daemon(options=["--fold-delay=0.1"])
+    os.makedirs(daemon.state_dir)
+    daemon.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0750", "tmpfs", daemon.state_dir], check=True)
+    daemon.start()
+    daemon.os.write_file(daemon / "storage.cfg", b"one")
+    listed = [PMXCFSCTL, "--socket-name", daemon.socket_name, "show", "storage.cfg"]
+    assert daemon.run(listed, check=True).stdout == "one"
+    daemon.run(["sh", "-c", "rm -f $0/history.db-shm; cat /dev/zero >$0/filler", daemon.state_dir])
+    assert daemon.run(listed, check=True).stdout == "one"
+    daemon.os.unlink(daemon.state_dir + "/filler")

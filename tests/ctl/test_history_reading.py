@@ -107,7 +107,7 @@ def test_show_of_what_is_not_there(either):
     gone = "nodes/node1/qemu-server/100.conf"
     last = versions(either, gone)[-1]
     answer = either("show", gone, code=1).stderr
-    assert "renamed to nodes/node2/qemu-server/100.conf" in answer and "@%d'" % (last - 1) in answer
+    assert "renamed to nodes/node2/qemu-server/100.conf" in answer and "before: pmxcfsctl show %s@%d\n" % (gone, last - 1) in answer
     assert either("show", "%s@%d" % (gone, last - 1)).stdout == "name: web\ncores: 2\n"
     first = versions(either, gone)[0]
     answer = either("show", "%s@%d" % (gone, first - 1), code=1).stderr
@@ -158,7 +158,7 @@ def test_diff(either):
     assert hunks(either("diff", moved, code=4).stdout) == ["@@ -1,2 +1,2 @@", " name: web", "-cores: 1", "+cores: 2"]
     before = versions(either, "nodes/node1/qemu-server/100.conf")[1]
     assert "--- a/nodes/node1/qemu-server/100.conf\t" in either("diff", moved, str(before), code=4).stdout
-    everything = either("diff", "", str(one), code=4).stdout
+    everything = either("diff", "/", str(one), code=4).stdout
     assert "+++ b/storage.cfg" in everything and "+++ b/" + moved in everything and "node1/qemu-server" not in everything
 
 

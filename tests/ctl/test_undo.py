@@ -174,6 +174,24 @@ def test_revert_follows_a_guest_that_moved(daemon, live, fs):
     assert "(node node2) has it now" in live("revert", "nodes/node1/qemu-server/100.conf", "--to", then, code=1).stderr
 
 
+def test_moments_behind_an_at(live, fs):
+    """As show has them; a path may have one itself."""
+    fs.put("storage.cfg", "one\n")
+    first = version(live)
+    fs.put("storage.cfg", "two\n")
+    fs.put("storage.cfg", "three\n")
+    assert "\n-one\n+three\n" in live("diff", "storage.cfg@" + first, code=4).stdout
+    assert live("diff", "storage.cfg@" + first, first).stdout == ""
+    live("revert", "storage.cfg@" + first)
+    assert fs.get("storage.cfg") == "one\n"
+    fs.put("at@1", "x")
+    fs.put("at@1", "y")
+    live("revert", "at@1")
+    assert fs.get("at@1") == "x"
+    for path in ("@" + first, "/@" + first, "nothing@" + first):
+        assert "knows no path '%s'" % path.lstrip("/") in live("revert", path, code=1).stderr
+
+
 def test_revert_what_is_wrong(live, fs):
     fs.put("storage.cfg", "x")
     assert "no version and no time" in live("revert", "storage.cfg", "--to", "yesterdy", code=2).stderr

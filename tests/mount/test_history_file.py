@@ -208,6 +208,19 @@ def test_a_damaged_history_is_set_aside(daemon, damage):
     assert {row[1]: row[4] for row in rows_of(daemon.state_dir)} == {"file": b"x", "further": b"y"}
 
 
+def test_a_history_that_goes_while_it_is_written(make_daemon):
+    """A new one begins with what there is, and that is said."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+    write_and_wait(daemon, "before", b"x")
+    os.unlink(os.path.join(daemon.state_dir, "history.db"))
+    daemon.os.write_file(daemon / "after", b"x")
+    wait_for(lambda: "a new history begins" in daemon.log_since_start(), "that is said")
+    wait_for(lambda: os.path.exists(os.path.join(daemon.state_dir, "history.db-wal")), "it is there")
+    daemon.os.write_file(daemon / "further", b"x")
+    wait_for(lambda: rows_of(daemon.state_dir, "c.operation = 17 AND p.path = 'before'"), "what there was is found")
+    assert "history.db is gone: a new history begins" in daemon.log_since_start()
+
+
 def test_no_room_for_the_history(make_daemon):
     """The tree goes on, and what was left out is said."""
     daemon = make_daemon(options=["--fold-delay=0.2"]).start()
@@ -337,3 +350,43 @@ def test_nothing_is_written_for_what_is_not_kept(make_daemon):
 
     wait_for(folded, "the last is in config.db")
     assert state() == before
+
+
+def write_and_wait(daemon, name, data):
+    daemon.os.write_file(daemon / name, data)
+    wait_for(lambda: rows_of(daemon.state_dir, "p.path = '%s' AND c.new_size = %d" % (name, len(data))), "it is in the history")
+
+
+def test_no_index_without_readers(make_daemon):
+    """Whose pages would cost more than a small transaction; who comes makes one. At a stop one file has all."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+    path = os.path.join(daemon.state_dir, "history.db")
+    log = path + "-wal"
+    daemon.os.write_file(daemon / "first", b"x")
+    for number in range(3):
+        before = os.stat(log).st_size if os.path.exists(log) else 0
+        daemon.os.write_file(daemon / "file", b"x" * (number + 1))
+        wait_for(lambda: os.path.exists(log) and os.stat(log).st_size > before, "it is written down")
+    assert not os.path.exists(path + "-shm")
+    write_and_wait(daemon, "read", b"x")
+    assert os.path.exists(path + "-shm")
+    daemon.stop()
+    assert not os.path.exists(log)
+    assert rows_of(daemon.state_dir, "p.path = 'read'")
+
+
+def test_readers_that_stay(make_daemon):
+    """Hold nothing up; the log is emptied when they are gone."""
+    daemon = make_daemon(options=["--fold-delay=0.1"]).start()
+    path = os.path.join(daemon.state_dir, "history.db")
+    write_and_wait(daemon, "before", b"x")
+    with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as reader:
+        reader.execute("BEGIN")
+        (count,) = reader.execute("SELECT count(*) FROM changes").fetchone()
+        for number in range(10):
+            daemon.os.write_file(daemon / "large", os.urandom(500000 + number))
+            write_and_wait(daemon, "during", b"x" * (number + 1))
+        assert os.stat(path + "-wal").st_size > 4200000
+        assert reader.execute("SELECT count(*) FROM changes").fetchone() == (count,)
+    wait_for(lambda: write_and_wait(daemon, "after", os.urandom(10)) is None and os.stat(path + "-wal").st_size < 1000000, "the log is emptied")
+    assert "not written" not in daemon.log_since_start()

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 from harness import wait_for
+from harness.other_clock import OtherClock
 from ipc_client import Client
 
 HISTORY, BEGIN, END, TRIALS = 110, 111, 112, 113
@@ -127,6 +128,103 @@ def test_a_restart_does_not_save_it(make_daemon, how):
     daemon.start()
     wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "it is brought back")
     assert "try 1 (edit) was not confirmed" in daemon.log_since_start()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_a_trial_did_does_not_come_back_with_a_later_one(daemon, root, restarted):
+    """Which began when that was there; others' changes of the time are what was there."""
+    groups = daemon.worker(), daemon.worker(), daemon.worker()
+    for worker in groups:
+        worker.setpgid(0, 0)
+    daemon.os.write_file(daemon / "file", b"good")
+    numbers = []
+    for worker, content in zip(groups, (b"bad", b"worse", b"worst")):
+        numbers.append(begin(root, 3600, group=worker.getpgrp()))
+        worker.write_file(daemon / "file", content)
+        worker.write_file(daemon / ("of-" + content.decode()), content)
+        daemon.os.write_file(daemon / "other", content)
+    groups[2].write_file(daemon / "other", b"more")
+    for number in numbers[:2]:
+        assert end(root, number, ABORT) == 0
+        wait_for(lambda: gone(root, number), "the trial is over")
+    wait_for(lambda: daemon.os.read_file(daemon / "file") == b"good", "what there was before both")
+    if restarted:
+        root.close()
+        daemon.kill()
+        daemon.start()
+        root = Client(daemon)
+    assert end(root, numbers[2], ABORT) == 0
+    wait_for(lambda: gone(root, numbers[2]), "the trial is over")
+    wait_for(lambda: daemon.os.read_file(daemon / "other") == b"worse", "the kernel knows")
+    assert daemon.os.read_file(daemon / "file") == b"good"
+    assert not [name for name in daemon.os.listdir(daemon.mountpoint) if name.startswith("of-")]
+    root.close()
+
+
+def test_a_clock_that_is_set(make_daemon, tmp_path):
+    """Time that passes is what counts; the deadline is told by the clock as it is."""
+    daemon = make_daemon()
+    clock = OtherClock(daemon, str(tmp_path))
+    daemon.start()
+    root = Client(daemon)
+    daemon.os.write_file(daemon / "file", b"old")
+    long, short = begin(root, 3600), begin(root, 6)
+    daemon.os.write_file(daemon / "file", b"new")
+    before = {trial["id"]: trial["deadline"] for trial in ask(root, TRIALS)}
+    clock.jump(-1000000)
+    wait_for(lambda: gone(root, short), "it is over in time")
+    wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "the kernel knows")
+    daemon.os.write_file(daemon / "file", b"new")
+    clock.jump(1000000)
+    wait_for(lambda: abs(ask(root, TRIALS)[0]["deadline"] - before[long] - 1000000) < 10, "its deadline is another one by the clock")
+    with open(os.path.join(daemon.state_dir, "trials.json")) as file:
+        assert [trial["id"] for trial in json.load(file)] == [long]
+    assert daemon.os.read_file(daemon / "file") == b"new"
+    assert end(root, long, CONFIRM) == 0
+    root.close()
+
+
+def test_a_history_that_is_gone(make_daemon):
+    """What was there before is not known any more: nothing is touched, and that is said."""
+    daemon = make_daemon().start()
+    root = Client(daemon)
+    for name in ("one", "two", "three"):
+        daemon.os.write_file(daemon / name, b"old")
+    number = begin(root, 3600, command=b"edit")
+    daemon.os.write_file(daemon / "one", b"new")
+    root.close()
+    daemon.stop()
+    os.unlink(os.path.join(daemon.state_dir, "history.db"))
+    daemon.start()
+    root = Client(daemon)
+    assert end(root, number, ABORT) == 0
+    wait_for(lambda: ask(root, TRIALS)[0]["problem"], "it is said")
+    trial = ask(root, TRIALS)[0]
+    assert trial["state"] == "failed" and "the history does not have any more what was there before" in trial["problem"]
+    assert "try 1 (edit) was not confirmed, but cannot be brought back: nothing" in daemon.log_since_start()
+    assert daemon.os.read_file(daemon / "one") == b"new" and daemon.os.read_file(daemon / "two") == b"old"
+    assert end(root, number, CONFIRM) == 0
+    wait_for(lambda: gone(root, number), "it is forgotten")
+    root.close()
+
+
+def test_a_trial_that_a_restart_would_forget(daemon, root):
+    """Does not begin; and does not come to be by a restart."""
+    path = os.path.join(daemon.state_dir, "trials.json")
+    os.mkdir(path)
+    refused = ask(root, BEGIN, struct.pack("<II", 3600, 0) + b"edit\0")["id"]
+    wait_for(lambda: ask(root, TRIALS)[0]["state"] == "failed", "it is refused")
+    trial = ask(root, TRIALS)[0]
+    assert "a restart would forget it" in trial["problem"] and not trial["stored"]
+    os.rmdir(path)
+    other = begin(root, 3600)
+    with open(path) as file:
+        assert [trial["id"] for trial in json.load(file)] == [other]
+    for number in (refused, other):
+        assert end(root, number, CONFIRM) == 0
+        wait_for(lambda: gone(root, number), "it is forgotten")
+    brief = ask(root, BEGIN, struct.pack("<II", 1, 0) + b"edit\0")["id"]
+    wait_for(lambda: gone(root, brief), "a trial is over")
 
 
 def test_who_asked_is_in_the_change_feed(daemon, root):
