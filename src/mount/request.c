@@ -169,8 +169,7 @@ static void tell_kernel(struct request *request, int result)
     if (request->kind == REQUEST_TRUNCATE)
         may_spoil |= node_end_truncation(&mount->nodes, request->node);
     else if (request->changes_content)
-        may_spoil |=
-            node_end_change(&mount->nodes, request->node, request->truncates, timer_now());
+        may_spoil |= node_end_change(&mount->nodes, request->node, request->truncates, timer_now());
     if (request->node && spoils)
         atomic_store(&request->node->spoiled, true);
     if (request->node && may_spoil)
