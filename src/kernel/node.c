@@ -248,7 +248,7 @@ struct entry *node_content(struct node_table *table, struct node *node, const st
     LOCKED(&table->lock);
     node->reads++;
     node->reread = node->dropped > 0;
-    bool versions = (node->older || node->untaken) && !node->gone;
+    bool versions = node->tail || (!node->gone && (node->older || node->untaken));
     bool changes = versions || node->writing || node->truncation != TRUNCATION_NONE;
     return changes ? NULL : entry_ref(node->gone ? node->older : current_of(node, tree));
 }
@@ -370,6 +370,14 @@ static void replace(struct entry **slot, struct entry *entry)
     entry_unref(before);
 }
 
+/* A version is no longer the older one, or what is untaken, but the kernel may have its size: it
+ * may not have taken another since. */
+static void keep_tail(struct node *node, struct entry *version)
+{
+    if (version && (!node->tail || version->size > node->tail->size))
+        replace(&node->tail, version);
+}
+
 /* The node of an entry that goes away keeps what it showed. `path`: NULL if it is not known. `own`:
  * the kernel knows. */
 static void end_node(struct node_table *table, struct entry *entry, const char *path, bool own)
@@ -385,9 +393,12 @@ static void end_node(struct node_table *table, struct entry *entry, const char *
     node->private = !path || path_is_private(path);
     if (!own)
         pin_into(table->ended, node);
-    if (!node->shows_older) /* one that is kept for pages alone is no longer shown */
+    keep_tail(node, node->untaken);
+    if (!node->shows_older) { /* one that is kept for pages alone is no longer shown */
+        keep_tail(node, node->older);
         replace(&node->older, entry);
-    node->shows_older = true;
+    }
+    node->shows_older = node->fills = true;
 }
 
 static void forget_older(struct node *node)
@@ -395,14 +406,6 @@ static void forget_older(struct node *node)
     replace(&node->older, NULL);
     replace(&node->tail, NULL);
     node->fills = false;
-}
-
-/* The older version is about to be another one, or what the kernel goes by is: it may not have
- * taken a size since. */
-static void keep_tail(struct node *node)
-{
-    if (node->older && (!node->tail || node->older->size > node->tail->size))
-        replace(&node->tail, node->older);
 }
 
 static void end_shortening(struct node *node)
@@ -427,7 +430,7 @@ static void change_foreign(struct node *node, const struct effect *effect)
     if (node->truncation != TRUNCATION_NONE)
         return; /* it is empty here, and will be there */
     if (!node->shows_older) {
-        keep_tail(node);
+        keep_tail(node, node->older);
         replace(&node->older, effect->before);
         node->shows_older = node->fills = true;
     }
@@ -611,7 +614,7 @@ void node_begin_shortening(struct node_table *table, struct node *node, const st
     LOCKED(&table->lock);
     if (node->gone)
         return;
-    keep_tail(node);
+    keep_tail(node, node->older);
     replace(&node->untaken, node->shows_older ? node->older : current_of(node, tree));
     node->shortening = (struct shortening){
         .number = ++table->shortenings,
