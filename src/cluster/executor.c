@@ -66,8 +66,7 @@ static void leave(struct executor *executor, bool stay_out)
 {
     struct transport *transport = executor->transport;
 
-    if (executor->actions->leaving)
-        executor->actions->leaving(executor);
+    executor->actions->leaving(executor);
     if (transport)
         transport->leave(transport, stay_out);
 }
@@ -99,13 +98,6 @@ static void write_log(const struct executor *executor, const struct action *acti
         log_debug("%s%s", prefix, text);
 }
 
-static void if_any(void (*carry_out)(struct executor *executor, const struct action *action),
-                   struct executor *executor, const struct action *action)
-{
-    if (carry_out)
-        carry_out(executor, action);
-}
-
 static void carry_out(struct executor *executor, const struct action *action)
 {
     const struct group_actions *actions = executor->actions;
@@ -118,34 +110,16 @@ static void carry_out(struct executor *executor, const struct action *action)
     case ACTION_SEND_STATE:
         send_state(executor, action);
         break;
-    case ACTION_APPLY:
-        if_any(actions->apply, executor, action);
-        break;
-    case ACTION_GIVE_UP:
-        if_any(actions->give_up, executor, action);
-        break;
-    case ACTION_SEND_UPDATES:
-        if_any(actions->send_updates, executor, action);
-        break;
-    case ACTION_COMMIT:
-        if_any(actions->commit, executor, action);
-        break;
-    case ACTION_MERGE:
-        if_any(actions->merge, executor, action);
-        break;
-    case ACTION_SYNCED:
-        if_any(actions->synced, executor, action);
-        break;
-    case ACTION_CHECKSUM:
-        if (actions->checksum)
-            actions->checksum(executor);
-        break;
     case ACTION_LEAVE:
     case ACTION_STAY_OUT:
         leave(executor, action->type == ACTION_STAY_OUT);
         break;
     case ACTION_LOG:
         write_log(executor, action);
+        break;
+    default:
+        if (actions->of[action->type])
+            actions->of[action->type](executor, action);
         break;
     }
 }

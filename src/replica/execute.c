@@ -137,10 +137,11 @@ static void take_over(struct executor *executor, const struct action *action)
                                                                 replica->self.node));
 }
 
-static void compute_checksum(struct executor *executor)
+static void compute_checksum(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
 
+    (void)action;
     if (!flush(replica))
         return;
     const struct tree *tree = replica->committer.state->tree;
@@ -194,13 +195,13 @@ static void prepare_to_leave(struct executor *executor)
 
 static const struct group_actions actions = {
     .state = send_state,
-    .apply = apply_message,
-    .give_up = give_up,
-    .send_updates = send_updates,
-    .commit = take_over,
-    .synced = become_synced,
-    .checksum = compute_checksum,
     .leaving = prepare_to_leave,
+    .of = {[ACTION_APPLY] = apply_message,
+           [ACTION_GIVE_UP] = give_up,
+           [ACTION_SEND_UPDATES] = send_updates,
+           [ACTION_COMMIT] = take_over,
+           [ACTION_SYNCED] = become_synced,
+           [ACTION_CHECKSUM] = compute_checksum},
 };
 
 /* --- Events --- */
