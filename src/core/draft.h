@@ -12,7 +12,6 @@
 #include "core/tree.h"
 
 struct state;
-struct caller;
 
 /* What one applied change did, for kernel caches, version counters and the change feed. */
 struct effect {
