@@ -29,28 +29,6 @@
 
 enum { FD_WAKE, FD_QUORUM, FD_CMAP, FD_CONFIGURATION, FD_STATUS, FD_COUNT };
 
-void corosync_wake(struct corosync *corosync)
-{
-    uint64_t one = 1;
-    ssize_t written = write(corosync->wake, &one, sizeof(one));
-
-    (void)written; /* it can only be full, and then the thread wakes up as well */
-}
-
-bool corosync_begin_calls(struct corosync *corosync)
-{
-    LOCKED(&corosync->calls);
-    corosync->calling = !corosync->abandoned;
-    return corosync->calling;
-}
-
-void corosync_end_calls(struct corosync *corosync)
-{
-    LOCKED(&corosync->calls);
-    corosync->calling = false;
-    pthread_cond_signal(&corosync->changed);
-}
-
 /* --- Connecting --- */
 
 /* The buffers of one connection, if libqb did not come to removing them. */
