@@ -91,6 +91,7 @@ static void apply_message(struct executor *executor, const struct action *action
     }
 }
 
+/* doc/cluster.md, "Configuration change" */
 static void give_up(struct executor *executor, const struct action *action)
 {
     struct header header;
@@ -99,7 +100,8 @@ static void give_up(struct executor *executor, const struct action *action)
         waiters_answer(&replica_of(executor)->waiters, header.count, -EBUSY);
 }
 
-/* Comes before the STATE everywhere. 0, or a negative errno: the group is being left. */
+/* doc/cluster.md, "Confirmations": comes before the STATE everywhere. 0, or a negative errno: the
+ * group is being left. */
 static int announce_confirming(struct executor *executor)
 {
     struct buffer *nothing = wire_build_confirmation(NULL, 0, executor_seconds(executor));
@@ -111,6 +113,7 @@ static int announce_confirming(struct executor *executor)
 
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
 
+/* doc/cluster.md, "STATE" */
 static struct buffer *send_state(struct executor *executor)
 {
     struct replica *replica = replica_of(executor);
@@ -120,6 +123,7 @@ static struct buffer *send_state(struct executor *executor)
     return index_build(replica->committer.draft);
 }
 
+/* doc/cluster.md, "Choose (configuration group)" */
 static void send_updates(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
@@ -128,6 +132,7 @@ static void send_updates(struct executor *executor, const struct action *action)
         synchronise_send_updates(&replica->synchronisation, action);
 }
 
+/* doc/cluster.md, "Commit" */
 static void take_over(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
@@ -137,6 +142,7 @@ static void take_over(struct executor *executor, const struct action *action)
                                                                 replica->self.node));
 }
 
+/* doc/cluster.md, "Verification (configuration group)" */
 static void compute_checksum(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);

@@ -277,6 +277,7 @@ static void take_update(struct status_group *group, struct member sender,
         complain(group, sender, error == -EFBIG ? "value too large" : "malformed value");
 }
 
+/* doc/status.md, "The status group" */
 static void apply_message(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
@@ -298,6 +299,7 @@ static void apply_message(struct executor *executor, const struct action *action
         complain(group, action->sender, "malformed log entry");
 }
 
+/* doc/status.md, "Merge" */
 static void merge(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
@@ -340,7 +342,7 @@ static void stop_holding(struct executor *executor)
     log_held(group, false);
 }
 
-/* What was set while nobody was there to hear it. */
+/* doc/status.md, "The status group": what was set while nobody was there to hear it. */
 static void synced(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
