@@ -16,11 +16,6 @@ struct target {
     struct entry *entry; /* NULL: nothing yet */
 };
 
-static bool is_dot_name(const char *name)
-{
-    return strcmp(name, "") == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* Finds the directory of `path`: -ENOENT, -ENOTDIR. */
 static int find_parent(const struct draft *draft, const char *path, struct target *target)
 {
@@ -44,7 +39,7 @@ static int find_target(const struct draft *draft, const char *path, struct targe
 
     if (error)
         return error;
-    if (is_dot_name(target->name))
+    if (!path_is_name(target->name, strlen(target->name)))
         return -EACCES;
     target->entry = draft_child(draft, target->parent, target->name);
     return 0;
@@ -259,7 +254,7 @@ static int test_rename(const struct draft *draft, const struct change *change,
             return -EEXIST;
         if (entry_is_directory(target->entry) && draft_has_children(draft, target->entry->inode))
             return -ENOTEMPTY;
-    } else if (error || is_dot_name(target->name)) {
+    } else if (error || !path_is_name(target->name, strlen(target->name))) {
         return error ? error : -EACCES;
     }
     if (directory && draft_has_children(draft, source->inode))

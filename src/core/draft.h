@@ -100,7 +100,8 @@ void draft_unregister_guest(struct draft *draft, uint32_t id);
 int draft_check(const struct draft *draft, char **problem);
 
 /* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
- * if there is one. Used before a synchronisation is committed, and before a journal is brought in. */
+ * if there is one. Used before a synchronisation is committed, and before a journal is brought in.
+ */
 bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
                                 char **second);
 
