@@ -297,7 +297,7 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 void replica_post(struct replica *replica, struct event *event)
 {
     LOCKED(&replica->events_lock);
-    event_push(&replica->events, event);
+    g_queue_push_tail(&replica->events, event);
 }
 
 /* Works off a queue of events as one batch. */
@@ -305,7 +305,7 @@ static void work_off(struct replica *replica, GQueue *events)
 {
     struct event *event;
 
-    while ((event = event_pop(events))) {
+    while ((event = g_queue_pop_head(events))) {
         replica_handle(replica, event);
         event_free(event);
     }
@@ -322,8 +322,8 @@ void replica_run(struct replica *replica)
     }
     replica->busy = true;
     while (replica->events.length > 0) {
-        GQueue batch = G_QUEUE_INIT;
-        event_move_all(&replica->events, &batch);
+        GQueue batch = replica->events;
+        g_queue_init(&replica->events);
         replica->event_bytes = 0;
         pthread_cond_broadcast(&replica->taken);
         lock_give(&replica->events_lock);
@@ -355,26 +355,19 @@ static bool is_ready(struct group_consumer *consumer)
     return atomic_load(&replica->committer.writable);
 }
 
-static uint64_t bytes_of(const GQueue *events)
-{
-    uint64_t bytes = 0;
-
-    for (const GList *at = events->head; at; at = at->next) {
-        const struct event *event = at->data;
-        bytes += EVENT_OVERHEAD + (event->message ? message_size(event->message) : 0);
-    }
-    return bytes;
-}
-
 /* Another thread that is the writer may wait for its disk: the group waits then as if this one were
  * it, and does not fill the memory. */
 static void take_events(struct group_consumer *consumer, GQueue *events)
 {
     struct replica *replica = container_of(consumer, struct replica, consumer);
+    struct event *event;
 
     lock_take(&replica->events_lock);
-    replica->event_bytes += bytes_of(events);
-    event_move_all(events, &replica->events);
+    while ((event = g_queue_pop_head(events))) {
+        replica->event_bytes +=
+            EVENT_OVERHEAD + (event->message ? message_size(event->message) : 0);
+        g_queue_push_tail(&replica->events, event);
+    }
     lock_give(&replica->events_lock);
     replica_run(replica);
     LOCKED(&replica->events_lock);

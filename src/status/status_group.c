@@ -414,7 +414,7 @@ static void take_events(struct group_consumer *consumer, GQueue *events)
     struct status_group *group = container_of(consumer, struct status_group, consumer);
     struct event *event;
 
-    while ((event = event_pop(events)))
+    while ((event = g_queue_pop_head(events)))
         status_group_handle(group, event);
 }
 
