@@ -8,7 +8,6 @@
 #include <qb/qbdefs.h>
 #include <qb/qbipcs.h>
 #include <qb/qbloop.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -86,10 +85,7 @@ struct socket_service {
 
     struct feed_wakeup feed;
 
-    sem_t started; /* posted once by the thread, after start_error was set */
-    int start_error;
-
-    /* The thread's own. */
+    /* The thread's own, once it runs. */
     qb_loop_t *loop;
     qb_ipcs_service_t *ipc;
     struct crowd crowd;
@@ -102,7 +98,8 @@ struct socket_service {
     struct rate_limit refusals;
 };
 
-/* libqb's poll functions carry no context, but run in the thread of their service. */
+/* libqb's poll functions carry no context, but run in the thread that starts their service, and
+ * then in its own. */
 static _Thread_local struct socket_service *own_service;
 
 /* Replies */
@@ -577,21 +574,21 @@ static void unblock_sigbus(void)
     pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
 }
 
+static void end_service(struct socket_service *service)
+{
+    crowd_dismiss_strangers(&service->crowd);
+    qb_ipcs_destroy(service->ipc);
+    qb_loop_destroy(service->loop);
+}
+
 static void *run(void *argument)
 {
     struct socket_service *service = argument;
 
     unblock_sigbus();
     own_service = service;
-    service->start_error = start_loop(service);
-    bool started = service->start_error == 0;
-    sem_post(&service->started);
-    if (!started)
-        return NULL;
     qb_loop_run(service->loop);
-    crowd_dismiss_strangers(&service->crowd);
-    qb_ipcs_destroy(service->ipc);
-    qb_loop_destroy(service->loop);
+    end_service(service);
     return NULL;
 }
 
@@ -604,7 +601,6 @@ static void service_free(struct socket_service *service)
     if (service->feed.fd >= 0)
         close(service->feed.fd);
     g_ptr_array_unref(service->subscribers);
-    sem_destroy(&service->started);
     properties_free(service->sources.properties);
     g_ptr_array_unref(service->blocked);
     g_free(service->request);
@@ -612,17 +608,18 @@ static void service_free(struct socket_service *service)
     g_free(service);
 }
 
-static int start_thread(struct socket_service *service)
+/* Clients can connect before there is a thread to serve them: they wait for it. */
+static int start_all(struct socket_service *service)
 {
-    int error = thread_start(&service->thread, run, service);
-
-    if (error)
-        return error;
-    while (sem_wait(&service->started) != 0)
-        continue;
-    if (service->start_error)
-        pthread_join(service->thread, NULL);
-    return service->start_error;
+    own_service = service;
+    int error = start_loop(service);
+    if (!error) {
+        error = thread_start(&service->thread, run, service);
+        if (error)
+            end_service(service);
+    }
+    own_service = NULL;
+    return error;
 }
 
 int socket_start(const struct socket_options *options, struct socket_service **service_out)
@@ -640,13 +637,12 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     service->feed.listener.added = tell_feed;
     service->request = g_malloc(BUFFER_SIZE_MAX);
     service->refusals.per_minute = 20;
-    sem_init(&service->started, 0, 0);
     service->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     service->feed.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int error = service->wake < 0 || service->feed.fd < 0 ? -errno : 0;
     if (!error) {
         leftovers_remove("/dev/shm", service->name);
-        error = start_thread(service);
+        error = start_all(service);
     }
     if (error) {
         service_free(service);
