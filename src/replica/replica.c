@@ -244,26 +244,18 @@ void replica_change(struct replica *replica, const struct change *change, struct
 void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller)
 {
     struct change change = {.operation = CHANGE_MTIME, .path = path};
-    bool expired = false;
-    bool found = false;
+    int error;
 
     const struct state *state = replica_read_lock(replica);
-    int error;
-    const struct entry *entry = tree_lookup(state->tree, path, &error);
-    if (entry && entry_is_directory(entry)) {
-        const struct lock_age *lock = state_lock(state, entry->inode);
-        found = lock != NULL;
-        if (found) {
-            /* The clock is read under the lock: what is published meanwhile is not older. */
-            uint64_t now = now_milliseconds(replica);
-            lock_digest(lock->directory, change.digest);
-            expired = now > lock->since && now - lock->since > replica->options.lock_lifetime;
-        }
-    }
+    /* The clock is read under the lock: what is published meanwhile is not older. */
+    int64_t age = state_lock_age(state, path, NULL, now_milliseconds(replica));
+    bool found = age >= 0;
+    if (found)
+        lock_digest(tree_lookup(state->tree, path, &error), change.digest);
     replica_read_unlock(replica);
     struct change request = change;
     request.operation = CHANGE_UNLOCK_REQUEST;
-    if (found && replica->options.local && expired)
+    if (found && replica->options.local && age > (int64_t)replica->options.lock_lifetime)
         change.operation = CHANGE_UNLOCK;
     send_change(replica, found && !replica->options.local ? &request : NULL, &change, caller);
 }
