@@ -516,9 +516,8 @@ static int leave(struct group *group)
         return -ENOTCONN;
     }
     group->left_at = clock_milliseconds();
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     set_membership(group, result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT);
-    lock_give(&group->lock);
     if (result != CS_OK) {
         group->announced = false;
         group->cpg.spent = true;
@@ -534,20 +533,14 @@ static uint64_t join_at(const struct group *group)
     return MAX(at, group->act_at);
 }
 
-static void get_membership(struct group *group, enum membership *membership, bool *stay_out)
-{
-    LOCKED(&group->lock);
-    *membership = group->membership;
-    *stay_out = group->stay_out;
-}
-
 int group_manage(struct group *group)
 {
     uint64_t now = clock_milliseconds();
-    enum membership membership;
-    bool stay_out;
 
-    get_membership(group, &membership, &stay_out);
+    lock_take(&group->lock);
+    enum membership membership = group->membership;
+    bool stay_out = group->stay_out;
+    lock_give(&group->lock);
     /* Corosync (3.1) has its handle leaving for ever after cpg_leave(): it refuses another join
      * with EXIST, and goes on to deliver. A new one is as good as new. */
     if (membership == MEMBERSHIP_OUT && group->cpg.spent)
@@ -565,14 +558,10 @@ int group_manage(struct group *group)
 
 uint64_t group_deadline(struct group *group)
 {
-    enum membership membership;
-    bool stay_out;
-    uint64_t at = UINT64_MAX;
-
-    get_membership(group, &membership, &stay_out);
-    switch (membership) {
+    LOCKED(&group->lock);
+    switch (group->membership) {
     case MEMBERSHIP_OUT:
-        return stay_out ? UINT64_MAX : join_at(group);
+        return group->stay_out ? UINT64_MAX : join_at(group);
     case MEMBERSHIP_LEAVE:
         return group->act_at;
     case MEMBERSHIP_LEAVING:
@@ -580,13 +569,9 @@ uint64_t group_deadline(struct group *group)
     case MEMBERSHIP_JOINED:
         return UINT64_MAX;
     case MEMBERSHIP_MEMBER:
-        lock_take(&group->lock);
-        if (group->outbox.queue.length > 0)
-            at = group->outbox.send_at;
-        lock_give(&group->lock);
-        return at;
+        return group->outbox.queue.length > 0 ? group->outbox.send_at : UINT64_MAX;
     }
-    return at;
+    return UINT64_MAX;
 }
 
 /* --- The connection --- */
