@@ -178,11 +178,8 @@ static json_t *clients_object(const struct socket_metrics *metrics)
 {
     json_t *object = json_object();
 
-    json_text_set_number(object, "connections",
-                         counter_get(&metrics->clients_come) - counter_get(&metrics->clients_gone));
-    json_text_set_number(object, "subscribers",
-                         counter_get(&metrics->subscribers_come) -
-                             counter_get(&metrics->subscribers_gone));
+    json_text_set_number(object, "connections", counter_get(&metrics->clients));
+    json_text_set_number(object, "subscribers", counter_get(&metrics->subscribers));
     return object;
 }
 

@@ -341,7 +341,7 @@ static void tell_feed(struct feed_listener *listener)
 static void add_subscriber(struct socket_service *service, struct connection *connection)
 {
     g_ptr_array_add(service->subscribers, connection);
-    counter_add(&service->sources.metrics->subscribers_come, 1);
+    counter_add(&service->sources.metrics->subscribers, 1);
 }
 
 static struct reply subscribe(struct connection *connection, const struct socket_request *request)
@@ -368,7 +368,7 @@ static void unsubscribe(struct connection *connection)
 {
     if (!connection->subscription.active)
         return;
-    counter_add(&connection->service->sources.metrics->subscribers_gone, 1);
+    counter_take(&connection->service->sources.metrics->subscribers, 1);
     subscription_clear(&connection->subscription);
     g_ptr_array_remove_fast(connection->service->subscribers, connection);
     atomic_fetch_sub(&connection->service->feed.subscribers, 1);
@@ -412,7 +412,7 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
                                       .client = statistics.client_pid,
                                       .maximum = (size_t)maximum,
                                       .fd = -1};
-    counter_add(&service->sources.metrics->clients_come, 1);
+    counter_add(&service->sources.metrics->clients, 1);
     qb_ipcs_context_set(handle, connection);
     service->accepting = connection;
     return 0;
@@ -449,7 +449,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
     crowd_let_out(&service->crowd, connection->may_write);
-    counter_add(&service->sources.metrics->clients_gone, 1);
+    counter_take(&service->sources.metrics->clients, 1);
     buffer_unref(connection->reply.buffer);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);

@@ -21,7 +21,7 @@ bool snapshot_is_empty(const GByteArray *journal)
 }
 
 /* Whatever is written to it from now on, the connection sees nothing of that. A database without a
- * log is locked, so that nobody writes. */
+ * WAL is locked, so that nobody writes. */
 static int begin_reading(sqlite3 *db, const char *path, char **message)
 {
     int error =
