@@ -33,10 +33,10 @@ uint32_t executor_seconds(const struct executor *executor)
 }
 
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
-                       uint64_t count, const char *what)
+                       const char *what)
 {
     struct transport *transport = executor->transport;
-    int error = transport ? transport->multicast(transport, message, kind, count) : -ENOTCONN;
+    int error = transport ? transport->multicast(transport, message, kind, 0) : -ENOTCONN;
 
     if (error && kind == SEND_SYNC)
         machine_fail(executor->machine, NOT_SENT);
@@ -57,7 +57,7 @@ static void send_state(struct executor *executor, const struct action *action)
         MESSAGE_STATE,
         executor->group == GROUP_CONFIGURATION ? CONFIGURATION_PROTOCOL : STATUS_PROTOCOL,
         &action->epoch, executor_seconds(executor), state->data, state->capacity);
-    executor_multicast(executor, message, SEND_SYNC, 0, "the state");
+    executor_multicast(executor, message, SEND_SYNC, "the state");
     buffer_unref(message);
     buffer_unref(state);
 }
@@ -104,8 +104,7 @@ static void carry_out(struct executor *executor, const struct action *action)
 
     switch (action->type) {
     case ACTION_SEND:
-        executor_multicast(executor, action->message, action->kind, 0,
-                           "a request for a verification");
+        executor_multicast(executor, action->message, action->kind, "a request for a verification");
         break;
     case ACTION_SEND_STATE:
         send_state(executor, action);

@@ -50,7 +50,7 @@ void executor_run(struct executor *executor);
 /* Multicasts a message of the group's own. Without one that is SEND_SYNC the node has to leave;
  * another is left out, which is logged as `what`. 0 or a negative errno. */
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
-                       uint64_t count, const char *what);
+                       const char *what);
 
 /* Seconds for headers. */
 uint32_t executor_seconds(const struct executor *executor);

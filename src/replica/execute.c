@@ -105,7 +105,7 @@ static void give_up(struct executor *executor, const struct action *action)
 static int announce_confirming(struct executor *executor)
 {
     struct buffer *nothing = wire_build_confirmation(NULL, 0, executor_seconds(executor));
-    int error = executor_multicast(executor, nothing, SEND_SYNC, 0, "");
+    int error = executor_multicast(executor, nothing, SEND_SYNC, "");
 
     buffer_unref(nothing);
     return error;
@@ -354,7 +354,7 @@ static void confirm_to_others(struct replica *replica)
         confirm_answer(&replica->confirm, executor_seconds(&replica->executor));
     if (!message)
         return;
-    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, 0, "a confirmation"))
+    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, "a confirmation"))
         confirm_again(&replica->confirm);
     buffer_unref(message);
 }

@@ -82,7 +82,7 @@ static void continue_updates(struct synchronisation *synchronisation)
     struct buffer *complete =
         wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL, &updates->epoch,
                         executor_seconds(synchronisation->executor), NULL, 0);
-    executor_multicast(synchronisation->executor, complete, SEND_SYNC, 0, "");
+    executor_multicast(synchronisation->executor, complete, SEND_SYNC, "");
     buffer_unref(complete);
     synchronise_stop(synchronisation);
 }
