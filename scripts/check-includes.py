@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checks the includes of src/: each folder uses only those that DESIGN.md ("Folders") lets it use, and no files
-need each other in a circle. X.c and X.h are one file here; it needs Y if one of both includes Y.h.
+need each other in a circle. X.c and X.h are one file here; it needs Y if one of both includes Y.h. Nor do files call
+each other in a circle, by whichever header they know each other's functions.
 
     scripts/check-includes.py [DIRECTORY]    with src/ and DESIGN.md in it; exit code 1 if there is a finding
 """
@@ -30,6 +31,25 @@ def read_includes(source):
         name = str(path.relative_to(source))
         for included in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.M):
             found.append((name, name[:-2], included[:-2]))
+    return found
+
+
+COMMENTS_AND_TEXTS = re.compile(r'/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|^[ \t]*#[^\n]*', re.M | re.S)
+NAMED = re.compile(r"(?<![\w.>])([a-z]\w+)\(|[={,] ([a-z]\w+)(?=[,;}])")
+FUNCTION = re.compile(r"^(static )?[a-zA-Z_][\w \t*]*?\b(\w+)\([^;{}]*\)\n\{", re.M)
+
+
+def read_calls(source):
+    """[(file, its unit, unit of a function that it calls, or has in a table)] of all .c files below `source`."""
+    texts = {str(path.relative_to(source))[:-2]: COMMENTS_AND_TEXTS.sub(" ", path.read_text())
+             for path in sorted(source.rglob("*.c"))}
+    functions = {unit: FUNCTION.findall(text) for unit, text in texts.items()}
+    home = {name: unit for unit in functions for static, name in functions[unit] if not static}
+    found = []
+    for unit, text in texts.items():
+        own = {name for _, name in functions[unit]}
+        named = {name for pair in NAMED.findall(text) for name in pair} - own
+        found += [(unit + ".c", unit, needed) for needed in {home[name] for name in named if name in home}]
     return found
 
 
@@ -88,7 +108,7 @@ def main():
     names = sorted(str(path.relative_to(source)) for path in source.rglob("*.[ch]"))
     table = read_table(directory / "DESIGN.md")
     includes = read_includes(source)
-    findings = check_folders(includes, table, names) + check_circles(includes)
+    findings = check_folders(includes, table, names) + check_circles(includes) + check_circles(read_calls(source))
     if not table or not includes:
         findings.append("nothing to check: no table, or no includes")
     print("\n".join(findings) or "%d includes, no finding" % len(includes))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Names in directories, made safe. */
+/* Names in directories: made safe, and listed. */
 #include "base/directory.h"
 
 #include <errno.h>
@@ -17,4 +17,14 @@ int directory_sync(const char *path)
     int error = fsync(directory) < 0 ? -errno : 0;
     close(directory);
     return error;
+}
+
+DIR *directory_open_in(int parent, const char *name)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+
+    if (fd >= 0 && !directory)
+        close(fd);
+    return directory;
 }

@@ -2,6 +2,8 @@
 /* Locks with a rank, whose order is checked while testing. */
 #include "base/lock.h"
 
+#include <time.h>
+
 #ifdef LOCK_CHECKS
 
 #include <stdio.h>
@@ -74,9 +76,11 @@ void lock_wait(struct lock *lock, pthread_cond_t *condition)
     pthread_cond_wait(condition, &lock->mutex);
 }
 
-int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct timespec *until)
+int lock_wait_until(struct lock *lock, pthread_cond_t *condition, int64_t until)
 {
-    return -pthread_cond_timedwait(condition, &lock->mutex, until);
+    const struct timespec time = {.tv_sec = until / 1000000, .tv_nsec = until % 1000000 * 1000};
+
+    return -pthread_cond_timedwait(condition, &lock->mutex, &time);
 }
 
 void shared_lock_init(struct shared_lock *lock, enum lock_rank rank)

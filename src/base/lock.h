@@ -5,7 +5,7 @@
 #define PMXCFS_BASE_LOCK_H
 
 #include <pthread.h>
-#include <time.h>
+#include <stdint.h>
 
 /* All locks of the program, in the order in which a thread may take them: while it holds one, only
  * those further down. So no two threads can wait for each other. DESIGN.md (Threads and locks) says
@@ -72,10 +72,10 @@ static inline void lock_give_scoped(struct lock **lock)
     lock_give(*lock);
 }
 
-/* Gives the lock back, waits for the condition, and takes the lock again. `until`: by the
- * condition's clock (thread_condition_init()); 0 or -ETIMEDOUT. */
+/* Gives the lock back, waits for the condition, and takes the lock again. `until`: microseconds of
+ * the condition's clock, which is CLOCK_MONOTONIC (thread_condition_init()); 0 or -ETIMEDOUT. */
 void lock_wait(struct lock *lock, pthread_cond_t *condition);
-int lock_wait_until(struct lock *lock, pthread_cond_t *condition, const struct timespec *until);
+int lock_wait_until(struct lock *lock, pthread_cond_t *condition, int64_t until);
 
 void shared_lock_init(struct shared_lock *lock, enum lock_rank rank);
 void shared_lock_destroy(struct shared_lock *lock);

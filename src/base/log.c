@@ -40,6 +40,8 @@ __attribute__((format(printf, 3, 0))) static void write_line(int priority, const
 {
     char line[2048];
 
+    if (priority == LOG_DEBUG && !log_debug_enabled())
+        return;
     vsnprintf(line, sizeof(line), format, arguments);
     /* Names and commands may be in it: one message is one line, which no terminal obeys. */
     for (char *at = line; *at; at++) {
@@ -64,13 +66,4 @@ __attribute__((format(printf, 3, 0))) static void write_line(int priority, const
 DEFINE_LOG(log_error, LOG_ERR, "error: ")
 DEFINE_LOG(log_warning, LOG_WARNING, "warning: ")
 DEFINE_LOG(log_info, LOG_INFO, "")
-
-void log_debug(const char *format, ...)
-{
-    if (!log_debug_enabled())
-        return;
-    va_list arguments;
-    va_start(arguments, format);
-    write_line(LOG_DEBUG, "debug: ", format, arguments);
-    va_end(arguments);
-}
+DEFINE_LOG(log_debug, LOG_DEBUG, "debug: ")

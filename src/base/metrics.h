@@ -19,6 +19,12 @@ static inline void counter_add(struct counter *counter, uint64_t more)
     atomic_fetch_add_explicit(&counter->value, more, memory_order_relaxed);
 }
 
+/* For what is counted as long as it is there. */
+static inline void counter_take(struct counter *counter, uint64_t less)
+{
+    atomic_fetch_sub_explicit(&counter->value, less, memory_order_relaxed);
+}
+
 static inline uint64_t counter_get(const struct counter *counter)
 {
     return atomic_load_explicit(&counter->value, memory_order_relaxed);

@@ -11,10 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/directory.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "cluster/corosync_client.h"
@@ -29,42 +29,16 @@
 
 enum { FD_WAKE, FD_QUORUM, FD_CMAP, FD_CONFIGURATION, FD_STATUS, FD_COUNT };
 
-void corosync_wake(struct corosync *corosync)
-{
-    uint64_t one = 1;
-    ssize_t written = write(corosync->wake, &one, sizeof(one));
-
-    (void)written; /* it can only be full, and then the thread wakes up as well */
-}
-
-bool corosync_begin_calls(struct corosync *corosync)
-{
-    LOCKED(&corosync->calls);
-    corosync->calling = !corosync->abandoned;
-    return corosync->calling;
-}
-
-void corosync_end_calls(struct corosync *corosync)
-{
-    LOCKED(&corosync->calls);
-    corosync->calling = false;
-    pthread_cond_signal(&corosync->changed);
-}
-
 /* --- Connecting --- */
 
 /* The buffers of one connection, if libqb did not come to removing them. */
 static void remove_buffers(int directory, const char *name)
 {
-    int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *buffers = fd < 0 ? NULL : fdopendir(fd);
+    DIR *buffers = directory_open_in(directory, name);
     const struct dirent *found;
 
-    if (!buffers) {
-        if (fd >= 0)
-            close(fd);
+    if (!buffers)
         return;
-    }
     while ((found = readdir(buffers))) {
         if (strncmp(found->d_name, "qb-", 3) == 0)
             unlinkat(dirfd(buffers), found->d_name, 0);
@@ -292,8 +266,9 @@ const struct group_metrics *corosync_metrics(const struct corosync *corosync,
 
 size_t corosync_outbox(struct corosync *corosync, enum machine_group which)
 {
+    if (!corosync)
+        return 0;
     struct group *group = &corosync->groups[which];
-
     LOCKED(&group->lock);
     return group->outbox.queue.length;
 }
@@ -319,21 +294,14 @@ int corosync_start(struct corosync *corosync, struct group_consumer *configurati
     return -error;
 }
 
-static struct timespec time_after(uint64_t milliseconds)
-{
-    uint64_t at = clock_milliseconds() + milliseconds;
-
-    return (struct timespec){.tv_sec = (time_t)(at / 1000), .tv_nsec = (long)(at % 1000) * 1000000};
-}
-
 static bool wait_for_end(struct corosync *corosync, uint64_t milliseconds)
 {
-    struct timespec limit = time_after(milliseconds);
+    int64_t limit = (int64_t)(clock_milliseconds() + milliseconds) * 1000;
     int error = 0;
 
     LOCKED(&corosync->calls);
     while (!corosync->ended && !error)
-        error = lock_wait_until(&corosync->calls, &corosync->changed, &limit);
+        error = lock_wait_until(&corosync->calls, &corosync->changed, limit);
     return corosync->ended;
 }
 
@@ -341,12 +309,12 @@ static bool wait_for_end(struct corosync *corosync, uint64_t milliseconds)
  * still look at. */
 static int abandon(struct corosync *corosync)
 {
-    struct timespec soon = time_after(CALL_PATIENCE);
+    int64_t soon = (int64_t)(clock_milliseconds() + CALL_PATIENCE) * 1000;
     int error = 0;
 
     LOCKED(&corosync->calls);
     while (corosync->calling && !error)
-        error = lock_wait_until(&corosync->calls, &corosync->changed, &soon);
+        error = lock_wait_until(&corosync->calls, &corosync->changed, soon);
     if (corosync->calling)
         return -EBUSY;
     corosync->abandoned = true;

@@ -11,7 +11,6 @@
 #include "cluster/machine.h"
 #include "cluster/nodes.h"
 #include "cluster/transport.h"
-#include "core/buffer.h"
 
 /* Rules: doc/cluster.md. Corosync may be absent, die, come back and hang at any time: the thread
  * connects again for ever, and nobody but this thread ever waits for corosync. */
@@ -28,7 +27,7 @@ struct transport *corosync_transport(struct corosync *corosync, enum machine_gro
 const struct group_metrics *corosync_metrics(const struct corosync *corosync,
                                              enum machine_group group);
 
-/* Messages of a group that wait for corosync. Any thread. */
+/* Messages of a group that wait for corosync; none in local mode (`corosync` NULL). Any thread. */
 size_t corosync_outbox(struct corosync *corosync, enum machine_group group);
 
 /* Has the configuration group's consumer asked for a verification soon. Any thread. */

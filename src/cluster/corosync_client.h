@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the files that talk to corosync share among themselves. */
+/* What the files that talk to corosync share among themselves. Each calls only those listed above
+ * its own; the thread is in corosync.c, which calls them all. */
 #ifndef PMXCFS_CLUSTER_COROSYNC_CLIENT_H
 #define PMXCFS_CLUSTER_COROSYNC_CLIENT_H
 
@@ -124,6 +125,7 @@ struct corosync {
     struct cmap_connection cmap;
 };
 
+/* corosync_client.c */
 void corosync_wake(struct corosync *corosync);
 
 /* Begins and ends a row of calls of consumers; false: there must be none. */

@@ -250,7 +250,7 @@ static void delivered(cpg_handle_t handle, const struct cpg_name *name, uint32_t
     counter_add(&group->metrics.received, 1);
     counter_add(&group->metrics.received_bytes, size);
     struct buffer *message = buffer_copy(data, (uint32_t)size);
-    event_push(&group->batch, event_message((struct member){node, pid}, message));
+    g_queue_push_tail(&group->batch, event_message((struct member){node, pid}, message));
     group->batch_bytes += size;
     buffer_unref(message);
 }
@@ -270,8 +270,8 @@ static void configuration_changed(cpg_handle_t handle, const struct cpg_name *na
         all[i] = (struct member){members[i].nodeid, members[i].pid};
     for (size_t i = 0; i < joined_count; i++)
         all[member_count + i] = (struct member){joined[i].nodeid, joined[i].pid};
-    event_push(&group_of(handle)->batch,
-               event_configuration(all, member_count, all + member_count, joined_count));
+    g_queue_push_tail(&group_of(handle)->batch,
+                      event_configuration(all, member_count, all + member_count, joined_count));
 }
 
 int group_gather(struct group *group, int limit)
@@ -317,16 +317,13 @@ static void clear_batch(struct group *group)
 static void add_quorum(struct group *group)
 {
     struct corosync *corosync = group->corosync;
-    struct event *next = NULL;
+    GList *next = corosync->quorum.quorate ? NULL : group->batch.tail;
 
-    for (GList *at = group->batch.tail; at && !corosync->quorum.quorate && !next; at = at->prev) {
-        struct event *event = at->data;
-        if (event->type == EVENT_CONFIGURATION)
-            next = event;
-    }
-    if (!next && group->batch.head)
-        next = group->batch.head->data;
-    event_push_before(&group->batch, next, event_quorum(corosync->quorum.quorate));
+    while (next && ((const struct event *)next->data)->type != EVENT_CONFIGURATION)
+        next = next->prev;
+    if (!next)
+        next = group->batch.head;
+    g_queue_insert_before(&group->batch, next, event_quorum(corosync->quorum.quorate));
     corosync->quorum.changed = false;
 }
 
@@ -346,7 +343,7 @@ static void hand_over_one(struct group *group, struct event *event)
 {
     GQueue events = G_QUEUE_INIT;
 
-    event_push(&events, event);
+    g_queue_push_tail(&events, event);
     hand_over(group, &events);
 }
 
@@ -387,7 +384,7 @@ static void report_failed(struct group *group, GQueue *failed)
     log_warning("corosync takes no messages of group %s: %u given up", group->name.value,
                 failed->length);
     while ((outgoing = g_queue_pop_head(failed))) {
-        event_push(&events, event_send_failed(outgoing->kind, outgoing->count));
+        g_queue_push_tail(&events, event_send_failed(outgoing->kind, outgoing->count));
         outgoing_free(outgoing);
     }
     hand_over(group, &events);
@@ -519,9 +516,8 @@ static int leave(struct group *group)
         return -ENOTCONN;
     }
     group->left_at = clock_milliseconds();
-    lock_take(&group->lock);
+    LOCKED(&group->lock);
     set_membership(group, result == CS_OK ? MEMBERSHIP_LEAVING : MEMBERSHIP_OUT);
-    lock_give(&group->lock);
     if (result != CS_OK) {
         group->announced = false;
         group->cpg.spent = true;
@@ -537,20 +533,14 @@ static uint64_t join_at(const struct group *group)
     return MAX(at, group->act_at);
 }
 
-static void get_membership(struct group *group, enum membership *membership, bool *stay_out)
-{
-    LOCKED(&group->lock);
-    *membership = group->membership;
-    *stay_out = group->stay_out;
-}
-
 int group_manage(struct group *group)
 {
     uint64_t now = clock_milliseconds();
-    enum membership membership;
-    bool stay_out;
 
-    get_membership(group, &membership, &stay_out);
+    lock_take(&group->lock);
+    enum membership membership = group->membership;
+    bool stay_out = group->stay_out;
+    lock_give(&group->lock);
     /* Corosync (3.1) has its handle leaving for ever after cpg_leave(): it refuses another join
      * with EXIST, and goes on to deliver. A new one is as good as new. */
     if (membership == MEMBERSHIP_OUT && group->cpg.spent)
@@ -568,14 +558,10 @@ int group_manage(struct group *group)
 
 uint64_t group_deadline(struct group *group)
 {
-    enum membership membership;
-    bool stay_out;
-    uint64_t at = UINT64_MAX;
-
-    get_membership(group, &membership, &stay_out);
-    switch (membership) {
+    LOCKED(&group->lock);
+    switch (group->membership) {
     case MEMBERSHIP_OUT:
-        return stay_out ? UINT64_MAX : join_at(group);
+        return group->stay_out ? UINT64_MAX : join_at(group);
     case MEMBERSHIP_LEAVE:
         return group->act_at;
     case MEMBERSHIP_LEAVING:
@@ -583,13 +569,9 @@ uint64_t group_deadline(struct group *group)
     case MEMBERSHIP_JOINED:
         return UINT64_MAX;
     case MEMBERSHIP_MEMBER:
-        lock_take(&group->lock);
-        if (group->outbox.queue.length > 0)
-            at = group->outbox.send_at;
-        lock_give(&group->lock);
-        return at;
+        return group->outbox.queue.length > 0 ? group->outbox.send_at : UINT64_MAX;
     }
-    return at;
+    return UINT64_MAX;
 }
 
 /* --- The connection --- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What a process group tells one of its members: making, queueing and freeing events. */
+/* What a process group tells one of its members: making and freeing events. */
 #include "cluster/event.h"
 
 #include <string.h>
@@ -9,7 +9,6 @@ static struct event *make(enum event_type type, size_t members)
     struct event *event = g_malloc0(sizeof(*event) + members * sizeof(struct member));
 
     event->type = type;
-    event->link.data = event;
     return event;
 }
 
@@ -88,41 +87,7 @@ bool event_has_member(const struct event *event, struct member member)
     return false;
 }
 
-void event_push(GQueue *queue, struct event *event)
-{
-    g_queue_push_tail_link(queue, &event->link);
-}
-
-void event_push_before(GQueue *queue, struct event *next, struct event *event)
-{
-    g_queue_insert_before_link(queue, next ? &next->link : NULL, &event->link);
-}
-
-struct event *event_pop(GQueue *queue)
-{
-    GList *link = g_queue_pop_head_link(queue);
-
-    return link ? link->data : NULL;
-}
-
-void event_move_all(GQueue *from, GQueue *to)
-{
-    if (!from->head)
-        return;
-    from->head->prev = to->tail;
-    if (to->tail)
-        to->tail->next = from->head;
-    else
-        to->head = from->head;
-    to->tail = from->tail;
-    to->length += from->length;
-    g_queue_init(from);
-}
-
 void event_clear(GQueue *queue)
 {
-    struct event *event;
-
-    while ((event = event_pop(queue)))
-        event_free(event);
+    g_queue_clear_full(queue, (GDestroyNotify)event_free);
 }

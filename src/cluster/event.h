@@ -25,7 +25,6 @@ enum event_type {
 /* One event, made once by whoever hears of it and handed on until somebody has worked on it. */
 struct event {
     enum event_type type;
-    GList link;             /* in the queue that holds it */
     struct member member;   /* CONNECTED: this node; MESSAGE: the sender */
     struct buffer *message; /* MESSAGE: whole; a reference */
     bool quorate;           /* QUORUM */
@@ -50,11 +49,7 @@ void event_free(struct event *event);
 const struct member *event_joined(const struct event *event);
 bool event_has_member(const struct event *event, struct member member);
 
-/* Queues of events, each of which owns what is in it. */
-void event_push(GQueue *queue, struct event *event);
-void event_push_before(GQueue *queue, struct event *next, struct event *event); /* NULL: last */
-struct event *event_pop(GQueue *queue);                                         /* NULL: empty */
-void event_move_all(GQueue *from, GQueue *to); /* behind what is there */
+/* Empties a queue of events; each queue owns what is in it. */
 void event_clear(GQueue *queue);
 
 /* Who works on a group's events; embed it. Called by one thread at a time. */

@@ -33,10 +33,10 @@ uint32_t executor_seconds(const struct executor *executor)
 }
 
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
-                       uint64_t count, const char *what)
+                       const char *what)
 {
     struct transport *transport = executor->transport;
-    int error = transport ? transport->multicast(transport, message, kind, count) : -ENOTCONN;
+    int error = transport ? transport->multicast(transport, message, kind, 0) : -ENOTCONN;
 
     if (error && kind == SEND_SYNC)
         machine_fail(executor->machine, NOT_SENT);
@@ -57,7 +57,7 @@ static void send_state(struct executor *executor, const struct action *action)
         MESSAGE_STATE,
         executor->group == GROUP_CONFIGURATION ? CONFIGURATION_PROTOCOL : STATUS_PROTOCOL,
         &action->epoch, executor_seconds(executor), state->data, state->capacity);
-    executor_multicast(executor, message, SEND_SYNC, 0, "the state");
+    executor_multicast(executor, message, SEND_SYNC, "the state");
     buffer_unref(message);
     buffer_unref(state);
 }
@@ -66,8 +66,7 @@ static void leave(struct executor *executor, bool stay_out)
 {
     struct transport *transport = executor->transport;
 
-    if (executor->actions->leaving)
-        executor->actions->leaving(executor);
+    executor->actions->leaving(executor);
     if (transport)
         transport->leave(transport, stay_out);
 }
@@ -99,46 +98,16 @@ static void write_log(const struct executor *executor, const struct action *acti
         log_debug("%s%s", prefix, text);
 }
 
-static void if_any(void (*carry_out)(struct executor *executor, const struct action *action),
-                   struct executor *executor, const struct action *action)
-{
-    if (carry_out)
-        carry_out(executor, action);
-}
-
 static void carry_out(struct executor *executor, const struct action *action)
 {
     const struct group_actions *actions = executor->actions;
 
     switch (action->type) {
     case ACTION_SEND:
-        executor_multicast(executor, action->message, action->kind, 0,
-                           "a request for a verification");
+        executor_multicast(executor, action->message, action->kind, "a request for a verification");
         break;
     case ACTION_SEND_STATE:
         send_state(executor, action);
-        break;
-    case ACTION_APPLY:
-        if_any(actions->apply, executor, action);
-        break;
-    case ACTION_GIVE_UP:
-        if_any(actions->give_up, executor, action);
-        break;
-    case ACTION_SEND_UPDATES:
-        if_any(actions->send_updates, executor, action);
-        break;
-    case ACTION_COMMIT:
-        if_any(actions->commit, executor, action);
-        break;
-    case ACTION_MERGE:
-        if_any(actions->merge, executor, action);
-        break;
-    case ACTION_SYNCED:
-        if_any(actions->synced, executor, action);
-        break;
-    case ACTION_CHECKSUM:
-        if (actions->checksum)
-            actions->checksum(executor);
         break;
     case ACTION_LEAVE:
     case ACTION_STAY_OUT:
@@ -146,6 +115,10 @@ static void carry_out(struct executor *executor, const struct action *action)
         break;
     case ACTION_LOG:
         write_log(executor, action);
+        break;
+    default:
+        if (actions->of[action->type])
+            actions->of[action->type](executor, action);
         break;
     }
 }

@@ -13,19 +13,17 @@
 
 struct executor;
 
-/* What a group does with the machine's actions. NULL: nothing, or the group has no such action.
- * Each is called by the thread that gives events. */
+/* What a group does with the machine's actions, by the thread that gives events. */
 struct group_actions {
-    struct buffer *(*state)(struct executor *executor); /* SEND_STATE: what follows the epoch; a new
-                                                           reference; NULL: it failed */
-    void (*apply)(struct executor *executor, const struct action *action);
-    void (*give_up)(struct executor *executor, const struct action *action);
-    void (*send_updates)(struct executor *executor, const struct action *action);
-    void (*commit)(struct executor *executor, const struct action *action);
-    void (*merge)(struct executor *executor, const struct action *action);
-    void (*synced)(struct executor *executor, const struct action *action);
-    void (*checksum)(struct executor *executor);
-    void (*leaving)(struct executor *executor); /* comes before the leaving itself */
+    /* SEND_STATE: what follows the epoch; a new reference; NULL: it failed. */
+    struct buffer *(*state)(struct executor *executor);
+
+    /* LEAVE and STAY_OUT: what comes before the leaving itself. */
+    void (*leaving)(struct executor *executor);
+
+    /* All others that are not the same for both groups; NULL: nothing, or there is no such action.
+     */
+    void (*of[ACTION_LOG])(struct executor *executor, const struct action *action);
 };
 
 /* Embedded in its group, which gives events from one thread at a time. */
@@ -52,7 +50,7 @@ void executor_run(struct executor *executor);
 /* Multicasts a message of the group's own. Without one that is SEND_SYNC the node has to leave;
  * another is left out, which is logged as `what`. 0 or a negative errno. */
 int executor_multicast(struct executor *executor, struct buffer *message, enum send_kind kind,
-                       uint64_t count, const char *what);
+                       const char *what);
 
 /* Seconds for headers. */
 uint32_t executor_seconds(const struct executor *executor);

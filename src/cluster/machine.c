@@ -146,41 +146,17 @@ static void refuse(struct machine *machine, const struct arrival *arrival)
 
 #define MESSAGE_UNKNOWN (MESSAGE_VERIFY + 1)
 
-/* doc/cluster.md, "Delivery", 5: what is done with a message, by mode and type; in LEAVE and beyond
- * nothing is. */
-static handler *const handlers[MODE_UPDATE + 1][MESSAGE_UNKNOWN + 1] = {
-    [MODE_START] = {[MESSAGE_NORMAL] = keep_back,
-                    [MESSAGE_SYNC_START] = refuse,
-                    [MESSAGE_STATE] = refuse,
-                    [MESSAGE_UPDATE] = refuse,
-                    [MESSAGE_UPDATE_COMPLETE] = refuse,
-                    [MESSAGE_VERIFY_REQUEST] = ignore,
-                    [MESSAGE_VERIFY] = ignore,
-                    [MESSAGE_UNKNOWN] = refuse},
-    [MODE_START_SYNC] = {[MESSAGE_NORMAL] = keep_back,
-                         [MESSAGE_SYNC_START] = machine_take_epoch,
-                         [MESSAGE_STATE] = machine_take_state,
-                         [MESSAGE_UPDATE] = refuse,
-                         [MESSAGE_UPDATE_COMPLETE] = refuse,
-                         [MESSAGE_VERIFY_REQUEST] = ignore,
-                         [MESSAGE_VERIFY] = ignore,
-                         [MESSAGE_UNKNOWN] = refuse},
-    [MODE_SYNCED] = {[MESSAGE_NORMAL] = apply_now,
-                     [MESSAGE_SYNC_START] = ignore,
-                     [MESSAGE_STATE] = ignore,
-                     [MESSAGE_UPDATE] = ignore,
-                     [MESSAGE_UPDATE_COMPLETE] = finish,
-                     [MESSAGE_VERIFY_REQUEST] = machine_verify_request,
-                     [MESSAGE_VERIFY] = machine_compare_checksum,
-                     [MESSAGE_UNKNOWN] = ignore},
-    [MODE_UPDATE] = {[MESSAGE_NORMAL] = keep_back,
-                     [MESSAGE_SYNC_START] = refuse,
-                     [MESSAGE_STATE] = refuse,
-                     [MESSAGE_UPDATE] = keep_update,
-                     [MESSAGE_UPDATE_COMPLETE] = commit,
-                     [MESSAGE_VERIFY_REQUEST] = ignore,
-                     [MESSAGE_VERIFY] = ignore,
-                     [MESSAGE_UNKNOWN] = refuse},
+/* doc/cluster.md, "Delivery", 5: what is done with a message, by type and mode, from START to
+ * UPDATE; in LEAVE and beyond nothing is. */
+static handler *const handlers[MESSAGE_UNKNOWN + 1][MODE_UPDATE] = {
+    [MESSAGE_NORMAL] = {keep_back, keep_back, apply_now, keep_back},
+    [MESSAGE_SYNC_START] = {refuse, machine_take_epoch, ignore, refuse},
+    [MESSAGE_STATE] = {refuse, machine_take_state, ignore, refuse},
+    [MESSAGE_UPDATE] = {refuse, refuse, ignore, keep_update},
+    [MESSAGE_UPDATE_COMPLETE] = {refuse, refuse, finish, commit},
+    [MESSAGE_VERIFY_REQUEST] = {ignore, ignore, machine_verify_request, ignore},
+    [MESSAGE_VERIFY] = {ignore, ignore, machine_compare_checksum, ignore},
+    [MESSAGE_UNKNOWN] = {refuse, refuse, ignore, refuse},
 };
 
 /* A message of a synchronisation that is over, or not this node's. */
@@ -213,7 +189,7 @@ void machine_deliver(struct machine *machine, struct member sender, struct buffe
     }
     if (is_outdated(machine, header))
         return;
-    handlers[machine->mode][MIN(header->type, MESSAGE_UNKNOWN)](machine, &arrival);
+    handlers[MIN(header->type, MESSAGE_UNKNOWN)][machine->mode - MODE_START](machine, &arrival);
     machine_assert_sound(machine);
 }
 

@@ -4,7 +4,6 @@
 #ifndef PMXCFS_CLUSTER_MACHINE_H
 #define PMXCFS_CLUSTER_MACHINE_H
 
-#include <glib.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

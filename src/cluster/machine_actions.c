@@ -5,39 +5,21 @@
 #include "cluster/machine.h"
 #include "cluster/machine_internal.h"
 
-static void pending_free(struct pending *pending)
+static void free_action(struct action *action)
 {
-    if (!pending)
+    if (!action)
         return;
-    buffer_unref(pending->action.message);
-    g_clear_pointer(&pending->action.inodes, g_array_unref);
-    g_clear_pointer(&pending->action.updates, g_ptr_array_unref);
-    g_clear_pointer(&pending->action.states, g_ptr_array_unref);
-    g_free(pending->text);
-    g_free(pending);
-}
-
-static void add_pending(struct machine *machine, struct pending *pending)
-{
-    pending->link = (GList){.data = pending};
-    g_queue_push_tail_link(&machine->actions, &pending->link);
-}
-
-/* The next one, taken out of the queue; NULL: there is none. */
-static struct pending *take_pending(struct machine *machine)
-{
-    GList *link = g_queue_pop_head_link(&machine->actions);
-
-    return link ? link->data : NULL;
+    buffer_unref(action->message);
+    g_clear_pointer(&action->inodes, g_array_unref);
+    g_clear_pointer(&action->updates, g_ptr_array_unref);
+    g_clear_pointer(&action->states, g_ptr_array_unref);
+    g_free(action->text);
+    g_free(action);
 }
 
 void machine_push(struct machine *machine, struct action action)
 {
-    struct pending *pending = g_new(struct pending, 1);
-
-    pending->action = action;
-    pending->text = NULL;
-    add_pending(machine, pending);
+    g_queue_push_tail(&machine->actions, g_memdup2(&action, sizeof(action)));
 }
 
 void machine_push_send(struct machine *machine, enum send_kind kind, struct buffer *message)
@@ -48,15 +30,13 @@ void machine_push_send(struct machine *machine, enum send_kind kind, struct buff
 void machine_push_log_of(struct machine *machine, struct member member, int priority,
                          const char *format, ...)
 {
-    struct pending *pending = g_new(struct pending, 1);
+    struct action action = {.type = ACTION_LOG, .sender = member, .priority = priority};
     va_list arguments;
 
     va_start(arguments, format);
-    pending->text = g_strdup_vprintf(format, arguments);
+    action.text = g_strdup_vprintf(format, arguments);
     va_end(arguments);
-    pending->action = (struct action){
-        .type = ACTION_LOG, .sender = member, .priority = priority, .text = pending->text};
-    add_pending(machine, pending);
+    machine_push(machine, action);
 }
 
 void machine_push_apply(struct machine *machine, struct member sender, struct buffer *message)
@@ -67,35 +47,34 @@ void machine_push_apply(struct machine *machine, struct member sender, struct bu
                                           .message = message});
 }
 
-static bool is_departure(const struct pending *pending)
+static bool is_departure(const struct action *action)
 {
-    return pending->action.type == ACTION_LEAVE || pending->action.type == ACTION_STAY_OUT;
+    return action->type == ACTION_LEAVE || action->type == ACTION_STAY_OUT;
 }
 
 void machine_drop_actions(struct machine *machine, bool departures_too)
 {
     for (guint left = machine->actions.length; left > 0; left--) {
-        struct pending *pending = take_pending(machine);
-        if (!departures_too && is_departure(pending))
-            add_pending(machine, pending);
+        struct action *action = g_queue_pop_head(&machine->actions);
+        if (!departures_too && is_departure(action))
+            g_queue_push_tail(&machine->actions, action);
         else
-            pending_free(pending);
+            free_action(action);
     }
 }
 
 void machine_free_actions(struct machine *machine)
 {
     machine_drop_actions(machine, true);
-    pending_free(machine->current);
-    machine->current = NULL;
+    g_clear_pointer(&machine->current, free_action);
 }
 
 bool machine_next(struct machine *machine, struct action *action)
 {
-    pending_free(machine->current);
-    machine->current = take_pending(machine);
+    free_action(machine->current);
+    machine->current = g_queue_pop_head(&machine->actions);
     if (!machine->current)
         return false;
-    *action = machine->current->action;
+    *action = *machine->current;
     return true;
 }

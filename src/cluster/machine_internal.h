@@ -40,13 +40,6 @@ struct verification {
     struct machine_verifications counts;
 };
 
-/* An action in the queue, with what it owns. */
-struct pending {
-    GList link; /* in the queue */
-    struct action action;
-    char *text;
-};
-
 struct machine {
     enum machine_group group;
     struct member self;
@@ -63,8 +56,8 @@ struct machine {
     uint64_t kept_bytes;         /* of queues, updates and states, with overhead */
     bool committing;             /* ACTION_COMMIT is out */
     struct verification verification;
-    GQueue actions; /* struct pending, to be handed out */
-    struct pending *current;
+    GQueue actions;         /* struct action, owned with what it refers to: to be handed out */
+    struct action *current; /* the one that was handed out last; owned */
 };
 
 /* A delivered message under way through its handler. */

@@ -76,7 +76,7 @@ struct action {
     bool alone;             /* SYNCED: no other member */
     bool became;            /* SYNCED: was in another mode before */
     int priority;           /* LOG: LOG_ERR ... LOG_DEBUG of syslog.h */
-    const char *text;       /* LOG */
+    char *text;             /* LOG */
 };
 
 /* What came of verifications since the process started. */

@@ -16,11 +16,6 @@ struct target {
     struct entry *entry; /* NULL: nothing yet */
 };
 
-static bool is_dot_name(const char *name)
-{
-    return strcmp(name, "") == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
 /* Finds the directory of `path`: -ENOENT, -ENOTDIR. */
 static int find_parent(const struct draft *draft, const char *path, struct target *target)
 {
@@ -44,7 +39,7 @@ static int find_target(const struct draft *draft, const char *path, struct targe
 
     if (error)
         return error;
-    if (is_dot_name(target->name))
+    if (!path_is_name(target->name, strlen(target->name)))
         return -EACCES;
     target->entry = draft_child(draft, target->parent, target->name);
     return 0;
@@ -66,14 +61,6 @@ static void raise_version(struct draft *draft, const struct change *change, uint
     draft->root.mtime = mtime;
 }
 
-/* Marks `entry` as last changed by the change that raise_version() was just called for. */
-static void stamp(const struct draft *draft, struct entry *entry)
-{
-    entry->version = draft->root.version;
-    entry->writer = draft->root.writer;
-    entry->mtime = draft->root.mtime;
-}
-
 static struct effect *add_effect(struct draft *draft, const struct change *change,
                                  const void *origin, struct entry *before, struct entry *after)
 {
@@ -91,15 +78,27 @@ static struct effect *add_effect(struct draft *draft, const struct change *chang
     return effect;
 }
 
+/* Puts `after` (a reference, which is taken over) in the place of `before`: NULL: nothing was
+ * there. Its version is the one that raise_version() has just made. */
+static struct effect *put_entry(struct draft *draft, const struct change *change,
+                                const void *origin, struct entry *before, struct entry *after)
+{
+    after->version = draft->root.version;
+    after->writer = draft->root.writer;
+    after->mtime = draft->root.mtime;
+    /* The effect comes first: it keeps `before`, which the draft may be the last to have. */
+    struct effect *effect = add_effect(draft, change, origin, before, after);
+    draft_put(draft, after);
+    return effect;
+}
+
 static void make_entry(struct draft *draft, const struct change *change, const void *origin,
                        const struct target *target, uint8_t type)
 {
     raise_version(draft, change, change->time);
-    struct entry *entry = entry_new(draft->root.version, target->parent, type, target->name,
-                                    strlen(target->name), NULL, 0);
-    stamp(draft, entry);
-    draft_put(draft, entry);
-    add_effect(draft, change, origin, NULL, entry);
+    put_entry(draft, change, origin, NULL,
+              entry_new(draft->root.version, target->parent, type, target->name,
+                        strlen(target->name), NULL, 0));
 }
 
 static int apply_create(struct draft *draft, const struct change *change, const void *origin)
@@ -188,15 +187,10 @@ static int apply_write(struct draft *draft, const struct change *change, const v
         return -ENOENT;
     if (entry_is_directory(target.entry))
         return -ENOTDIR;
-    struct entry *before = entry_ref(target.entry);
     raise_version(draft, change, change->time);
-    struct entry *after = written_entry(before, change);
-    stamp(draft, after);
-    draft_put(draft, after);
+    put_entry(draft, change, origin, target.entry, written_entry(target.entry, change));
     if (is_guest)
         draft_register_guest(draft, &guest);
-    add_effect(draft, change, origin, before, after);
-    entry_unref(before);
     return 0;
 }
 
@@ -260,7 +254,7 @@ static int test_rename(const struct draft *draft, const struct change *change,
             return -EEXIST;
         if (entry_is_directory(target->entry) && draft_has_children(draft, target->entry->inode))
             return -ENOTEMPTY;
-    } else if (error || is_dot_name(target->name)) {
+    } else if (error || !path_is_name(target->name, strlen(target->name))) {
         return error ? error : -EACCES;
     }
     if (directory && draft_has_children(draft, source->inode))
@@ -292,19 +286,15 @@ static int apply_rename(struct draft *draft, const struct change *change, const 
     error = test_rename(draft, change, source, &target);
     if (error)
         return error;
-    struct entry *before = entry_ref(source);
     struct entry *replaced = entry_ref(target.entry);
     raise_version(draft, change, change->time);
     if (replaced)
         draft_remove(draft, replaced->inode);
     struct entry *after =
-        entry_clone_renamed(before, target.parent, target.name, strlen(target.name));
-    stamp(draft, after);
-    draft_put(draft, after);
+        entry_clone_renamed(source, target.parent, target.name, strlen(target.name));
+    put_entry(draft, change, origin, source, after)->replaced = replaced;
     if (!entry_is_directory(after))
         rename_guests(draft, change);
-    add_effect(draft, change, origin, before, after)->replaced = replaced;
-    entry_unref(before);
     return 0;
 }
 
@@ -320,13 +310,8 @@ static int apply_mtime(struct draft *draft, const struct change *change, const v
     if (entry_is_directory(target.entry) && path_is_lock(change->path) &&
         (change->writer != target.entry->writer || change->offset < target.entry->mtime))
         return -EACCES;
-    struct entry *before = entry_ref(target.entry);
     raise_version(draft, change, change->offset);
-    struct entry *after = entry_clone(before);
-    stamp(draft, after);
-    draft_put(draft, after);
-    add_effect(draft, change, origin, before, after);
-    entry_unref(before);
+    put_entry(draft, change, origin, target.entry, entry_clone(target.entry));
     return 0;
 }
 

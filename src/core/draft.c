@@ -341,8 +341,7 @@ void draft_unregister_guest(struct draft *draft, uint32_t id)
 /* What is wrong with an entry by itself and in its directory; NULL: nothing. */
 static const char *entry_problem(const struct draft *draft, const struct entry *entry)
 {
-    if (entry->name_length == 0 || strlen(entry->name) != entry->name_length ||
-        strchr(entry->name, '/') || strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+    if (!path_is_name(entry->name, entry->name_length))
         return "has a name that no file can have";
     if (entry_is_directory(entry) && entry->content)
         return "is a directory with data";

@@ -12,7 +12,6 @@
 #include "core/tree.h"
 
 struct state;
-struct caller;
 
 /* What one applied change did, for kernel caches, version counters and the change feed. */
 struct effect {
@@ -101,7 +100,8 @@ void draft_unregister_guest(struct draft *draft, uint32_t id);
 int draft_check(const struct draft *draft, char **problem);
 
 /* A guest id that two configurations of the draft's result have: true, and both paths (g_free()),
- * if there is one. Used before a synchronisation is committed, and at load with an empty draft. */
+ * if there is one. Used before a synchronisation is committed, and before a journal is brought in.
+ */
 bool draft_find_duplicate_guest(const struct draft *draft, uint32_t *id, char **first,
                                 char **second);
 

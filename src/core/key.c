@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How core's hash tables are keyed. Inside core only. */
+/* How tables of entries are keyed. */
 #include "core/key.h"
 
 guint name_hash(gconstpointer entry)

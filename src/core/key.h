@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How core's hash tables are keyed, and how its walkers take a path apart. Inside core only. */
+/* How tables of entries are keyed, and how core's walkers take a path apart. Inside core, and for
+ * loads. */
 #ifndef PMXCFS_CORE_KEY_H
 #define PMXCFS_CORE_KEY_H
 

@@ -139,6 +139,13 @@ const char *path_split(const char *path, size_t *parent_length)
     return slash ? slash + 1 : path;
 }
 
+bool path_is_name(const char *name, size_t length)
+{
+    bool dots = length <= 2 && memcmp(name, "..", length) == 0; /* none at all, too */
+
+    return !dots && !memchr(name, '\0', length) && !memchr(name, '/', length);
+}
+
 char *path_clean(const char *path)
 {
     char *clean = g_malloc(strlen(path) + 1);

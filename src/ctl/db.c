@@ -43,7 +43,7 @@ static void keep_finding(json_t *list, const struct store_finding *finding)
     json_t *object = json_object();
 
     json_object_set_new(object, "severity", json_string(severities[finding->severity].word));
-    json_object_set_new(object, "problem", json_string(store_problem_name(finding->problem)));
+    json_object_set_new(object, "problem", json_string(tools_problem_name(finding->problem)));
     json_object_set_new(object, "inode", json_integer((json_int_t)finding->inode));
     if (finding->other)
         json_object_set_new(object, "other", json_integer((json_int_t)finding->other));

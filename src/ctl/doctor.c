@@ -10,13 +10,10 @@
 #include "ctl/ask.h"
 #include "ctl/db.h"
 #include "ctl/doctor_ask_corosync.h"
-#include "ctl/nodelist.h"
 #include "ctl/tools/check.h"
 
 /* A daemon that hangs is a finding. */
 #define PATIENCE_MILLISECONDS 3000
-
-#define LIST_SHOWN 5u
 
 /* What a quick look reads of a database. */
 #define QUICK_BYTES_MAX (8 * 1024 * 1024)
@@ -136,7 +133,7 @@ static bool is_clustered(const struct doctor *doctor)
     return g_file_test(doctor->options->corosync_conf, G_FILE_TEST_EXISTS);
 }
 
-/* ---- Findings ---- */
+/* ---- What is found ---- */
 
 static void free_finding(gpointer pointer)
 {
@@ -147,22 +144,6 @@ static void free_finding(gpointer pointer)
     g_free(finding->command);
     g_free(finding->risk);
     g_free(finding);
-}
-
-void doctor_add(struct doctor *doctor, struct doctor_finding finding)
-{
-    finding.check = doctor->check;
-    g_ptr_array_add(doctor->findings, g_memdup2(&finding, sizeof(finding)));
-}
-
-bool doctor_has_critical(const struct doctor *doctor, const char *check)
-{
-    for (guint i = 0; i < doctor->findings->len; i++) {
-        const struct doctor_finding *finding = doctor->findings->pdata[i];
-        if (finding->severity == DOCTOR_CRITICAL && (!check || strcmp(finding->check, check) == 0))
-            return true;
-    }
-    return false;
 }
 
 /* Stable: insertion, for a handful. */
@@ -222,64 +203,6 @@ void doctor_clear(struct doctor *doctor)
         tree_free(doctor->tree);
     json_decref(doctor->corosync);
     g_ptr_array_unref(doctor->findings);
-}
-
-/* ---- What several checks need ---- */
-
-char *doctor_service(const char *verb)
-{
-    static const char *const units[] = {"/lib/systemd/system/pve-cluster.service",
-                                        "/usr/lib/systemd/system/pve-cluster.service",
-                                        "/etc/systemd/system/pve-cluster.service"};
-    bool usual = true; /* what the documentation speaks of */
-
-    if (g_file_test("/usr/lib/systemd/system/pmxcfs.service", G_FILE_TEST_EXISTS) ||
-        g_file_test("/lib/systemd/system/pmxcfs.service", G_FILE_TEST_EXISTS)) {
-        usual = false;
-        for (size_t i = 0; i < G_N_ELEMENTS(units); i++)
-            usual = usual || g_file_test(units[i], G_FILE_TEST_EXISTS);
-    }
-    return g_strdup_printf("systemctl %s %s", verb, usual ? "pve-cluster" : "pmxcfs");
-}
-
-char *doctor_list(const GPtrArray *words)
-{
-    GString *list = g_string_new(NULL);
-
-    for (guint i = 0; i < MIN(words->len, LIST_SHOWN); i++)
-        g_string_append_printf(list, "%s%s", i > 0 ? ", " : "", (const char *)words->pdata[i]);
-    if (words->len > LIST_SHOWN)
-        g_string_append_printf(list, " and %u more", words->len - LIST_SHOWN);
-    return g_string_free(list, FALSE);
-}
-
-GPtrArray *doctor_names_without(json_t *list, const char *field)
-{
-    GPtrArray *names = g_ptr_array_new();
-    json_t *object;
-    size_t i;
-
-    json_array_foreach(list, i, object)
-    {
-        if (!field_bool(object, field))
-            g_ptr_array_add(names, (gpointer)field_text(object, "name"));
-    }
-    return names;
-}
-
-GPtrArray *doctor_cluster_nodes(const struct doctor *doctor)
-{
-    const struct entry *conf = doctor->tree ? tree_child(doctor->tree, 0, CONF_PATH) : NULL;
-
-    return conf && conf->content ? nodelist_parse((const char *)conf->content->data, conf->size)
-                                 : NULL;
-}
-
-const char *doctor_node_name(const struct doctor *doctor)
-{
-    if (doctor->overview)
-        return field_text(doctor->overview, "node");
-    return doctor->options->node_name ? doctor->options->node_name : doctor->host_name;
 }
 
 char *doctor_first_line(const struct doctor *doctor)

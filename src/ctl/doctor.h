@@ -54,12 +54,6 @@ struct doctor {
     GPtrArray *findings;
 };
 
-/* Adds a finding, whose strings it takes over. */
-void doctor_add(struct doctor *doctor, struct doctor_finding finding);
-
-/* Has a check, or any, found something critical already? `check` NULL: any. */
-bool doctor_has_critical(const struct doctor *doctor, const char *check);
-
 /* Looks at all, in the order of the table, and sorts by severity; what is in *doctor is learnt
  * first. doctor_clear() it. `context` is lent. Root alone sees all. */
 void doctor_examine(struct doctor *doctor, const struct context *context,
@@ -68,6 +62,14 @@ void doctor_clear(struct doctor *doctor);
 
 /* The worst finding as one line, "critical: ...", without a newline; NULL: healthy. g_free() it. */
 char *doctor_first_line(const struct doctor *doctor);
+
+/* What several checks need (doctor_common.c). */
+
+/* Adds a finding, whose strings it takes over. */
+void doctor_add(struct doctor *doctor, struct doctor_finding finding);
+
+/* Has a check, or any, found something critical already? `check` NULL: any. */
+bool doctor_has_critical(const struct doctor *doctor, const char *check);
 
 /* The command that starts, stops or restarts the service; g_free() it. */
 char *doctor_service(const char *verb);

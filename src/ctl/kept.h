@@ -12,6 +12,9 @@
  * "20261122-184150-57" (char *). g_ptr_array_unref() it. */
 GPtrArray *kept_list(const char *state_dir);
 
+/* Where the copy of that name is; g_free() it. */
+char *kept_path(const char *state_dir, const char *name);
+
 /* The tree in the copy of that name, with or without what all their names begin with, or "latest";
  * tree_free() it. NULL: stderr says why and *code is set. */
 struct tree *kept_read(const char *state_dir, const char *name, int *code);

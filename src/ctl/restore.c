@@ -34,8 +34,8 @@ static int fail(const char *what, const char *path)
     return -1;
 }
 
-/* Brings what is in logs beside the database into it, if it loads, so that it is one file. One that
- * does not is left as it is. */
+/* Brings what is in a WAL or journal beside the database into it, if it loads, so that it is one
+ * file. One that does not is left as it is. */
 static void fold(const char *path)
 {
     g_autofree char *message = NULL;

@@ -130,8 +130,7 @@ static gpointer show(gpointer pointer)
         if (due)
             draw(progress, now);
         int64_t until = due ? now + REFRESH : progress->started + PATIENCE;
-        lock_wait_until(&progress->lock, &progress->changed,
-                        &(struct timespec){until / G_USEC_PER_SEC, until % G_USEC_PER_SEC * 1000});
+        lock_wait_until(&progress->lock, &progress->changed, until);
     }
     lock_give(&progress->lock);
     return NULL;

@@ -84,7 +84,6 @@ static void add_versions(const struct parts *parts, struct open_metrics *metrics
 
 static void add_queues(const struct parts *parts, struct open_metrics *metrics)
 {
-    struct corosync *corosync = parts->corosync;
     struct replica_status status;
 
     replica_get_status(parts->replica, &status);
@@ -98,7 +97,7 @@ static void add_queues(const struct parts *parts, struct open_metrics *metrics)
     for (int i = 0; i < 2; i++) {
         enum machine_group group = (enum machine_group)i;
         g_autofree char *name = g_strconcat(group_name(group), "_group", NULL);
-        open_metrics_gauge(metrics, "queue", name, corosync ? corosync_outbox(corosync, group) : 0);
+        open_metrics_gauge(metrics, "queue", name, corosync_outbox(parts->corosync, group));
     }
 }
 

@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/entry.h"
 #include "history/format.h"
 
 /* Packs `size` bytes, at least 1: *packed and its size are the caller's (g_free()), and the codec

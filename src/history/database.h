@@ -4,7 +4,6 @@
 #define PMXCFS_HISTORY_DATABASE_H
 
 #include <sqlite3.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Opens `path` to write to it, or makes it (mode 0600). 0, or a negative errno with *message

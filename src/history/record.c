@@ -3,7 +3,6 @@
  * are to be compared with what the history has. */
 #include "history/record.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "core/path.h"

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
@@ -53,12 +52,10 @@ struct recorder {
     struct recorder_status status;
 };
 
-static struct timespec time_after(uint64_t milliseconds)
+/* For lock_wait_until(). */
+static int64_t time_after(uint64_t milliseconds)
 {
-    uint64_t at = clock_milliseconds() + milliseconds;
-
-    return (struct timespec){.tv_sec = (time_t)(at / 1000u),
-                             .tv_nsec = (long)(at % 1000u) * 1000000};
+    return (int64_t)(clock_milliseconds() + milliseconds) * 1000;
 }
 
 /* Says it once when it begins and once when it is over. With the lock held. */
@@ -138,9 +135,7 @@ static bool wait_for_work(struct recorder *recorder)
             lock_wait(&recorder->lock, &recorder->wake);
             continue;
         }
-        struct timespec until = {.tv_sec = (time_t)(recorder->due / 1000u),
-                                 .tv_nsec = (long)(recorder->due % 1000u) * 1000000};
-        lock_wait_until(&recorder->lock, &recorder->wake, &until);
+        lock_wait_until(&recorder->lock, &recorder->wake, (int64_t)recorder->due * 1000);
     }
 }
 
@@ -315,13 +310,13 @@ static const struct effect *last_of(const GPtrArray *effects)
 
 void recorder_replayed(struct recorder *recorder, const GPtrArray *effects)
 {
-    struct timespec end = time_after(REPLAY_MILLISECONDS);
+    int64_t end = time_after(REPLAY_MILLISECONDS);
 
     give(recorder, records_of_effects(effects, true), 0);
     uint64_t taken = recorder_ask(recorder);
     lock_take(&recorder->lock);
     while (recorder->status.written < taken && !recorder->status.failing &&
-           lock_wait_until(&recorder->lock, &recorder->done, &end) == 0)
+           lock_wait_until(&recorder->lock, &recorder->done, end) == 0)
         ;
     lock_give(&recorder->lock);
 }
@@ -369,14 +364,14 @@ bool recorder_is_comparing(struct recorder *recorder)
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */
 bool recorder_settle(struct recorder *recorder, uint64_t version)
 {
-    struct timespec published_end = time_after(PUBLISH_MILLISECONDS);
-    struct timespec end = time_after(SETTLE_MILLISECONDS);
+    int64_t published_end = time_after(PUBLISH_MILLISECONDS);
+    int64_t end = time_after(SETTLE_MILLISECONDS);
     int error = 0;
 
     lock_take(&recorder->lock);
     recorder->settling++;
     while (recorder->published < version && !recorder->status.failing && !error)
-        error = lock_wait_until(&recorder->lock, &recorder->done, &published_end);
+        error = lock_wait_until(&recorder->lock, &recorder->done, published_end);
     error = 0;
     uint64_t wanted = recorder->status.taken;
     if (recorder->status.written < wanted) {
@@ -384,7 +379,7 @@ bool recorder_settle(struct recorder *recorder, uint64_t version)
         pthread_cond_signal(&recorder->wake);
     }
     while (recorder->status.written < wanted && !recorder->status.failing && !error)
-        error = lock_wait_until(&recorder->lock, &recorder->done, &end);
+        error = lock_wait_until(&recorder->lock, &recorder->done, end);
     bool settled = recorder->status.failing ||
                    (recorder->published >= version && recorder->status.written >= wanted);
     recorder->settling--;

@@ -2,7 +2,6 @@
 /* A history together with what a journal holds that has not reached it: that of a dead host. */
 #include "history/replayed.h"
 
-#include <errno.h>
 #include <glib/gstdio.h>
 
 #include "history/batch.h"

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <sqlite3.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "core/digest.h"

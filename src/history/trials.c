@@ -223,16 +223,12 @@ static void look_at_all(struct trials *trials)
  * told and stored, was set. Holds the lock. */
 static void wait_for_work(struct trials *trials)
 {
-    struct timespec until;
-
     while (!trials->stop && !trials->changed) {
         if (trials->list->len == 0) {
             lock_wait(&trials->lock, &trials->wake);
             continue;
         }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
-        lock_wait_until(&trials->lock, &trials->wake, &until);
+        lock_wait_until(&trials->lock, &trials->wake, g_get_monotonic_time() + G_USEC_PER_SEC);
         break;
     }
     trials->changed = false;

@@ -274,14 +274,12 @@ static void reload_corosync(struct corosync_conf *conf)
 static bool take_work(struct corosync_conf *conf, struct buffer **content, uint32_t *size,
                       bool *reload)
 {
-    const struct timespec reload_at = {.tv_sec = (time_t)(conf->reload_at / 1000),
-                                       .tv_nsec = (long)(conf->reload_at % 1000) * 1000000};
     int error = 0;
 
     LOCKED(&conf->lock);
     while (!conf->content && !error && (!conf->stop || conf->reload_at)) {
         if (conf->reload_at)
-            error = lock_wait_until(&conf->lock, &conf->changed, &reload_at);
+            error = lock_wait_until(&conf->lock, &conf->changed, (int64_t)conf->reload_at * 1000);
         else
             lock_wait(&conf->lock, &conf->changed);
     }

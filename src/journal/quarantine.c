@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Quarantine: journals and logs that could not be brought in are kept beside the database. */
+/* Quarantine: journals and WALs that could not be brought in are kept beside the database. */
 #include "journal/quarantine.h"
 
 #include <errno.h>

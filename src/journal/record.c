@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "core/digest.h"
 #include "core/limits.h"
+#include "core/path.h"
 
 #define MAGIC 0x314a5850u /* "PXJ1": also the version of the format */
 #define HEADER_SIZE 56u
@@ -221,13 +222,6 @@ bool journal_record_is_whole(const uint8_t *data, const struct journal_record *r
     return get_le32(data + CHECKSUM_OFFSET) == checksum(data, record->size);
 }
 
-static bool is_name(const char *name, size_t length)
-{
-    return length > 0 && length <= NAME_MAX_STORED && !memchr(name, '\0', length) &&
-           !memchr(name, '/', length) && !(length == 1 && name[0] == '.') &&
-           !(length == 2 && memcmp(name, "..", 2) == 0);
-}
-
 static void read_entry(struct reader *reader, struct journal_row *row)
 {
     row->version = reader_u64(reader);
@@ -239,7 +233,8 @@ static void read_entry(struct reader *reader, struct journal_row *row)
         row->parent = reader_u64(reader);
         row->name_length = reader_u16(reader);
         row->name = (const char *)reader_bytes(reader, row->name_length);
-        reader->bad |= !row->name || !is_name(row->name, row->name_length);
+        reader->bad |= !row->name || row->name_length > NAME_MAX_STORED ||
+                       !path_is_name(row->name, row->name_length);
     }
     row->offset = reader_u32(reader);
     row->length = reader_u32(reader);

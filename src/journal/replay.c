@@ -8,8 +8,6 @@
 
 #include "base/util.h"
 #include "core/path.h"
-#include "core/publish.h"
-#include "core/state.h"
 #include "journal/replay_effects.h"
 
 /* Whole records are looked for behind a damaged one; so many are enough to know. */
@@ -336,19 +334,4 @@ void replay_decide(struct replay *replay, struct draft *draft)
     }
     if (replay->keep && replay->outcome == REPLAY_NOTHING)
         replay->outcome = REPLAY_REFUSED;
-}
-
-void replay_tree(struct replay *replay, const GByteArray *journal, struct tree **tree)
-{
-    replay_read(replay, journal->data, journal->len);
-    if (replay_generation(replay) == 0)
-        return;
-    struct state *state = state_new(*tree, 0);
-    struct draft *draft = draft_new(state);
-
-    replay_decide(replay, draft);
-    if (replay->outcome == REPLAY_CHANGES)
-        state_publish(state, draft, 0);
-    draft_free(draft);
-    *tree = state_give_tree(state);
 }

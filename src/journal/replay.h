@@ -67,10 +67,6 @@ bool replay_follows(const struct replay *replay, const struct root *root);
  * state that config.db has. */
 void replay_decide(struct replay *replay, struct draft *draft);
 
-/* Both, with the tree that was loaded from config.db: brings what is in `journal` into it; the
- * pointer may change. replay_clear() it, before `journal` goes. */
-void replay_tree(struct replay *replay, const GByteArray *journal, struct tree **tree);
-
 void replay_clear(struct replay *replay);
 
 #endif

@@ -18,7 +18,7 @@ GPtrArray *replay_effects_before(const struct draft *draft, const struct journal
         g_autofree char *path = entry ? draft_path(draft, entry) : NULL;
         struct effect *effect = effect_new(path, NULL);
         effect->version = row.inode;
-        effect->before = entry ? entry_ref(entry) : NULL;
+        effect->before = entry_ref(entry);
         g_ptr_array_add(before, effect);
     }
     return before;
@@ -58,8 +58,8 @@ static struct effect *make_effect(const struct draft *draft, GPtrArray *before,
     struct effect *effect = effect_new(was->path ? was->path : path, moved ? path : NULL);
 
     effect->operation = moved ? CHANGE_RENAME : operation_of(was->before, after);
-    effect->before = was->before ? entry_ref(was->before) : NULL;
-    effect->after = after ? entry_ref(after) : NULL;
+    effect->before = entry_ref(was->before);
+    effect->after = entry_ref(after);
     struct entry *gone = path && (moved || !was->path) ? take_replaced(draft, before, path) : NULL;
     if (moved)
         effect->replaced = gone;

@@ -223,14 +223,13 @@ bool names_are_dropped(struct names *names, const struct names_batch *batch)
 
 bool names_stop(struct names *names)
 {
-    int64_t due = g_get_monotonic_time() + STUCK_MICROSECONDS;
-    const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
+    int64_t until = g_get_monotonic_time() + STUCK_MICROSECONDS;
 
     LOCKED(&names->lock);
     names->end = true;
     pthread_cond_broadcast(&names->changed);
     while (names->threads > 0 &&
-           lock_wait_until(&names->lock, &names->changed, &until) != -ETIMEDOUT) {
+           lock_wait_until(&names->lock, &names->changed, until) != -ETIMEDOUT) {
     }
     return names->threads == 0;
 }

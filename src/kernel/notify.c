@@ -277,13 +277,12 @@ static int64_t carry_on(struct notifier *notifier)
 /* Waits for a notice, for names, or so long (0: for ever). With the lock held. */
 static void wait(struct notifier *notifier, int64_t microseconds)
 {
-    int64_t due = g_get_monotonic_time() + microseconds;
-    const struct timespec until = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
+    int64_t until = g_get_monotonic_time() + microseconds;
     int error = 0;
 
     while (g_queue_is_empty(&notifier->queue) && !notifier->woken && !notifier->end && !error) {
         if (microseconds > 0)
-            error = lock_wait_until(&notifier->lock, &notifier->there, &until);
+            error = lock_wait_until(&notifier->lock, &notifier->there, until);
         else
             lock_wait(&notifier->lock, &notifier->there);
     }

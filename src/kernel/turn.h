@@ -11,8 +11,6 @@
 #ifndef PMXCFS_KERNEL_TURN_H
 #define PMXCFS_KERNEL_TURN_H
 
-#include <stdatomic.h>
-
 #include "kernel/tell.h"
 
 struct fuse_req;

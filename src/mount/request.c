@@ -2,7 +2,6 @@
 /* A request that waits for its change, and how it is answered. */
 #include "mount/request.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

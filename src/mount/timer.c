@@ -2,13 +2,11 @@
 /* What has a time, in a thread of its own. */
 #include "mount/timer.h"
 
-#include <time.h>
-
 #include "base/process.h"
 #include "base/thread.h"
 
-#define LOOK_INTERVAL_NANOSECONDS 50000000 /* a dying caller waits that much longer */
-#define LOOKS_WHEN_IDLE 20 /* before the thread sleeps: files are often rewritten in a row */
+#define LOOK_INTERVAL 50000 /* microseconds: a dying caller waits that much longer */
+#define LOOKS_WHEN_IDLE 20  /* before the thread sleeps: files are often rewritten in a row */
 
 uint64_t timer_now(void)
 {
@@ -106,8 +104,6 @@ static void end_dying(struct timer *timer)
 /* Sleeps until it is time to look again. False: the end. */
 static bool wait_for_time(struct timer *timer, int *idle)
 {
-    struct timespec until;
-
     LOCKED(&timer->lock);
     *idle = timer->timed->len > 0 || truncations_wait(timer->truncations) ? 0 : *idle + 1;
     if (*idle > LOOKS_WHEN_IDLE && !timer->end) {
@@ -115,12 +111,8 @@ static bool wait_for_time(struct timer *timer, int *idle)
         lock_wait(&timer->lock, &timer->there);
     }
     timer->looks = true;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_INTERVAL_NANOSECONDS;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
     if (!timer->end)
-        lock_wait_until(&timer->lock, &timer->there, &until);
+        lock_wait_until(&timer->lock, &timer->there, g_get_monotonic_time() + LOOK_INTERVAL);
     return !timer->end;
 }
 

@@ -2,7 +2,6 @@
 /* The texts of the names in the root that no database holds. */
 #include "mount/virtual.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
-#include "cluster/machine.h"
+#include "cluster/transport.h"
 #include "core/change.h"
 #include "core/draft.h"
 #include "core/state.h"

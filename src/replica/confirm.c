@@ -66,7 +66,7 @@ void confirm_configuration(struct confirm *confirm, struct member self,
     confirm->due = false;
 }
 
-/* --- Delivered messages --- */
+/* --- Delivered messages: doc/cluster.md, "Confirmations" --- */
 
 /* One answer to each member: to its last request, and so to those before. */
 static void note_asked(struct confirm *confirm, struct member sender, uint64_t count)

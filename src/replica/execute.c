@@ -91,6 +91,7 @@ static void apply_message(struct executor *executor, const struct action *action
     }
 }
 
+/* doc/cluster.md, "Configuration change" */
 static void give_up(struct executor *executor, const struct action *action)
 {
     struct header header;
@@ -99,11 +100,12 @@ static void give_up(struct executor *executor, const struct action *action)
         waiters_answer(&replica_of(executor)->waiters, header.count, -EBUSY);
 }
 
-/* Comes before the STATE everywhere. 0, or a negative errno: the group is being left. */
+/* doc/cluster.md, "Confirmations": comes before the STATE everywhere. 0, or a negative errno: the
+ * group is being left. */
 static int announce_confirming(struct executor *executor)
 {
     struct buffer *nothing = wire_build_confirmation(NULL, 0, executor_seconds(executor));
-    int error = executor_multicast(executor, nothing, SEND_SYNC, 0, "");
+    int error = executor_multicast(executor, nothing, SEND_SYNC, "");
 
     buffer_unref(nothing);
     return error;
@@ -111,6 +113,7 @@ static int announce_confirming(struct executor *executor)
 
 /* Actions that look at the state as a whole need what was applied so far to be in it. */
 
+/* doc/cluster.md, "STATE" */
 static struct buffer *send_state(struct executor *executor)
 {
     struct replica *replica = replica_of(executor);
@@ -120,6 +123,7 @@ static struct buffer *send_state(struct executor *executor)
     return index_build(replica->committer.draft);
 }
 
+/* doc/cluster.md, "Choose (configuration group)" */
 static void send_updates(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
@@ -128,6 +132,7 @@ static void send_updates(struct executor *executor, const struct action *action)
         synchronise_send_updates(&replica->synchronisation, action);
 }
 
+/* doc/cluster.md, "Commit" */
 static void take_over(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
@@ -137,10 +142,12 @@ static void take_over(struct executor *executor, const struct action *action)
                                                                 replica->self.node));
 }
 
-static void compute_checksum(struct executor *executor)
+/* doc/cluster.md, "Verification (configuration group)" */
+static void compute_checksum(struct executor *executor, const struct action *action)
 {
     struct replica *replica = replica_of(executor);
 
+    (void)action;
     if (!flush(replica))
         return;
     const struct tree *tree = replica->committer.state->tree;
@@ -194,13 +201,13 @@ static void prepare_to_leave(struct executor *executor)
 
 static const struct group_actions actions = {
     .state = send_state,
-    .apply = apply_message,
-    .give_up = give_up,
-    .send_updates = send_updates,
-    .commit = take_over,
-    .synced = become_synced,
-    .checksum = compute_checksum,
     .leaving = prepare_to_leave,
+    .of = {[ACTION_APPLY] = apply_message,
+           [ACTION_GIVE_UP] = give_up,
+           [ACTION_SEND_UPDATES] = send_updates,
+           [ACTION_COMMIT] = take_over,
+           [ACTION_SYNCED] = become_synced,
+           [ACTION_CHECKSUM] = compute_checksum},
 };
 
 /* --- Events --- */
@@ -347,7 +354,7 @@ static void confirm_to_others(struct replica *replica)
         confirm_answer(&replica->confirm, executor_seconds(&replica->executor));
     if (!message)
         return;
-    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, 0, "a confirmation"))
+    if (executor_multicast(&replica->executor, message, SEND_CONFIRMATION, "a confirmation"))
         confirm_again(&replica->confirm);
     buffer_unref(message);
 }

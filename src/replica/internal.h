@@ -27,7 +27,7 @@ struct replica {
     struct view view;
     struct group_consumer consumer;
 
-    /* Of whoever has the writer role, but for what committer.h says. */
+    /* Of whoever has the writer role, but for what replica/commit.h says. */
     struct member self;
     struct executor executor;
     struct committer committer;

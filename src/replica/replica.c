@@ -244,26 +244,18 @@ void replica_change(struct replica *replica, const struct change *change, struct
 void replica_request_unlock(struct replica *replica, const char *path, struct caller *caller)
 {
     struct change change = {.operation = CHANGE_MTIME, .path = path};
-    bool expired = false;
-    bool found = false;
+    int error;
 
     const struct state *state = replica_read_lock(replica);
-    int error;
-    const struct entry *entry = tree_lookup(state->tree, path, &error);
-    if (entry && entry_is_directory(entry)) {
-        const struct lock_age *lock = state_lock(state, entry->inode);
-        found = lock != NULL;
-        if (found) {
-            /* The clock is read under the lock: what is published meanwhile is not older. */
-            uint64_t now = now_milliseconds(replica);
-            lock_digest(lock->directory, change.digest);
-            expired = now > lock->since && now - lock->since > replica->options.lock_lifetime;
-        }
-    }
+    /* The clock is read under the lock: what is published meanwhile is not older. */
+    int64_t age = state_lock_age(state, path, NULL, now_milliseconds(replica));
+    bool found = age >= 0;
+    if (found)
+        lock_digest(tree_lookup(state->tree, path, &error), change.digest);
     replica_read_unlock(replica);
     struct change request = change;
     request.operation = CHANGE_UNLOCK_REQUEST;
-    if (found && replica->options.local && expired)
+    if (found && replica->options.local && age > (int64_t)replica->options.lock_lifetime)
         change.operation = CHANGE_UNLOCK;
     send_change(replica, found && !replica->options.local ? &request : NULL, &change, caller);
 }
@@ -297,7 +289,7 @@ void replica_expire(struct replica *replica, uint64_t milliseconds)
 void replica_post(struct replica *replica, struct event *event)
 {
     LOCKED(&replica->events_lock);
-    event_push(&replica->events, event);
+    g_queue_push_tail(&replica->events, event);
 }
 
 /* Works off a queue of events as one batch. */
@@ -305,7 +297,7 @@ static void work_off(struct replica *replica, GQueue *events)
 {
     struct event *event;
 
-    while ((event = event_pop(events))) {
+    while ((event = g_queue_pop_head(events))) {
         replica_handle(replica, event);
         event_free(event);
     }
@@ -322,8 +314,8 @@ void replica_run(struct replica *replica)
     }
     replica->busy = true;
     while (replica->events.length > 0) {
-        GQueue batch = G_QUEUE_INIT;
-        event_move_all(&replica->events, &batch);
+        GQueue batch = replica->events;
+        g_queue_init(&replica->events);
         replica->event_bytes = 0;
         pthread_cond_broadcast(&replica->taken);
         lock_give(&replica->events_lock);
@@ -355,26 +347,19 @@ static bool is_ready(struct group_consumer *consumer)
     return atomic_load(&replica->committer.writable);
 }
 
-static uint64_t bytes_of(const GQueue *events)
-{
-    uint64_t bytes = 0;
-
-    for (const GList *at = events->head; at; at = at->next) {
-        const struct event *event = at->data;
-        bytes += EVENT_OVERHEAD + (event->message ? message_size(event->message) : 0);
-    }
-    return bytes;
-}
-
 /* Another thread that is the writer may wait for its disk: the group waits then as if this one were
  * it, and does not fill the memory. */
 static void take_events(struct group_consumer *consumer, GQueue *events)
 {
     struct replica *replica = container_of(consumer, struct replica, consumer);
+    struct event *event;
 
     lock_take(&replica->events_lock);
-    replica->event_bytes += bytes_of(events);
-    event_move_all(events, &replica->events);
+    while ((event = g_queue_pop_head(events))) {
+        replica->event_bytes +=
+            EVENT_OVERHEAD + (event->message ? message_size(event->message) : 0);
+        g_queue_push_tail(&replica->events, event);
+    }
     lock_give(&replica->events_lock);
     replica_run(replica);
     LOCKED(&replica->events_lock);

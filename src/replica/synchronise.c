@@ -82,7 +82,7 @@ static void continue_updates(struct synchronisation *synchronisation)
     struct buffer *complete =
         wire_build_sync(MESSAGE_UPDATE_COMPLETE, CONFIGURATION_PROTOCOL, &updates->epoch,
                         executor_seconds(synchronisation->executor), NULL, 0);
-    executor_multicast(synchronisation->executor, complete, SEND_SYNC, 0, "");
+    executor_multicast(synchronisation->executor, complete, SEND_SYNC, "");
     buffer_unref(complete);
     synchronise_stop(synchronisation);
 }
@@ -180,6 +180,18 @@ static char *find_problem(const struct draft *draft, const struct buffer *leader
     return problem;
 }
 
+/* An effect of the draft as a whole on that path; NULL: on the root alone. */
+static struct effect *add_effect(struct draft *draft, const char *path)
+{
+    struct effect *effect = effect_new(path, NULL);
+
+    effect->version = draft->root.version;
+    effect->writer = draft->root.writer;
+    effect->time = draft->root.mtime;
+    g_ptr_array_add(draft->effects, effect);
+    return effect;
+}
+
 /* One effect for each entry that the synchronisation changes, so that kernel caches and subscribers
  * know. */
 static void add_effects(struct draft *draft)
@@ -195,22 +207,13 @@ static void add_effects(struct draft *draft)
             continue;
         g_autofree char *path =
             after ? draft_path(draft, after) : tree_path(draft->base->tree, before->inode);
-        struct effect *effect = effect_new(path, NULL);
-        effect->version = draft->root.version;
-        effect->writer = draft->root.writer;
-        effect->time = draft->root.mtime;
+        struct effect *effect = add_effect(draft, path);
         effect->before = entry_ref(before);
         effect->after = entry_ref(after);
-        g_ptr_array_add(draft->effects, effect);
     }
-    if (draft->effects->len > 0)
-        return;
     /* Only the root differed (something was made and deleted again): its version is to be known. */
-    struct effect *effect = effect_new(NULL, NULL);
-    effect->version = draft->root.version;
-    effect->writer = draft->root.writer;
-    effect->time = draft->root.mtime;
-    g_ptr_array_add(draft->effects, effect);
+    if (draft->effects->len == 0)
+        add_effect(draft, NULL);
 }
 
 /* Tells by name what differed, so that whoever looks for the cause need not guess. */

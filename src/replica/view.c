@@ -13,10 +13,8 @@ void view_init(struct view *view, struct clock_source *clock)
 
     *view = (struct view){
         .clock = clock,
-        .mode = MODE_START,
+        .status = {.mode = MODE_START, .mode_since = now, .quorum_since = now},
         .members = g_array_new(FALSE, FALSE, sizeof(struct replica_member)),
-        .mode_since = now,
-        .quorum_since = now,
     };
     lock_init(&view->lock, LOCK_RANK_VIEW);
 }
@@ -59,18 +57,20 @@ static void show_members(struct view *view, const struct machine *machine,
     g_array_unref(view->members);
     view->members = shown;
     view->generation = machine_generation(machine);
-    view->lowest = machine_is_lowest(machine);
+    view->status.lowest = machine_is_lowest(machine);
 }
 
 void view_show_machine(struct view *view, const struct machine *machine,
                        const struct confirm *confirm)
 {
+    struct replica_status *status = &view->status;
+
     LOCKED(&view->lock);
-    view->queued = machine_queued(machine);
-    view->verifications = machine_verifications(machine);
-    if (machine_mode(machine) != view->mode)
-        view->mode_since = now_seconds(view);
-    view->mode = machine_mode(machine);
+    status->queued = machine_queued(machine);
+    status->verifications = machine_verifications(machine);
+    if (machine_mode(machine) != status->mode)
+        status->mode_since = now_seconds(view);
+    status->mode = machine_mode(machine);
     if (machine_generation(machine) != view->generation)
         show_members(view, machine, confirm);
 }
@@ -86,22 +86,18 @@ bool view_set_quorate(struct view *view, bool quorate)
     if (atomic_exchange(&view->quorate, quorate) == quorate)
         return false;
     LOCKED(&view->lock);
-    view->quorum_since = now_seconds(view);
+    view->status.quorum_since = now_seconds(view);
     return true;
 }
 
 void view_get_status(struct view *view, struct replica_status *status)
 {
+    lock_take(&view->lock);
+    *status = view->status;
+    lock_give(&view->lock);
     status->connected = atomic_load(&view->connected);
     status->joined = atomic_load(&view->joined);
     status->quorate = atomic_load(&view->quorate);
-    LOCKED(&view->lock);
-    status->mode = view->mode;
-    status->queued = view->queued;
-    status->lowest = view->lowest;
-    status->mode_since = view->mode_since;
-    status->quorum_since = view->quorum_since;
-    status->verifications = view->verifications;
 }
 
 GArray *view_members(struct view *view)

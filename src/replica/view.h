@@ -54,16 +54,11 @@ struct view {
     atomic_bool joined;
     atomic_bool outdated; /* stays out: a member's protocol is newer */
 
-    struct lock lock; /* for what follows */
-    enum machine_mode mode;
-    size_t queued;
-    GArray *members;     /* struct replica_member */
-    uint64_t generation; /* of the machine's members that are shown */
-    struct machine_verifications verifications;
+    struct lock lock;             /* for what follows */
+    struct replica_status status; /* what is known here of it, but for the booleans above */
+    GArray *members;              /* struct replica_member */
+    uint64_t generation;          /* of the machine's members that are shown */
     struct replica_checksum checksum;
-    bool lowest;
-    uint32_t mode_since; /* seconds */
-    uint32_t quorum_since;
 };
 
 void view_init(struct view *view, struct clock_source *clock);

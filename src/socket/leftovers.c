@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "base/log.h"
 #include "base/process.h"
 
@@ -74,17 +75,13 @@ static bool is_buffer(const char *name, const char *service)
  * service's, but nobody can need it once its server has ended. */
 static bool remove_directory(int parent, const char *name, const char *service, bool may_be_empty)
 {
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+    DIR *directory = directory_open_in(parent, name);
     const struct dirent *file;
     bool ours = true;
     bool empty = true;
 
-    if (!directory) {
-        if (fd >= 0)
-            close(fd);
+    if (!directory)
         return false;
-    }
     while (ours && (file = readdir(directory))) {
         if (strcmp(file->d_name, ".") == 0 || strcmp(file->d_name, "..") == 0)
             continue;
@@ -95,7 +92,7 @@ static bool remove_directory(int parent, const char *name, const char *service, 
     rewinddir(directory);
     while (ours && (file = readdir(directory))) {
         if (is_buffer(file->d_name, service))
-            unlinkat(fd, file->d_name, 0);
+            unlinkat(dirfd(directory), file->d_name, 0);
     }
     closedir(directory);
     return ours && unlinkat(parent, name, AT_REMOVEDIR) == 0;

@@ -22,9 +22,8 @@ void socket_metrics_write(const struct socket_metrics *socket, struct open_metri
         "Duration of requests on the local socket, until the answer was made.", &socket->answers,
         &histogram_durations);
     open_metrics_single_gauge(metrics, "pmxcfs_clients", NULL, "Connections of the local socket.",
-                              counter_get(&socket->clients_come) -
-                                  counter_get(&socket->clients_gone));
-    open_metrics_single_gauge(
-        metrics, "pmxcfs_subscribers", NULL, "Connections that hear the change feed.",
-        counter_get(&socket->subscribers_come) - counter_get(&socket->subscribers_gone));
+                              counter_get(&socket->clients));
+    open_metrics_single_gauge(metrics, "pmxcfs_subscribers", NULL,
+                              "Connections that hear the change feed.",
+                              counter_get(&socket->subscribers));
 }

@@ -117,12 +117,6 @@ static json_t *sizes_object(const struct request_sources *sources,
     return object;
 }
 
-/* Messages that wait for corosync. */
-static size_t outbox(struct corosync *corosync, enum machine_group group)
-{
-    return corosync ? corosync_outbox(corosync, group) : 0;
-}
-
 static json_t *queues_object(const struct request_sources *sources,
                              const struct replica_status *status)
 {
@@ -132,8 +126,8 @@ static json_t *queues_object(const struct request_sources *sources,
     json_text_set_number(object, "held", status->held);
     json_text_set_number(object, "synchronisation", status->queued);
     json_text_set_number(object, "configuration_group",
-                         outbox(sources->corosync, GROUP_CONFIGURATION));
-    json_text_set_number(object, "status_group", outbox(sources->corosync, GROUP_STATUS));
+                         corosync_outbox(sources->corosync, GROUP_CONFIGURATION));
+    json_text_set_number(object, "status_group", corosync_outbox(sources->corosync, GROUP_STATUS));
     return object;
 }
 
@@ -184,11 +178,8 @@ static json_t *clients_object(const struct socket_metrics *metrics)
 {
     json_t *object = json_object();
 
-    json_text_set_number(object, "connections",
-                         counter_get(&metrics->clients_come) - counter_get(&metrics->clients_gone));
-    json_text_set_number(object, "subscribers",
-                         counter_get(&metrics->subscribers_come) -
-                             counter_get(&metrics->subscribers_gone));
+    json_text_set_number(object, "connections", counter_get(&metrics->clients));
+    json_text_set_number(object, "subscribers", counter_get(&metrics->subscribers));
     return object;
 }
 

@@ -3,7 +3,6 @@
 #ifndef PMXCFS_SOCKET_PROPERTIES_H
 #define PMXCFS_SOCKET_PROPERTIES_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 #include "core/buffer.h"

@@ -8,7 +8,6 @@
 #include <qb/qbdefs.h>
 #include <qb/qbipcs.h>
 #include <qb/qbloop.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -86,10 +85,7 @@ struct socket_service {
 
     struct feed_wakeup feed;
 
-    sem_t started; /* posted once by the thread, after start_error was set */
-    int start_error;
-
-    /* The thread's own. */
+    /* The thread's own, once it runs. */
     qb_loop_t *loop;
     qb_ipcs_service_t *ipc;
     struct crowd crowd;
@@ -102,7 +98,8 @@ struct socket_service {
     struct rate_limit refusals;
 };
 
-/* libqb's poll functions carry no context, but run in the thread of their service. */
+/* libqb's poll functions carry no context, but run in the thread that starts their service, and
+ * then in its own. */
 static _Thread_local struct socket_service *own_service;
 
 /* Replies */
@@ -344,7 +341,7 @@ static void tell_feed(struct feed_listener *listener)
 static void add_subscriber(struct socket_service *service, struct connection *connection)
 {
     g_ptr_array_add(service->subscribers, connection);
-    counter_add(&service->sources.metrics->subscribers_come, 1);
+    counter_add(&service->sources.metrics->subscribers, 1);
 }
 
 static struct reply subscribe(struct connection *connection, const struct socket_request *request)
@@ -371,7 +368,7 @@ static void unsubscribe(struct connection *connection)
 {
     if (!connection->subscription.active)
         return;
-    counter_add(&connection->service->sources.metrics->subscribers_gone, 1);
+    counter_take(&connection->service->sources.metrics->subscribers, 1);
     subscription_clear(&connection->subscription);
     g_ptr_array_remove_fast(connection->service->subscribers, connection);
     atomic_fetch_sub(&connection->service->feed.subscribers, 1);
@@ -415,7 +412,7 @@ static int32_t accept_connection(qb_ipcs_connection_t *handle, uid_t uid, gid_t 
                                       .client = statistics.client_pid,
                                       .maximum = (size_t)maximum,
                                       .fd = -1};
-    counter_add(&service->sources.metrics->clients_come, 1);
+    counter_add(&service->sources.metrics->clients, 1);
     qb_ipcs_context_set(handle, connection);
     service->accepting = connection;
     return 0;
@@ -452,7 +449,7 @@ static void destroy_connection(qb_ipcs_connection_t *handle)
         log_warning("socket: no buffers for process %d; is /dev/shm full?", connection->client);
     unsubscribe(connection);
     crowd_let_out(&service->crowd, connection->may_write);
-    counter_add(&service->sources.metrics->clients_gone, 1);
+    counter_take(&service->sources.metrics->clients, 1);
     buffer_unref(connection->reply.buffer);
     g_free(connection);
     qb_ipcs_context_set(handle, NULL);
@@ -577,21 +574,21 @@ static void unblock_sigbus(void)
     pthread_sigmask(SIG_UNBLOCK, &sigbus, NULL);
 }
 
+static void end_service(struct socket_service *service)
+{
+    crowd_dismiss_strangers(&service->crowd);
+    qb_ipcs_destroy(service->ipc);
+    qb_loop_destroy(service->loop);
+}
+
 static void *run(void *argument)
 {
     struct socket_service *service = argument;
 
     unblock_sigbus();
     own_service = service;
-    service->start_error = start_loop(service);
-    bool started = service->start_error == 0;
-    sem_post(&service->started);
-    if (!started)
-        return NULL;
     qb_loop_run(service->loop);
-    crowd_dismiss_strangers(&service->crowd);
-    qb_ipcs_destroy(service->ipc);
-    qb_loop_destroy(service->loop);
+    end_service(service);
     return NULL;
 }
 
@@ -604,7 +601,6 @@ static void service_free(struct socket_service *service)
     if (service->feed.fd >= 0)
         close(service->feed.fd);
     g_ptr_array_unref(service->subscribers);
-    sem_destroy(&service->started);
     properties_free(service->sources.properties);
     g_ptr_array_unref(service->blocked);
     g_free(service->request);
@@ -612,17 +608,18 @@ static void service_free(struct socket_service *service)
     g_free(service);
 }
 
-static int start_thread(struct socket_service *service)
+/* Clients can connect before there is a thread to serve them: they wait for it. */
+static int start_all(struct socket_service *service)
 {
-    int error = thread_start(&service->thread, run, service);
-
-    if (error)
-        return error;
-    while (sem_wait(&service->started) != 0)
-        continue;
-    if (service->start_error)
-        pthread_join(service->thread, NULL);
-    return service->start_error;
+    own_service = service;
+    int error = start_loop(service);
+    if (!error) {
+        error = thread_start(&service->thread, run, service);
+        if (error)
+            end_service(service);
+    }
+    own_service = NULL;
+    return error;
 }
 
 int socket_start(const struct socket_options *options, struct socket_service **service_out)
@@ -640,13 +637,12 @@ int socket_start(const struct socket_options *options, struct socket_service **s
     service->feed.listener.added = tell_feed;
     service->request = g_malloc(BUFFER_SIZE_MAX);
     service->refusals.per_minute = 20;
-    sem_init(&service->started, 0, 0);
     service->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     service->feed.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int error = service->wake < 0 || service->feed.fd < 0 ? -errno : 0;
     if (!error) {
         leftovers_remove("/dev/shm", service->name);
-        error = start_thread(service);
+        error = start_all(service);
     }
     if (error) {
         service_free(service);

@@ -23,10 +23,8 @@ struct socket_metrics {
     struct counter requests[REQUEST_ID_MAX + 1]; /* by id; 0: those that there are not */
     struct counter refused;                      /* answered with an error */
     struct histogram answers;                    /* duration until the answer was made */
-    struct counter clients_come;                 /* connections accepted ... */
-    struct counter clients_gone;                 /* ... and ended */
-    struct counter subscribers_come;
-    struct counter subscribers_gone;
+    struct counter clients;                      /* connections that there are */
+    struct counter subscribers;                  /* of these, those that hear the change feed */
 };
 
 struct request_sources {

@@ -18,3 +18,14 @@ struct buffer *keep_text(struct cached_text *cached, uint64_t version, struct bu
     cached->version = version;
     return text;
 }
+
+struct buffer *keep_first_text(struct cached_text *cached, uint64_t version, struct buffer *text)
+{
+    struct buffer *first = kept_text(cached, version);
+
+    if (first) {
+        buffer_unref(text);
+        return first;
+    }
+    return cached->text && cached->version > version ? text : keep_text(cached, version, text);
+}

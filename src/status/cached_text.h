@@ -22,4 +22,9 @@ struct buffer *kept_text(struct cached_text *cached, uint64_t version);
 /* Keeps `text`, which it gives (the caller's reference stays the caller's). */
 struct buffer *keep_text(struct cached_text *cached, uint64_t version, struct buffer *text);
 
+/* The same for a text that was made without the owner's lock: others may have made one meanwhile. A
+ * newer one stays, and of two of the same version the first, which is given in place of `text`: so
+ * nobody sees a text go back within a version. */
+struct buffer *keep_first_text(struct cached_text *cached, uint64_t version, struct buffer *text);
+
 #endif

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cluster/wire.h" /* CLUSTER_LOG_SIZE: bytes of the buffer, header included */
 #include "core/buffer.h"
 
 /* Bytes and rules: doc/status.md, "Cluster log". Nothing here knows a clock or a lock; the owner
@@ -15,7 +16,6 @@
  * through cluster_log_walk_start()/cluster_log_walk_next() and cluster_log_entry_parse(), the only
  * doors. */
 
-#define CLUSTER_LOG_SIZE 131072u    /* bytes of the buffer, header included */
 #define CLUSTER_LOG_ENTRY_MAX 4096u /* bytes of an entry */
 #define CLUSTER_LOG_SHOWN 50u       /* entries of .clusterlog when nobody asks for a number */
 

@@ -24,7 +24,7 @@
 
 #define RRDCACHED_PATIENCE_MS 2000
 #define RRDCACHED_PAUSE_US (10 * G_USEC_PER_SEC) /* after it did not answer */
-#define STOP_PATIENCE_SECONDS 1
+#define STOP_PATIENCE G_USEC_PER_SEC
 #define DIRECTORY_MODE 0750
 #define AHEAD_SECONDS_MAX 3600
 
@@ -378,13 +378,11 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
 /* Waits for the thread's end, a second at most; the lock is held. True if it came. */
 static bool wait_end(struct rrd *rrd)
 {
-    struct timespec deadline;
+    int64_t deadline = g_get_monotonic_time() + STOP_PATIENCE;
     int error = 0;
 
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += STOP_PATIENCE_SECONDS;
     while (!rrd->ended && error == 0)
-        error = lock_wait_until(&rrd->lock, &rrd->wake, &deadline);
+        error = lock_wait_until(&rrd->lock, &rrd->wake, deadline);
     return rrd->ended;
 }
 

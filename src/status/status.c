@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/lock.h"
-#include "base/log.h"
 #include "base/metrics.h"
 #include "base/open_metrics.h"
 #include "base/util.h"
@@ -587,13 +586,14 @@ struct buffer *status_members_text(struct status *status)
 }
 
 /* The version is read before the guests are copied: a text may show more than its version stands
- * for, never less. Of two threads that make the same version's text the first one's is kept, so
- * that nobody sees the list go back within a version. */
+ * for, never less. */
 struct buffer *status_vmlist_text(struct status *status)
 {
+    struct cached_text *cached = &status->texts[TEXT_VMLIST];
+
     lock_take(&status->lock);
     uint64_t version = status->versions.vmlist;
-    struct buffer *text = kept_text(&status->texts[TEXT_VMLIST], version);
+    struct buffer *text = kept_text(cached, version);
     lock_give(&status->lock);
     if (text)
         return text;
@@ -601,42 +601,29 @@ struct buffer *status_vmlist_text(struct status *status)
     struct guest_snapshot *snapshot = status->guests->take(status->guests);
     text = vmlist_text(snapshot, version);
     guest_snapshot_free(snapshot);
-
-    lock_take(&status->lock);
-    struct buffer *kept = kept_text(&status->texts[TEXT_VMLIST], version);
-    if (!kept && (!status->texts[TEXT_VMLIST].text || status->texts[TEXT_VMLIST].version < version))
-        keep_text(&status->texts[TEXT_VMLIST], version, text);
-    lock_give(&status->lock);
-    if (!kept)
-        return text;
-    buffer_unref(text);
-    return kept;
+    LOCKED(&status->lock);
+    return keep_first_text(cached, version, text);
 }
 
 struct buffer *status_cluster_log_text(struct status *status, uint32_t max, const char *user)
 {
+    struct cached_text *cached = &status->texts[TEXT_CLUSTER_LOG];
     bool common = (max == 0 || max == CLUSTER_LOG_SHOWN) && (!user || !*user);
-    struct buffer *text = NULL;
     uint64_t version;
 
     if (common) {
-        lock_take(&status->lock);
-        text = kept_text(&status->texts[TEXT_CLUSTER_LOG], status->log->version);
-        lock_give(&status->lock);
-        if (text)
-            return text;
+        LOCKED(&status->lock);
+        struct buffer *kept = kept_text(cached, status->log->version);
+        if (kept)
+            return kept;
     }
     struct buffer *buffer = copy_log(status, &version);
-    text = cluster_log_text(buffer->data, max, user);
+    struct buffer *text = cluster_log_text(buffer->data, max, user);
     buffer_unref(buffer);
-    if (common) {
-        lock_take(&status->lock);
-        if (!status->texts[TEXT_CLUSTER_LOG].text ||
-            status->texts[TEXT_CLUSTER_LOG].version < version)
-            keep_text(&status->texts[TEXT_CLUSTER_LOG], version, text);
-        lock_give(&status->lock);
-    }
-    return text;
+    if (!common)
+        return text;
+    LOCKED(&status->lock);
+    return keep_first_text(cached, version, text);
 }
 
 /* With the lock held: the kept .rrd if it will still do. */

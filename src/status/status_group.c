@@ -111,19 +111,19 @@ static int send_value(struct status_group *group, const char *name, const void *
 
 /* --- Sending again --- */
 
-enum place { PLAIN, RELEASE, ADDRESS };
+/* In the order in which they are sent again: the daemon's own come last. */
+enum own_value { OWN_PLAIN, OWN_RELEASE, OWN_ADDRESS };
 
-static enum place place_of(const char *name)
+static enum own_value own_value_of(const char *name)
 {
     if (strcmp(name, "nodeip") == 0)
-        return ADDRESS;
-    return strcmp(name, RELEASE_NAME) == 0 ? RELEASE : PLAIN;
+        return OWN_ADDRESS;
+    return strcmp(name, RELEASE_NAME) == 0 ? OWN_RELEASE : OWN_PLAIN;
 }
 
-/* The daemon's own come last. */
 static gint compare_names(gconstpointer first, gconstpointer second, gpointer unused)
 {
-    int order = (int)place_of(first) - (int)place_of(second);
+    int order = (int)own_value_of(first) - (int)own_value_of(second);
 
     (void)unused;
     return order ? order : strcmp(first, second);
@@ -144,7 +144,7 @@ static int send_present(struct status_group *group, const char *name)
 
     if (value)
         error = send_value(group, name, value->data, value->capacity);
-    else if (place_of(name) == PLAIN)
+    else if (own_value_of(name) == OWN_PLAIN)
         error = send_value(group, name, NULL, 0);
     buffer_unref(value);
     return error;
@@ -277,6 +277,7 @@ static void take_update(struct status_group *group, struct member sender,
         complain(group, sender, error == -EFBIG ? "value too large" : "malformed value");
 }
 
+/* doc/status.md, "The status group" */
 static void apply_message(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
@@ -298,6 +299,7 @@ static void apply_message(struct executor *executor, const struct action *action
         complain(group, action->sender, "malformed log entry");
 }
 
+/* doc/status.md, "Merge" */
 static void merge(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
@@ -340,7 +342,7 @@ static void stop_holding(struct executor *executor)
     log_held(group, false);
 }
 
-/* What was set while nobody was there to hear it. */
+/* doc/status.md, "The status group": what was set while nobody was there to hear it. */
 static void synced(struct executor *executor, const struct action *action)
 {
     struct status_group *group = group_of(executor);
@@ -357,10 +359,8 @@ static void synced(struct executor *executor, const struct action *action)
 
 static const struct group_actions actions = {
     .state = state,
-    .apply = apply_message,
-    .merge = merge,
-    .synced = synced,
     .leaving = stop_holding,
+    .of = {[ACTION_APPLY] = apply_message, [ACTION_MERGE] = merge, [ACTION_SYNCED] = synced},
 };
 
 /* --- Events --- */
@@ -414,7 +414,7 @@ static void take_events(struct group_consumer *consumer, GQueue *events)
     struct status_group *group = container_of(consumer, struct status_group, consumer);
     struct event *event;
 
-    while ((event = event_pop(events)))
+    while ((event = g_queue_pop_head(events)))
         status_group_handle(group, event);
 }
 

@@ -10,7 +10,6 @@
 #include "cluster/event.h"
 #include "cluster/machine.h"
 #include "cluster/nodes.h"
-#include "core/buffer.h"
 #include "status/status.h"
 
 /* Messages and rules: doc/status.md, "The status group". Passive: no thread of its own; corosync, a

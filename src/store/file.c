@@ -89,7 +89,8 @@ static bool exists(const char *path, const char *suffix, const char *vfs_name)
     return lstat(name, &info) == 0;
 }
 
-/* A log without its database would be played back into whatever gets the database's name next. */
+/* A WAL or rollback journal without its database would be played back into whatever gets the
+ * database's name next. */
 static int probe_absent(const char *path, const char *vfs, char **message)
 {
     const char *suffix = exists(path, "-wal", vfs)       ? "-wal"
@@ -106,42 +107,43 @@ static int probe_absent(const char *path, const char *vfs, char **message)
 }
 
 /* 0 if it is not there, or empty. */
-static int set_aside(const char *path, const char *suffix, const char *word, char **message)
+static int quarantine_orphan(const char *path, const char *suffix, const char *word, char **message)
 {
-    g_autofree char *log = g_strconcat(path, suffix, NULL);
+    g_autofree char *orphan = g_strconcat(path, suffix, NULL);
     g_autofree char *name = NULL;
     struct stat info;
 
     /* SQLite's are refused empty too. */
-    if (lstat(log, &info) < 0 || (info.st_size == 0 && strcmp(suffix, ".journal") == 0))
+    if (lstat(orphan, &info) < 0 || (info.st_size == 0 && strcmp(suffix, ".journal") == 0))
         return 0;
-    int error = quarantine_move(log, word, &name);
+    int error = quarantine_move(orphan, word, &name);
     if (error)
         *message = g_strdup_printf("%s is missing, and %s, which holds changes to it, cannot be "
                                    "renamed: %s",
-                                   path, log, g_strerror(-error));
+                                   path, orphan, g_strerror(-error));
     else
         log_warning(
             "%s is missing, and %s was left beside it: that is now %s, and this node begins "
             "with an empty database; if the database is missing by mistake, stop pmxcfs and "
             "put all of them back",
-            path, log, name);
+            path, orphan, name);
     return error;
 }
 
-/* Whoever takes the database away without its logs, as 'pvecm add' does, wants a new one. */
-int file_set_logs_aside(const char *path, char **message)
+/* Whoever takes the database away without what lies beside it, as 'pvecm add' does, wants a new
+ * one. */
+int file_quarantine_orphans(const char *path, char **message)
 {
     g_autofree char *index = g_strconcat(path, "-shm", NULL);
     int error;
 
     if (exists(path, "", NULL))
         return 0;
-    error = set_aside(path, "-wal", "orphaned", message);
+    error = quarantine_orphan(path, "-wal", "orphaned", message);
     if (!error)
-        error = set_aside(path, "-journal", "orphaned", message);
+        error = quarantine_orphan(path, "-journal", "orphaned", message);
     if (!error)
-        error = set_aside(path, ".journal", "overtaken", message);
+        error = quarantine_orphan(path, ".journal", "overtaken", message);
     if (!error)
         unlink(index);
     return error;
@@ -210,8 +212,8 @@ static int open_connection(const char *name, int flags, const char *vfs, unsigne
     return SQLITE_OK;
 }
 
-/* Nobody has the file open in WAL mode when there is no log beside it, so it stands still and is
- * all there is. A connection without the immutable flag would make a log to read it. */
+/* Nobody has the file open in WAL mode when there is no WAL beside it, so it stands still and is
+ * all there is. A connection without the immutable flag would make one to read it. */
 static int open_immutable(const char *path, const char *vfs, sqlite3 **db)
 {
     g_autofree char *escaped = g_uri_escape_string(path, "/", FALSE);
@@ -220,8 +222,8 @@ static int open_immutable(const char *path, const char *vfs, sqlite3 **db)
     return open_connection(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, vfs, 0, db);
 }
 
-/* With the whole file locked the log's index is kept in memory, not in a file; and the log is not
- * folded at the end. Only reading is left. */
+/* With the whole file locked the WAL's index is kept in memory, not in a file; and the WAL is not
+ * checkpointed at the end. Only reading is left. */
 static int open_exclusive(const char *path, const char *vfs, sqlite3 **db)
 {
     int result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, 0, db);
@@ -234,7 +236,7 @@ static int open_exclusive(const char *path, const char *vfs, sqlite3 **db)
 }
 
 /* As open_exclusive(), or, when somebody has it open (if only an idle sqlite3), as one more reader
- * of his log. */
+ * of his WAL. */
 static int open_beside(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db)
 {
     int result = open_exclusive(path, vfs, db);
@@ -291,15 +293,15 @@ static int check_length(sqlite3 *db, const char *path, char **message)
 static int open_to_read(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
                         bool *checkable, char **message)
 {
-    bool log = exists(path, "-wal", vfs);
-    bool journal = !log && exists(path, "-journal", vfs);
+    bool wal = exists(path, "-wal", vfs);
+    bool rollback = !wal && exists(path, "-journal", vfs);
     int result;
 
     *db = NULL;
-    *checkable = !log && !journal && !vfs;
-    if (log)
+    *checkable = !wal && !rollback && !vfs;
+    if (wal)
         result = open_beside(path, vfs, busy_timeout, db);
-    else if (journal)
+    else if (rollback)
         result = open_connection(path, SQLITE_OPEN_READWRITE, vfs, busy_timeout, db);
     else
         result = open_immutable(path, vfs, db);
@@ -352,7 +354,7 @@ static int open_whole_pages(const char *path, sqlite3 **db, char **message)
     unsigned char *pages = sqlite3_malloc64(size);
     if (pages) {
         memcpy(pages, content, size);
-        /* No log can be beside it. */
+        /* No WAL can be beside it. */
         pages[18] = pages[19] = 1;
     }
     g_free(content);

@@ -13,7 +13,7 @@ extern const char file_schema[];
 /* The name of row 0, which holds the global version. */
 #define ROOT_NAME "__version__"
 
-/* The path without symbolic links, since a log lies beside the file itself; g_free() it. */
+/* The path without symbolic links, since a WAL lies beside the file itself; g_free() it. */
 char *file_resolve(const char *path, const char *vfs);
 
 /* 0 if there is a file at `path` that is worth opening; -ENOENT: none; else a negative errno and
@@ -24,15 +24,15 @@ int file_probe(const char *path, const char *vfs, char **message);
 /* The same, and no file is an error with *message too. */
 int file_require_present(const char *path, const char *vfs, char **message);
 
-/* For whoever makes a new database where none is: logs and a journal without their database are put
- * into quarantine, and logged. 0, or a negative errno with *message. */
-int file_set_logs_aside(const char *path, char **message);
+/* For whoever makes a new database where none is: a WAL and journals without their database are
+ * put into quarantine, and logged. 0, or a negative errno with *message. */
+int file_quarantine_orphans(const char *path, char **message);
 
 /* Opens `path` for reading, in a way that leaves its bytes as they are and no files beside it: also
- * if it is in WAL mode, and also if a log of a crashed daemon lies beside it, which is read but not
- * folded. Another process may have it open; `busy_timeout` (milliseconds) is how long the first
- * read waits if that one keeps it locked. (The one exception: a hot rollback journal is played
- * back, as no reader can do without that.) 0 or a negative errno with *message. */
+ * if it is in WAL mode, and also if a WAL of a crashed daemon lies beside it, which is read but not
+ * checkpointed. Another process may have it open; `busy_timeout` (milliseconds) is how long the
+ * first read waits if that one keeps it locked. (The one exception: a hot rollback journal is
+ * played back, as no reader can do without that.) 0 or a negative errno with *message. */
 int file_open_untouched(const char *path, const char *vfs, unsigned int busy_timeout, sqlite3 **db,
                         char **message);
 

@@ -31,9 +31,6 @@ enum store_problem {
     PROBLEM_JOURNAL,         /* a journal beside the database; STORE_NOTE: it goes with it */
 };
 
-/* The word for it that programs get: "same-name". */
-const char *store_problem_name(enum store_problem problem);
-
 /* One thing that is wrong. The strings are lent for the time of the call; none is longer than 1 KiB
  * and what is printed of names has no control characters. */
 struct store_finding {

@@ -6,7 +6,6 @@
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
@@ -52,9 +51,7 @@ static bool wait_for_work(struct flusher *flusher)
         }
         if (due <= clock_milliseconds())
             return true;
-        struct timespec until = {.tv_sec = (time_t)(due / 1000u),
-                                 .tv_nsec = (long)(due % 1000u) * 1000000};
-        lock_wait_until(&flusher->lock, &flusher->wake, &until);
+        lock_wait_until(&flusher->lock, &flusher->wake, (int64_t)due * 1000);
     }
     return false;
 }

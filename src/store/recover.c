@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A journal that a killed daemon left behind: brought into config.db, or set aside. */
+/* A journal that a killed daemon left behind: brought into config.db, or put into quarantine. */
 #include "store/recover.h"
 
 #include "base/log.h"

@@ -223,7 +223,7 @@ int store_open(const char *given_path, const struct store_options *given, struct
         options.busy_timeout = BUSY_TIMEOUT_DEFAULT;
     if (options.checkpoint_pages == 0)
         options.checkpoint_pages = CHECKPOINT_PAGES_DEFAULT;
-    int error = options.vfs ? 0 : file_set_logs_aside(path, message);
+    int error = options.vfs ? 0 : file_quarantine_orphans(path, message);
     if (!error)
         error = file_probe(path, options.vfs, message);
     if (error == -ENOENT)

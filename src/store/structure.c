@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "core/key.h"
 #include "core/limits.h"
 #include "core/path.h"
 #include "store/file.h"
@@ -102,21 +103,6 @@ static void check_ways(struct load *load)
                         "inode %" G_GUINT64_FORMAT " lies more than 4096 levels deep",
                         row->entry->inode);
     }
-}
-
-static guint name_hash(gconstpointer pointer)
-{
-    const struct entry *entry = pointer;
-
-    return g_str_hash(entry->name) ^ (guint)(entry->parent * 2654435761u);
-}
-
-static gboolean name_equal(gconstpointer a, gconstpointer b)
-{
-    const struct entry *first = a;
-    const struct entry *second = b;
-
-    return first->parent == second->parent && strcmp(first->name, second->name) == 0;
 }
 
 static void check_names(struct load *load)

@@ -97,7 +97,7 @@ static void on_configuration_group(struct group_consumer *consumer, GQueue *even
 {
     struct event *event;
 
-    while ((event = event_pop(events))) {
+    while ((event = g_queue_pop_head(events))) {
         note(container_of(consumer, struct probe, configuration), event);
         event_free(event);
     }

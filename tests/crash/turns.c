@@ -158,10 +158,8 @@ void __real_lock_give(struct lock *lock);
 void __wrap_lock_give(struct lock *lock);
 void __real_lock_wait(struct lock *lock, pthread_cond_t *condition);
 void __wrap_lock_wait(struct lock *lock, pthread_cond_t *condition);
-int __real_lock_wait_until(struct lock *lock, pthread_cond_t *condition,
-                           const struct timespec *until);
-int __wrap_lock_wait_until(struct lock *lock, pthread_cond_t *condition,
-                           const struct timespec *until);
+int __real_lock_wait_until(struct lock *lock, pthread_cond_t *condition, int64_t until);
+int __wrap_lock_wait_until(struct lock *lock, pthread_cond_t *condition, int64_t until);
 int __real_pthread_cond_signal(pthread_cond_t *condition);
 int __wrap_pthread_cond_signal(pthread_cond_t *condition);
 int __real_pthread_join(pthread_t thread, void **result);
@@ -220,13 +218,11 @@ void __wrap_lock_wait(struct lock *lock, pthread_cond_t *condition)
         __real_lock_wait(lock, condition);
 }
 
-int __wrap_lock_wait_until(struct lock *lock, pthread_cond_t *condition,
-                           const struct timespec *until)
+int __wrap_lock_wait_until(struct lock *lock, pthread_cond_t *condition, int64_t until)
 {
     if (!takes_part())
         return __real_lock_wait_until(lock, condition, until);
-    wait_without(lock, condition,
-                 (uint64_t)until->tv_sec * 1000 + (uint64_t)until->tv_nsec / 1000000);
+    wait_without(lock, condition, (uint64_t)until / 1000);
     return 0;
 }
 

@@ -121,8 +121,8 @@ FAULTS = {
     ),
     "logs-not-merged": (
         "cluster/executor.c",
-        "if_any(actions->merge, executor, action);",
-        "(void)actions->merge;",
+        "if (actions->of[action->type])",
+        "if (actions->of[action->type] && action->type != ACTION_MERGE)",
     ),
     "stamped-before-merge": (
         "status/status_group.c",

@@ -200,13 +200,32 @@ static void test_type_names(void **unused)
     assert_string_equal(guest_type_name(GUEST_OPENVZ), "openvz");
 }
 
+static void test_names(void **unused)
+{
+    static const char *const bad[] = {"", ".", "..", "/", "a/b", "a/"};
+    static const char *const good[] = {"a", "...", ".a", "..a", "a.", "\xff", "a b"};
+
+    (void)unused;
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+        assert_false(path_is_name(bad[i], strlen(bad[i])));
+    for (size_t i = 0; i < G_N_ELEMENTS(good); i++)
+        assert_true(path_is_name(good[i], strlen(good[i])));
+    assert_false(path_is_name("a\0b", 3));
+    assert_false(path_is_name("\0", 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guests),     cmocka_unit_test(test_no_guests),
-        cmocka_unit_test(test_private),    cmocka_unit_test(test_guest_directories),
-        cmocka_unit_test(test_locks),      cmocka_unit_test(test_virtual),
-        cmocka_unit_test(test_split),      cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_guests),
+        cmocka_unit_test(test_no_guests),
+        cmocka_unit_test(test_private),
+        cmocka_unit_test(test_guest_directories),
+        cmocka_unit_test(test_locks),
+        cmocka_unit_test(test_virtual),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_clean),
         cmocka_unit_test(test_type_names),
     };
 

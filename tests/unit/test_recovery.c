@@ -130,9 +130,10 @@ static void test_a_restored_backup(void **state)
     }
 }
 
-static void test_ten_are_kept(void **state)
+/* Puts a journal into quarantine beside twelve that are there, `old` of 0 to 11 behind the
+ * database's name: which stay. g_free() it. */
+static char *put_beside_twelve(struct node *node, char *(*old)(unsigned number))
 {
-    struct node *node = *state;
     g_autofree char *journal = node_beside(node, ".journal");
     struct node left;
 
@@ -143,48 +144,47 @@ static void test_ten_are_kept(void **state)
     node_close(&left);
     place_run(&left.place, "UPDATE tree SET version = 9 WHERE inode = 0");
     for (unsigned i = 0; i < 12; i++) {
-        g_autofree char *old = g_strdup_printf("%s.%s-20010101-0000%02u", left_journal,
-                                               i % 2 ? "damaged" : "overtaken", i);
-        assert_true(g_file_set_contents(old, "", 0, NULL));
+        g_autofree char *suffix = old(i);
+        g_autofree char *name = node_beside(&left, suffix);
+        assert_true(g_file_set_contents(name, "", 0, NULL));
     }
     place_copy(journal, left_journal);
     node_open(&left);
-    g_autofree char *names = place_names(&left.place);
+    char *names = place_names(&left.place);
     g_auto(GStrv) list = g_strsplit(names, ".journal.", -1);
     assert_int_equal(g_strv_length(list) - 1, 10);
+    node_stop(&left);
+    return names;
+}
+
+static char *of_long_ago(unsigned number)
+{
+    return g_strdup_printf(".journal.%s-20010101-0000%02u", number % 2 ? "damaged" : "overtaken",
+                           number);
+}
+
+static void test_ten_are_kept(void **state)
+{
+    g_autofree char *names = put_beside_twelve(*state, of_long_ago);
+
     assert_null(strstr(names, "20010101-000002"));
     assert_non_null(strstr(names, "20010101-000003"));
-    node_stop(&left);
+}
+
+static char *of_dates_to_come(unsigned number)
+{
+    return g_strdup_printf(".journal.damaged-%u0101-0000%02u", number < 11 ? 2101 : 2001, number);
 }
 
 /* A clock that was ahead, or is behind now: what is set aside just now stays. */
 static void test_dates_to_come(void **state)
 {
-    struct node *node = *state;
-    g_autofree char *journal = node_beside(node, ".journal");
-    struct node left;
+    g_autofree char *names = put_beside_twelve(*state, of_dates_to_come);
 
-    node_make(node, CHANGE_MKDIR, "d");
-    node_crash(node, &left);
-    g_autofree char *left_journal = node_beside(&left, ".journal");
-    node_open(&left);
-    node_close(&left);
-    place_run(&left.place, "UPDATE tree SET version = 9 WHERE inode = 0");
-    for (unsigned i = 0; i < 12; i++) {
-        g_autofree char *old =
-            g_strdup_printf("%s.damaged-%u0101-0000%02u", left_journal, i < 11 ? 2101 : 2001, i);
-        assert_true(g_file_set_contents(old, "", 0, NULL));
-    }
-    place_copy(journal, left_journal);
-    node_open(&left);
-    g_autofree char *names = place_names(&left.place);
-    g_auto(GStrv) list = g_strsplit(names, ".journal.", -1);
-    assert_int_equal(g_strv_length(list) - 1, 10);
     assert_non_null(strstr(names, ".overtaken-"));
     assert_null(strstr(names, ".damaged-20010101-"));
     assert_null(strstr(names, "21010101-000001"));
     assert_non_null(strstr(names, "21010101-000002"));
-    node_stop(&left);
 }
 
 /* A database that is refused stays as it is, and the journal too. */

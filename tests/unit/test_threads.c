@@ -192,7 +192,7 @@ static gpointer hand_over(gpointer data)
 
     while ((sent = sent_queue_take(&stalled->group.sent))) {
         GQueue events = G_QUEUE_INIT;
-        event_push(&events, event_message(sent->sender, sent->message));
+        g_queue_push_tail(&events, event_message(sent->sender, sent->message));
         sent_free(sent);
         consumer->take(consumer, &events);
         atomic_fetch_add(&stalled->taken, 1);

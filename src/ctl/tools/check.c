@@ -57,7 +57,7 @@ static void look_at_journal(const char *path, const GByteArray *journal,
     struct store_finding finding = {.problem = PROBLEM_JOURNAL};
     g_autofree char *text = NULL;
 
-    replay_tree(&replay, journal, tree);
+    snapshot_replay(journal, NULL, &replay, tree);
     if (replay.keep) {
         finding.severity = STORE_WARNING;
         finding.remedy = "the next start sets it aside";
@@ -138,4 +138,26 @@ int tools_check(const char *path, const char *vfs, struct store_checker *checker
     if (tree)
         tree_free(tree);
     return error;
+}
+
+const char *tools_problem_name(enum store_problem problem)
+{
+    static const char *const names[] = {
+        [PROBLEM_FILE] = "file",
+        [PROBLEM_NUMBER] = "number",
+        [PROBLEM_NEGATIVE] = "negative-inode",
+        [PROBLEM_NAME] = "name",
+        [PROBLEM_TYPE] = "type",
+        [PROBLEM_DATA] = "directory-data",
+        [PROBLEM_PARENT] = "parent",
+        [PROBLEM_LOOP] = "loop",
+        [PROBLEM_DEPTH] = "depth",
+        [PROBLEM_TWIN] = "same-name",
+        [PROBLEM_GUEST_DIRECTORY] = "guest-directory",
+        [PROBLEM_GUEST_TWIN] = "same-guest",
+        [PROBLEM_VERSION] = "version",
+        [PROBLEM_JOURNAL] = "journal",
+    };
+
+    return names[problem];
 }

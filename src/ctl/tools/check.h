@@ -6,6 +6,9 @@
 #include "core/tree.h"
 #include "store/finding.h"
 
+/* The word for a problem that programs get: "same-name". */
+const char *tools_problem_name(enum store_problem problem);
+
 /* Reads the tree of the database at `path`, with what is in the journal beside it, and alters
  * nothing: no bytes, and no files beside it. While a daemon has it open: as it is between two
  * changes. `vfs`: SQLite's name of it, NULL: the usual one; there is no journal with another.

@@ -4,9 +4,7 @@
 
 #include <errno.h>
 
-#include "core/publish.h"
 #include "ctl/tools/snapshot.h"
-#include "journal/replay.h"
 #include "store/file.h"
 #include "store/read.h"
 
@@ -19,21 +17,16 @@ static void ignore(struct store_checker *checker, const struct store_finding *fi
 /* Takes the tree over. */
 static int replay(struct tree *tree, const GByteArray *journal, GPtrArray *effects, char **message)
 {
-    struct state *state = state_new(tree, 0);
-    struct draft *draft = draft_new(state);
     struct replay replay;
     int error = 0;
 
-    replay_read(&replay, journal->data, journal->len);
-    replay.effects = effects;
-    replay_decide(&replay, draft);
+    snapshot_replay(journal, effects, &replay, &tree);
     if (replay.keep) {
         *message = g_strdup_printf("not all of it can be brought in: %s", replay.reason);
         error = -EBADMSG;
     }
     replay_clear(&replay);
-    draft_free(draft);
-    tree_free(state_give_tree(state));
+    tree_free(tree);
     return error;
 }
 

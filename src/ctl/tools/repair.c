@@ -489,7 +489,7 @@ static int bring_in(const char *path, struct store_checker *checker, bool moved_
     if (error)
         return error;
     if (!moved_on)
-        replay_tree(&replay, journal, tree);
+        snapshot_replay(journal, NULL, &replay, tree);
     if (moved_on && !snapshot_is_empty(journal)) {
         text = g_strdup_printf("changes in %s are not in the new database: they were made to the "
                                "old one as it was",

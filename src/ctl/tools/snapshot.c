@@ -5,9 +5,8 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "core/tree.h"
+#include "core/publish.h"
 #include "journal/read.h"
-#include "journal/replay.h"
 #include "store/file.h"
 
 /* An attempt is in vain only if the daemon folds twice during it. */
@@ -22,7 +21,7 @@ bool snapshot_is_empty(const GByteArray *journal)
 }
 
 /* Whatever is written to it from now on, the connection sees nothing of that. A database without a
- * log is locked, so that nobody writes. */
+ * WAL is locked, so that nobody writes. */
 static int begin_reading(sqlite3 *db, const char *path, char **message)
 {
     int error =
@@ -85,4 +84,20 @@ int snapshot_begin(sqlite3 *db, const char *path, GByteArray **journal, char **m
     }
     *message = g_strdup_printf("%s changes too fast to be read", path);
     return -EBUSY;
+}
+
+void snapshot_replay(const GByteArray *journal, GPtrArray *effects, struct replay *replay,
+                     struct tree **tree)
+{
+    replay_read(replay, journal->data, journal->len);
+    replay->effects = effects;
+    if (replay_generation(replay) == 0)
+        return;
+    struct state *state = state_new(*tree, 0);
+    struct draft *draft = draft_new(state);
+    replay_decide(replay, draft);
+    if (replay->outcome == REPLAY_CHANGES)
+        state_publish(state, draft, 0);
+    draft_free(draft);
+    *tree = state_give_tree(state);
 }
