@@ -134,6 +134,11 @@ FAULTS = {
         "    else\n        want_all_again(group);",
         "    else\n        want_address_again(group);",
     ),
+    "deletions-forgotten": (
+        "status/status_group.c",
+        "    g_tree_foreach(group->deleted, want_deleted_again, group);",
+        "    (void)want_deleted_again;",
+    ),
     "entries-taken-twice": (
         "status/cluster_log.c",
         "    if (!is_newer(last, entry->time, entry->uid))\n        return false;\n    append_entry",
