@@ -188,8 +188,8 @@ FAULTS = {
     ),
     "dead-disk-is-well": (
         "replica/replica.c",
-        "return atomic_load(&replica->committer.writable);",
-        "return true;",
+        "return !atomic_load(&replica->put_off) &&\n           (",
+        "return true || (",
     ),
     "copy-for-each-attempt": (
         "store/safety.c",
