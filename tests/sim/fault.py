@@ -139,6 +139,11 @@ FAULTS = {
         "    g_tree_foreach(group->deleted, want_deleted_again, group);",
         "    (void)want_deleted_again;",
     ),
+    "stamps-wrap-around": (
+        "status/cluster_log.c",
+        "return !last || time > last->time ||",
+        "return !last || (int32_t)(time - last->time) > 0 ||",
+    ),
     "entries-taken-twice": (
         "status/cluster_log.c",
         "    if (!is_newer(last, entry->time, entry->uid))\n        return false;\n    append_entry",
