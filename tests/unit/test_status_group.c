@@ -281,6 +281,35 @@ static void test_values_travel(void **state)
         expect_stored(bus, i, "node2", "late", NULL);
 }
 
+/* The node ids of two nodes were exchanged, and corosync started anew: what one had said is not the
+ * other's. */
+static void test_ids_are_exchanged(void **state)
+{
+    static const struct cluster_node exchanged[NODES] = {
+        {1, 1, "node2"}, {2, 1, "node1"}, {3, 1, "node3"}};
+    struct bus *bus = *state;
+    struct station *third = &bus->stations[2];
+
+    set_members(bus, 7);
+    assert_int_equal(set(bus, 0, "key", "of node1"), 0);
+    deliver_all(bus);
+    expect_stored(bus, 2, "node1", "key", "of node1");
+    set_members(bus, 0);
+    status_set_nodes(third->status, "lab", 2, exchanged, NODES);
+    expect_stored(bus, 2, "node2", "key", NULL);
+    expect_stored(bus, 2, "node1", "key", NULL);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct station *station = &bus->stations[i];
+        station->self.node = 2 - i;
+        status_set_nodes(station->status, "lab", 2, exchanged, NODES);
+    }
+    set_members(bus, 7);
+    for (size_t i = 0; i < NODES; i++) {
+        expect_stored(bus, i, "node1", "key", "of node1");
+        expect_stored(bus, i, "node2", "key", NULL);
+    }
+}
+
 /* How far another's clock is ahead is seen by the times of its messages, which can only be late. */
 static void test_clocks(void **state)
 {
@@ -708,6 +737,7 @@ int main(void)
         TEST(test_alone_sends_the_address_once),
         TEST(test_values_travel),
         TEST(test_releases),
+        TEST(test_ids_are_exchanged),
         TEST(test_clocks),
         TEST(test_values_outlive_absence),
         TEST(test_log_travels),
