@@ -20,6 +20,7 @@ struct synchronisation {
     struct safety_copy copy;          /* of the last attempt, which was not stored */
     uint64_t rejoin_delay;            /* milliseconds; see synchronise_is_due() */
     unsigned failures;                /* attempts in a row that came to nothing */
+    uint64_t pause;                   /* milliseconds: after the last of them */
     uint64_t retry_at;                /* milliseconds: no other attempt before */
 };
 
@@ -36,9 +37,9 @@ int synchronise_commit(struct synchronisation *synchronisation, const struct act
 
 /* Whether it is time for another attempt after those that came to nothing: each makes the whole
  * cluster synchronise and send this node what it lacks, so the pauses double. After one that the
- * database did not take: from twice `rejoin_delay` to SYNCHRONISE_PAUSE_MAX; after any other (what
- * came is not sound, something could not be sent), which may be over sooner: from `rejoin_delay` to
- * SYNCHRONISE_PAUSE_SHORT_MAX. `now`: milliseconds. */
+ * database did not take: from twice `rejoin_delay` to SYNCHRONISE_PAUSE_MAX; after others (what
+ * came is not sound, something could not be sent), which may be over sooner: none after the first,
+ * then the same up to SYNCHRONISE_PAUSE_SHORT_MAX. `now`: milliseconds. */
 #define SYNCHRONISE_PAUSE_MAX 300000u
 #define SYNCHRONISE_PAUSE_SHORT_MAX 60000u
 bool synchronise_is_due(const struct synchronisation *synchronisation, uint64_t now);
