@@ -171,6 +171,7 @@ static void become_synced(struct executor *executor, const struct action *action
     *begun = 0;
     /* What is in memory is what is in the database, and what the others have. */
     atomic_store(&replica->committer.broken, false);
+    atomic_store(&replica->put_off, false);
     synchronise_succeeded(&replica->synchronisation);
     outbox_release(&replica->outbox);
 }
@@ -191,7 +192,8 @@ static void prepare_to_leave(struct executor *executor)
 
     flush(replica);
     counter_add(&replica->metrics.departures, 1);
-    replica->synchronisation.begun = 0;
+    synchronise_left(&replica->synchronisation);
+    atomic_store(&replica->put_off, replica->synchronisation.failures > 0);
     atomic_store(&replica->view.outdated, machine_mode(executor->machine) == MODE_VERSION_ERROR);
     give_up_callers(replica);
     /* It may be that the memory is not what it was when the digests were made (a verification
@@ -297,12 +299,14 @@ static bool has_room(const struct replica *replica)
            (uint64_t)status.f_bavail * status.f_frsize >= PROBE_ROOM;
 }
 
-static bool is_worth_joining(const struct replica *replica)
+/* Whether joining makes sense now. */
+static void probe(struct replica *replica)
 {
     struct clock_source *clock = replica->options.clock;
+    bool due = synchronise_is_due(&replica->synchronisation, clock->milliseconds(clock));
 
-    return synchronise_is_due(&replica->synchronisation, clock->milliseconds(clock)) &&
-           has_room(replica);
+    atomic_store(&replica->put_off, !due);
+    commit_probe(&replica->committer, due && has_room(replica));
 }
 
 /* What the machine need not know, or is to find done. */
@@ -328,7 +332,7 @@ static void prepare(struct replica *replica, const struct event *event)
         disconnected(replica);
         break;
     case EVENT_PROBE:
-        commit_probe(&replica->committer, is_worth_joining(replica));
+        probe(replica);
         break;
     case EVENT_VERIFY:
         break;

@@ -33,6 +33,7 @@ struct replica {
     struct committer committer;
     struct synchronisation synchronisation;
     struct confirm confirm;
+    atomic_bool put_off; /* any thread: synchronisations came to nothing, it is too soon for more */
 
     /* The writer role. */
     struct lock events_lock;

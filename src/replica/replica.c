@@ -340,11 +340,12 @@ static bool is_ready(struct group_consumer *consumer)
 {
     struct replica *replica = container_of(consumer, struct replica, consumer);
 
-    if (!atomic_load(&replica->committer.broken))
+    if (!atomic_load(&replica->committer.broken) && !atomic_load(&replica->put_off))
         return true;
     replica_post(replica, event_new(EVENT_PROBE));
     replica_run(replica);
-    return atomic_load(&replica->committer.writable);
+    return !atomic_load(&replica->put_off) &&
+           (!atomic_load(&replica->committer.broken) || atomic_load(&replica->committer.writable));
 }
 
 /* Another thread that is the writer may wait for its disk: the group waits then as if this one were

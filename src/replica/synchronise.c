@@ -256,17 +256,35 @@ static int prepare_commit(struct synchronisation *synchronisation, const struct 
     return error;
 }
 
-static void note_failure(struct synchronisation *synchronisation, int error)
+/* `doublings`: of the time that a node waits in any case before it joins again. */
+static void put_off(struct synchronisation *synchronisation, unsigned doublings, uint64_t most)
 {
     struct clock_source *clock = synchronisation->committer->parts.clock;
-    unsigned doublings = MIN(synchronisation->failures, 15u) + 1;
-    uint64_t pause = MIN(synchronisation->rejoin_delay << doublings, SYNCHRONISE_PAUSE_MAX);
+    uint64_t pause = MIN(synchronisation->rejoin_delay << MIN(doublings, 16u), most);
 
+    synchronisation->begun = 0;
     synchronisation->failures++;
-    synchronisation->retry_at = clock->milliseconds(clock) + pause;
+    synchronisation->pause = doublings > 0 ? pause : 0;
+    synchronisation->retry_at = clock->milliseconds(clock) + synchronisation->pause;
+}
+
+static void note_failure(struct synchronisation *synchronisation, int error)
+{
+    put_off(synchronisation, synchronisation->failures + 1, SYNCHRONISE_PAUSE_MAX);
     log_error("synchronisation failed: the database did not take it (%s); the old state is kept; "
               "the next attempt is made in %" G_GUINT64_FORMAT " s at the earliest",
-              g_strerror(-error), pause / 1000);
+              g_strerror(-error), synchronisation->pause / 1000);
+}
+
+void synchronise_left(struct synchronisation *synchronisation)
+{
+    if (synchronisation->begun == 0)
+        return;
+    put_off(synchronisation, synchronisation->failures, SYNCHRONISE_PAUSE_SHORT_MAX);
+    if (synchronisation->pause > 0)
+        log_info("%u synchronisations in a row have come to nothing: the next attempt is made in "
+                 "%" G_GUINT64_FORMAT " s at the earliest",
+                 synchronisation->failures, synchronisation->pause / 1000);
 }
 
 bool synchronise_is_due(const struct synchronisation *synchronisation, uint64_t now)

@@ -19,7 +19,8 @@ struct synchronisation {
     uint64_t begun;                   /* metrics_now(); 0: none is under way */
     struct safety_copy copy;          /* of the last attempt, which was not stored */
     uint64_t rejoin_delay;            /* milliseconds; see synchronise_is_due() */
-    unsigned failures;                /* attempts in a row that the database did not take */
+    unsigned failures;                /* attempts in a row that came to nothing */
+    uint64_t pause;                   /* milliseconds: after the last of them */
     uint64_t retry_at;                /* milliseconds: no other attempt before */
 };
 
@@ -34,11 +35,17 @@ void synchronise_stop(struct synchronisation *synchronisation);
 int synchronise_commit(struct synchronisation *synchronisation, const struct action *action,
                        uint32_t node);
 
-/* Whether it is time for another attempt after those that the database did not take: each makes the
- * whole cluster synchronise and send this node what it lacks, so the pauses double, from twice
- * `rejoin_delay` to SYNCHRONISE_PAUSE_MAX. `now`: milliseconds. */
+/* Whether it is time for another attempt after those that came to nothing: each makes the whole
+ * cluster synchronise and send this node what it lacks, so the pauses double. After one that the
+ * database did not take: from twice `rejoin_delay` to SYNCHRONISE_PAUSE_MAX; after others (what
+ * came is not sound, something could not be sent), which may be over sooner: none after the first,
+ * then the same up to SYNCHRONISE_PAUSE_SHORT_MAX. `now`: milliseconds. */
 #define SYNCHRONISE_PAUSE_MAX 300000u
+#define SYNCHRONISE_PAUSE_SHORT_MAX 60000u
 bool synchronise_is_due(const struct synchronisation *synchronisation, uint64_t now);
+
+/* The group is left, maybe before a synchronisation has come to its end. */
+void synchronise_left(struct synchronisation *synchronisation);
 
 /* This node has what the group has: attempts that failed are forgotten. */
 void synchronise_succeeded(struct synchronisation *synchronisation);

@@ -10,6 +10,7 @@
 
 #define BUFFER_HEADER 8u /* u32 size, u32 cpos */
 #define STRINGS_AT 44u   /* where an entry's strings start */
+#define LINKS_SIZE 8u    /* prev and next */
 #define ENTRY_FIXED 48u  /* an entry's size without its strings: 4 bytes more than STRINGS_AT */
 #define NAME_BYTES_MAX 255u
 
@@ -140,7 +141,7 @@ static int parse_entry(const uint8_t *data, size_t room, struct cluster_log_entr
 {
     struct reader reader = {.data = data, .left = room};
 
-    reader_bytes(&reader, 8); /* prev and next are the ring's */
+    reader_bytes(&reader, LINKS_SIZE); /* prev and next are the ring's */
     entry->uid = reader_u32(&reader);
     entry->time = reader_u32(&reader);
     entry->node_digest = reader_u64(&reader);
@@ -340,7 +341,18 @@ void cluster_log_next_stamp(struct cluster_log *log, uint64_t node_digest,
         stamp->time++;
 }
 
-/* Newest first; entries of one sort key are the same entry in several buffers. */
+/* Without the place in its ring, and the bytes of any value at the end. */
+static int compare_contents(const struct cluster_log_entry *a, const struct cluster_log_entry *b)
+{
+    if (a->size != b->size)
+        return a->size > b->size ? -1 : 1;
+    return memcmp(b->bytes + LINKS_SIZE, a->bytes + LINKS_SIZE,
+                  STRINGS_AT - ENTRY_FIXED + a->size - LINKS_SIZE);
+}
+
+/* Newest first; what is equal is the same entry in several buffers. A node that knows no more than
+ * the process before it did, in another part of the cluster, goes on from the same stamp: that
+ * alone does not make two entries one. */
 static int compare_entries(const void *left, const void *right)
 {
     const struct cluster_log_entry *a = left, *b = right;
@@ -349,7 +361,9 @@ static int compare_entries(const void *left, const void *right)
         return a->time > b->time ? -1 : 1;
     if (a->node_digest != b->node_digest)
         return a->node_digest > b->node_digest ? -1 : 1;
-    return a->uid > b->uid ? -1 : a->uid < b->uid;
+    if (a->uid != b->uid)
+        return a->uid > b->uid ? -1 : 1;
+    return compare_contents(a, b);
 }
 
 static bool collect(GArray *entries, const struct cluster_log_buffer *buffer)

@@ -73,6 +73,7 @@ void node_values_free(struct node_values *values)
     if (!values)
         return;
     g_hash_table_destroy(values->by_name);
+    g_free(values->owner);
     g_free(values->address);
     g_free(values->release);
     g_free(values);

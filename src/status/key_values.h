@@ -48,6 +48,7 @@ struct key_value {
 /* The values of one node. */
 struct node_values {
     GHashTable *by_name; /* name → struct key_value, owned: plain values */
+    char *owner;         /* the node's name; of another node only */
     char *address;       /* nodeip, NULL: not known */
     char *release;       /* of the daemon, NULL: not told */
     size_t bytes;        /* of memory, of all plain names and values */

@@ -207,13 +207,14 @@ char *status_feed_next(struct status *status, uint64_t *position, bool all, uint
     }
 }
 
+/* Values are known by node id: under another name it is another node, which has none of them. */
 static gboolean is_unlisted(gpointer id, gpointer values, gpointer data)
 {
     const struct status *status = data;
+    const struct cluster_node *node = members_by_id(status->members, GPOINTER_TO_UINT(id));
 
-    (void)values;
-    return GPOINTER_TO_UINT(id) == status->own_id ||
-           !members_by_id(status->members, GPOINTER_TO_UINT(id));
+    return GPOINTER_TO_UINT(id) == status->own_id || !node ||
+           strcmp(node->name, ((struct node_values *)values)->owner) != 0;
 }
 
 void status_set_nodes(struct status *status, const char *cluster_name, uint64_t config_version,
@@ -235,7 +236,8 @@ void status_set_own_id(struct status *status, uint32_t id)
     LOCKED(&status->lock);
     raise_clinfo(status, status->own_id != id);
     status->own_id = id;
-    g_hash_table_foreach_remove(status->others, is_unlisted, status);
+    if (g_hash_table_foreach_remove(status->others, is_unlisted, status) > 0)
+        status->sequence++;
 }
 
 void status_set_online(struct status *status, const uint32_t *ids, size_t count)
@@ -399,10 +401,12 @@ int status_set_own(struct status *status, const char *name, const void *value, s
 static struct node_values *values_of(struct status *status, uint32_t node)
 {
     struct node_values *values = g_hash_table_lookup(status->others, GUINT_TO_POINTER(node));
+    const struct cluster_node *listed = members_by_id(status->members, node);
 
-    if (values || node == status->own_id || !members_by_id(status->members, node))
+    if (values || node == status->own_id || !listed)
         return values;
     values = node_values_new();
+    values->owner = g_strdup(listed->name);
     g_hash_table_insert(status->others, GUINT_TO_POINTER(node), values);
     return values;
 }

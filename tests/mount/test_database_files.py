@@ -192,6 +192,20 @@ def test_bad_rows(make_daemon, case):
     assert_refused(daemon, words)
 
 
+def test_an_entry_with_the_roots_number(make_daemon):
+    """Databases made by tools have an inode 1. No two things of a mount have one number, so that nobody takes it for the root."""
+    daemon = make_daemon()
+    make_database(daemon.database, [(1, 0, DIRECTORY, "first", None), (2, 1, DIRECTORY, "second", None), (3, 2, FILE, "file", b"x")])
+    daemon.start()
+    found = daemon.run(["find", daemon.mountpoint, "-printf", "%i\\n"], check=True)
+    numbers = found.stdout.split()
+    assert not found.stderr
+    assert len(set(numbers)) == len(numbers) >= 4
+    entries = {entry: daemon.os.lstat(daemon / entry).st_ino for entry in daemon.os.listdir(daemon.mountpoint)}
+    listed = daemon.run(["ls", "-ai", daemon.mountpoint], check=True).stdout.split()
+    assert all(str(number) == listed[listed.index(name) - 1] for name, number in entries.items())
+
+
 def test_row_0_with_another_name(make_daemon):
     daemon = make_daemon()
     make_database(daemon.database, [entry(7, "file")])

@@ -134,6 +134,16 @@ FAULTS = {
         "    else\n        want_all_again(group);",
         "    else\n        want_address_again(group);",
     ),
+    "deletions-forgotten": (
+        "status/status_group.c",
+        "    g_tree_foreach(group->deleted, want_deleted_again, group);",
+        "    (void)want_deleted_again;",
+    ),
+    "stamps-wrap-around": (
+        "status/cluster_log.c",
+        "return !last || time > last->time ||",
+        "return !last || (int32_t)(time - last->time) > 0 ||",
+    ),
     "entries-taken-twice": (
         "status/cluster_log.c",
         "    if (!is_newer(last, entry->time, entry->uid))\n        return false;\n    append_entry",
@@ -183,8 +193,8 @@ FAULTS = {
     ),
     "dead-disk-is-well": (
         "replica/replica.c",
-        "return atomic_load(&replica->committer.writable);",
-        "return true;",
+        "return !atomic_load(&replica->put_off) &&\n           (",
+        "return true || (",
     ),
     "copy-for-each-attempt": (
         "store/safety.c",

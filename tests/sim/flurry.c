@@ -24,7 +24,7 @@ void flurry_plan(struct sim *sim)
     uint32_t chance = !chosen ? 60 : strcmp(chosen, "0") == 0 ? 0 : 1000;
 
     sim->flurry.random.state = sim->seed * 0xaf251af3b0f025b5u + 1;
-    if (sim->plan.jumps > 0 || !random_chance(luck(sim), chance))
+    if (!random_chance(luck(sim), chance))
         return;
     sim->plan.flurries = 10 + random_below(luck(sim), 50);
     sim->plan.losses = MAX(sim->plan.losses, 1);

@@ -384,13 +384,15 @@ static void receive_together(struct sim *sim, const struct ring *ring, struct no
     }
 }
 
+/* A process lives on without its corosync, too. */
 static bool is_split(const struct ring *ring, const struct item *item)
 {
     bool missed = false;
 
     for (guint i = 0; i < ring->nodes->len; i++) {
         const struct node *node = ring->nodes->pdata[i];
-        missed = missed || (node->up && !(item->delivered & node_bit(node->id)));
+        bool lives = node->up || node->alive;
+        missed = missed || (lives && !(item->delivered & node_bit(node->id)));
     }
     return missed && item->delivered;
 }

@@ -75,6 +75,13 @@ static uint32_t simulated_seconds(struct clock_source *clock)
     return time;
 }
 
+void node_set_clock(struct node *node, uint32_t time)
+{
+    const struct sim *sim = node->sim;
+
+    node->skew = time - DAY - (sim->plan.coarse ? (uint32_t)(sim->now / 1000) : sim->tick);
+}
+
 /* ---- Its transport ---- */
 
 static struct seat *transport_seat(struct transport *transport)
@@ -203,9 +210,9 @@ static void check_loss(const struct node *node, struct past *new)
 {
     struct sim *sim = node->sim;
     struct past *fork = past_fork(node->past, new);
-    bool amnesia = sim->plan.power && !sim->plan.durable;
+    bool amnesia = (sim->plan.power && !sim->plan.durable) || sim->plan.backups;
     bool strict = sim->plan.acknowledge_all && sim->plan.crashes == 0 && sim->plan.disks == 0 &&
-                  sim->plan.flurries == 0 && !sim->plan.deployed;
+                  sim->plan.backups == 0 && sim->plan.flurries == 0 && !sim->plan.deployed;
     char names[3][64];
 
     if (!fork || fork == node->past)
@@ -812,6 +819,7 @@ void node_free(struct node *node)
     if (node->alive)
         bury(node);
     disk_free(node->disk);
+    image_free(node->backup);
     for (int i = 0; i < GROUPS; i++)
         g_array_unref(node->seats[i].view);
     g_hash_table_unref(node->times);

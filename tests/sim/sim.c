@@ -111,14 +111,15 @@ static void trace_plan(struct sim *sim)
     sim_trace(
         sim,
         "%u nodes, %u phases of %u steps,%s%s%s%s%s%s%s%s changes %u, partitions %u, crashes "
-        "%u, departures %u, storms %u, disks %u, jumps %u, losses %u, cancels %u, flurries %u",
+        "%u, departures %u, storms %u, disks %u, jumps %u, losses %u, cancels %u, flurries %u, "
+        "votes %u, freezes %u, backups %u, ages %u",
         plan->nodes, plan->phases, plan->steps, plan->sqlite ? " SQLite," : "",
         plan->durable ? " durable," : "", plan->power ? " power losses," : "",
         plan->acknowledge_all ? " acknowledge all," : "", plan->together ? " together," : "",
         plan->coarse ? " coarse," : "", plan->strangers ? " strangers," : "",
         plan->deployed ? " deployed members," : "", plan->changes, plan->partitions, plan->crashes,
         plan->departures, plan->storms, plan->disks, plan->jumps, plan->losses, plan->cancels,
-        plan->flurries);
+        plan->flurries, plan->votes, plan->freezes, plan->backups, plan->ages);
 }
 
 static struct node *node_at(const struct sim *sim, guint position)
@@ -150,6 +151,7 @@ struct sim *sim_new(uint64_t seed, bool trace)
     sim->plan = make_plan(&sim->random);
     sick_plan(sim);
     flurry_plan(sim);
+    odd_plan(sim);
     sim->nodes = g_ptr_array_new_with_free_func((GDestroyNotify)node_free);
     sim->rings = g_ptr_array_new_with_free_func((GDestroyNotify)network_free_ring);
     sim->history = history_new();
@@ -339,7 +341,7 @@ static void housekeeping(struct sim *sim)
 {
     struct node *node = any_node(sim);
 
-    if (!node->alive)
+    if (!node->alive || sim->now < node->frozen_until)
         return;
     if (random_chance(&sim->random, 300)) {
         replica_post(node->replica, event_new(EVENT_VERIFY));
@@ -378,6 +380,7 @@ static void do_faults(struct sim *sim)
     if (random_chance(random, 10))
         housekeeping(sim);
     flurry_step(sim);
+    odd_step(sim);
 }
 
 /* ---- Steps ---- */
@@ -388,6 +391,10 @@ static void do_something(struct node *node)
     struct sim *sim = node->sim;
     struct seat *seat = any_seat(node);
 
+    if (sim->now < node->frozen_until) {
+        network_receive(node);
+        return;
+    }
     switch (random_below(&sim->random, 8)) {
     case 0:
     case 1:
@@ -447,6 +454,11 @@ static void check_rings(struct sim *sim)
     sim->news = false;
 }
 
+static bool is_running(const struct node *node)
+{
+    return node->alive && node->sim->now >= node->frozen_until;
+}
+
 static void do_step(struct sim *sim)
 {
     uint32_t actions = 3 * sim->nodes->len;
@@ -457,12 +469,12 @@ static void do_step(struct sim *sim)
     for (uint32_t i = 0; i < actions; i++)
         do_something(any_node(sim));
     struct node *node = any_node(sim);
-    if (node->alive && random_chance(&sim->random, sim->plan.changes)) {
+    if (is_running(node) && random_chance(&sim->random, sim->plan.changes)) {
         client_change(node);
         node_finish_crash(node);
     }
     node = any_node(sim);
-    if (node->alive && random_chance(&sim->random, STATUS_CHANGES))
+    if (is_running(node) && random_chance(&sim->random, STATUS_CHANGES))
         status_change(node);
     check_rings(sim);
 }
@@ -533,7 +545,7 @@ void sim_rest(struct sim *sim)
 static bool has_faults(const struct plan *plan)
 {
     return plan->partitions || plan->crashes || plan->departures || plan->storms || plan->disks ||
-           plan->losses || plan->flurries;
+           plan->losses || plan->flurries || plan->votes || plan->backups;
 }
 
 /* Cuts a node off and takes it back, so that logs are merged. That is a fault, too, for what is
@@ -565,6 +577,7 @@ static void end_faults(struct sim *sim)
         disk_mend(node->disk);
     }
     network_reform(sim);
+    odd_end(sim);
     for (guint i = 0; i < sim->nodes->len; i++) {
         if (!node_at(sim, i)->alive)
             node_start(node_at(sim, i));

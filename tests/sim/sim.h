@@ -46,6 +46,10 @@ struct plan {
     uint32_t losses;     /* of packets: senders go on while others lack what they said */
     uint32_t cancels;  /* chance of a call to be cancelled, and of all to expire, after a change */
     uint32_t flurries; /* of members that come and go one upon the other (flurry.c) */
+    uint32_t votes;    /* odd.c: quorum comes or goes, and nobody else does */
+    uint32_t freezes;  /* processes are stopped, and go on */
+    uint32_t backups;  /* are made, or brought back */
+    uint32_t ages;     /* clocks at the ends of their range */
 };
 
 /* What corosync has agreed upon, in order. */
@@ -122,6 +126,7 @@ struct node {
     guint visit_end; /* position behind the last message that this node put in order */
     uint32_t burst;  /* messages that it may still put in order at this visit of the token */
     uint64_t slow_until;
+    uint64_t frozen_until; /* its process does nothing at all */
     uint64_t storm_until;
     uint64_t deaf_until; /* nothing of others' that is larger than `lost_size` arrives here */
     uint64_t mute_until; /* nor of this node's elsewhere */
@@ -129,6 +134,9 @@ struct node {
     uint32_t skew;       /* seconds */
     uint32_t boot;       /* milliseconds that its clock is ahead */
     GHashTable *times;   /* a second that was given out → one behind it, maybe free */
+
+    struct image *backup; /* of its database; NULL: none was made */
+    struct past *backup_past;
 
     /* The process. */
     bool alive;
@@ -151,8 +159,9 @@ struct node {
     struct status_group *status_group;
 
     /* What the checks know. */
-    GHashTable *values; /* key → its value: what this process has set, owned */
-    GPtrArray *logged;  /* char, owned: what this process has logged */
+    GHashTable *values;  /* key → its value: what this process has set, owned */
+    GHashTable *deleted; /* set of keys: what it has deleted, owned */
+    GPtrArray *logged;   /* char, owned: what this process has logged */
     struct past *past;
     GArray *doubtful;  /* struct doubtful: what commits would have made that failed, or that a crash
                           hit, since the last one that did not */
@@ -207,6 +216,7 @@ struct flurry {
 struct sim {
     uint64_t seed;
     struct random random;
+    struct random odd;  /* of odd.c */
     struct random luck; /* of disks that a plan has more: what else happens is as it was */
     bool trace;
     struct plan plan;
@@ -284,6 +294,7 @@ uint64_t node_digest(const struct node *node);
 bool node_is_at_rest(const struct node *node);
 void node_wait(struct node *node, uint64_t *until); /* lowers *until to when it has to act */
 const char *node_name(const struct node *node);
+void node_set_clock(struct node *node, uint32_t time); /* seconds */
 
 /* deployed.c: what members of the deployed kind do otherwise */
 void deployed_set(uint32_t node, bool is);
@@ -329,6 +340,11 @@ void sick_hurt(struct node *node);
 /* flurry.c: members that come and go one upon the other */
 void flurry_plan(struct sim *sim);
 void flurry_step(struct sim *sim);
+
+/* odd.c: what administrators and hosts do beside faults */
+void odd_plan(struct sim *sim);
+void odd_step(struct sim *sim);
+void odd_end(struct sim *sim); /* of the faults */
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);

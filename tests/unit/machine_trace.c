@@ -26,6 +26,14 @@ struct fixture fixture_new(enum machine_group group, struct member self)
     };
 }
 
+struct fixture round_new(enum machine_group group, struct member self)
+{
+    struct fixture fixture = fixture_new(group, self);
+
+    start_round(&fixture);
+    return fixture;
+}
+
 /* Traces */
 
 static void trace_send(GString *trace, const struct action *action)
@@ -208,6 +216,13 @@ void deliver_index(struct fixture *fixture, struct member sender, uint64_t versi
     deliver_sync(fixture, sender, MESSAGE_STATE, &round_epoch, index->data, index->len);
 }
 
+void deliver_indexes(struct fixture *fixture, const char *entries)
+{
+    deliver_index(fixture, A, 5, 1, entries);
+    deliver_index(fixture, B, 5, 1, entries);
+    deliver_index(fixture, C, 5, 1, entries);
+}
+
 void deliver_update(struct fixture *fixture, struct member sender, uint64_t inode)
 {
     struct entry *entry = entry_new(inode, 0, ENTRY_FILE, "name", 4, NULL, 0);
@@ -228,9 +243,7 @@ void start_round(struct fixture *fixture)
 void become_synced(struct fixture *fixture)
 {
     start_round(fixture);
-    deliver_index(fixture, A, 5, 1, "0a1b");
-    deliver_index(fixture, B, 5, 1, "0a1b");
-    deliver_index(fixture, C, 5, 1, "0a1b");
+    deliver_indexes(fixture, "0a1b");
     g_string_truncate(fixture->trace, 0);
     CHECK_MODE(fixture, MODE_SYNCED);
 }
@@ -308,6 +321,13 @@ void deliver_log(struct fixture *fixture, struct member sender, uint32_t length,
 
     put_le32(log, size);
     deliver_sync(fixture, sender, MESSAGE_STATE, &round_epoch, log, length);
+}
+
+void deliver_logs(struct fixture *fixture)
+{
+    deliver_log(fixture, A, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
+    deliver_log(fixture, B, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
+    deliver_log(fixture, C, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
 }
 
 void deliver_request(struct fixture *fixture, struct member sender, uint64_t id)

@@ -48,6 +48,10 @@ struct fixture {
 #define FIXTURE(name, group, self)                                                                 \
     struct fixture name __attribute__((cleanup(fixture_clear))) = fixture_new(group, self)
 
+/* The same, in a round that has just begun. */
+#define ROUND(name, group, self)                                                                   \
+    struct fixture name __attribute__((cleanup(fixture_clear))) = round_new(group, self)
+
 #define CHECK(fixture, expected) check_at(fixture, expected, __FILE__, __LINE__)
 #define CHECK_MODE(fixture, mode) assert_int_equal(machine_mode((fixture)->machine), mode)
 
@@ -65,6 +69,9 @@ void deliver_sync(struct fixture *fixture, struct member sender, enum message_ty
 GByteArray *make_index(uint64_t version, uint32_t mtime, const char *entries);
 void deliver_index(struct fixture *fixture, struct member sender, uint64_t version, uint32_t mtime,
                    const char *entries);
+/* Of A, B and C, who are alike. */
+void deliver_indexes(struct fixture *fixture, const char *entries);
+void deliver_logs(struct fixture *fixture);
 void deliver_update(struct fixture *fixture, struct member sender, uint64_t inode);
 /* Into START_SYNC with A, B, C and A's epoch. Nothing is left in the trace. */
 void start_round(struct fixture *fixture);
@@ -78,6 +85,7 @@ struct epoch current_epoch(enum machine_mode mode);
 void deliver_type(struct fixture *fixture, enum message_type type, const struct epoch *epoch);
 void fixture_clear(struct fixture *fixture);
 struct fixture fixture_new(enum machine_group group, struct member self);
+struct fixture round_new(enum machine_group group, struct member self);
 void deliver_log(struct fixture *fixture, struct member sender, uint32_t length, uint32_t size);
 void deliver_request(struct fixture *fixture, struct member sender, uint64_t id);
 void compute(struct fixture *fixture);

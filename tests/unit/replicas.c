@@ -382,9 +382,14 @@ static void deliver_all(struct group *group)
 
 void group_join(struct group *group, unsigned index)
 {
+    deliver_all(group);
+    group_add(group, index);
+}
+
+void group_add(struct group *group, unsigned index)
+{
     struct node *node = &group->nodes[index];
 
-    deliver_all(group);
     node->transport.leaving = false;
     replica_post(node->replica, event_connected(node->self));
     replica_post(node->replica, event_quorum(true));
@@ -397,6 +402,28 @@ void group_leave(struct group *group, unsigned index)
     struct node *node = &group->nodes[index];
 
     deliver_all(group);
+    node->transport.joined = false;
+    configure(group, NULL);
+    replica_post(node->replica, event_new(EVENT_DISCONNECTED));
+    run(node);
+}
+
+/* What a node said and nobody has received goes with it. */
+static void drop_sent_by(struct group *group, struct member sender)
+{
+    for (guint left = group->sent.messages.length; left > 0; left--) {
+        struct sent *sent = sent_queue_take(&group->sent);
+        if (!same_member(&sent->sender, &sender))
+            sent_queue_add(&group->sent, sent->sender, sent->message);
+        sent_free(sent);
+    }
+}
+
+void group_cut(struct group *group, unsigned index)
+{
+    struct node *node = &group->nodes[index];
+
+    drop_sent_by(group, node->self);
     node->transport.joined = false;
     configure(group, NULL);
     replica_post(node->replica, event_new(EVENT_DISCONNECTED));

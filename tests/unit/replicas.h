@@ -111,6 +111,11 @@ void group_stop(struct group *group);
 void group_join(struct group *group, unsigned index);  /* nodes[index], quorate, joins */
 void group_leave(struct group *group, unsigned index); /* as if it were cut off */
 
+/* The same at any moment: what was sent is still to be delivered, but for what who is cut off said.
+ */
+void group_add(struct group *group, unsigned index);
+void group_cut(struct group *group, unsigned index);
+
 /* Delivers one message, or lets one node that wants to leave do so; false: nothing was to do. */
 bool group_step(struct group *group);
 void group_settle(struct group *group); /* all of them */

@@ -490,6 +490,31 @@ static void test_random_damage(void **state)
     cluster_log_free(full);
 }
 
+/* A process and the one after it, each in another part of the cluster and with a clock behind the
+ * log, go on from the same stamp: both have said something. All members keep it in one order. */
+static void test_merge_of_equal_stamps(void **state)
+{
+    struct cluster_log *logs[] = {cluster_log_new(), cluster_log_new()};
+    const struct cluster_log_buffer buffers[] = {{logs[0]->buffer, CLUSTER_LOG_SIZE},
+                                                 {logs[1]->buffer, CLUSTER_LOG_SIZE}};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        insert(logs[i], "a", 100, 1, "before they parted");
+    insert(logs[0], "a", 100, 2, "one");
+    insert(logs[1], "a", 100, 2, "two");
+    g_autofree uint8_t *first = g_memdup2(logs[0]->buffer, CLUSTER_LOG_SIZE);
+    const struct cluster_log_buffer other = {first, CLUSTER_LOG_SIZE};
+    cluster_log_merge(logs[0], &buffers[1], 1);
+    cluster_log_merge(logs[1], &other, 1);
+    assert_int_equal(count_entries(logs[0]->buffer), 3);
+    assert_memory_equal(logs[0]->buffer, logs[1]->buffer, CLUSTER_LOG_SIZE);
+    cluster_log_merge(logs[0], buffers, 2);
+    assert_int_equal(count_entries(logs[0]->buffer), 3);
+    cluster_log_free(logs[0]);
+    cluster_log_free(logs[1]);
+}
+
 static void test_merge(void **state)
 {
     struct cluster_log *a = cluster_log_new(), *b = cluster_log_new(), *c = cluster_log_new();
@@ -675,6 +700,7 @@ int main(void)
         cmocka_unit_test(test_foreign_offsets),
         cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_merge_of_equal_stamps),
         cmocka_unit_test(test_json_of_any_bytes),
         cmocka_unit_test(test_selection),
     };

@@ -304,6 +304,43 @@ static void test_commit_fails_again_and_again(void **unused)
     group_stop(&group);
 }
 
+/* What the leader sends is never what its index says: the attempts become rare, too. */
+static void test_leader_is_unsound(void **unused)
+{
+    struct group group;
+    struct node *node = &group.nodes[1];
+    uint64_t pause = 0;
+
+    (void)unused;
+    group_start_joined(&group, 2);
+    node->replica->synchronisation.rejoin_delay = 1000;
+    group_leave(&group, 1);
+    put(&group, "fresh", "right");
+    buffer_unref(node_index(&group.nodes[0])); /* makes the digests */
+    find(&group.nodes[0], "fresh")->content->data[0] = 'R';
+    for (unsigned attempt = 1; attempt <= 8; attempt++) {
+        assert_true(is_ready(node));
+        group_join(&group, 1);
+        group_settle(&group);
+        assert_int_equal(node->left, attempt);
+        assert_false(node_status(node).broken);
+        assert_int_equal(is_ready(node), pause == 0);
+        node->clock.milliseconds += MAX(pause, 1) - 1;
+        assert_int_equal(is_ready(node), pause == 0);
+        node->clock.milliseconds += 1;
+        pause = MIN(MAX(2 * pause, 2000), SYNCHRONISE_PAUSE_SHORT_MAX);
+    }
+    assert_int_equal(pause, SYNCHRONISE_PAUSE_SHORT_MAX);
+    find(&group.nodes[0], "fresh")->content->data[0] = 'r';
+    assert_true(is_ready(node));
+    group_join(&group, 1);
+    group_settle(&group);
+    group_assert_same(&group);
+    assert_true(is_ready(node));
+    assert_int_equal(node->replica->synchronisation.failures, 0);
+    group_stop(&group);
+}
+
 /* Each attempt would take something else away: one copy, of what the last one took. */
 static void test_copy_of_the_last_attempt(void **unused)
 {
@@ -506,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_merely_away),
         cmocka_unit_test(test_root_differs),
         cmocka_unit_test(test_commit_fails_again_and_again),
+        cmocka_unit_test(test_leader_is_unsound),
         cmocka_unit_test(test_copy_of_the_last_attempt),
         cmocka_unit_test(test_newer_protocol),
         cmocka_unit_test(test_rate),

@@ -13,12 +13,11 @@
 
 static void second_sync_start(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
     const struct epoch other = {8, 80, 3, 30};
     g_autoptr(GByteArray) index = make_index(5, 1, "0a");
 
     (void)state;
-    start_round(&fixture);
     deliver_index(&fixture, A, 5, 1, "0a");
     deliver_index(&fixture, B, 5, 1, "0a");
     /* Not from the lowest node id: taken all the same. The states so far are forgotten. */
@@ -54,10 +53,9 @@ static void wrong_starter_is_logged(void **state)
 
 static void second_state(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_index(&fixture, A, 5, 1, "0a");
     deliver_index(&fixture, A, 5, 1, "0a");
     CHECK(&fixture, "error leave");
@@ -65,10 +63,9 @@ static void second_state(void **state)
 
 static void state_of_stranger(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_index(&fixture, (struct member){A.node, A.pid + 1}, 5, 1, "0a");
     CHECK(&fixture, "error leave");
 }
@@ -161,10 +158,9 @@ static void choose(void **state)
 /* The entries of the moment of choosing are sent: nothing is applied before they are taken. */
 static void updates_before_changes(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, A);
+    ROUND(fixture, GROUP_CONFIGURATION, A);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, A, 1);
     deliver_normal(&fixture, B, 1);
     deliver_normal(&fixture, C, 1);
@@ -243,10 +239,9 @@ static void status_round(void **state)
 
 static void status_wrong_sizes(void **state)
 {
-    FIXTURE(fixture, GROUP_STATUS, B);
+    ROUND(fixture, GROUP_STATUS, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_log(&fixture, A, CLUSTER_LOG_SIZE - 1, CLUSTER_LOG_SIZE);
     deliver_log(&fixture, B, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
     deliver_log(&fixture, C, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE + 8);
@@ -261,10 +256,9 @@ static void status_wrong_sizes(void **state)
 /* Before the SYNC_START of the lowest, so that everybody keeps them. */
 static void status_resends(void **state)
 {
-    FIXTURE(fixture, GROUP_STATUS, A);
+    ROUND(fixture, GROUP_STATUS, A);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, A, 5);
     deliver_normal(&fixture, A, 4);
     deliver_normal(&fixture, C, 4);
@@ -277,14 +271,13 @@ static void status_resends(void **state)
 
 static void status_resends_byte_for_byte(void **state)
 {
-    FIXTURE(fixture, GROUP_STATUS, B);
+    ROUND(fixture, GROUP_STATUS, B);
     struct buffer *message =
         wire_build_normal(1, STATUS_PROTOCOL, 77, 12345, (const uint8_t *)"body", 4);
     const struct member members[] = {A, B, C};
     struct action action;
 
     (void)state;
-    start_round(&fixture);
     machine_deliver(fixture.machine, B, message);
     machine_configuration(fixture.machine, members, 3, true, NOW);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
@@ -304,9 +297,7 @@ static void status_knows_no_verification(void **state)
     ask(&fixture);
     CHECK(&fixture, "alone!");
     start_round(&fixture);
-    deliver_log(&fixture, A, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
-    deliver_log(&fixture, B, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
-    deliver_log(&fixture, C, CLUSTER_LOG_SIZE, CLUSTER_LOG_SIZE);
+    deliver_logs(&fixture);
     CHECK(&fixture, "merge(3) synced!");
     deliver_request(&fixture, B, 1);
     deliver_sync(&fixture, B, MESSAGE_VERIFY_REQUEST, &round_epoch, NULL, 0);

@@ -79,12 +79,11 @@ static void older_protocol(void **state)
 
 static void failing(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
     const struct member members[] = {B};
     struct action action;
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, B, 1);
     deliver_normal(&fixture, B, 2);
     machine_configuration(fixture.machine, members, 1, false, NOW);
@@ -184,13 +183,12 @@ static void restarting(void **state)
 /* One buffer again and again: what is counted is what it would take if each were its own. */
 static void kept_messages_are_bounded(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
     g_autofree uint8_t *body = g_malloc0(1048576);
     struct buffer *message = wire_build_normal(1, CONFIGURATION_PROTOCOL, 1, NOW, body, 1048576);
     unsigned taken = 0;
 
     (void)state;
-    start_round(&fixture);
     while (machine_mode(fixture.machine) == MODE_START_SYNC && taken < 10000) {
         deliver(&fixture, A, buffer_ref(message));
         taken++;

@@ -15,10 +15,9 @@
 
 static void queue_order(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, C, 5);
     deliver_normal(&fixture, A, 7);
     deliver_normal(&fixture, B, 5);
@@ -26,9 +25,7 @@ static void queue_order(void **state)
     deliver_normal(&fixture, B, 1);
     deliver_normal(&fixture, C, 6);
     assert_int_equal(machine_queued(fixture.machine), 6);
-    deliver_index(&fixture, A, 5, 1, "0a");
-    deliver_index(&fixture, B, 5, 1, "0a");
-    deliver_index(&fixture, C, 5, 1, "0a");
+    deliver_indexes(&fixture, "0a");
     CHECK(&fixture, "synced! apply(2:1)* apply(3:5) apply(2:5)* apply(1:5) apply(3:6) apply(1:7)");
     assert_int_equal(machine_queued(fixture.machine), 0);
 }
@@ -36,12 +33,11 @@ static void queue_order(void **state)
 /* Many of one count stay in order of arrival. */
 static void queue_ties(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
     const struct member senders[] = {A, B, C};
     g_autoptr(GString) expected = g_string_new("synced!");
 
     (void)state;
-    start_round(&fixture);
     for (unsigned i = 0; i < 100; i++) {
         deliver_normal(&fixture, senders[i * 7 % 3], 4);
         g_string_append_printf(expected, " apply(%u:4)%s", senders[i * 7 % 3].node,
@@ -54,28 +50,24 @@ static void queue_ties(void **state)
 
 static void queue_wraps_around(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, A, 0x100000001ull);
     deliver_normal(&fixture, C, 0xfffffffeull);
     deliver_normal(&fixture, A, 0x100000000ull);
     deliver_normal(&fixture, C, 0xffffffffull);
     deliver_normal(&fixture, B, 0x7ffffffffffffff9ull); /* only the low 32 bits count */
-    deliver_index(&fixture, A, 5, 1, "0a");
-    deliver_index(&fixture, B, 5, 1, "0a");
-    deliver_index(&fixture, C, 5, 1, "0a");
+    deliver_indexes(&fixture, "0a");
     CHECK(&fixture, "synced! apply(2:4294967289)* apply(3:4294967294) apply(3:4294967295) "
                     "apply(1:0) apply(1:1)");
 }
 
 static void queue_of_departed(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, C, 1);
     deliver_normal(&fixture, A, 2);
     change_members(&fixture, "AB", ""); /* nobody joined: the queue is kept */
@@ -91,10 +83,9 @@ static void queue_of_departed(void **state)
 /* Somebody joined: nobody keeps anything, and nothing is on its way for a second time. */
 static void queue_at_a_join(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, B, 9);
     deliver_normal(&fixture, A, 1);
     deliver_normal(&fixture, B, 8);
@@ -112,10 +103,9 @@ static void queue_at_a_join(void **state)
 
 static void queue_at_a_join_lowest(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, A);
+    ROUND(fixture, GROUP_CONFIGURATION, A);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, A, 3);
     change_members(&fixture, "ABCX", "X");
     CHECK(&fixture, "give-up(3) start(2)");
@@ -125,10 +115,9 @@ static void queue_at_a_join_lowest(void **state)
 
 static void updating(void **state)
 {
-    FIXTURE(fixture, GROUP_CONFIGURATION, B);
+    ROUND(fixture, GROUP_CONFIGURATION, B);
 
     (void)state;
-    start_round(&fixture);
     deliver_normal(&fixture, A, 2);
     deliver_normal(&fixture, C, 1);
     deliver_normal(&fixture, B, 1);

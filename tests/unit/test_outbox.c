@@ -12,8 +12,10 @@
 
 #include "base/util.h"
 #include "cluster/wire.h"
-#include "fixture.h"
+#include "core/limits.h"
+#include "replica/internal.h"
 #include "replica/outbox.h"
+#include "replicas.h"
 
 #define NOW 1000u
 #define CALLERS 4u
@@ -225,6 +227,49 @@ static void held_and_answered(void **state)
                 NULL);
     check_sent(&fixture, "6");
     fixture_clear(&fixture);
+}
+
+/* What may be held has an end, and room again when it was sent or given up. */
+static void held_without_end(void **state)
+{
+    static const uint8_t content[FILE_SIZE_MAX];
+    const struct change change = {
+        .operation = CHANGE_WRITE, .path = "f", .size = FILE_SIZE_MAX, .data = content};
+    struct fixture fixture;
+
+    (void)state;
+    fixture_init(&fixture);
+    for (int round = 0; round < 2; round++) {
+        unsigned held = 0;
+        for (; !outbox_is_full(&fixture.outbox) && held < 100; held++)
+            outbox_send(&fixture.outbox, NULL, &change, NULL);
+        assert_int_equal(held, OUTBOX_HELD_BYTES_MAX / FILE_SIZE_MAX);
+        if (round == 0)
+            outbox_release(&fixture.outbox);
+        else
+            outbox_drop(&fixture.outbox);
+        assert_false(outbox_is_full(&fixture.outbox));
+        outbox_hold(&fixture.outbox);
+    }
+    fixture_clear(&fixture);
+}
+
+/* While as much is held as may be, changes are refused. */
+static void held_too_much(void **state)
+{
+    struct group group;
+    struct node *node = &group.nodes[1];
+    struct asker refused = {0};
+
+    (void)state;
+    group_start_joined(&group, 2);
+    outbox_hold(&node->replica->outbox);
+    node->replica->outbox.held_bytes = OUTBOX_HELD_BYTES_MAX;
+    node_ask(node, &refused, change_create("x"));
+    assert_int_equal(refused.result, -EBUSY);
+    assert_int_equal(outbox_held(&node->replica->outbox), 0);
+    node->replica->outbox.held_bytes = 0;
+    group_stop(&group);
 }
 
 /* A request for an unlock goes, and stays, with the change that it was made for. */
@@ -451,6 +496,8 @@ int main(void)
         cmocka_unit_test(held_is_dropped),
         cmocka_unit_test(held_cannot_be_sent),
         cmocka_unit_test(held_and_answered),
+        cmocka_unit_test(held_without_end),
+        cmocka_unit_test(held_too_much),
         cmocka_unit_test(held_unlock_request),
         cmocka_unit_test(held_marker),
         cmocka_unit_test(too_long),
