@@ -427,6 +427,7 @@ static void change_own(struct node_table *table, struct node *node, const struct
 /* The kernel has pages and a size of the old version: both are shown until it asks again. */
 static void change_foreign(struct node *node, const struct effect *effect)
 {
+    node->foreign++;
     if (node->truncation != TRUNCATION_NONE)
         return; /* it is empty here, and will be there */
     if (!node->shows_older) {
@@ -563,11 +564,16 @@ void node_show_newer(struct node_table *table, struct node *node, uint64_t now)
     node->fills = changes_size(node, now);
 }
 
-void node_settle(struct node_table *table, struct node *node)
+uint64_t node_foreign_changes(struct node_table *table, const struct node *node)
 {
     LOCKED(&table->lock);
-    /* What another change shows meanwhile is settled after that one's notifications. */
-    if (!node->shows_older)
+    return node->foreign;
+}
+
+void node_settle(struct node_table *table, struct node *node, uint64_t foreign)
+{
+    LOCKED(&table->lock);
+    if (!node->shows_older && node->foreign == foreign)
         forget_older(node);
 }
 

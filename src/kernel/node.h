@@ -61,6 +61,7 @@ struct node {
                             end: set by anybody, until they are dropped */
     uint64_t holds_from; /* milliseconds: since when those who ask for attributes wait until it is
                             turned over; 0: they do not */
+    uint64_t foreign;    /* how often others changed the content */
     uint64_t reads;      /* how often pages were asked for */
 
     struct shortening shortening;
@@ -202,9 +203,13 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
  * was just now, pages go on with the older one. */
 void node_show_newer(struct node_table *table, struct node *node, uint64_t now);
 
-/* The kernel has dropped what it read until then, and the older version is forgotten, if it is not
- * shown (again). */
-void node_settle(struct node_table *table, struct node *node);
+/* How often others changed the content. */
+uint64_t node_foreign_changes(struct node_table *table, const struct node *node);
+
+/* The kernel has taken the size of the newest version, and dropped what it read until then: the
+ * older one is forgotten. `foreign`: node_foreign_changes() before it took the size; what others
+ * changed since is settled after it was told. */
+void node_settle(struct node_table *table, struct node *node, uint64_t foreign);
 
 /* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may
  * have taken its attributes after a notification. */

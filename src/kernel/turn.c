@@ -153,6 +153,7 @@ static bool turn_over(struct turns *turns, struct turn *turn, uint64_t now)
         node_show_newer(table, turn->node, now);
         turn->shown = true;
     }
+    uint64_t foreign = node_foreign_changes(table, turn->node);
     bool taken = teller_refresh_attributes(turns->teller, turn->node);
     teller_drop_pages(turns->teller, turn->node);
     if (!taken && now < turn->due)
@@ -162,7 +163,7 @@ static bool turn_over(struct turns *turns, struct turn *turn, uint64_t now)
     GQueue askers = take_askers(turns, turn->node);
     lock_give(&turns->lock);
     answer_askers(turns, &askers);
-    node_settle(table, turn->node);
+    node_settle(table, turn->node, foreign);
     node_unpin(table, turn->node);
     turn->done = true;
     return true;

@@ -90,6 +90,12 @@ static void publish(struct fixture *fixture, const char *text, const void *origi
     entry_unref(after);
 }
 
+static void settle(struct fixture *fixture)
+{
+    node_settle(&fixture->table, fixture->node,
+                node_foreign_changes(&fixture->table, fixture->node));
+}
+
 static uint32_t size_shown(struct fixture *fixture)
 {
     struct node_view view;
@@ -121,7 +127,7 @@ static void test_others_change(void **state)
     node_show_newer(&fixture->table, fixture->node, NOW);
     assert_int_equal(size_shown(fixture), strlen(NEW));
     assert_page(fixture, NEW);
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_false(node_has_older(&fixture->table, fixture->node));
 }
 
@@ -136,7 +142,7 @@ static void test_pages_of_a_shorter_version(void **state)
     assert_page(fixture, "x");
     node_note_drop(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "xld"); /* the kernel is told of it in just that moment */
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_page(fixture, "x");
 }
 
@@ -152,7 +158,7 @@ static void test_several_changes_are_one_turn(void **state)
     assert_page(fixture, "third");
     publish(fixture, "4", NULL); /* another turn begins */
     assert_int_equal(size_shown(fixture), strlen("third"));
-    node_settle(&fixture->table, fixture->node); /* of the first */
+    settle(fixture); /* of the first */
     assert_true(node_has_older(&fixture->table, fixture->node));
 }
 
@@ -267,7 +273,7 @@ static void test_others_change_while_a_truncation_is_answered(void **state)
     publish(fixture, NEW, NULL);
     node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, OLD "ewer content");
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_page(fixture, OLD "ewer content");
     node_begin_change(&fixture->table, fixture->node, &write); /* so it was taken */
     assert_page(fixture, "W newer content");
@@ -287,7 +293,7 @@ static void test_truncation_during_a_turn(void **state)
     assert_page(fixture, OLD);
     begin_shortening(fixture, 0); /* the kernel has the size of either */
     assert_page(fixture, "xld");
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_page(fixture, "x");
 }
 
@@ -306,8 +312,25 @@ static void test_own_write_between_shorter_versions(void **state)
     assert_page(fixture, "Wyd");
     node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "zyd");
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_page(fixture, "z");
+}
+
+/* The kernel has taken the size of what was newest when a turn ended, not of what came since. */
+static void test_changes_while_the_size_is_taken(void **state)
+{
+    struct fixture *fixture = *state;
+
+    publish(fixture, NEW, NULL);
+    node_show_newer(&fixture->table, fixture->node, NOW);
+    uint64_t foreign = node_foreign_changes(&fixture->table, fixture->node);
+    publish(fixture, "x", NULL);
+    publish(fixture, "y", fixture->node);
+    node_settle(&fixture->table, fixture->node, foreign);
+    assert_true(node_has_older(&fixture->table, fixture->node));
+    assert_page(fixture, "y newer content");
+    settle(fixture);
+    assert_page(fixture, "y");
 }
 
 /* While an own change of the size may be under way, the kernel does not shorten the file. */
@@ -320,7 +343,7 @@ static void test_pages_of_a_shorter_version_after_an_own_change(void **state)
     publish(fixture, "x", NULL);
     node_show_newer(&fixture->table, fixture->node, NOW + 999);
     assert_page(fixture, "xld");
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     publish(fixture, "", NULL);
     node_show_newer(&fixture->table, fixture->node, NOW + 1000);
     assert_page(fixture, "");
@@ -490,7 +513,7 @@ static void test_gone_after_a_truncation(void **state)
     publish(fixture, NULL, NULL);
     assert_int_equal(size_shown(fixture), 1);
     assert_page(fixture, "xld");
-    node_settle(&fixture->table, fixture->node);
+    settle(fixture);
     assert_int_equal(size_shown(fixture), 1);
     assert_page(fixture, "xld");
 }
@@ -602,6 +625,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_during_a_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_write_between_shorter_versions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_changes_while_the_size_is_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pages_of_a_shorter_version_after_an_own_change, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_waits, set_up, tear_down),
