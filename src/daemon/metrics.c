@@ -128,7 +128,7 @@ static struct buffer *take_text(struct metrics_source *source)
     uint64_t now = parts->clock.milliseconds(&parts->clock);
 
     LOCKED(&kept->lock);
-    if (!kept->text || now - kept->made >= TEXT_MILLISECONDS) {
+    if (!kept->text || now >= kept->made + TEXT_MILLISECONDS) {
         buffer_unref(kept->text);
         kept->text = make_text(parts);
         kept->made = now;

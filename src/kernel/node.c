@@ -552,7 +552,7 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
 static bool changes_size(const struct node *node, uint64_t now)
 {
     return node->writing || node->truncation != TRUNCATION_NONE || node->untaken ||
-           now - node->changed < CHANGES_MILLISECONDS;
+           now < node->changed + CHANGES_MILLISECONDS;
 }
 
 void node_show_newer(struct node_table *table, struct node *node, uint64_t now)
@@ -664,7 +664,7 @@ bool node_end_change(struct node_table *table, struct node *node, bool truncates
     node->writing = NULL;
     if (truncates)
         end_truncation(table, node);
-    bool stale = node->reread && now - node->dropped < FILLED_MILLISECONDS;
+    bool stale = node->reread && now < node->dropped + FILLED_MILLISECONDS;
     node->spoiled |= stale;
     node->changed = now;
     node->dropped = 0;

@@ -68,7 +68,7 @@ static bool is_due(struct refusals *refusals, enum refusal cause, uint64_t now,
 {
     LOCKED(&refusals->lock);
     uint64_t logged = refusals->causes[cause].logged;
-    bool due = logged == 0 || now - logged >= PAUSE_MILLISECONDS;
+    bool due = logged == 0 || now >= logged + PAUSE_MILLISECONDS;
     *suppressed = refusals->causes[cause].suppressed;
     refusals->causes[cause].suppressed = due ? 0 : *suppressed + 1;
     if (due)
