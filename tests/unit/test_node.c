@@ -609,7 +609,8 @@ static void test_truncation_ends_during_a_write(void **state)
     node_end_truncation(&fixture->table, fixture->node);
     assert_page(fixture, "W");
     publish(fixture, "W", fixture->node);
-    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW - 1)); /* another clock */
+    assert_true(
+        node_end_change(&fixture->table, fixture->node, false, NOW - 1)); /* another clock */
     node_unpin(&fixture->table, fixture->node);
 }
 
