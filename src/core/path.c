@@ -5,6 +5,8 @@
 #include <glib.h>
 #include <string.h>
 
+#include "core/limits.h"
+
 static const struct {
     const char *directory;
     enum guest_type type;
@@ -143,7 +145,8 @@ bool path_is_name(const char *name, size_t length)
 {
     bool dots = length <= 2 && memcmp(name, "..", length) == 0; /* none at all, too */
 
-    return !dots && !memchr(name, '\0', length) && !memchr(name, '/', length);
+    return !dots && length <= NAME_MAX_STORED && !memchr(name, '\0', length) &&
+           !memchr(name, '/', length);
 }
 
 char *path_clean(const char *path)
