@@ -21,9 +21,6 @@
  * next synchronisation. */
 #define AGAIN_MAX 100000
 
-/* Names of values that were deleted, beyond which a member that was away keeps what it knew. */
-#define DELETED_MAX 1000
-
 /* Foreign messages that make no sense are logged, and that own ones cannot be sent, but not without
  * end. */
 #define MALFORMED_PER_MINUTE 20u
@@ -40,10 +37,9 @@ struct status_group {
     uint64_t count;        /* of this process's NORMAL messages */
     atomic_bool unsent;    /* something could not be sent: again, once sending works */
     struct rate_limit unsent_limit;
-    GTree *again;   /* set of names of own values that are to be sent again, owned */
-    GTree *deleted; /* set of names that this process has deleted, owned */
-    bool holding;   /* own state was sent, the merge is still to come */
-    GQueue held;    /* struct held_log: logged meanwhile */
+    GTree *again; /* set of names of own values that are to be sent again, owned */
+    bool holding; /* own state was sent, the merge is still to come */
+    GQueue held;  /* struct held_log: logged meanwhile */
 };
 
 /* Stamped when the states are merged: with the clock set back this node does not know before what
@@ -170,14 +166,6 @@ static bool send_one_again(struct status_group *group)
     return true;
 }
 
-static gboolean want_deleted_again(gpointer name, gpointer value, gpointer group)
-{
-    (void)value;
-    want_again(group, name);
-    return FALSE;
-}
-
-/* With what was deleted: who was away has it still, and nothing else tells. */
 static void want_all_again(struct status_group *group)
 {
     g_autoptr(GPtrArray) names = status_own_names(group->status);
@@ -185,7 +173,6 @@ static void want_all_again(struct status_group *group)
     LOCKED(&group->send_lock);
     for (guint i = 0; i < names->len; i++)
         want_again(group, g_ptr_array_index(names, i));
-    g_tree_foreach(group->deleted, want_deleted_again, group);
     want_again(group, RELEASE_NAME);
     want_again(group, "nodeip");
 }
@@ -204,21 +191,10 @@ static void send_again(struct status_group *group)
 
 /* --- Setting and logging --- */
 
-/* The caller holds the send lock. */
-static void note_deleted(struct status_group *group, const char *name, bool deleted)
-{
-    if (!deleted)
-        g_tree_remove(group->deleted, name);
-    else if (g_tree_nnodes(group->deleted) < DELETED_MAX)
-        g_tree_insert(group->deleted, g_strdup(name), NULL);
-}
-
 int status_group_set(struct status_group *group, const char *name, const void *value, size_t size)
 {
     LOCKED(&group->send_lock);
     int error = status_set_own(group->status, name, value, size);
-    if (!error)
-        note_deleted(group, name, size == 0);
     if (!error && send_value(group, name, value, size) && strncmp(name, "rrd/", 4) != 0 &&
         g_tree_nnodes(group->again) < AGAIN_MAX)
         want_again(group, name);
@@ -469,7 +445,6 @@ struct status_group *status_group_new(struct status *status, struct transport *t
     lock_init(&group->send_lock, LOCK_RANK_STATUS_SEND);
     atomic_init(&group->unsent, false);
     group->again = g_tree_new_full(compare_names, NULL, g_free, NULL);
-    group->deleted = g_tree_new_full(compare_names, NULL, g_free, NULL);
     if (self.node)
         status_set_own_id(status, self.node);
     return group;
@@ -482,7 +457,6 @@ void status_group_free(struct status_group *group)
     stop_holding(&group->executor);
     executor_destroy(&group->executor);
     g_tree_destroy(group->again);
-    g_tree_destroy(group->deleted);
     lock_destroy(&group->send_lock);
     g_free(group);
 }

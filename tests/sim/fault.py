@@ -134,11 +134,6 @@ FAULTS = {
         "    else\n        want_all_again(group);",
         "    else\n        want_address_again(group);",
     ),
-    "deletions-forgotten": (
-        "status/status_group.c",
-        "    g_tree_foreach(group->deleted, want_deleted_again, group);",
-        "    (void)want_deleted_again;",
-    ),
     "stamps-wrap-around": (
         "status/cluster_log.c",
         "return !last || time > last->time ||",

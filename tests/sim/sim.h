@@ -159,9 +159,8 @@ struct node {
     struct status_group *status_group;
 
     /* What the checks know. */
-    GHashTable *values;  /* key → its value: what this process has set, owned */
-    GHashTable *deleted; /* set of keys: what it has deleted, owned */
-    GPtrArray *logged;   /* char, owned: what this process has logged */
+    GHashTable *values; /* key → its value: what this process has set, owned */
+    GPtrArray *logged;  /* char, owned: what this process has logged */
     struct past *past;
     GArray *doubtful;  /* struct doubtful: what commits would have made that failed, or that a crash
                           hit, since the last one that did not */

@@ -355,22 +355,6 @@ static void test_values_outlive_absence(void **state)
     expect_stored(bus, 0, "node3", "key", "value");
     set_members(bus, 7);
     expect_stored(bus, 0, "node3", "key", "changed while away");
-    set_members(bus, 3);
-    set(bus, 2, "key", "");
-    set_members(bus, 7);
-    expect_stored(bus, 0, "node3", "key", NULL);
-
-    /* whichever of the two is away; and what is there again is not deleted */
-    set(bus, 2, "key", "again");
-    set(bus, 2, "other", "value");
-    deliver_all(bus);
-    set_members(bus, 6);
-    set(bus, 2, "other", "");
-    deliver_all(bus);
-    expect_stored(bus, 0, "node3", "other", "value");
-    set_members(bus, 7);
-    expect_stored(bus, 0, "node3", "other", NULL);
-    expect_stored(bus, 0, "node3", "key", "again");
 }
 
 static void test_log_travels(void **state)
@@ -578,28 +562,6 @@ static void test_refused_deletion(void **state)
     deliver_all(bus);
     expect_stored(bus, 1, "node1", "a", NULL);
     expect_stored(bus, 1, "node1", "b", "1");
-
-    /* the same when the transport finds out later */
-    assert_int_equal(set(bus, 0, "b", ""), 0);
-    sent_free(sent_queue_take(&bus->sent));
-    status_group_handle(station->group, event_send_failed(SEND_NORMAL, 0));
-    assert_int_equal(set(bus, 0, "d", "2"), 0);
-    deliver_all(bus);
-    expect_stored(bus, 1, "node1", "b", NULL);
-}
-
-/* Names of deleted values are not kept without end, nor sent. */
-static void test_many_deletions(void **state)
-{
-    struct bus *bus = *state;
-
-    for (unsigned i = 0; i < 3000; i++) {
-        g_autofree char *name = g_strdup_printf("name%u", i);
-        assert_int_equal(set(bus, 0, name, ""), 0);
-    }
-    unsigned sent = bus->sent.total;
-    set_members(bus, 3);
-    assert_in_range(bus->sent.total, sent + 1000, sent + 1020);
 }
 
 /* doc/cluster.md, "Count" */
@@ -747,7 +709,6 @@ int main(void)
         TEST(test_refused_sends),
         TEST(test_more_values_than_room),
         TEST(test_refused_deletion),
-        TEST(test_many_deletions),
         TEST(test_counts),
         TEST(test_synchronisation_cannot_be_sent),
         TEST(test_newer_protocol),
