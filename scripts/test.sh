@@ -95,7 +95,7 @@ build_threads() {
         # shellcheck disable=SC2086 # a list of words
         CC=clang meson setup build-threads -Dwerror=true $sanitize -Db_sanitize=thread || return 1
     fi
-    ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/make_database tests/mount/hold_listing tests/socket/socket_client \
+    ninja -C build-threads pmxcfs src/ctl/pmxcfsctl tests/make_database tests/mount/hold_listing tests/cluster/other_clock.so tests/socket/socket_client \
         tests/socket/socket_stress tests/unit/test_threads tests/unit/test_corosync_stop \
         tests/crash/test_flusher_points
 }
