@@ -13,13 +13,15 @@ PRIVATE = 1
 
 def rows_of(directory, where="1"):
     """[(operation, path, other, old bytes or None, new bytes or None, row)] in the order of changes; a path that is no
-    UTF-8 as the os module would give it."""
+    UTF-8 as the os module would give it. Empty while the daemon is making the file."""
     path = os.path.join(directory, "history.db")
     with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
         database.row_factory = sqlite3.Row
         database.text_factory = os.fsdecode
         contents = {None: None}
         database.execute("BEGIN")  # The daemon may be writing: both statements see one state.
+        if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return []
         for row in database.execute("SELECT * FROM contents"):
             data = row["data"] if row["codec"] == 0 else unpack(row["data"])
             assert hashlib.sha256(data).digest() == row["digest"] and len(data) == row["size"]

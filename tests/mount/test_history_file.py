@@ -216,8 +216,13 @@ def test_a_history_that_goes_while_it_is_written(make_daemon):
     daemon.os.write_file(daemon / "after", b"x")
     wait_for(lambda: "a new history begins" in daemon.log_since_start(), "that is said")
     wait_for(lambda: os.path.exists(os.path.join(daemon.state_dir, "history.db-wal")), "it is there")
-    daemon.os.write_file(daemon / "further", b"x")
-    wait_for(lambda: rows_of(daemon.state_dir, "c.operation = 17 AND p.path = 'before'"), "what there was is found")
+
+    def is_found():
+        """What there is goes along with a change, once the new file has been made."""
+        daemon.os.write_file(daemon / "further", b"x")
+        return rows_of(daemon.state_dir, "c.operation = 17 AND p.path = 'before'")
+
+    wait_for(is_found, "what there was is found")
     assert "history.db is gone: a new history begins" in daemon.log_since_start()
 
 
