@@ -127,7 +127,7 @@ def test_a_restart_does_not_save_it(make_daemon, how):
         json.dump(trials, file)
     daemon.start()
     wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "it is brought back")
-    assert "try 1 (edit) was not confirmed" in daemon.log_since_start()
+    wait_for(lambda: "try 1 (edit) was not confirmed" in daemon.log_since_start(), "it is said")
 
 
 @pytest.mark.parametrize("restarted", [False, True])
