@@ -5,8 +5,6 @@
 #include <glib.h>
 #include <string.h>
 
-#include "core/limits.h"
-
 static const struct {
     const char *directory;
     enum guest_type type;
@@ -145,8 +143,7 @@ bool path_is_name(const char *name, size_t length)
 {
     bool dots = length <= 2 && memcmp(name, "..", length) == 0; /* none at all, too */
 
-    return !dots && length <= NAME_MAX_STORED && !memchr(name, '\0', length) &&
-           !memchr(name, '/', length);
+    return !dots && !memchr(name, '\0', length) && !memchr(name, '/', length);
 }
 
 char *path_clean(const char *path)

@@ -42,8 +42,8 @@ bool path_is_virtual(const char *path);
  * is returned (it may be empty). */
 const char *path_split(const char *path, size_t *parent_length);
 
-/* Whether the bytes can be an entry's name: not empty, no more than 1024, which is FUSE's limit on
- * any member, without a NUL or a slash, not "." or "..". */
+/* Whether the bytes can be an entry's name: not empty, without a NUL or a slash, not "." or "..".
+ */
 bool path_is_name(const char *name, size_t length);
 
 /* A copy of `path` without leading and repeated slashes; g_free() it. */
