@@ -312,14 +312,9 @@ static bool run_one(struct result *result)
     return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
 }
 
-int growth_run(bool brief)
+/* The first of the sizes is what the others are compared with. */
+static int run_sizes(const uint32_t (*sizes)[2], guint count)
 {
-    static const uint32_t large[][2] = {{3, 1000},   {8, 1000},    {16, 1000},   {32, 1000},
-                                        {64, 1000},  {3, 10000},   {3, 50000},   {3, 200000},
-                                        {16, 50000}, {16, 200000}, {32, 200000}, {64, 200000}};
-    static const uint32_t small[][2] = {{3, 1000}, {12, 1000}, {3, 10000}, {12, 10000}};
-    const uint32_t(*sizes)[2] = brief ? small : large;
-    guint count = brief ? G_N_ELEMENTS(small) : G_N_ELEMENTS(large);
     struct result *results = mmap(NULL, sizeof(*results) * count, PROT_READ | PROT_WRITE,
                                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bool good = results != MAP_FAILED;
@@ -336,4 +331,21 @@ int growth_run(bool brief)
         good = good && check_sent(&results[i]) && check_growth(&results[i], &results[0]);
     }
     return good ? 0 : 1;
+}
+
+int growth_run(bool brief)
+{
+    static const uint32_t large[][2] = {{3, 1000},   {8, 1000},    {16, 1000},   {32, 1000},
+                                        {64, 1000},  {3, 10000},   {3, 50000},   {3, 200000},
+                                        {16, 50000}, {16, 200000}, {32, 200000}, {64, 200000}};
+    static const uint32_t small[][2] = {{3, 1000}, {12, 1000}, {3, 10000}, {12, 10000}};
+
+    return brief ? run_sizes(small, G_N_ELEMENTS(small)) : run_sizes(large, G_N_ELEMENTS(large));
+}
+
+int growth_run_one(uint32_t nodes, uint32_t entries)
+{
+    const uint32_t sizes[][2] = {{3, 1000}, {nodes, entries}};
+
+    return run_sizes(sizes, G_N_ELEMENTS(sizes));
 }

@@ -44,7 +44,9 @@ static const GOptionEntry options[] = {
     {"must-fail", 0, 0, G_OPTION_ARG_NONE, &must_fail,
      "success means that a seed fails: for builds with a fault in them", NULL},
     {"growth", 0, 0, G_OPTION_ARG_NONE, &growth,
-     "print how messages, bytes, time and memory grow with nodes and entries", NULL},
+     "print how messages, bytes, time and memory grow with nodes and entries; with two arguments "
+     "NODES and ENTRIES, of such a cluster alone",
+     NULL},
     {"growth-brief", 0, 0, G_OPTION_ARG_NONE, &growth_brief, "the same of small clusters", NULL},
     {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
 };
@@ -169,6 +171,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error ? error->message : "too many jobs");
         return 2;
     }
+    if (growth && argc == 3)
+        return growth_run_one((uint32_t)strtoul(argv[1], NULL, 10),
+                              (uint32_t)strtoul(argv[2], NULL, 10));
     if (growth || growth_brief)
         return growth_run(!growth);
     if (must_fail)

@@ -304,6 +304,7 @@ bool deployed_never_sends(const struct node *node, const struct buffer *message)
 /* growth.c: the table of how messages, time and memory grow, and whether within bounds; what main()
  * gives back. `brief`: small clusters, within seconds. */
 int growth_run(bool brief);
+int growth_run_one(uint32_t nodes, uint32_t entries); /* the same of a cluster of one size */
 
 /* client.c */
 void client_change(struct node *node);        /* asks for any change */
