@@ -188,14 +188,22 @@ static uint32_t seconds_now(void)
     return (uint32_t)(g_get_real_time() / G_USEC_PER_SEC);
 }
 
+/* 0, or why a file may not be emptied now; one that is gone may. */
+static int refusal_of_truncation(struct mount *mount, const struct node *node)
+{
+    if (replica_takes_changes(mount->options.replica))
+        return 0;
+    g_autofree char *path = path_of_node(mount, node);
+    return path ? replica_refusal(mount->options.replica, path) : 0;
+}
+
 /* open() with O_TRUNC: the write that follows makes the truncation. */
 static void truncate_at_open(fuse_req_t req, struct node *node)
 {
     struct mount *mount = mount_of(req);
-    g_autofree char *path = path_of_node(mount, node);
     struct stat attributes;
 
-    int error = path ? replica_refusal(mount->options.replica, path) : 0; /* or it is gone */
+    int error = refusal_of_truncation(mount, node);
     if (error) {
         fuse_reply_err(req, -error);
         return;

@@ -165,27 +165,42 @@ GPtrArray *replica_locks(struct replica *replica)
 
 /* --- Changes --- */
 
+/* As replica_refusal(), and the cause. */
+static int find_refusal(struct replica *replica, enum refusal *cause)
+{
+    if (!atomic_load(&replica->view.quorate)) {
+        *cause = atomic_load(&replica->view.connected) ? REFUSAL_QUORUM : REFUSAL_COROSYNC;
+        return -EACCES;
+    }
+    if (atomic_load(&replica->committer.broken)) {
+        *cause = REFUSAL_DATABASE;
+        return -EIO;
+    }
+    if (!atomic_load(&replica->view.joined)) {
+        *cause = atomic_load(&replica->view.outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED;
+        return -EBUSY;
+    }
+    if (outbox_is_full(&replica->outbox)) {
+        *cause = REFUSAL_WAITING;
+        return -EBUSY;
+    }
+    return 0;
+}
+
+bool replica_takes_changes(struct replica *replica)
+{
+    enum refusal cause;
+
+    return find_refusal(replica, &cause) == 0;
+}
+
 int replica_refusal(struct replica *replica, const char *path)
 {
     enum refusal cause;
-    int error;
+    int error = find_refusal(replica, &cause);
 
-    if (!atomic_load(&replica->view.quorate)) {
-        cause = atomic_load(&replica->view.connected) ? REFUSAL_QUORUM : REFUSAL_COROSYNC;
-        error = -EACCES;
-    } else if (atomic_load(&replica->committer.broken)) {
-        cause = REFUSAL_DATABASE;
-        error = -EIO;
-    } else if (!atomic_load(&replica->view.joined)) {
-        cause = atomic_load(&replica->view.outdated) ? REFUSAL_PROTOCOL : REFUSAL_NOT_JOINED;
-        error = -EBUSY;
-    } else if (outbox_is_full(&replica->outbox)) {
-        cause = REFUSAL_WAITING;
-        error = -EBUSY;
-    } else {
-        return 0;
-    }
-    refusals_note(&replica->refusals, cause, path, NULL, now_milliseconds(replica));
+    if (error)
+        refusals_note(&replica->refusals, cause, path, NULL, now_milliseconds(replica));
     return error;
 }
 

@@ -66,8 +66,12 @@ struct replica_lock {
 GPtrArray *replica_locks(struct replica *replica);
 
 /* Why a change cannot be asked for at all now: -EACCES (no quorum), -EIO (database error), -EBUSY
- * (not joined, or too much waits already); 0: it can. */
+ * (not joined, or too much waits already); 0: it can. It is counted as a refusal of a change of
+ * `path`. Any thread. */
 int replica_refusal(struct replica *replica, const char *path);
+
+/* True if that would be 0. Any thread. */
+bool replica_takes_changes(struct replica *replica);
 
 /* Logs that a file would pass its largest size, for a caller that refuses that by itself since the
  * size does not fit a change. Any thread. */

@@ -309,7 +309,12 @@ static bool run_one(struct result *result)
     pid_t pid = fork();
     if (pid == 0)
         measure_cluster(result);
-    return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return false;
+    if (WIFSIGNALED(status))
+        printf("%u nodes, %u entries: ended by signal %d\n", result->nodes, result->entries,
+               WTERMSIG(status));
+    return status == 0;
 }
 
 /* The first of the sizes is what the others are compared with. */
