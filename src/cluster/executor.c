@@ -159,9 +159,18 @@ void executor_handle(struct executor *executor, const struct event *event)
         machine_verify(machine, executor_seconds(executor));
         break;
     case EVENT_DISCONNECTED:
+        machine_disconnected(machine);
+        atomic_store(&executor->mode, MODE_START);
+        return;
     case EVENT_QUORUM:
     case EVENT_PROBE:
         break;
     }
     executor_run(executor);
+}
+
+void executor_end_batch(struct executor *executor)
+{
+    if (machine_end_batch(executor->machine))
+        executor_run(executor);
 }

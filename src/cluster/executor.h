@@ -44,6 +44,9 @@ void executor_destroy(struct executor *executor);
 /* Gives the machine an event that concerns it, then carries out all that it asks for. */
 void executor_handle(struct executor *executor, const struct event *event);
 
+/* No more events are there for now. */
+void executor_end_batch(struct executor *executor);
+
 /* Carries out what the machine asks for, after it was told something otherwise. */
 void executor_run(struct executor *executor);
 

@@ -20,17 +20,15 @@ static void log_members(struct machine *machine)
 
 /* --- Configuration changes --- */
 
-static void begin_synchronisation(struct machine *machine, bool joined, uint32_t time)
+static void begin_synchronisation(struct machine *machine, bool joined)
 {
     if (joined && machine->group == GROUP_CONFIGURATION)
         machine_give_up_queue(machine);
     else if (joined)
         machine_resend_queue(machine);
     machine_set_mode(machine, MODE_START_SYNC);
-    if (machine_is_lowest(machine))
-        machine_push_send(machine, SEND_SYNC,
-                          wire_build_sync(MESSAGE_SYNC_START, machine_protocol(machine),
-                                          &machine->epoch, time, NULL, 0));
+    machine->starts = machine_is_lowest(machine);
+    machine->start = machine->epoch;
 }
 
 /* doc/cluster.md, "Configuration change" */
@@ -49,13 +47,33 @@ void machine_configuration(struct machine *machine, const struct member *members
         if (machine->mode != MODE_START)
             machine_stop(machine, MODE_LEAVE, "this node is no member any more");
     } else if (member_count > 1) {
-        begin_synchronisation(machine, joined, time);
+        begin_synchronisation(machine, joined);
     } else {
         machine_mark_all_synced(machine);
         machine_become_synced(machine);
         machine_deliver_queue(machine);
     }
     machine_assert_sound(machine);
+}
+
+bool machine_end_batch(struct machine *machine)
+{
+    const struct epoch *start = &machine->start;
+    bool begins = machine->starts || machine->says_state;
+
+    if (machine->starts)
+        machine_push_send(machine, SEND_SYNC,
+                          wire_build_sync(MESSAGE_SYNC_START, machine_protocol(machine), start,
+                                          start->time, NULL, 0));
+    if (machine->says_state)
+        machine_push(machine, (struct action){.type = ACTION_SEND_STATE, .epoch = machine->epoch});
+    machine_disconnected(machine);
+    return begins;
+}
+
+void machine_disconnected(struct machine *machine)
+{
+    machine->starts = machine->says_state = false;
 }
 
 /* --- Messages --- */

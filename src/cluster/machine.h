@@ -33,6 +33,15 @@ void machine_configuration(struct machine *machine, const struct member *members
 /* A delivered message; takes a reference if it keeps it. */
 void machine_deliver(struct machine *machine, struct member sender, struct buffer *message);
 
+/* All that was delivered so far has been given. What a synchronisation begins with (SYNC_START,
+ * this node's STATE) is asked for only now: of several changes of membership in a row, or several
+ * SYNC_STARTs, the last one counts, and for all members, as they come to all in the same order.
+ * False: nothing is asked for. */
+bool machine_end_batch(struct machine *machine);
+
+/* The group is out of reach: what was to be asked for then is not. */
+void machine_disconnected(struct machine *machine);
+
 /* The result of ACTION_COMMIT: 0, or a negative errno (then LEAVE). */
 void machine_committed(struct machine *machine, int result);
 

@@ -186,7 +186,7 @@ void machine_take_epoch(struct machine *machine, const struct arrival *arrival)
                                        "with the lowest node id: taken all the same");
     machine->epoch = arrival->header.epoch;
     machine_drop_states(machine);
-    machine_push(machine, (struct action){.type = ACTION_SEND_STATE, .epoch = machine->epoch});
+    machine->says_state = true;
 }
 
 /* Keeps a member's STATE. In a large cluster nearly all are alike, and are kept once. */

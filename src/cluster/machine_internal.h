@@ -46,6 +46,9 @@ struct machine {
     enum machine_mode mode;      /* machine_set_mode() */
     uint32_t epoch_counter;      /* of this process's own epochs, over all connections */
     struct epoch epoch;          /* the current sync epoch */
+    struct epoch start;          /* own epoch that is to be multicast with the end of the batch */
+    bool starts;                 /* there is one */
+    bool says_state;             /* so is this node's state */
     GArray *members;             /* struct member, sorted */
     GArray *peers;               /* struct peer, one for each of `members`, same order */
     uint64_t generation;         /* machine_generation() */

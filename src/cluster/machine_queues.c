@@ -72,7 +72,7 @@ void machine_forget_round(struct machine *machine)
     drop_sync_queue(machine);
     buffer_unref(machine->leader_index);
     machine->leader_index = NULL;
-    machine->committing = false;
+    machine->starts = machine->says_state = machine->committing = false;
     machine->verification.checksum = (struct checksum){0};
     machine->verification.pending = false; /* it would come back with an epoch that is over */
 }

@@ -380,6 +380,7 @@ void replica_end_batch(struct replica *replica)
 {
     if (!flush(replica))
         executor_run(&replica->executor);
+    executor_end_batch(&replica->executor);
     confirm_to_others(replica);
     settle_rounds(replica);
     view_show_machine(&replica->view, replica->executor.machine, &replica->confirm);

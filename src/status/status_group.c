@@ -381,14 +381,14 @@ static void set_online(struct status_group *group, const struct event *event)
         log_info("nodes that are online: %s; missing: %s", online, missing ? missing : "none");
 }
 
-void status_group_handle(struct status_group *group, struct event *event)
+static void handle(struct status_group *group, struct event *event)
 {
     switch (event->type) {
     case EVENT_CONNECTED:
         status_set_own_id(group->status, event->member.node);
         break;
     case EVENT_DISCONNECTED:
-        atomic_store(&group->executor.mode, MODE_START);
+        executor_handle(&group->executor, event); /* nothing is sent from here on */
         status_set_online(group->status, NULL, 0);
         stop_holding(&group->executor);
         event_free(event);
@@ -409,13 +409,20 @@ void status_group_handle(struct status_group *group, struct event *event)
     event_free(event);
 }
 
+void status_group_handle(struct status_group *group, struct event *event)
+{
+    handle(group, event);
+    executor_end_batch(&group->executor);
+}
+
 static void take_events(struct group_consumer *consumer, GQueue *events)
 {
     struct status_group *group = container_of(consumer, struct status_group, consumer);
     struct event *event;
 
     while ((event = g_queue_pop_head(events)))
-        status_group_handle(group, event);
+        handle(group, event);
+    executor_end_batch(&group->executor);
 }
 
 static void take_nodes(struct node_listener *listener, uint32_t own_id, const char *cluster_name,

@@ -26,7 +26,7 @@ void status_group_free(struct status_group *group);
 struct group_consumer *status_group_consumer(struct status_group *group);
 struct node_listener *status_group_node_listener(struct status_group *group);
 
-/* Works on one event, which it takes over. One thread at a time. */
+/* Works on one event, which it takes over, as if no other came soon. One thread at a time. */
 void status_group_handle(struct status_group *group, struct event *event);
 
 /* Requests, from any thread; they wait for nobody. */

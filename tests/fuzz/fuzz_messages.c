@@ -218,6 +218,8 @@ static void settle(struct fuzzed *fuzzed)
 {
     struct action action;
 
+    if (fuzzed->machine)
+        machine_end_batch(fuzzed->machine);
     for (unsigned count = 0; fuzzed->machine && machine_next(fuzzed->machine, &action); count++) {
         MUST(count < ACTIONS_MAX);
         carry_out(fuzzed, &action);

@@ -33,14 +33,20 @@
 /* Bytes a second on a network of 1 Gbit/s. */
 #define NETWORK_RATE 125e6
 
-enum stage { STAGE_LEAVE, STAGE_CHANGES, STAGE_RETURN, STAGE_NEW, STAGE_VERIFY, STAGES };
+enum stage {
+    STAGE_START,
+    STAGE_LEAVE,
+    STAGE_CHANGES,
+    STAGE_RETURN,
+    STAGE_NEW,
+    STAGE_VERIFY,
+    STAGES
+};
 
 static const char *const stage_names[STAGES] = {
-    [STAGE_LEAVE] = "one leaves",
-    [STAGE_CHANGES] = "100 changes",
-    [STAGE_RETURN] = "it comes back to them",
-    [STAGE_NEW] = "one comes with nothing",
-    [STAGE_VERIFY] = "verification",
+    [STAGE_START] = "all start at once",    [STAGE_LEAVE] = "one leaves",
+    [STAGE_CHANGES] = "100 changes",        [STAGE_RETURN] = "it comes back to them",
+    [STAGE_NEW] = "one comes with nothing", [STAGE_VERIFY] = "verification",
 };
 
 /* What one stage costs. */
@@ -57,6 +63,7 @@ struct cost {
 struct growth {
     struct sim *sim;
     double *seconds; /* by node: so far in this stage */
+    uint32_t batch;  /* so many events are taken at once */
     double longest;
     double memory; /* now at most */
     struct cost costs[STAGES];
@@ -106,7 +113,7 @@ static bool work(struct growth *growth, uint32_t position)
     for (int i = 0; i < GROUPS; i++) {
         any = network_send(&node->seats[i]) || any;
         double start = processor_seconds();
-        while (node_work(&node->seats[i], 1)) {
+        while (node_work(&node->seats[i], growth->batch)) {
             double end = processor_seconds();
             growth->seconds[position] += end - start;
             if (!last)
@@ -132,8 +139,7 @@ static void drain(struct growth *growth)
     }
 }
 
-/* All join before any says anything: a start of many nodes one after the other has as many
- * synchronisations. */
+/* All join before any says anything. */
 static void start_together(struct growth *growth)
 {
     bool any = true;
@@ -149,7 +155,6 @@ static void start_together(struct growth *growth)
                 any = true;
         }
     }
-    sim_rest(growth->sim);
 }
 
 static void begin(struct growth *growth)
@@ -182,8 +187,12 @@ static void measure(struct growth *growth, enum stage stage)
 
 static void run_stages(struct growth *growth)
 {
+    start_together(growth);
     struct node *last = node_at(growth, growth->sim->nodes->len - 1);
-
+    begin(growth);
+    growth->batch = UINT32_MAX; /* as they wait for a daemon that has just started */
+    measure(growth, STAGE_START);
+    growth->batch = 1;
     begin(growth);
     last->component = 1;
     network_reform(growth->sim);
@@ -216,7 +225,6 @@ static void G_GNUC_NORETURN measure_cluster(struct result *result)
     growth.sim->plan = (struct plan){
         .nodes = result->nodes, .entries = result->entries, .together = true, .unchecked = true};
     growth.seconds = g_new0(double, result->nodes);
-    start_together(&growth);
     run_stages(&growth);
     for (int i = 0; i < STAGES; i++)
         result->costs[i] = growth.costs[i];
@@ -256,6 +264,7 @@ static bool check_sent(const struct result *result)
     double entries = result->entries * 1.01 + 100;
     double indexes = members * (entries * 40 + MEMBER_BYTES);
     const double bytes[STAGES] = {
+        [STAGE_START] = indexes,
         [STAGE_LEAVE] = indexes,
         [STAGE_CHANGES] = 2 * CHANGES * CHANGE_BYTES,
         [STAGE_RETURN] = indexes + CHANGES * CHANGE_BYTES,
@@ -263,6 +272,7 @@ static bool check_sent(const struct result *result)
         [STAGE_VERIFY] = members * CHECKSUM_BYTES,
     };
     const double messages[STAGES] = {
+        [STAGE_START] = members * MEMBER_MESSAGES * 2, /* their values, too */
         [STAGE_LEAVE] = members * MEMBER_MESSAGES,
         [STAGE_CHANGES] = 2 * CHANGES,
         [STAGE_RETURN] = members * MEMBER_MESSAGES + 2 * CHANGES,

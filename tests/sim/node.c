@@ -674,6 +674,7 @@ static void take_notice(struct node *node, const struct notice *notice)
 bool node_work(struct seat *seat, uint32_t count)
 {
     struct node *node = seat->node;
+    GQueue events = G_QUEUE_INIT;
     struct notice *notice;
 
     if (!node->alive || seat->inbox.length == 0)
@@ -685,11 +686,14 @@ bool node_work(struct seat *seat, uint32_t count)
         if (seat->group == GROUP_CONFIGURATION)
             take_notice(node, notice);
         else
-            status_take(node, notice);
+            status_add_event(&events, notice);
         notice_free(notice);
     }
-    if (seat->group == GROUP_STATUS)
+    if (seat->group == GROUP_STATUS) {
+        struct group_consumer *consumer = status_group_consumer(node->status_group);
+        consumer->take(consumer, &events);
         return true;
+    }
     replica_run(node->replica);
     node->turning = false;
     node_finish_crash(node);

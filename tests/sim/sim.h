@@ -320,7 +320,8 @@ void status_stop(struct node *node);
 void status_change(struct node *node); /* sets or deletes a value, or logs */
 void status_set_value(struct node *node);
 void status_note_unheard(struct sim *sim, const struct outgoing *outgoing); /* given up */
-void status_take(struct node *node, const struct notice *notice);
+/* Adds what the status group is told. */
+void status_add_event(GQueue *events, const struct notice *notice);
 /* Two members at rest, with everything heard, have the same log and each other's values. */
 void status_check_alike(const struct node *node, const struct node *other);
 /* What living processes have logged is in the log. */

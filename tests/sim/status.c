@@ -97,26 +97,29 @@ void status_change(struct node *node)
 
 /* ---- Events ---- */
 
-void status_take(struct node *node, const struct notice *notice)
+static struct event *event_of(const struct notice *notice)
 {
-    struct status_group *group = node->status_group;
-
     switch (notice->type) {
     case NOTICE_CONFIGURATION:
-        status_group_handle(group, event_configuration((const struct member *)notice->members->data,
-                                                       notice->members->len,
-                                                       (const struct member *)notice->joined->data,
-                                                       notice->joined->len));
-        break;
+        return event_configuration(
+            (const struct member *)notice->members->data, notice->members->len,
+            (const struct member *)notice->joined->data, notice->joined->len);
     case NOTICE_MESSAGE:
-        status_group_handle(group, event_message(notice->sender, notice->message));
-        break;
+        return event_message(notice->sender, notice->message);
     case NOTICE_SEND_FAILED:
-        status_group_handle(group, event_send_failed(notice->kind, 0));
-        break;
+        return event_send_failed(notice->kind, 0);
     case NOTICE_QUORUM: /* the configuration group's alone */
         break;
     }
+    return NULL;
+}
+
+void status_add_event(GQueue *events, const struct notice *notice)
+{
+    struct event *event = event_of(notice);
+
+    if (event)
+        g_queue_push_tail(events, event);
 }
 
 /* A value is sent once more when the node hears its next message, an entry of the log is elsewhere

@@ -130,6 +130,7 @@ void drain(struct fixture *fixture)
 {
     struct action action;
 
+    machine_end_batch(fixture->machine);
     while (machine_next(fixture->machine, &action))
         trace_action(fixture, &action);
 }

@@ -80,6 +80,7 @@ static void others_ignore_them(void **state)
             assert_int_equal(machine_mode(machine), mode);
         }
         machine_configuration(machine, members, 3, true, 7);
+        machine_end_batch(machine);
         while (machine_next(machine, &action))
             continue;
     }

@@ -201,6 +201,7 @@ static void own_epoch(void **state)
 
     (void)state;
     machine_configuration(fixture.machine, members, 2, true, NOW);
+    machine_end_batch(fixture.machine);
     while (machine_next(fixture.machine, &action) && action.type != ACTION_SEND)
         ;
     assert_int_equal(wire_parse_header(action.message->data, message_size(action.message), &header),

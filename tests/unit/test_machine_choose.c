@@ -42,13 +42,63 @@ static void wrong_starter_is_logged(void **state)
     (void)state;
     change_members(&fixture, "ABC", "ABC");
     machine_deliver(fixture.machine, A, message);
-    assert_true(machine_next(fixture.machine, &action));
-    assert_int_equal(action.type, ACTION_SEND_STATE);
+    assert_false(machine_next(fixture.machine, &action));
     machine_deliver(fixture.machine, C, message);
     assert_true(machine_next(fixture.machine, &action));
     assert_int_equal(action.type, ACTION_LOG);
     assert_int_equal(action.priority, LOG_WARNING);
     buffer_unref(message);
+}
+
+static void change_members_in_batch(struct fixture *fixture, size_t count)
+{
+    const struct member members[] = {A, B, C};
+
+    machine_configuration(fixture->machine, members, count, true, NOW);
+}
+
+static void deliver_start_in_batch(struct fixture *fixture, const struct epoch *epoch)
+{
+    struct buffer *message =
+        wire_build_sync(MESSAGE_SYNC_START, CONFIGURATION_PROTOCOL, epoch, NOW, NULL, 0);
+
+    machine_deliver(fixture->machine, A, message);
+    buffer_unref(message);
+}
+
+/* What later events of a batch make void is never sent. */
+static void last_of_a_batch(void **state)
+{
+    FIXTURE(lowest, GROUP_CONFIGURATION, A);
+    FIXTURE(other, GROUP_CONFIGURATION, B);
+    const struct epoch first = {7, NOW, 1, 10};
+    const struct epoch second = {8, NOW, 1, 10};
+
+    (void)state;
+    change_members_in_batch(&lowest, 2);
+    change_members_in_batch(&lowest, 3);
+    drain(&lowest);
+    CHECK(&lowest, "start(2)");
+    drain(&lowest);
+    CHECK(&lowest, "");
+    change_members_in_batch(&lowest, 2);
+    change_members_in_batch(&lowest, 1);
+    drain(&lowest);
+    CHECK(&lowest, "alone!");
+
+    change_members_in_batch(&other, 2);
+    deliver_start_in_batch(&other, &first);
+    deliver_start_in_batch(&other, &second);
+    drain(&other);
+    CHECK(&other, "state(8/1)");
+    deliver_start_in_batch(&other, &first);
+    change_members_in_batch(&other, 3);
+    drain(&other);
+    CHECK(&other, "");
+    deliver_start_in_batch(&other, &first);
+    machine_disconnected(other.machine);
+    drain(&other);
+    CHECK(&other, "");
 }
 
 static void second_state(void **state)
@@ -323,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(second_sync_start),
         cmocka_unit_test(wrong_starter_is_logged),
+        cmocka_unit_test(last_of_a_batch),
         cmocka_unit_test(second_state),
         cmocka_unit_test(state_of_stranger),
         cmocka_unit_test(choose),
