@@ -68,7 +68,7 @@ static uint32_t simulated_seconds(struct clock_source *clock)
     asked += sim->plan.coarse ? (uint32_t)(sim->now / 1000) : ++sim->tick;
     uint32_t time = asked;
     gpointer next;
-    while ((next = g_hash_table_lookup(node->times, GUINT_TO_POINTER(time))))
+    while (g_hash_table_lookup_extended(node->times, GUINT_TO_POINTER(time), NULL, &next))
         time = GPOINTER_TO_UINT(next);
     g_hash_table_insert(node->times, GUINT_TO_POINTER(time), GUINT_TO_POINTER(time + 1));
     g_hash_table_insert(node->times, GUINT_TO_POINTER(asked), GUINT_TO_POINTER(time + 1));
