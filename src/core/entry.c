@@ -44,6 +44,12 @@ struct entry *entry_clone_renamed(const struct entry *entry, uint64_t parent, co
     return copy;
 }
 
+bool entry_same_place(const struct entry *first, const struct entry *second)
+{
+    return first->parent == second->parent && first->type == second->type &&
+           strcmp(first->name, second->name) == 0;
+}
+
 struct entry *entry_ref(struct entry *entry)
 {
     if (entry)

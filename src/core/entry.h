@@ -54,4 +54,7 @@ static inline bool entry_is_directory(const struct entry *entry)
     return entry->type == ENTRY_DIRECTORY;
 }
 
+/* True if both are of one kind, and in the same directory under the same name. */
+bool entry_same_place(const struct entry *first, const struct entry *second);
+
 #endif

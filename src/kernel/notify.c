@@ -120,19 +120,13 @@ static void drop_entry(struct notifier *notifier, const struct entry *entry,
     node_unpin(notifier->teller.table, directory);
 }
 
-static bool same_name(const struct entry *first, const struct entry *second)
-{
-    return first->parent == second->parent && first->type == second->type &&
-           strcmp(first->name, second->name) == 0;
-}
-
 static void drop_entries(struct notifier *notifier, const struct effect *effect,
                          struct names_batch *batch)
 {
     const struct entry *before = effect->before;
     const struct entry *after = effect->after;
 
-    if (before && after && same_name(before, after))
+    if (before && after && entry_same_place(before, after))
         return;
     if (before)
         drop_entry(notifier, before, batch);
@@ -247,6 +241,12 @@ static bool is_known(struct notifier *notifier, struct notice *notice)
     return tell_again(notifier, notice) && names_are_dropped(&notifier->names, &notice->batch);
 }
 
+static void note_ended(struct notifier *notifier)
+{
+    LOCKED(&notifier->lock);
+    notifier->pending--;
+}
+
 static void end(struct notifier *notifier, struct notice *notice)
 {
     if (notice->kind == NOTICE_EFFECTS)
@@ -257,6 +257,7 @@ static void end(struct notifier *notifier, struct notice *notice)
     else if (notice->kind == NOTICE_CALL)
         notice->notified->call(notice->notified);
     notice_free(notifier, notice);
+    note_ended(notifier);
 }
 
 /* --- The thread --- */
@@ -323,9 +324,11 @@ static void *run(void *context)
 
 static void queue_notice(struct notifier *notifier, struct notice *notice)
 {
-    LOCKED(&notifier->lock);
+    lock_take(&notifier->lock);
     g_queue_push_tail(&notifier->queue, notice);
-    pthread_cond_signal(&notifier->there);
+    notifier->pending++;
+    lock_give(&notifier->lock);
+    pthread_cond_signal(&notifier->there); /* who is woken does not find it locked */
 }
 
 static void on_dropped(struct names_listener *listener)
@@ -337,10 +340,24 @@ static void on_dropped(struct names_listener *listener)
     pthread_cond_signal(&notifier->there);
 }
 
+/* Nothing that is told before is still under way, and the kernel has nothing of all this. */
+static bool knows_already(struct notifier *notifier, const GPtrArray *effects)
+{
+    if (node_any_known(notifier->teller.table, effects))
+        return false;
+    LOCKED(&notifier->lock);
+    return notifier->pending == 0;
+}
+
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt)
 {
-    struct notice *notice = notice_new(NOTICE_EFFECTS);
+    struct notice *notice;
 
+    if (knows_already(notifier, effects)) {
+        notifier->listener->told(notifier->listener, effects, rebuilt);
+        return;
+    }
+    notice = notice_new(NOTICE_EFFECTS);
     notice->effects = effects;
     notice->rebuilt = rebuilt;
     queue_notice(notifier, notice);

@@ -19,7 +19,7 @@
 
 struct notice;
 
-/* Who is told that the kernel knows; from the notifier's thread. */
+/* Who is told that the kernel knows: from the notifier's thread, or by notifier_tell() itself. */
 struct notifier_listener {
     /* What notifier_tell() was given; takes over `effects`. */
     void (*told)(struct notifier_listener *listener, GPtrArray *effects, bool rebuilt);
@@ -44,8 +44,9 @@ struct notifier {
     pthread_t thread;
     struct lock lock; /* guards what follows */
     pthread_cond_t there;
-    GQueue queue; /* struct notice */
-    bool woken;   /* names have been dropped */
+    GQueue queue;     /* struct notice */
+    uint64_t pending; /* notices that have not ended */
+    bool woken;       /* names have been dropped */
     bool end;
 };
 
@@ -63,8 +64,8 @@ void notifier_destroy(struct notifier *notifier);
 
 /* All that follow are for any thread and wait for nothing. */
 
-/* What others changed. Takes over `effects`, and hands them to the listener when the kernel knows.
- */
+/* What others changed. Takes over `effects`, and hands them to the listener when the kernel knows:
+ * at once if it has nothing of them. By the writer, one call at a time. */
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt);
 
 /* All modes changed with the quorum. */

@@ -614,6 +614,42 @@ static void test_truncation_ends_during_a_write(void **state)
     node_unpin(&fixture->table, fixture->node);
 }
 
+/* Whether the kernel has a node of what becomes `after` of `before` (each may be NULL). */
+static bool any_known(struct fixture *fixture, struct entry *before, struct entry *after)
+{
+    struct effect effect = {.before = before, .after = after};
+    g_autoptr(GPtrArray) effects = g_ptr_array_new();
+
+    g_ptr_array_add(effects, &effect);
+    bool known = node_any_known(&fixture->table, effects);
+    entry_unref(before);
+    entry_unref(after);
+    return known;
+}
+
+static struct entry *file_in(uint64_t directory, const char *name)
+{
+    return entry_new(INODE + 1, directory, ENTRY_FILE, name, (uint32_t)strlen(name), NULL, 0);
+}
+
+/* Who is told before the kernel must be sure that it has nothing to forget. */
+static void test_what_is_known(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_true(any_known(fixture, file_with(OLD), file_with(NEW)));
+    assert_false(any_known(fixture, file_in(0, "g"), file_in(0, "g")));
+    assert_true(any_known(fixture, NULL, file_in(0, "g")));
+    assert_true(any_known(fixture, file_in(0, "g"), NULL));
+    assert_false(any_known(fixture, NULL, file_in(INODE + 2, "g")));
+    assert_true(any_known(fixture, NULL, file_in(INODE, "g")));
+    assert_false(any_known(fixture, file_in(INODE, "g"), file_in(INODE, "g")));
+    assert_true(any_known(fixture, file_in(INODE, "g"), file_in(INODE, "h")));
+    assert_true(any_known(fixture, file_in(INODE + 2, "g"), file_in(INODE, "g")));
+    publish(fixture, NULL, NULL);
+    assert_true(any_known(fixture, file_in(0, "g"), file_in(0, "g"))); /* one that has ended */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -648,6 +684,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_overtaken_and_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overtaken_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_truncation_ends_during_a_write, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_known, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
