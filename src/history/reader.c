@@ -14,7 +14,7 @@
 #include "store/file.h"
 
 #define BUSY_MILLISECONDS 5000u
-#define PATH_BYTES_MAX 65536 /* far more than any path of a tree has */
+#define PATH_BYTES_MAX 16777216 /* far more than any path of a tree has */
 #define PATHS_MAX 1000000
 
 struct history_reader {
