@@ -148,19 +148,35 @@ bool process_may_be_writing(pid_t thread)
     return number == CALL_RUNNING || is_among(number, writing_calls, G_N_ELEMENTS(writing_calls));
 }
 
+/* What the process's "stat" says, in one piece; 0 or a negative errno. */
+static int read_stat(pid_t process, char *text, size_t size)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)process);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    ssize_t got = read(file, text, size - 1);
+    int error = got < 0 ? -errno : 0;
+    close(file);
+    text[MAX(got, 0)] = '\0';
+    return error;
+}
+
 uint64_t process_start_ticks(pid_t process)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)process);
-    g_autofree char *text = NULL;
+    char text[1024];
     unsigned long long ticks = 0;
 
-    if (!g_file_get_contents(path, &text, NULL, NULL))
+    int error = read_stat(process, text, sizeof(text));
+    if (error == -ENOENT || error == -ESRCH)
         return 0;
     /* Field 22; the second one, a name in parentheses, may hold anything. */
-    const char *field = strrchr(text, ')');
+    const char *field = error ? NULL : strrchr(text, ')');
     for (int i = 2; field && i < 22; i++)
         field = strchr(field + 1, ' ');
-    return field && sscanf(field, " %llu", &ticks) == 1 ? ticks : 0;
+    return field && sscanf(field, " %llu", &ticks) == 1 ? ticks : TICKS_UNKNOWN;
 }
 
 /* --- Having something open --- */

@@ -16,7 +16,9 @@ bool process_is_dying(pid_t thread);
 bool process_truncates(pid_t thread);
 
 /* When the process or thread was started, in ticks since the boot: with its number it tells it from
- * all others. 0: there is none. */
+ * all others. 0: there is none. TICKS_UNKNOWN: that cannot be told, as when no descriptor is free.
+ */
+#define TICKS_UNKNOWN UINT64_MAX
 uint64_t process_start_ticks(pid_t process);
 
 /* True if the thread waits in a system call that writes, or is in none: it runs, or waits for

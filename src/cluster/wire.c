@@ -128,7 +128,7 @@ static int read_update(const uint8_t *body, size_t size, struct update *update)
     uint32_t name_size = reader_u32(&reader);
     update->type = reader_u8(&reader);
     update->name = reader_string(&reader, name_size);
-    if (reader.bad || !update->name || name_size - 1 > UINT16_MAX)
+    if (reader.bad || !update->name)
         return -EBADMSG;
     update->name_length = name_size - 1;
     if (reader.left != update->size && reader.left != 0)

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "core/key.h"
-#include "core/limits.h"
 #include "core/state.h"
 
 struct effect *effect_new(const char *path, const char *to)
@@ -181,21 +180,45 @@ struct entry *draft_lookup_bytes(const struct draft *draft, const char *path, si
     return entry;
 }
 
+/* The bytes of a path with its NUL; 0: it does not lead to the root. However deep it is: members
+ * apply a change at any depth. In a circle one comes by the same place again, of which there is a
+ * new one after 1, 2, 4 ... levels. */
+static size_t path_size(const struct draft *draft, const struct entry *entry)
+{
+    size_t size = entry->name_length + 1;
+    uint64_t place = entry->inode;
+    uint64_t level = 0;
+    uint64_t next = 1;
+
+    while (entry->parent != 0) {
+        entry = draft_entry(draft, entry->parent);
+        if (!entry || !entry_is_directory(entry) || entry->inode == place)
+            return 0;
+        size += entry->name_length + 1;
+        if (++level == next) {
+            place = entry->inode;
+            next *= 2;
+        }
+    }
+    return size;
+}
+
 char *draft_path(const struct draft *draft, const struct entry *entry)
 {
-    GString *path = g_string_new(entry->name);
-    uint32_t depth = 0;
+    size_t size = path_size(draft, entry);
 
-    for (uint64_t inode = entry->parent; inode != 0; inode = entry->parent) {
-        entry = draft_entry(draft, inode);
-        if (!entry || !entry_is_directory(entry) || ++depth > LEVELS_MAX) {
-            g_string_free(path, TRUE);
-            return NULL;
-        }
-        g_string_prepend_c(path, '/');
-        g_string_prepend(path, entry->name);
+    if (size == 0)
+        return NULL;
+    /* From its end to its beginning, as the tree leads. */
+    char *path = g_malloc(size);
+    char *to = path + size;
+    for (*--to = '\0';; *--to = '/') {
+        to -= entry->name_length;
+        memcpy(to, entry->name, entry->name_length);
+        if (entry->parent == 0)
+            return path;
+        entry = draft_entry(draft, entry->parent);
     }
-    return g_string_free(path, FALSE);
 }
 
 bool draft_has_children(const struct draft *draft, uint64_t inode)
@@ -355,17 +378,37 @@ static const char *entry_problem(const struct draft *draft, const struct entry *
     return NULL;
 }
 
+/* Whether a directory's way up, of at most `most` entries, ends at the root. All on a way that does
+ * are put into `reached`, so that each is gone by once. */
+static bool is_reached(const struct draft *draft, const struct entry *directory, guint most,
+                       GHashTable *reached)
+{
+    g_autoptr(GPtrArray) way = g_ptr_array_new();
+    const struct entry *entry = directory;
+
+    while (!g_hash_table_contains(reached, INODE_KEY(entry->inode))) {
+        g_ptr_array_add(way, INODE_KEY(entry->inode));
+        if (entry->parent == 0)
+            break;
+        entry = draft_entry(draft, entry->parent);
+        if (!entry || !entry_is_directory(entry) || way->len > most)
+            return false;
+    }
+    for (guint i = 0; i < way->len; i++)
+        g_hash_table_add(reached, way->pdata[i]);
+    return true;
+}
+
 int draft_check(const struct draft *draft, char **problem)
 {
     g_autoptr(GPtrArray) sorted = draft_sorted(draft);
+    g_autoptr(GHashTable) reached = g_hash_table_new(g_direct_hash, NULL);
 
     for (guint i = 0; i < sorted->len; i++) {
         const struct entry *entry = sorted->pdata[i];
         const char *what = entry_problem(draft, entry);
-        if (!what && entry_is_directory(entry)) {
-            g_autofree char *path = draft_path(draft, entry);
-            what = path ? NULL : "does not lead to the root";
-        }
+        if (!what && entry_is_directory(entry) && !is_reached(draft, entry, sorted->len, reached))
+            what = "does not lead to the root";
         if (what) {
             *problem = g_strdup_printf("inode %" G_GUINT64_FORMAT " (%s) %s", entry->inode,
                                        entry->name, what);

@@ -8,10 +8,13 @@
 #define FILE_SIZE_MAX 1048576u             /* bytes of a file; the same on all nodes */
 #define CONTENT_MAX (128ull * 1024 * 1024) /* bytes of all files; tested at admission only */
 #define INODES_MAX 262144u                 /* entries with the root; tested at admission only */
-#define NAME_MAX_ADMITTED 255u             /* bytes of a new name; older entries may have 1024 */
-#define NAME_MAX_STORED 1024u
-#define PATH_LENGTH_MAX 32767u /* bytes of a new path; tested at admission only */
-#define LEVELS_MAX 4096u       /* more do not load, and no synchronisation lets them pass */
+#define PATH_LENGTH_MAX 32767u             /* bytes of a new path; tested at admission only */
+#define LEVELS_MAX 4096u                   /* of a new path; tested at admission only */
+
+/* Bytes of a name. What no member tests when it applies a change must be taken wherever that change
+ * comes back: by a load, a journal, a synchronisation. So there is none that refuses a long one. */
+#define NAME_MAX_ADMITTED 255u /* of a new one; tested at admission only */
+#define NAME_MAX_LISTED 1024u  /* of one that the mount shows: every kernel's for FUSE */
 
 /* The global version: one more is not stored (SQLite's integers). Admission keeps away from it by
  * what all nodes may have under way at once. */

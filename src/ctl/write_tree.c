@@ -59,14 +59,18 @@ static int descend(int directory, const char **path)
 
     while (at >= 0 && strlen(*path) >= PATH_MAX) {
         g_autofree char *part = g_strndup(*path, PATH_MAX - 1);
-        char *slash = strrchr(part, '/'); /* names are shorter */
-        *slash = '\0';
-        int next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        int error = errno;
+        char *slash = strrchr(part, '/');
+        int next = -1;
+        int error = ENAMETOOLONG; /* no slash: one that another member made */
+        if (slash) {
+            *slash = '\0';
+            next = openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            error = errno;
+        }
         close(at);
         errno = error;
         at = next;
-        *path += slash + 1 - part;
+        *path += slash ? slash + 1 - part : 0;
     }
     return at;
 }

@@ -24,7 +24,8 @@ enum history_codec content_pack(const void *data, size_t size, uint8_t **packed,
 
 GBytes *content_unpack(int64_t codec, const void *packed, size_t packed_size, int64_t size)
 {
-    if (size < 0 || size > (int64_t)FILE_SIZE_MAX)
+    /* A file of a database may have more than one that is written. */
+    if (size < 0 || size > (int64_t)CONTENT_MAX)
         return NULL;
     if (codec == HISTORY_PLAIN)
         return packed_size == (size_t)size ? g_bytes_new(packed, packed_size) : NULL;

@@ -15,7 +15,7 @@ enum history_codec content_pack(const void *data, size_t size, uint8_t **packed,
                                 size_t *packed_size);
 
 /* The foreign bytes of a content that says that it is `size` bytes; g_bytes_unref() them. NULL: it
- * is not, or more than a file may have. */
+ * is not, or more than all files may have. */
 GBytes *content_unpack(int64_t codec, const void *packed, size_t packed_size, int64_t size);
 
 #endif

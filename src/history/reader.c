@@ -14,7 +14,7 @@
 #include "store/file.h"
 
 #define BUSY_MILLISECONDS 5000u
-#define PATH_BYTES_MAX 65536 /* far more than any path of a tree has */
+#define PATH_BYTES_MAX 16777216 /* far more than any path of a tree has */
 #define PATHS_MAX 1000000
 
 struct history_reader {
@@ -205,7 +205,7 @@ static void read_version(sqlite3_stmt *row, int first, struct history_version *v
     version->directory = type == ENTRY_DIRECTORY;
     if (type != 0 && type != ENTRY_DIRECTORY && type != ENTRY_FILE)
         *bad = true;
-    version->size = (uint32_t)number_of(row, first + 1, 0, FILE_SIZE_MAX, bad);
+    version->size = (uint32_t)number_of(row, first + 1, 0, UINT32_MAX, bad);
     version->mtime = (uint32_t)number_of(row, first + 2, 0, UINT32_MAX, bad);
     if (sqlite3_column_type(row, first + 3) != SQLITE_NULL)
         version->content = number_of(row, first + 3, 1, INT64_MAX, bad);

@@ -113,7 +113,7 @@ int history_tree(struct history_reader *reader, int64_t position,
                  const struct history_filter *filter, GPtrArray **changes);
 
 /* The bytes of a content, uncompressed, checked against its SHA-256; g_bytes_unref() them. 0 as
- * content gives no bytes. At most FILE_SIZE_MAX. */
+ * content gives no bytes. At most CONTENT_MAX. */
 int history_content(struct history_reader *reader, int64_t content, GBytes **bytes);
 
 /* The name of a node when it last made a change, g_free() it; NULL: not known. */

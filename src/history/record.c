@@ -158,6 +158,31 @@ static int write_rename(struct record_writer *writer, const struct record *recor
 
 /* --- Trees --- */
 
+static const struct entry *above(GHashTable *by_inode, const struct entry *entry)
+{
+    return entry->parent == 0 ? NULL
+                              : g_hash_table_lookup(by_inode, (gpointer)(uintptr_t)entry->parent);
+}
+
+/* From its end to its beginning: moving what is there for each level takes too long for many. */
+static char *path_of(GHashTable *by_inode, const struct entry *entry)
+{
+    const struct entry *up;
+    size_t size = entry->name_length;
+
+    for (up = above(by_inode, entry); up; up = above(by_inode, up))
+        size += up->name_length + 1;
+    char *path = g_malloc(size + 1);
+    char *to = path + size;
+    for (*to = '\0', up = entry; up; up = above(by_inode, up)) {
+        if (up != entry)
+            *--to = '/';
+        to -= up->name_length;
+        memcpy(to, up->name, up->name_length);
+    }
+    return path;
+}
+
 /* All paths of the entries: path (owned) → entry (borrowed). */
 static GHashTable *paths_of(const GPtrArray *entries)
 {
@@ -168,16 +193,8 @@ static GHashTable *paths_of(const GPtrArray *entries)
         struct entry *entry = entries->pdata[i];
         g_hash_table_insert(by_inode, (gpointer)(uintptr_t)entry->inode, entry);
     }
-    for (guint i = 0; i < entries->len; i++) {
-        const struct entry *up = entries->pdata[i];
-        GString *path = g_string_new_len(up->name, up->name_length);
-        while (up->parent != 0 &&
-               (up = g_hash_table_lookup(by_inode, (gpointer)(uintptr_t)up->parent))) {
-            g_string_prepend_c(path, '/');
-            g_string_prepend_len(path, up->name, up->name_length);
-        }
-        g_hash_table_insert(paths, g_string_free(path, FALSE), entries->pdata[i]);
-    }
+    for (guint i = 0; i < entries->len; i++)
+        g_hash_table_insert(paths, path_of(by_inode, entries->pdata[i]), entries->pdata[i]);
     return paths;
 }
 

@@ -127,11 +127,27 @@ static bool is_too_large(const struct draft *draft)
     return g_hash_table_size(draft->entries) > JOURNAL_RECORD_MAX / 1024;
 }
 
+/* A record has 16 bits for the length of a name. None that a mount can send is as long, but
+ * members apply what other members send. */
+static bool has_endless_name(const struct draft *draft)
+{
+    GHashTableIter iter;
+    gpointer entry;
+
+    g_hash_table_iter_init(&iter, draft->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &entry)) {
+        if (entry && ((const struct entry *)entry)->name_length > UINT16_MAX)
+            return true;
+    }
+    return false;
+}
+
 /* Row 0 must rise, since it tells the states apart. A synchronisation has other states. */
 static bool is_for_journal(const struct draft *draft)
 {
     return !draft->rebuild && g_hash_table_size(draft->entries) > 0 &&
-           draft->root.version > draft->base->tree->root.version && !is_too_large(draft);
+           draft->root.version > draft->base->tree->root.version && !is_too_large(draft) &&
+           !has_endless_name(draft);
 }
 
 /* Gives what the area's entries have for contents with it. */

@@ -7,7 +7,6 @@
 
 #include "base/util.h"
 #include "core/digest.h"
-#include "core/limits.h"
 #include "core/path.h"
 
 #define MAGIC 0x314a5850u /* "PXJ1": also the version of the format */
@@ -233,8 +232,7 @@ static void read_entry(struct reader *reader, struct journal_row *row)
         row->parent = reader_u64(reader);
         row->name_length = reader_u16(reader);
         row->name = (const char *)reader_bytes(reader, row->name_length);
-        reader->bad |= !row->name || row->name_length > NAME_MAX_STORED ||
-                       !path_is_name(row->name, row->name_length);
+        reader->bad |= !row->name || !path_is_name(row->name, row->name_length);
     }
     row->offset = reader_u32(reader);
     row->length = reader_u32(reader);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "core/path.h"
 #include "journal/replay_effects.h"
 
 /* Whole records are looked for behind a damaged one; so many are enough to know. */
@@ -190,7 +189,6 @@ static int apply_area(struct replay *replay, const struct replay_area *area, str
 /* What a load would refuse must not come in by this door; g_free() it. NULL: nothing. */
 static char *find_problem(const struct draft *draft)
 {
-    g_autoptr(GPtrArray) sorted = draft_sorted(draft);
     char *problem = NULL;
     g_autofree char *first = NULL;
     g_autofree char *second = NULL;
@@ -200,14 +198,6 @@ static char *find_problem(const struct draft *draft)
         return problem;
     if (draft_find_duplicate_guest(draft, &id, &first, &second))
         return g_strdup_printf("guest %u would be at '%s' and '%s'", id, first, second);
-    for (guint i = 0; i < sorted->len; i++) {
-        const struct entry *entry = sorted->pdata[i];
-        if (entry_is_directory(entry) || strchr(entry->name, '.'))
-            continue;
-        g_autofree char *path = draft_path(draft, entry);
-        if (path_is_guest_directory(path))
-            return g_strdup_printf("'%s' would be a file", path);
-    }
     return NULL;
 }
 

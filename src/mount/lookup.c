@@ -201,7 +201,10 @@ static bool list_fixed(struct listing *listing, const struct node *directory, ui
     return true;
 }
 
-/* With the state's lock held. */
+/* With the state's lock held. A name of more than 1024 bytes, which another member may have made,
+ * is left out: for one that it does not take a kernel gives up the whole listing (EIO), and one of
+ * 4 KiB has no room in it. Nor do kernels look such names up, but for newer ones some of them. What
+ * is not listed is told by the log at a start, and by pmxcfsctl db check. */
 static void list_entries(struct mount *mount, const struct tree *tree, struct listing *listing,
                          const struct node *directory, off_t offset)
 {
@@ -211,7 +214,8 @@ static void list_entries(struct mount *mount, const struct tree *tree, struct li
     while (!node_is_gone(&mount->nodes, directory) &&
            (entry = tree_next_child(tree, directory->inode, after))) {
         mode_t mode = entry_is_directory(entry) ? S_IFDIR : S_IFREG;
-        bool hidden = directory->is_root && path_is_virtual(entry->name);
+        bool hidden = (directory->is_root && path_is_virtual(entry->name)) ||
+                      entry->name_length > NAME_MAX_LISTED;
         if (!hidden && !list(listing, entry->name, inode_number(entry->inode), mode,
                              (off_t)entry->inode + FIRST_ENTRY_POSITION))
             break;

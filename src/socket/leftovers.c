@@ -29,29 +29,25 @@ static pid_t parse_server(const char *name)
     return strlen(name + end) == 6 && server > 0 ? server : 0;
 }
 
-/* When process `pid` was started, in seconds of the wall clock, rounded down; 0: there is none of
- * that number. */
-static time_t start_time(pid_t pid)
+/* When a process was started that is there, in seconds of the wall clock, rounded down. */
+static time_t start_time(uint64_t ticks)
 {
-    uint64_t ticks = process_start_ticks(pid);
     struct timespec boot;
     struct timespec now;
 
-    if (ticks == 0)
-        return 0;
     clock_gettime(CLOCK_BOOTTIME, &boot);
     clock_gettime(CLOCK_REALTIME, &now);
     return now.tv_sec - boot.tv_sec + (time_t)(ticks / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-/* True if the server that made a directory, last changed at `changed`, is no more. Two seconds of
- * doubt, for the rounding, are in favour of a process that lives. */
-static bool is_gone(pid_t server, time_t changed)
+/* True if the server that made a directory, last changed at `changed`, is no more; `ticks` are
+ * those of the process of that number. Two seconds of doubt, for the rounding, are in favour of a
+ * process that lives, and so is one of which nothing can be told. */
+static bool is_gone(pid_t server, uint64_t ticks, time_t changed)
 {
-    if (server == getpid())
+    if (server == getpid() || ticks == 0)
         return true;
-    time_t started = start_time(server);
-    return started == 0 || started > changed + 2;
+    return ticks != TICKS_UNKNOWN && start_time(ticks) > changed + 2;
 }
 
 /* True if `name` is a buffer of service `service`: qb-KIND-SERVICE-header or -data. */
@@ -111,9 +107,11 @@ unsigned leftovers_remove(const char *directory, const char *name)
         pid_t server = parse_server(file->d_name);
         if (server == 0 ||
             fstatat(dirfd(parent), file->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-            !S_ISDIR(status.st_mode) || !is_gone(server, status.st_mtime))
+            !S_ISDIR(status.st_mode))
             continue;
-        if (remove_directory(dirfd(parent), file->d_name, name, start_time(server) == 0))
+        uint64_t ticks = process_start_ticks(server);
+        if (is_gone(server, ticks, status.st_mtime) &&
+            remove_directory(dirfd(parent), file->d_name, name, ticks == 0))
             removed++;
     }
     closedir(parent);

@@ -81,9 +81,11 @@ int subscription_send(struct subscription *subscription, qb_ipcs_connection_t *h
         int error = send_event(handle, subscription->line);
         if (error == -EAGAIN || error == -ENOBUFS || error == -ETIMEDOUT)
             return -EAGAIN;
-        if (error)
+        if (error && error != -EMSGSIZE)
             return error;
-        subscription->sent = true;
+        /* Another member's change may have a path that no client has room for. */
+        subscription->missed += error ? 1 : 0;
+        subscription->sent = !error || subscription->sent;
         free(subscription->line);
         subscription->line = NULL;
     }

@@ -227,6 +227,8 @@ json_t *activity_lock_holder(struct activity *activity, const char *path)
         return json_null();
     char command[COMMAND_SIZE] = "";
     uint64_t started = process_start_ticks(holder.process);
+    if (started == TICKS_UNKNOWN) /* nobody is to take its lock away for that */
+        return json_null();
     bool alive = started > 0 && started <= holder.ticks;
     if (alive)
         find_command(holder.process, command);

@@ -23,7 +23,6 @@ enum store_problem {
     PROBLEM_DATA,            /* a directory with data */
     PROBLEM_PARENT,          /* the parent is missing or no directory */
     PROBLEM_LOOP,            /* a directory within itself */
-    PROBLEM_DEPTH,           /* too many levels */
     PROBLEM_TWIN,            /* two entries of one name in one directory */
     PROBLEM_GUEST_DIRECTORY, /* a file where guests' configurations should be */
     PROBLEM_GUEST_TWIN,      /* two configurations of one guest */

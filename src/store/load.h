@@ -24,7 +24,7 @@ struct row {
     uint64_t inode;
     uint64_t parent_inode;
     uint32_t parent; /* the index of the parent's row, or ROW_ROOT, ROW_NONE */
-    uint16_t level;  /* how deep, when the mark is ROW_REACHED; the root's children have 1 */
+    uint16_t level;  /* how deep at least, if the mark is ROW_REACHED; the root's children have 1 */
     uint8_t mark;    /* enum row_mark: does its way up end at the root? */
     bool directory;
     bool stray; /* its parent is no number, or its inode negative: it is nowhere in the tree */

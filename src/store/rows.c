@@ -42,8 +42,6 @@ static const char *name_problem(const char *name, size_t length)
 {
     if (length == 0)
         return "has no name";
-    if (length > NAME_MAX_STORED)
-        return "has a name of more than 1024 bytes";
     if (memchr(name, '\0', length))
         return "has a zero byte in its name";
     if (memchr(name, '/', length))
@@ -66,6 +64,16 @@ static const char *column_bytes(sqlite3_stmt *row, int column, size_t *size)
     return *size > 0 ? bytes : "";
 }
 
+/* Members apply a change whatever the length of its names, and so what one wrote must load. */
+static void warn_of_long_name(struct load *load, uint64_t inode, const char *name, size_t length)
+{
+    g_autofree char *printable = text_name_shown(name, length);
+
+    load_note(load, STORE_WARNING, PROBLEM_NAME, inode, 0, remedy_set(inode, "name = 'NEW NAME'"),
+              "inode %" G_GINT64_FORMAT " has a name of %zu bytes, which no mount shows: '%s'",
+              (int64_t)inode, length, printable);
+}
+
 static const char *read_name(struct load *load, sqlite3_stmt *row, size_t *length)
 {
     int type = sqlite3_column_type(row, NAME);
@@ -80,7 +88,9 @@ static const char *read_name(struct load *load, sqlite3_stmt *row, size_t *lengt
         load_refuse(load, PROBLEM_NAME, inode, 0, remedy_set(inode, "name = 'NEW NAME'"),
                     "inode %" G_GINT64_FORMAT " %s%s%s%s", (int64_t)inode, problem,
                     *length ? ": '" : "", printable, *length ? "'" : "");
-        *length = strnlen(name, MIN(*length, NAME_MAX_STORED));
+        *length = strnlen(name, *length);
+    } else if (*length > NAME_MAX_LISTED) {
+        warn_of_long_name(load, inode, name, *length);
     }
     return name;
 }

@@ -27,6 +27,7 @@
 #define CHECKPOINT_PAGES_DEFAULT 1000u
 /* Problems that a refusal names; `pmxcfsctl db check` lists them all. */
 #define PROBLEMS_NAMED 3
+#define WARNINGS_LOGGED 20
 /* With that much room on the disk any change is taken: 1 MiB, and what SQLite writes around it. */
 #define ROOM_ENOUGH (2u << 20)
 
@@ -59,6 +60,7 @@ struct refusal {
     struct store_checker checker;
     GString *text;
     unsigned int count;
+    unsigned int warnings;
 };
 
 static void add_finding(struct store_checker *checker, const struct store_finding *finding)
@@ -66,6 +68,8 @@ static void add_finding(struct store_checker *checker, const struct store_findin
     struct refusal *refusal = container_of(checker, struct refusal, checker);
 
     if (finding->severity == STORE_WARNING) {
+        if (refusal->warnings++ >= WARNINGS_LOGGED)
+            return;
         log_warning("database: %s%s%s", finding->text, finding->remedy ? ": " : "",
                     finding->remedy ? finding->remedy : "");
         return;
@@ -110,6 +114,9 @@ static int load(const char *path, const struct store_options *options, struct tr
     error = store_read_connection(db, &refusal.checker, tree);
     if (error)
         *message = refusal_message(&refusal, path, error);
+    if (refusal.warnings > WARNINGS_LOGGED)
+        log_warning("database: %u warnings more; 'pmxcfsctl db check' lists them",
+                    refusal.warnings - WARNINGS_LOGGED);
     g_string_free(refusal.text, TRUE);
     sqlite3_close(db);
     return error;

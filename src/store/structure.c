@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "core/key.h"
-#include "core/limits.h"
 #include "core/path.h"
 #include "store/file.h"
 #include "store/text.h"
@@ -85,23 +84,15 @@ static void mark_way(struct load *load, uint32_t start)
     for (index = start; index < ROW_NONE && load_row(load, index)->mark == ROW_ON_THE_WAY;
          index = load_row(load, index)->parent, level--) {
         load_row(load, index)->mark = (uint8_t)mark;
-        load_row(load, index)->level = (uint16_t)MIN(level, LEVELS_MAX + 1);
+        load_row(load, index)->level = (uint16_t)MIN(level, UINT16_MAX);
     }
 }
 
 static void check_ways(struct load *load)
 {
     for (uint32_t i = 0; i < load->rows->len; i++) {
-        struct row *row = load_row(load, i);
-        bool first_below = row->parent < ROW_NONE;
-        if (row->mark == ROW_UNKNOWN)
+        if (load_row(load, i)->mark == ROW_UNKNOWN)
             mark_way(load, i);
-        if (row->level > LEVELS_MAX && row->mark == ROW_REACHED &&
-            (!first_below || load_row(load, row->parent)->level <= LEVELS_MAX))
-            load_refuse(load, PROBLEM_DEPTH, row->entry->inode, 0,
-                        remedy_set(row->entry->inode, "parent = 0"),
-                        "inode %" G_GUINT64_FORMAT " lies more than 4096 levels deep",
-                        row->entry->inode);
     }
 }
 
@@ -157,10 +148,11 @@ static void check_guest(struct load *load, struct entry *entry, const char *path
     struct guest_path guest;
 
     if (path_is_guest_directory(path)) {
-        load_refuse(load, PROBLEM_GUEST_DIRECTORY, entry->inode, 0,
-                    remedy_set(entry->inode, "name = 'NEW NAME'"),
-                    "inode %" G_GUINT64_FORMAT " is a file where a directory of guests should be",
-                    entry->inode);
+        /* Only admission keeps such a file away: a member of another kind may have made it. */
+        load_note(load, STORE_WARNING, PROBLEM_GUEST_DIRECTORY, entry->inode, 0,
+                  remedy_set(entry->inode, "name = 'NEW NAME'"),
+                  "inode %" G_GUINT64_FORMAT " is a file where a directory of guests should be",
+                  entry->inode);
         return;
     }
     if (!path_parse_guest(path, &guest))

@@ -230,6 +230,15 @@ def test_stat(ctl, database):
 # export
 
 
+def test_export_of_a_name_that_no_disk_takes(ctl, tmp_path):
+    """Another member's change may have made it; a repair gives it another."""
+    database = make(str(tmp_path / "odd.db"), rows=[*ROWS, (30, 0, 30, 1, 1, FILE, "n" * 5000, b"x")])
+    assert "File name too long" in ctl("db", "export", "--database", database, tmp_path / "files", code=1).stderr
+    ctl("db", "check", "--repair", tmp_path / "new.db", database)
+    ctl("db", "export", "--database", tmp_path / "new.db", tmp_path / "more")
+    assert (tmp_path / "more/priv/lost+found" / ("n" * 200 + ".inode-30")).read_bytes() == b"x"
+
+
 def test_export_refuses_what_is_not_empty(ctl, database, tmp_path):
     os.mkdir(tmp_path / "files", mode=0o755)
     (tmp_path / "files" / "there").write_text("x")

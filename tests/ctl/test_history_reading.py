@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from conftest import PMXCFSCTL
+from damage import FILE, ROWS, make
 from harness import GROUP_ID, Daemon
 
 # None of them goes on where the one before it ends: that would be one piece of writing.
@@ -449,3 +450,20 @@ def test_damaged_rows(damaged):
     for command in (["show", "storage.cfg"], ["diff", "storage.cfg"], ["blame", "storage.cfg"], ["audit"], ["history"]):
         answer = run(*command, code=1).stderr
         assert damaged.path in answer and "damaged" in answer and "A new one begins when " + damaged.path in answer
+
+
+def test_what_is_larger_than_can_be_written(ctl, make_daemon):
+    """A file of more than 1 MiB, and a name of more than 64 KiB, load: a history with them is read like any other."""
+    daemon = make_daemon()
+    long, large = "n" * 70000, b"0123456789abcde\n" * 200000
+    make(daemon.database, rows=[*ROWS, (30, 0, 30, 1, 1, FILE, long, b"x"), (31, 0, 31, 1, 1, FILE, "large", large)])
+    daemon.start()
+    daemon.os.rename(daemon / "large", daemon / "renamed")
+    daemon.stop()
+    told = json.loads(ctl("--json", "history", "--database", daemon.database).stdout)
+    assert {"large", "renamed"} <= {one["path"] for one in told}
+    assert ctl("show", "--database", daemon.database, "renamed").stdout == large.decode()
+    daemon.start()
+    daemon.os.unlink(daemon / "renamed")
+    daemon.stop()
+    assert ctl("show", "--database", daemon.database, "renamed@41").stdout == large.decode()

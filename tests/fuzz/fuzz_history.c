@@ -37,10 +37,9 @@ static void check_content(struct history_reader *reader, const struct history_ve
 {
     GBytes *bytes;
 
-    MUST(version->size <= FILE_SIZE_MAX);
     if (history_content(reader, version->content, &bytes) != 0)
         return;
-    MUST(g_bytes_get_size(bytes) <= FILE_SIZE_MAX);
+    MUST(g_bytes_get_size(bytes) <= CONTENT_MAX);
     g_bytes_unref(bytes);
 }
 

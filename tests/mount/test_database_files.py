@@ -153,7 +153,6 @@ BAD_ROWS = {
     "a name twice": ([entry(7, "twin"), entry(8, "twin")], ["7", "8", "twin"]),
     "a name twice, file and directory": ([entry(7, "twin"), entry(8, "twin", 0, DIRECTORY)], ["7", "8", "twin"]),
     "a guest twice": ([*NODE, entry(7, "100.conf", 4), entry(8, "100.conf", 6)], ["7", "8", "100"]),
-    "a file where guests live": ([*NODE[:3], entry(7, "openvz", 3)], ["7", "openvz"]),
     "a slash in a name": ([entry(7, "a/b")], ["7"]),
     "a dot": ([entry(7, ".", 0, DIRECTORY)], ["7"]),
     "two dots": ([entry(7, "..", 0, DIRECTORY)], ["7"]),

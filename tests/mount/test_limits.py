@@ -218,6 +218,29 @@ def test_long_names_of_a_database(make_daemon):
     check_integrity(daemon.database)
 
 
+def test_names_that_no_kernel_takes(make_daemon):
+    """Another member's change may have made them: they load, and what is beside them is listed."""
+    daemon = make_daemon()
+    lengths = (1025, 4095, 5000, 70000)
+    entries = [(2, 0, DIRECTORY, "d", None), (3, 2, FILE, "first", b"1")]
+    entries += [(10 + n, 2, FILE, "f" * n, b"x") for n in lengths]
+    entries += [(100000, 2, DIRECTORY, "x" * 3000, None), (100001, 100000, FILE, "inside", b""), (100002, 2, FILE, "last", b"2")]
+    make_database(daemon.database, entries)
+    daemon.start()
+    assert "has a name of 70000 bytes" in daemon.log_text()
+    assert daemon.os.listdir(daemon / "d") == ["first", "last"]
+    assert daemon.run(["ls", "-a", daemon / "d"], check=True, capture_output=True).stdout.split() == [".", "..", "first", "last"]
+    daemon.os.unlink(daemon / "d/first")
+    daemon.os.unlink(daemon / "d/last")
+    assert daemon.os.listdir(daemon / "d") == []
+    with refused(errno.ENOTEMPTY):
+        daemon.os.rmdir(daemon / "d")
+    daemon.os.mkdir(daemon / "d/more")
+    daemon.stop()
+    daemon.start()
+    assert daemon.os.listdir(daemon / "d") == ["more"]
+
+
 DEEP = """
 depth, error = 0, 0
 while depth < 400 and not error:

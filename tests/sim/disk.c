@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "journal/replay.h"
 
 #define VFS_NAME "sim"
 #define LOCK_SLOTS 8
@@ -299,6 +300,11 @@ void disk_sync(struct file *file)
 
 /* ---- Images ---- */
 
+static bool is_of_journal(const char *name)
+{
+    return strstr(name, ".journal") != NULL;
+}
+
 struct image *disk_image(const struct disk *disk)
 {
     struct image *image = g_new0(struct image, 1);
@@ -307,8 +313,11 @@ struct image *disk_image(const struct disk *disk)
 
     image->files = contents_new();
     g_hash_table_iter_init(&iter, disk->files);
-    while (g_hash_table_iter_next(&iter, &name, &file))
-        g_hash_table_insert(image->files, g_strdup(name), bytes_copy(((struct file *)file)->now));
+    while (g_hash_table_iter_next(&iter, &name, &file)) {
+        if (!is_of_journal(name))
+            g_hash_table_insert(image->files, g_strdup(name),
+                                bytes_copy(((struct file *)file)->now));
+    }
     image->rows = rows_copy(disk->rows);
     return image;
 }
@@ -316,9 +325,14 @@ struct image *disk_image(const struct disk *disk)
 void disk_restore(struct disk *disk, const struct image *image)
 {
     GHashTableIter iter;
-    gpointer name, bytes;
+    gpointer name, bytes, file;
     g_autoptr(GHashTable) contents = contents_new();
 
+    g_hash_table_iter_init(&iter, disk->files);
+    while (g_hash_table_iter_next(&iter, &name, &file)) {
+        if (is_of_journal(name))
+            g_hash_table_insert(contents, g_strdup(name), bytes_copy(((struct file *)file)->now));
+    }
     /* Names begin with the number of the disk that they were taken from. */
     g_hash_table_iter_init(&iter, image->files);
     while (g_hash_table_iter_next(&iter, &name, &bytes))
@@ -327,6 +341,21 @@ void disk_restore(struct disk *disk, const struct image *image)
     take_contents(disk, contents);
     rows_free(disk->rows);
     disk->rows = rows_copy(image->rows);
+}
+
+bool disk_has_journal(const struct disk *disk)
+{
+    GHashTableIter iter;
+    gpointer name, file;
+    struct replay_area area = {0};
+
+    g_hash_table_iter_init(&iter, disk->files);
+    while (area.count == 0 && g_hash_table_iter_next(&iter, &name, &file)) {
+        const GByteArray *bytes = ((struct file *)file)->now;
+        if (is_of_journal(name) && !strstr(name, ".journal."))
+            replay_read_area(&area, bytes->data, bytes->len);
+    }
+    return area.count > 0;
 }
 
 void image_free(struct image *image)

@@ -55,8 +55,10 @@ unsigned disk_count_copies(const struct disk *disk, unsigned *old);
 bool disk_is_kept(const struct disk *disk, const char *name);
 
 /* Nobody may have the database open. */
+/* The database of a node that is stopped, and such a one in its place: a journal stays. */
 struct image *disk_image(const struct disk *disk);
 void disk_restore(struct disk *disk, const struct image *image);
+bool disk_has_journal(const struct disk *disk); /* with changes in it */
 void image_free(struct image *image);
 
 /* Faults: writes that need more room fail; every write and sync fails; the commits of

@@ -10,11 +10,15 @@ import sys
 # Seeds that found a fault that others rarely find: where its test begins to look. When the simulator changes it may have
 # to look further; then a new one can be written here (`--must-fail --first 1` tells it).
 FIRST_SEEDS = {
+    "all-are-waited-for": 160,
     "confirmed-before-stored": 3312,
+    "held-without-quorum": 762,
     "journal-not-synced": 549,
+    "overtaken-journal-dropped": 618,
     "rounds-survive-commit": 1344,
     "sent-again": 1149,
     "stamped-before-merge": 401,
+    "stamps-wrap-around": 1582,
     "unsynced-kept-for-last": 7901,
 }
 
@@ -78,6 +82,21 @@ FAULTS = {
         "replica/execute.c",
         "waiters_fail(&replica->waiters, UINT64_MAX, -EBUSY);",
         "waiters_fail(&replica->waiters, 0, -EBUSY);",
+    ),
+    "all-are-waited-for": (
+        "replica/execute.c",
+        ".acknowledge_all = options->acknowledge_all,",
+        ".acknowledge_all = true,",
+    ),
+    "overtaken-journal-dropped": (
+        "journal/replay.c",
+        "replay->keep = true;",
+        "replay->keep = damaged;",
+    ),
+    "held-without-quorum": (
+        "replica/execute.c",
+        "    if (view_set_quorate(&replica->view, quorate))\n",
+        "    if (!quorate)\n        outbox_hold(&replica->outbox);\n    if (view_set_quorate(&replica->view, quorate))\n",
     ),
     "published-before-stored": (
         "replica/commit.c",

@@ -212,7 +212,8 @@ static void check_loss(const struct node *node, struct past *new)
     struct past *fork = past_fork(node->past, new);
     bool amnesia = (sim->plan.power && !sim->plan.durable) || sim->plan.backups;
     bool strict = sim->plan.acknowledge_all && sim->plan.crashes == 0 && sim->plan.disks == 0 &&
-                  sim->plan.backups == 0 && sim->plan.flurries == 0 && !sim->plan.deployed;
+                  sim->plan.backups == 0 && sim->plan.flurries == 0 && sim->plan.votes == 0 &&
+                  !sim->plan.deployed;
     char names[3][64];
 
     if (!fork || fork == node->past)
@@ -518,6 +519,23 @@ void node_stop(struct node *node)
         return;
     bury(node);
     tell_death(node);
+}
+
+/* A journal that is there still may go on from the backup: then all of it comes in. */
+void node_restore(struct node *node)
+{
+    struct doubtful left = {.past = node->past, .digest = node_digest(node)};
+
+    if (random_chance(&node->sim->odd, 500))
+        node_crash(node, CRASH_PROCESS);
+    else
+        node_stop(node);
+    sim_trace(node->sim, "%u gets its backup", node->id);
+    disk_restore(node->disk, node->backup);
+    node->past = node->backup_past;
+    node->overtaken = true;
+    node->with_left = disk_has_journal(node->disk) ? left.past : NULL;
+    g_array_append_val(node->doubtful, left);
 }
 
 /* Which state came back from the disk, and may it? */

@@ -11,14 +11,20 @@ static bool has_journal(const struct node *node)
     return node->sim->plan.fold_delay > 0 && !node_is_deployed(node);
 }
 
-/* What a journal held must come back, but after loss of power where commits are not durable. */
-static void check_recovery(struct node *node)
+/* What a journal held must come back, but after loss of power where commits are not durable, and
+ * into another database. */
+static void check_recovery(struct node *node, struct past *with_left)
 {
     const struct replay_report *report = store_recovery(node->store);
     struct sim *sim = node->sim;
+    bool overtaken = node->overtaken || (disk_lost_power(node->disk) && !sim->plan.durable);
 
-    if (report->quarantine && !(disk_lost_power(node->disk) && !sim->plan.durable))
+    node->overtaken = false;
+    if (report->quarantine && !overtaken)
         sim_fail(sim, "node %u sets its journal aside", node->id);
+    if (with_left && !report->quarantine && report->changes == 0 &&
+        !past_is_same(with_left, node->past))
+        sim_fail(sim, "node %u got another database, and what its journal held is gone", node->id);
     if (report->changes > 0)
         sim_trace(sim, "%u brings in %u changes of its journal%s", node->id, report->changes,
                   report->left ? ", later" : "");
@@ -44,6 +50,7 @@ struct tree *node_open_store(struct node *node)
                                     .vfs = disk_vfs(node->disk),
                                     .fold_delay = has_journal(node) ? sim->plan.fold_delay : 0,
                                     .clock = &node->clock};
+    struct past *with_left = g_steal_pointer(&node->with_left);
     struct tree *tree;
     g_autofree char *message = NULL;
 
@@ -61,7 +68,7 @@ struct tree *node_open_store(struct node *node)
         disk_mend(node->disk);
         return NULL;
     }
-    check_recovery(node);
+    check_recovery(node, with_left);
     if (has_journal(node))
         store_set_listener(node->store, &node->flush_listener);
     return tree;

@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+#define STOPPED_ROUNDS 3u
+#define STOPPED_PAUSE 20000u /* milliseconds */
+
 /* A run has few of these, with luck of their own: what else happens is as it was. */
 
 static struct random *luck(struct sim *sim)
@@ -81,27 +84,28 @@ static void freeze(struct sim *sim)
 
 /* ---- Backups ---- */
 
+static void back_up(struct node *node)
+{
+    disk_crash_at(node->disk, 0, CRASH_PROCESS); /* not in this stop */
+    node_stop(node);
+    if (!disk_is_well(node->disk)) /* it failed meanwhile */
+        return;
+    image_free(node->backup);
+    node->backup = disk_image(node->disk);
+    node->backup_past = node->past;
+}
+
 /* A copy of the database is made, or put in its place: nobody else knows. */
 static void back_up_or_restore(struct sim *sim)
 {
     struct node *node = any_node(sim);
-    bool restores = node->backup && random_chance(luck(sim), 600);
 
     if (!node->alive || !disk_is_well(node->disk))
         return;
-    node_stop(node);
-    if (node->alive || !disk_is_well(node->disk))
-        return;
-    if (restores) {
-        sim_trace(sim, "%u gets its backup", node->id);
-        disk_restore(node->disk, node->backup);
-        node->past = node->backup_past;
-        g_array_set_size(node->doubtful, 0);
-    } else {
-        image_free(node->backup);
-        node->backup = disk_image(node->disk);
-        node->backup_past = node->past;
-    }
+    if (node->backup && random_chance(luck(sim), 600))
+        node_restore(node);
+    else
+        back_up(node);
     node_start(node);
 }
 
@@ -131,6 +135,49 @@ void odd_step(struct sim *sim)
         back_up_or_restore(sim);
     if (plan->ages && random_chance(luck(sim), plan->ages))
         set_age(sim);
+}
+
+/* ---- A process that is stopped, and nothing else ---- */
+
+static void change_others(struct sim *sim, const struct node *stopped, GPtrArray *calls)
+{
+    for (guint i = 0; i < sim->nodes->len; i++) {
+        struct node *node = sim->nodes->pdata[i];
+        if (node != stopped)
+            g_ptr_array_add(calls, client_write(node));
+    }
+    while (sim_work(sim))
+        ;
+}
+
+static void check_calls(struct sim *sim, const struct node *stopped, const GPtrArray *calls)
+{
+    for (guint i = 0; i < calls->len; i++) {
+        const struct call *call = calls->pdata[i];
+        if (!call_is_answered(call) || call_result(call))
+            sim_fail(sim, "the process of node %u is stopped, and a change of another ends with %d",
+                     stopped->id, call_is_answered(call) ? call_result(call) : -1);
+    }
+}
+
+/* Those who do not want all to have stored their changes do not wait for it, and nobody leaves. */
+void odd_run(struct sim *sim)
+{
+    struct node *stopped = any_node(sim);
+    g_autoptr(GPtrArray) calls = g_ptr_array_new();
+    uint64_t departures = sim->statistics.departures;
+
+    stopped->frozen_until = UINT64_MAX;
+    for (unsigned i = 0; i < STOPPED_ROUNDS; i++, sim->now += STOPPED_PAUSE) {
+        change_others(sim, stopped, calls);
+        if (!sim->plan.acknowledge_all)
+            check_calls(sim, stopped, calls);
+    }
+    stopped->frozen_until = 0;
+    sim_rest(sim);
+    check_calls(sim, stopped, calls);
+    if (sim->statistics.departures != departures)
+        sim_fail(sim, "the process of node %u was stopped, and a node left the group", stopped->id);
 }
 
 void odd_end(struct sim *sim)

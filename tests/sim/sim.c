@@ -489,7 +489,7 @@ bool sim_work(struct sim *sim)
         struct node *node = node_at(sim, i);
         while (network_receive(node))
             any = true;
-        for (int j = 0; j < GROUPS; j++) {
+        for (int j = 0; j < GROUPS && sim->now >= node->frozen_until; j++) {
             any = network_send(&node->seats[j]) || any;
             any = node_work(&node->seats[j], 100) || any;
             any = node_manage(&node->seats[j]) || any;
@@ -666,6 +666,10 @@ void sim_run(uint64_t seed, bool trace, struct statistics *statistics)
     }
     if (!has_faults(&sim->plan) && !sim->plan.deployed && sim->statistics.departures > 0)
         sim_fail(sim, "a node left the group for no reason");
+    if (sim->plan.freezes) {
+        odd_run(sim);
+        check_rest(sim);
+    }
     if (sim->plan.sick && !sim->plan.deployed) {
         sick_run(sim);
         check_rest(sim);

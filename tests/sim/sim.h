@@ -137,6 +137,8 @@ struct node {
 
     struct image *backup; /* of its database; NULL: none was made */
     struct past *backup_past;
+    bool overtaken;         /* the database was replaced: its journal may be set aside */
+    struct past *with_left; /* and must be: what the node was with it; NULL: it need not */
 
     /* The process. */
     bool alive;
@@ -283,6 +285,7 @@ void node_start(struct node *node);
 void node_stop(struct node *node); /* properly; the database is closed */
 void node_crash(struct node *node, enum crash_kind kind);
 bool node_finish_crash(struct node *node); /* after each call into it: true if the disk ended it */
+void node_restore(struct node *node);      /* its backup, after a stop or a kill */
 void node_disconnect(struct node *node);   /* its corosync is gone */
 bool node_work(struct seat *seat, uint32_t count); /* false: nothing to do */
 bool node_manage(struct seat *seat);               /* joins, leaves, connects */
@@ -346,6 +349,7 @@ void flurry_step(struct sim *sim);
 void odd_plan(struct sim *sim);
 void odd_step(struct sim *sim);
 void odd_end(struct sim *sim); /* of the faults */
+void odd_run(struct sim *sim); /* at rest: a process is stopped, and disturbs nobody */
 
 /* database.c: what nodes start with */
 void database_give(struct node *node, bool empty);

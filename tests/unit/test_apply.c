@@ -609,7 +609,7 @@ static void test_unknown(void **state)
 static void test_not_tested(void **state)
 {
     struct world *world = *state;
-    g_autofree char *name = g_strnfill(NAME_MAX_STORED, 'n');
+    g_autofree char *name = g_strnfill(100000, 'n');
     g_autofree char *path = g_strconcat("d/", name, NULL);
 
     assert_int_equal(world_create(world, path), 0);

@@ -9,6 +9,8 @@
 #include <glib.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/open_metrics.h"
 #include "fixture.h"
@@ -159,12 +161,42 @@ static void activity_is_bounded(void **state)
     activity_free(activity);
 }
 
+static json_t *holder_without_descriptors(struct activity *activity, const char *path)
+{
+    struct rlimit before;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    json_t *holder = activity_lock_holder(activity, path);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    return holder;
+}
+
+/* Of one that cannot be asked about nothing is told: somebody might take its lock away. */
+static void activity_tells_who_has_a_lock(void **state)
+{
+    struct manual_clock clock;
+    manual_clock_init(&clock, 1000, 0);
+    struct activity *activity = activity_new(&clock.source);
+
+    (void)state;
+    activity_note_lock(activity, "priv/lock/a", getpid());
+    json_t *holder = activity_lock_holder(activity, "priv/lock/a");
+    assert_int_equal(number_of(holder, "pid"), getpid());
+    assert_true(json_is_true(json_object_get(holder, "alive")));
+    json_decref(holder);
+    assert_true(json_is_null(holder_without_descriptors(activity, "priv/lock/a")));
+    assert_true(json_is_null(activity_lock_holder(activity, "priv/lock/b")));
+    activity_free(activity);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_are_inclusive), cmocka_unit_test(bounds_ascend),
         cmocka_unit_test(text_is_open_metrics), cmocka_unit_test(activity_counts_while_watched),
-        cmocka_unit_test(activity_is_bounded),
+        cmocka_unit_test(activity_is_bounded),  cmocka_unit_test(activity_tells_who_has_a_lock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,11 +57,31 @@ static void test_no_descriptors(void **state)
     assert_false(dying);
 }
 
+static void test_start_ticks(void **state)
+{
+    pid_t child = start_child();
+    struct rlimit before;
+
+    (void)state;
+    uint64_t ticks = process_start_ticks(child);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    uint64_t unknown = process_start_ticks(child);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    end_child(child);
+    assert_true(ticks > 0 && ticks != TICKS_UNKNOWN);
+    assert_true(ticks >= process_start_ticks(getpid()));
+    assert_true(unknown == TICKS_UNKNOWN);
+    assert_int_equal(process_start_ticks(child), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dying),
         cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_start_ticks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

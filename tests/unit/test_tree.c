@@ -117,8 +117,8 @@ static void test_lookup_errors(void **unused)
 {
     struct world world;
     int error;
-    g_autofree char *long_name = g_strnfill(NAME_MAX_STORED, 'n');
-    g_autofree char *too_long = g_strnfill(NAME_MAX_STORED + 1, 'n');
+    g_autofree char *long_name = g_strnfill(NAME_MAX_LISTED, 'n');
+    g_autofree char *too_long = g_strnfill(NAME_MAX_LISTED + 1, 'n');
 
     (void)unused;
     world_start(&world);

@@ -151,7 +151,6 @@ const char *tools_problem_name(enum store_problem problem)
         [PROBLEM_DATA] = "directory-data",
         [PROBLEM_PARENT] = "parent",
         [PROBLEM_LOOP] = "loop",
-        [PROBLEM_DEPTH] = "depth",
         [PROBLEM_TWIN] = "same-name",
         [PROBLEM_GUEST_DIRECTORY] = "guest-directory",
         [PROBLEM_GUEST_TWIN] = "same-guest",

@@ -287,7 +287,6 @@ static char *put_right(struct repair *repair, const struct note *note)
         return note->inode == 0 ? g_strdup("it has its name again")
                                 : move_to_lost(repair, note->inode);
     case PROBLEM_LOOP:
-    case PROBLEM_DEPTH:
     case PROBLEM_GUEST_DIRECTORY:
         return move_to_lost(repair, note->inode);
     case PROBLEM_TYPE:
@@ -338,7 +337,8 @@ static void sweep(struct repair *repair)
 static bool needs_repair(const struct note *note)
 {
     return (note->severity == STORE_REFUSED && note->problem != PROBLEM_FILE) ||
-           note->problem == PROBLEM_VERSION;
+           note->problem == PROBLEM_VERSION || note->problem == PROBLEM_NAME ||
+           note->problem == PROBLEM_GUEST_DIRECTORY;
 }
 
 /* What was done about a note, for the report. Takes `what` over. */
