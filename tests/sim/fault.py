@@ -18,7 +18,7 @@ FIRST_SEEDS = {
     "rounds-survive-commit": 1344,
     "sent-again": 1149,
     "stamped-before-merge": 401,
-    "stamps-wrap-around": 1582,
+    "stamps-wrap-around": 67310,
     "unsynced-kept-for-last": 7901,
 }
 

@@ -326,6 +326,15 @@ static void listener_publishing(struct replica_listener *listener, const GPtrArr
     (void)rebuilt;
 }
 
+static bool sets_time(const GPtrArray *effects)
+{
+    for (guint i = 0; i < effects->len; i++) {
+        if (((const struct effect *)effects->pdata[i])->operation == CHANGE_MTIME)
+            return true;
+    }
+    return false;
+}
+
 static void listener_published(struct replica_listener *listener, GPtrArray *effects, bool rebuilt)
 {
     struct node *node = listener_node(listener);
@@ -350,8 +359,9 @@ static void listener_published(struct replica_listener *listener, GPtrArray *eff
     } else {
         past = follow(node, node->past, effects);
         sim_trace(sim, "%u applied %u: %s", node->id, effects->len, name_past(past, names[0]));
-        /* Two orders of changes, or some less, can make one state. */
-        bool many_ways = sim->plan.deployed || sim->plan.losses;
+        /* Two orders of changes, or some less, can make one state; a time that a node sets once
+         * more, as it lost the first change, makes the state of then. */
+        bool many_ways = sim->plan.deployed || sim->plan.losses || sets_time(effects);
         uint64_t digest = node_digest(node);
         struct past *alike = many_ways ? history_find(sim->history, digest) : NULL;
         if (alike) {
