@@ -198,7 +198,7 @@ def test_diff_of_what_is_written_in_pieces(daemon, live):
         daemon.os.close(fd)
 
     copy(map(str, range(60000)))
-    assert len(versions(live, "large")) == 3
+    assert len(versions(live, "large")) >= 3  # and one more where the recorder comes by in between
     assert hunks(live("diff", "large", code=4).stdout)[0] == "@@ -0,0 +1,60000 @@"
     copy([*map(str, range(1, 60000)), "end"])
     assert [line for line in hunks(live("diff", "large", code=4).stdout) if line[0] in "+-"] == ["-0", "+end"]
