@@ -3,6 +3,7 @@
 #include <corosync/cpg.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -149,6 +150,32 @@ static void tell(const char *work, double seconds)
     fflush(stdout);
 }
 
+static volatile sig_atomic_t ended;
+
+static void end(int number)
+{
+    (void)number;
+    ended = 1;
+}
+
+/* A writer that never rests, beside others' traffic, until SIGTERM: what `probe` is to a file
+ * system, and told in the same way. */
+static void run_writer(struct bench *bench)
+{
+    double longest = 0;
+    unsigned calls = 0;
+
+    signal(SIGTERM, end);
+    printf("started\n");
+    fflush(stdout);
+    for (; !ended; calls++) {
+        double taken = run_numbered(bench, 1, 1);
+        longest = taken > longest ? taken : longest;
+        pause_seconds(PROBE_PAUSE);
+    }
+    printf("{\"longest\": %.9f, \"calls\": %u, \"failures\": 0}\n", longest, calls);
+}
+
 static void run_rounds(struct bench *bench, unsigned rounds, uint64_t messages, size_t size)
 {
     run_numbered(bench, 200, 1);
@@ -163,13 +190,20 @@ static void run_rounds(struct bench *bench, unsigned rounds, uint64_t messages, 
 int main(int argc, char **argv)
 {
     struct bench bench = {.sender = argc == 5};
-    if (argc != 1 && argc != 5)
+    bool writer = argc == 2 && strcmp(argv[1], "writer") == 0;
+    if (argc != 1 && argc != 5 && !writer)
         fail("usage: cpg_bench (a member, until it is killed), or\n"
+             "       cpg_bench writer (until SIGTERM), or\n"
              "       cpg_bench MEMBERS ROUNDS BULK_MESSAGES BULK_SIZE");
     size_t size = bench.sender ? strtoull(argv[4], NULL, 10) : 0;
     if (size > BULK_SIZE_MAX)
         fail("messages of %d bytes at most", BULK_SIZE_MAX);
     join(&bench);
+    if (writer) {
+        run_writer(&bench);
+        cpg_finalize(bench.handle);
+        return 0;
+    }
     if (!bench.sender) {
         while (true)
             work_off(&bench, -1);

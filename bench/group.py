@@ -11,7 +11,6 @@ import time
 from database import make_database
 from harness import ROOM, wait_for
 from harness.cluster import USUAL_IDLE_ROTATIONS, Cluster, corosync_conf
-from rows import VALUE
 from single import LARGE_FILES, LARGE_SIZE, checked, clean, lines_of
 from wear import FOLD_SECONDS
 
@@ -23,6 +22,7 @@ TOKEN_MILLISECONDS = 3000
 ENTRY_MESSAGE_SIZE = 32 + 41 + len("file00000") + 1 + LARGE_SIZE
 # What a daemon that has nothing to do may take of a processor's second.
 IDLE_SECONDS = 0.03
+NULL_ROOT = ROOM + "/null"
 # Before and after the event whose stalls are looked for.
 MARGIN_SECONDS = 1
 
@@ -141,38 +141,59 @@ def measure_cpg(bench, nodes, rows, messages):
 
 
 class Probes:
-    """A writer and a reader on each of some nodes, for as long as the block lasts; and a reader of
-    tmpfs there, whose stalls are those of the machine: processes that wait for a processor."""
+    """A writer and a reader on each of some nodes, for as long as the block lasts. `beside`: the same again, of what the
+    machine allows: a reader of the null file system, and a bare libcpg program that writes."""
 
-    def __init__(self, bench, nodes):
+    def __init__(self, bench, nodes, beside=False):
         self.bench = bench
-        self.daemons = [node.daemon for node in nodes]
+        self.nodes = nodes
+        self.beside = beside
         self.longest = {}
+
+    def commands(self, daemon):
+        """(kind, what it is for, command)"""
+        probe = self.bench.program("probe")
+        for kind in ("writer", "reader"):
+            yield kind, "values", [probe, kind, daemon.mountpoint, "probe-%s-%s" % (kind, daemon.name)]
+        if self.beside:
+            yield "writer", "limits", [self.bench.program("cpg_bench"), "writer"]
+            yield "reader", "limits", [probe, "reader", NULL_ROOT, "probe-reader"]
 
     def __enter__(self):
         self.processes = []
-        for daemon in self.daemons:
-            for kind, root in (("writer", daemon.mountpoint), ("reader", daemon.mountpoint), ("control", ROOM)):
-                process = daemon.namespace.popen(
-                    [self.bench.program("probe"), kind, root, "probe-%s-%s" % (kind, daemon.name)],
-                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-                self.processes.append((kind, process))
-        for _, process in self.processes:
+        for node in self.nodes:
+            for kind, where, command in self.commands(node.daemon):
+                process = popen(node.daemon, command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                self.processes.append((kind, where, process))
+        for _, _, process in self.processes:
             process.stdout.readline()
         time.sleep(MARGIN_SECONDS)
         return self
 
     def __exit__(self, *exception):
         time.sleep(MARGIN_SECONDS)
-        for kind, process in self.processes:
+        for kind, where, process in self.processes:
             end_inside(process)
             out, errors = process.communicate(timeout=60)
             if exception[0] is None:
                 told = json.loads(out.splitlines()[-1])
                 if told["failures"]:
                     raise RuntimeError("a %s failed %d times" % (kind, told["failures"]))
-                self.longest[kind] = max(self.longest.get(kind, 0), told["longest"])
+                self.longest[kind, where] = max(self.longest.get((kind, where), 0), told["longest"])
         return False
+
+
+def popen(daemon, command, **keywords):
+    """A session of its own for each, as services and daemons have: Linux shares processors between sessions (autogroup), and
+    in that of the bench all its programs would have what one of the daemons has."""
+    return daemon.namespace.popen(command, start_new_session=True, **keywords)
+
+
+def start_null(bench, nodes):
+    for node in nodes:
+        node.namespace.run(["mkdir", NULL_ROOT], check=True)
+        popen(node.daemon, [bench.program("null_fs"), NULL_ROOT], stdout=subprocess.DEVNULL)
+        wait_for(lambda: any(mount[0] == NULL_ROOT for mount in node.namespace.mounts()), "the null file system")
 
 
 def end_inside(process):
@@ -196,8 +217,8 @@ def fill(nodes):
 def join(bench, daemon, path):
     """Starts a daemon; seconds until the file is there. The process ends the daemon when told to."""
     os.makedirs(daemon.run_dir, exist_ok=True)
-    process = daemon.namespace.popen(
-        [bench.program("first_answer"), daemon.path(path)] + daemon.command("--foreground"), cwd="/",
+    process = popen(
+        daemon, [bench.program("first_answer"), daemon.path(path)] + daemon.command("--foreground"), cwd="/",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=open(daemon.log, "a"))
     line = process.stdout.readline()
     if not line:
@@ -217,6 +238,7 @@ def bench_join(bench, rows):
         if "join" in rows:
             measure_cpg(bench, nodes, rows, LARGE_FILES)
         fill(nodes)
+        start_null(bench, nodes[:-1])
         start_all(nodes[:-1])
         wait_idle(nodes[:-1])
         newcomer = nodes[-1].daemon
@@ -230,19 +252,16 @@ def bench_join(bench, rows):
             if "join-writer" in rows or "join-reader" in rows:
                 bench.progress("stalls while it joins (%d)" % (number + 1))
                 clean(newcomer.state_dir)
-                with Probes(bench, nodes[:-1]) as probes:
+                with Probes(bench, nodes[:-1], beside=True) as probes:
                     process, _ = join(bench, newcomer, LARGE_LAST)
                 leave(process)
-                take_longest(probes, rows, "join", "values")
+                for (kind, where), seconds in probes.longest.items():
+                    take_longest(rows.get("join-" + kind), where, seconds)
 
 
-def take_longest(probes, rows, event, where):
-    for kind, seconds in probes.longest.items():
-        row = rows.get("%s-%s" % (event, kind))
-        if row:
-            getattr(row, where).append(seconds)
-            if row.kind == VALUE:
-                row.limits.append(probes.longest["control"])
+def take_longest(row, where, seconds):
+    if row:
+        getattr(row, where).append(seconds)
 
 
 def bench_leave(bench, rows):
@@ -259,6 +278,7 @@ def bench_leave(bench, rows):
                 wait_idle(nodes)
                 with Probes(bench, nodes[:-1]) as probes:
                     leave(process)
-                take_longest(probes, rows, "leave", where)
+                for (kind, _), seconds in probes.longest.items():
+                    take_longest(rows.get("leave-" + kind), where, seconds)
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A writer or reader that never rests, and tells how long its longest call took. On another file
- * system a reader of one file alone tells what the machine itself does. */
+/* A writer or reader that never rests, and tells how long its longest call took; of ours and of the
+ * null file system. */
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -10,8 +10,6 @@
 
 #include "timing.h"
 
-/* Between two calls, so that what is measured stays measurable on few processors. */
-#define PAUSE 0.0005
 /* Calls that are told one by one on stderr. */
 #define SLOW 0.008
 
@@ -23,7 +21,7 @@ static void end(int number)
     ended = 1;
 }
 
-enum kind { WRITER, READER, CONTROL };
+enum kind { WRITER, READER };
 
 struct probe {
     char path[PATH_MAX];
@@ -50,7 +48,7 @@ static void time_call(struct probe *probe, const char *name, bool (*call)(const 
         probe->longest_call = name;
     }
     if (taken > SLOW)
-        fprintf(stderr, "%.3f: %s took %.1f ms\n", before, name, taken * 1e3);
+        fprintf(stderr, "%.6f: %s took %.3f ms\n", before, name, taken * 1e3);
 }
 
 /* Rewrites a file. */
@@ -100,26 +98,24 @@ static void run(struct probe *probe, enum kind kind)
     while (!ended) {
         if (kind == WRITER) {
             time_call(probe, "a rewrite", write_file);
-        } else if (kind == CONTROL) {
-            time_call(probe, "reading a file", read_file);
         } else {
             time_call(probe, "reading a file", read_file);
             time_call(probe, "reading .version", read_version);
             time_call(probe, "statfs", read_size);
         }
-        pause_seconds(PAUSE);
+        pause_seconds(PROBE_PAUSE);
     }
 }
 
 static enum kind parse_kind(const char *word)
 {
-    static const char *const words[] = {"writer", "reader", "control"};
-    for (int kind = WRITER; kind <= CONTROL; kind++) {
+    static const char *const words[] = {"writer", "reader"};
+    for (int kind = WRITER; kind <= READER; kind++) {
         if (strcmp(word, words[kind]) == 0)
             return (enum kind)kind;
     }
     errno = 0;
-    fail("usage: probe writer|reader|control ROOT FILE (until SIGTERM)");
+    fail("usage: probe writer|reader ROOT FILE (until SIGTERM)");
 }
 
 int main(int argc, char **argv)

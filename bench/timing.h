@@ -10,6 +10,10 @@
 #include <string.h>
 #include <time.h>
 
+/* Seconds between two calls of who looks for stalls, so that what is measured stays measurable on
+ * few processors. */
+#define PROBE_PAUSE 0.0005
+
 /* Seconds of a clock that never goes back, the same one in all processes of the machine. */
 static inline double seconds_now(void)
 {

@@ -19,6 +19,9 @@
 #define CONTENT_LARGE (16u * 1024 * 1024)
 /* Contents that may wait; more is stored directly. */
 #define CONTENT_WAITING_MAX (64u * 1024 * 1024)
+/* A fold that is under way has so many delays: who commits would have to wait for it, and with a
+ * writer the group, however long a busy machine needs. */
+#define FOLD_PATIENCE 2u
 /* The buffer for records is not kept if it has become larger. */
 #define BUFFER_KEPT (256u * 1024)
 
@@ -46,6 +49,7 @@ struct journal {
     struct lock lock; /* guards what follows; a fold holds it only to take and to give back */
     struct area areas[JOURNAL_AREAS];
     unsigned int active; /* the area that is appended to; the other one is being folded, or free */
+    bool folding;        /* what was taken is on its way to config.db */
     bool usable;         /* false: nothing is appended before journal_restart() */
     off_t unspoiled;     /* where a record that failed may be whole in the file; -1: nowhere */
 };
@@ -243,10 +247,11 @@ static uint64_t age(struct journal *journal)
 /* Holds the lock. What is recorded is the difference from what was stored last. */
 static bool takes(struct journal *journal, const struct draft *draft)
 {
+    const uint64_t delay = journal->options.delay * (journal->folding ? FOLD_PATIENCE : 1);
     const struct area *last =
         active_area(journal)->waiting ? active_area(journal) : other_area(journal);
 
-    return journal->usable && age(journal) < journal->options.delay &&
+    return journal->usable && age(journal) < delay &&
            active_area(journal)->content < CONTENT_WAITING_MAX &&
            (!last->waiting || last->waiting->root.version == draft->base->tree->root.version);
 }
@@ -295,6 +300,7 @@ const struct journal_waiting *journal_take(struct journal *journal)
     spoil(journal);
     if (!other_area(journal)->waiting && active_area(journal)->waiting)
         journal->active = 1 - journal->active;
+    journal->folding = other_area(journal)->waiting != NULL;
     return other_area(journal)->waiting;
 }
 
@@ -303,8 +309,15 @@ void journal_folded(struct journal *journal)
     lock_take(&journal->lock);
     struct journal_waiting *waiting = g_steal_pointer(&other_area(journal)->waiting);
     assert(waiting); /* it was taken */
+    journal->folding = false;
     lock_give(&journal->lock);
     waiting_free(waiting);
+}
+
+void journal_not_folded(struct journal *journal)
+{
+    LOCKED(&journal->lock);
+    journal->folding = false;
 }
 
 const struct journal_metrics *journal_metrics(const struct journal *journal)

@@ -50,8 +50,10 @@ int journal_append(struct journal *journal, const struct draft *draft,
  * on. One thread at a time, any. */
 const struct journal_waiting *journal_take(struct journal *journal);
 
-/* What was taken is in config.db, and safe there. */
+/* What was taken is in config.db, and safe there; or config.db did not take it. Without either the
+ * fold is under way, and appends go on for longer. */
 void journal_folded(struct journal *journal);
+void journal_not_folded(struct journal *journal);
 
 /* Empties the file; nothing waits and no append is under way. Before config.db is changed by
  * another way than a fold, or the file would look overtaken. 0 or a negative errno. */

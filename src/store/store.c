@@ -340,7 +340,9 @@ static int fold(struct store *store, bool can_wait)
             return -EAGAIN;
         error = write_entries(store, waiting->entries, &waiting->root, true);
         note_outcome(store, &store->behind, error);
-        if (!error)
+        if (error)
+            journal_not_folded(store->journal);
+        else
             journal_folded(store->journal);
     }
     return error;

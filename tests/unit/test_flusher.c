@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "journal/record.h"
 #include "store/flusher.h"
@@ -244,6 +245,47 @@ static void test_a_fold_is_put_off(void **state)
     assert_int_equal(node_stored_version(node), node->state->tree->root.version);
 }
 
+struct stopped_clock {
+    struct clock_source source;
+    atomic_uint_fast64_t milliseconds;
+};
+
+static uint64_t stopped_milliseconds(struct clock_source *source)
+{
+    return atomic_load(&container_of(source, struct stopped_clock, source)->milliseconds);
+}
+
+/* What is late is stored directly, after a fold; but while one is under way who commits would wait
+ * for it, so there is more time then. */
+static void test_nobody_waits_for_a_fold_that_takes_its_time(void **state)
+{
+    struct node *node = *state;
+    struct stopped_clock clock = {.source.milliseconds = stopped_milliseconds, .milliseconds = 1};
+    struct slow_witness slow = {.witness = {.replayed = on_replayed, .folding = on_folding}};
+    const struct store_options options = {
+        .fold_delay = 1000, .witness = &slow.witness, .clock = &clock.source};
+
+    node_close(node);
+    node_open_with(node, &options);
+    uint64_t before = node_stored_version(node);
+    node_make(node, CHANGE_CREATE, "f");
+    assert_int_equal(store_flush(node->store), -EAGAIN);
+    unsigned asked = atomic_load(&slow.asked);
+    atomic_store(&clock.milliseconds, 1500);
+    node_make(node, CHANGE_CREATE, "g");
+    assert_int_equal(atomic_load(&slow.asked), asked);
+    assert_int_equal(node_stored_version(node), before);
+    node_assert_survives(node);
+    atomic_store(&clock.milliseconds, 2500);
+    node_make(node, CHANGE_CREATE, "h");
+    assert_true(atomic_load(&slow.asked) > asked);
+    assert_int_equal(node_stored_version(node), node->state->tree->root.version);
+    node_assert_survives(node);
+    atomic_store(&slow.ready, true);
+    node_close(node);
+    node_open_with(node, &(struct store_options){.fold_delay = FOLD_DELAY_LONG});
+}
+
 static void test_a_direct_commit_is_not_put_off(void **state)
 {
     struct node *node = *state;
@@ -290,6 +332,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_much_is_folded_by_itself, start, stop),
         cmocka_unit_test(test_the_flusher_folds_in_time),
         cmocka_unit_test_setup_teardown(test_a_fold_is_put_off, start, stop),
+        cmocka_unit_test_setup_teardown(test_nobody_waits_for_a_fold_that_takes_its_time, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(test_a_direct_commit_is_not_put_off, start, stop),
         cmocka_unit_test_setup_teardown(test_the_flusher_asks_again, start, stop),
     };
