@@ -277,7 +277,7 @@ static int write_pid_file(struct parts *parts)
 /* Before any thread. */
 static int start_guard(struct parts *parts)
 {
-    parts->host.guard = guard_start(parts->options.mountpoint);
+    parts->host.guard = guard_start(parts->options.mountpoint, parts->host.lock_fd);
     if (parts->host.guard < 0)
         log_warning("no guard (%s): if this daemon is killed, processes may hang",
                     strerror((int)-parts->host.guard));

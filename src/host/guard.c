@@ -16,13 +16,19 @@
 #define MOUNTED_SIGNAL SIGUSR1
 #define DEATH_SIGNAL SIGUSR2 /* when the thread that started the guard ends */
 
+/* Newer kernels (6.8) have numbers that no other mount ever gets. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000u
+#endif
+
 /* The number of the mount that `fd` is on, without asking whoever serves it; 0: not known. */
 static uint64_t mount_number(int fd)
 {
+    const unsigned int either = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
     struct statx status;
 
-    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) < 0 ||
-        !(status.stx_mask & STATX_MNT_ID))
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, either, &status) < 0 ||
+        !(status.stx_mask & either))
         return 0;
     return status.stx_mnt_id;
 }
@@ -71,7 +77,14 @@ static void __attribute__((noreturn)) keep_watch(const char *mountpoint, const s
     }
 }
 
-static void __attribute__((noreturn)) run(const char *mountpoint, pid_t daemon)
+static void close_all_but(int fd)
+{
+    if (fd > 0)
+        close_range(0, (unsigned int)fd - 1, 0);
+    close_range((unsigned int)(fd + 1), ~0u, 0);
+}
+
+static void __attribute__((noreturn)) run(const char *mountpoint, pid_t daemon, int lock_fd)
 {
     sigset_t signals;
 
@@ -79,7 +92,7 @@ static void __attribute__((noreturn)) run(const char *mountpoint, pid_t daemon)
     sigprocmask(SIG_SETMASK, &signals, NULL);
     prctl(PR_SET_NAME, "pmxcfs-guard");
     prctl(PR_SET_PDEATHSIG, DEATH_SIGNAL);
-    close_range(0, ~0u, 0);
+    close_all_but(lock_fd);
     if (getppid() != daemon)
         _exit(0);
     sigemptyset(&signals);
@@ -88,7 +101,7 @@ static void __attribute__((noreturn)) run(const char *mountpoint, pid_t daemon)
     keep_watch(mountpoint, &signals);
 }
 
-pid_t guard_start(const char *mountpoint)
+pid_t guard_start(const char *mountpoint, int lock_fd)
 {
     pid_t daemon = getpid();
     sigset_t all, before;
@@ -98,7 +111,7 @@ pid_t guard_start(const char *mountpoint)
     sigprocmask(SIG_SETMASK, &all, &before);
     pid_t guard = fork();
     if (guard == 0)
-        run(mountpoint, daemon);
+        run(mountpoint, daemon, lock_fd);
     int error = errno;
     sigprocmask(SIG_SETMASK, &before, NULL);
     return guard < 0 ? -error : guard;

@@ -11,8 +11,11 @@
  * guard hears of the end of the daemon's main thread and breaks the connection, after which
  * everybody gets an error at once. The mount itself stays, so that nobody writes below it. */
 
-/* Starts the guard; main thread, before there is any other. Its process id, or a negative errno. */
-pid_t guard_start(const char *mountpoint);
+/* Starts the guard; main thread, before there is any other. It keeps `lock_fd`, the daemon's lock,
+ * until it has ended: else the next daemon could mount before a guard that gets no processor looks
+ * at the mount point, and kernels give a mount the number of one that is gone. Its process id, or a
+ * negative errno. */
+pid_t guard_start(const char *mountpoint, int lock_fd);
 
 /* What is mounted there now is what the guard cares for. The string given to guard_start() must
  * have lived until then. `guard` <= 0 is allowed here and below. */

@@ -4,7 +4,9 @@
 import errno
 import os
 import random
+import signal
 
+from harness import wait_for
 from support import check_integrity, contents, paths_of, read_rows
 
 ROUNDS = int(os.environ.get("PMXCFS_KILL_ROUNDS", "100"))
@@ -161,6 +163,21 @@ def test_killed_while_callers_wait_for_each_other(make_daemon):
             assert one.result() in GONE
         daemon.start()
     check_integrity(daemon.database)
+
+
+def test_the_next_daemon_waits_for_the_guard(make_daemon):
+    """Kernels give a mount the number of one that is gone: a guard that looks late would take the next daemon's for its own."""
+    daemon = make_daemon().start()
+    daemon.os.write_file(daemon / "file", b"x")
+    guard = int(daemon.os.read_file("/proc/%d/task/%d/children" % (daemon.pid, daemon.pid)))
+    daemon.namespace.kill(guard, signal.SIGSTOP)
+    daemon.kill()
+    daemon.launch()
+    wait_for(lambda: "waiting for its end" in daemon.log_since_start(), "the next daemon waits")
+    daemon.namespace.kill(guard, signal.SIGCONT)
+    daemon.wait_ready()
+    assert daemon.os.read_file(daemon / "file") == b"x"
+    daemon.stop()
 
 
 def test_killed_while_it_stops_and_starts(make_daemon):
