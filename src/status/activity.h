@@ -30,8 +30,7 @@ void activity_note(struct activity *activity, const char *operation, const char 
 void activity_note_lock(struct activity *activity, const char *path, pid_t caller);
 
 /* Who did so last on this node, as an object of "pid", "command" (empty if it has ended), "alive";
- * null: nobody since the start, or nothing can be
- * told of it now. Reads /proc. */
+ * null: nobody since the start, or nothing can be told of it now. Reads /proc. */
 json_t *activity_lock_holder(struct activity *activity, const char *path);
 
 /* What was noted since the last call, JSON as in doc/ipc.md, one reference; and goes on watching.

@@ -54,8 +54,8 @@ void disk_add_copies(struct disk *disk, unsigned count);
 unsigned disk_count_copies(const struct disk *disk, unsigned *old);
 bool disk_is_kept(const struct disk *disk, const char *name);
 
-/* Nobody may have the database open. */
-/* The database of a node that is stopped, and such a one in its place: a journal stays. */
+/* The database of a node that is stopped, and such a one in its place: a journal stays. Nobody may
+ * have it open. */
 struct image *disk_image(const struct disk *disk);
 void disk_restore(struct disk *disk, const struct image *image);
 bool disk_has_journal(const struct disk *disk); /* with changes in it */

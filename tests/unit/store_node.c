@@ -275,3 +275,19 @@ char *tree_description(const struct tree *tree)
     }
     return g_string_free(text, FALSE);
 }
+
+int node_set_up(void **state)
+{
+    struct node *node = g_new0(struct node, 1);
+
+    node_start(node, FOLD_DELAY_LONG);
+    *state = node;
+    return 0;
+}
+
+int node_tear_down(void **state)
+{
+    node_stop(*state);
+    g_free(*state);
+    return 0;
+}

@@ -82,4 +82,8 @@ void node_assert_survives(const struct node *node);
 /* Everything that a tree holds, in a text. */
 char *tree_description(const struct tree *tree);
 
+/* Of a test: its state is a node that folds late, and nothing of it is left. */
+int node_set_up(void **state);
+int node_tear_down(void **state);
+
 #endif

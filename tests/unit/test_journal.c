@@ -16,22 +16,6 @@
 #include "base/log.h"
 #include "store_node.h"
 
-static int start(void **state)
-{
-    struct node *node = g_new0(struct node, 1);
-
-    node_start(node, FOLD_DELAY_LONG);
-    *state = node;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    node_stop(*state);
-    g_free(*state);
-    return 0;
-}
-
 /* ---- What goes to it ---- */
 
 /* A record has the bytes that were written, not the file; a rename and a touch have none at all. */
@@ -300,19 +284,24 @@ static void test_a_start_that_cannot_bring_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_size_of_records, start, stop),
-        cmocka_unit_test_setup_teardown(test_config_db_stays_behind_and_nothing_is_lost, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(test_a_clean_stop_leaves_nothing_outside, start, stop),
+        cmocka_unit_test_setup_teardown(test_size_of_records, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_config_db_stays_behind_and_nothing_is_lost,
+                                        node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_clean_stop_leaves_nothing_outside, node_set_up,
+                                        node_tear_down),
         cmocka_unit_test(test_no_journal),
-        cmocka_unit_test_setup_teardown(test_left_behind_for_one_without_a_journal, start, stop),
-        cmocka_unit_test_setup_teardown(test_random_changes, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_full_journal_goes_on, start, stop),
-        cmocka_unit_test_setup_teardown(test_large_drafts_go_to_config_db, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_synchronisation_goes_to_config_db, start, stop),
+        cmocka_unit_test_setup_teardown(test_left_behind_for_one_without_a_journal, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test_setup_teardown(test_random_changes, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_full_journal_goes_on, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_large_drafts_go_to_config_db, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_synchronisation_goes_to_config_db, node_set_up,
+                                        node_tear_down),
         cmocka_unit_test(test_who_finds_it_late_folds),
         cmocka_unit_test(test_changes_are_refused_when_they_cannot_be_brought_in),
-        cmocka_unit_test_setup_teardown(test_a_start_that_cannot_bring_in, start, stop),
+        cmocka_unit_test_setup_teardown(test_a_start_that_cannot_bring_in, node_set_up,
+                                        node_tear_down),
     };
 
     log_detach(); /* failures are expected */

@@ -21,22 +21,6 @@
 #include "journal/replay.h"
 #include "store_node.h"
 
-static int start(void **state)
-{
-    struct node *node = g_new0(struct node, 1);
-
-    node_start(node, FOLD_DELAY_LONG);
-    *state = node;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    node_stop(*state);
-    g_free(*state);
-    return 0;
-}
-
 /* ---- What is not brought in ---- */
 
 static char *quarantine_name(const struct node *node, const char *word)
@@ -443,17 +427,19 @@ static void test_a_journal_that_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_overtaken, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_restored_backup, start, stop),
-        cmocka_unit_test_setup_teardown(test_ten_are_kept, start, stop),
-        cmocka_unit_test_setup_teardown(test_dates_to_come, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_refused_database, start, stop),
-        cmocka_unit_test_setup_teardown(test_torn_at_every_byte, start, stop),
-        cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, start, stop),
-        cmocka_unit_test_setup_teardown(test_what_is_left_of_earlier_use, start, stop),
-        cmocka_unit_test_setup_teardown(test_no_journal_of_ours, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_journal_that_went_on, start, stop),
-        cmocka_unit_test_setup_teardown(test_a_journal_that_does_not_fit, start, stop),
+        cmocka_unit_test_setup_teardown(test_overtaken, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_restored_backup, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_ten_are_kept, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_dates_to_come, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_refused_database, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_torn_at_every_byte, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_left_of_earlier_use, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test_setup_teardown(test_no_journal_of_ours, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_journal_that_went_on, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_journal_that_does_not_fit, node_set_up,
+                                        node_tear_down),
     };
 
     log_detach(); /* failures are expected */

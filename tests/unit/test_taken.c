@@ -24,22 +24,6 @@
 #define ENDLESS (100u * 1024) /* more than the 16 bits of a journal's record */
 #define DEEP 5000u            /* levels */
 
-static int start(void **state)
-{
-    struct node *node = g_new0(struct node, 1);
-
-    node_start(node, FOLD_DELAY_LONG);
-    *state = node;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    node_stop(*state);
-    g_free(*state);
-    return 0;
-}
-
 /* ---- The ways back ---- */
 
 /* As a member's message, which is built, parsed, applied and stored. */
@@ -289,13 +273,15 @@ static void test_ends_of_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_long_names, start, stop),
-        cmocka_unit_test_setup_teardown(test_endless_names, start, stop),
-        cmocka_unit_test_setup_teardown(test_odd_names, start, stop),
-        cmocka_unit_test_setup_teardown(test_deep_directories, start, stop),
-        cmocka_unit_test_setup_teardown(test_file_in_the_place_of_guests, start, stop),
-        cmocka_unit_test_setup_teardown(test_directory_in_the_place_of_a_guest, start, stop),
-        cmocka_unit_test_setup_teardown(test_ends_of_ranges, start, stop),
+        cmocka_unit_test_setup_teardown(test_long_names, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_endless_names, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_odd_names, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_deep_directories, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_file_in_the_place_of_guests, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test_setup_teardown(test_directory_in_the_place_of_a_guest, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test_setup_teardown(test_ends_of_ranges, node_set_up, node_tear_down),
     };
 
     log_detach(); /* warnings are expected */
