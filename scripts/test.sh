@@ -4,6 +4,8 @@
 # "N passed, N failed, N skipped"; the exit code is 0 only if nothing failed.
 #   scripts/test.sh [STAGE...]   only these stages (names as in the list at the end)
 #   scripts/test.sh --busy [STAGE...]   with two busy loops and a compiler beside every test
+#   scripts/test.sh --late [STAGE...]   each node of a cluster knows 20 ms later what others have done: finds
+#                                       tests that take what one has answered for what all have
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -12,11 +14,18 @@ failed=0
 skipped=0
 failures=()
 busy=
-if [ "${1:-}" = --busy ]; then
-    busy=--busy
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+    --busy) busy=--busy ;;
+    --late) export PMXCFS_TEST_LATE=20 ;;
+    *)
+        echo "scripts/test.sh: there is no option $1" >&2
+        exit 2
+        ;;
+    esac
     export PMXCFS_TEST_PATIENCE=180
     shift
-fi
+done
 only=("$@")
 jobs=$(nproc)
 

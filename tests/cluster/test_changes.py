@@ -164,9 +164,11 @@ def test_lock_of_a_dead_owner(cluster, folder):
         other.os.mkdir(other.path("priv"))
     if not other.exists("priv/lock"):
         other.os.mkdir(other.path("priv/lock"))
+    cluster.wait_equal()
     lock = "priv/lock/" + folder
     begin = time.monotonic()
     owner.os.mkdir(owner.path(lock))
+    wait_for(lambda: all(node.exists(lock) for node in cluster), "all know of the lock")
     owner.end()
     wait_for(lambda: other.online() == ["node1", "node2"] and other.is_quorate(), "the owner's death is noticed")
 
@@ -185,6 +187,7 @@ def test_lock_of_a_dead_owner(cluster, folder):
 
     wait_for(take, "the lock is given to another")
     assert time.monotonic() - begin >= 3, "the lock was given away before its life was over"
+    cluster.wait_equal(cluster.nodes[:2])
     # Held now, it is renewed by its new owner, and by nobody else.
     other.os.utime(other.path(lock))
     try:

@@ -70,7 +70,7 @@ def test_releases(cluster):
     daemon = cluster[3].daemon
     environment = daemon.environment
     daemon.stop()
-    daemon.environment = lambda: dict(environment(), LD_PRELOAD=os.path.join(BUILD_DIR, "tests", "cluster", "untold_release.so"))
+    daemon.preload(os.path.join(BUILD_DIR, "tests", "cluster", "untold_release.so"))
     try:
         daemon.start()
         cluster.wait_settled()

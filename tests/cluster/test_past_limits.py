@@ -277,6 +277,7 @@ def test_feed_tells_changes_of_all_nodes(cluster, folder):
     begin = version(cluster[2])
     feed = Feed(cluster[2], "--since", str(begin))
     cluster[1].write(folder + "/one", b"content")
+    wait_for(lambda: cluster[3].exists(folder + "/one") and cluster[3].read(folder + "/one"), "node3 has the file")
     cluster[3].os.rename(cluster[3].path(folder + "/one"), cluster[3].path(folder + "/two"))
     feed.wait(lambda record: record.get("target") == folder + "/two", "the rename is told")
     told = [(record["node"], record["operation"], record["path"]) for record in feed.records()]

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from .daemon import Daemon
+from .daemon import BUILD_DIR, Daemon
 from .database import read_rows
 from .namespace import Namespace
 from .worker import wait_for
@@ -22,6 +22,9 @@ TOKEN_MILLISECONDS = 600
 # processor time that it needs while a test makes a change now and then.
 IDLE_ROTATIONS = 2
 USUAL_IDLE_ROTATIONS = 30
+
+# Milliseconds by which the daemons know later what others have done (scripts/test.sh --late).
+LATE = os.environ.get("PMXCFS_TEST_LATE")
 
 
 def missing():
@@ -108,6 +111,8 @@ class Node:
         cluster.switch.connect(number, self.namespace)
         self.daemon = Daemon(self.directory, self.name, options=cluster.options, local=False, namespace=self.namespace,
                              address="%s%d" % (NETWORK, number))
+        if LATE:
+            self.daemon.preload(os.path.join(BUILD_DIR, "tests", "cluster", "late_delivery.so"), LATE_DELIVERY=LATE)
         self.corosync = None
         self.corosync_log = os.path.join(self.directory, "corosync.log")
 
