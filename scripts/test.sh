@@ -4,8 +4,8 @@
 # "N passed, N failed, N skipped"; the exit code is 0 only if nothing failed.
 #   scripts/test.sh [STAGE...]   only these stages (names as in the list at the end)
 #   scripts/test.sh --busy [STAGE...]   with two busy loops and a compiler beside every test
-#   scripts/test.sh --late [STAGE...]   each node of a cluster knows 20 ms later what others have done: finds
-#                                       tests that take what one has answered for what all have
+#   scripts/test.sh --late [STAGE...]   threads that waited go on 20 ms later, and nodes of a cluster know so much later what
+#                                       others have done: finds tests that take for done what follows an answer
 set -u
 cd "$(dirname "$0")/.." || exit 1
 

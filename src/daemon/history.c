@@ -69,11 +69,12 @@ void history_loaded(struct history *history, const struct tree *tree, struct sta
     recorder_found(history->recorder, tree);
 }
 
-void history_ready(struct history *history, const struct options *options, struct replica *replica)
+void history_ready(struct history *history, const struct options *options, struct replica *replica,
+                   struct mount *mount)
 {
     if (!history->recorder)
         return;
-    reverter_init(&history->reverter, replica);
+    reverter_init(&history->reverter, replica, mount);
     history->trials =
         trials_start(options->state_dir, history->recorder, &history->reverter.reverter);
     if (!history->trials)
@@ -88,6 +89,11 @@ void history_begin_stop(struct history *history)
 void history_stop_trials(struct history *history)
 {
     trials_stop(history->trials);
+}
+
+void history_forget_trials(struct history *history)
+{
+    trials_free(history->trials);
     history->trials = NULL;
 }
 

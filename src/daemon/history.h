@@ -29,12 +29,15 @@ struct store_witness *history_witness(struct history *history);
 /* The database is loaded, and there are names of nodes now. */
 void history_loaded(struct history *history, const struct tree *tree, struct status *status);
 
-/* There is a replica that takes changes. */
-void history_ready(struct history *history, const struct options *options, struct replica *replica);
+/* There are a replica that takes changes, and a mount that shows them. */
+void history_ready(struct history *history, const struct options *options, struct replica *replica,
+                   struct mount *mount);
 
-/* No trial asks for more changes; and, when those under way are answered, none is left. */
+/* No trial asks for more changes; when those under way are answered, none asks for anything; and
+ * when nobody asks for the trials any more, they are freed. */
 void history_begin_stop(struct history *history);
 void history_stop_trials(struct history *history);
+void history_forget_trials(struct history *history);
 
 /* Writes what waits. When nobody publishes, asks or flushes any more; what the store folds then is
  * written already. `status`: that of history_loaded(), or NULL. */

@@ -229,7 +229,7 @@ static int start_mount(struct parts *parts)
 
 static int start_trials(struct parts *parts)
 {
-    history_ready(&parts->history, &parts->options, parts->replica);
+    history_ready(&parts->history, &parts->options, parts->replica, parts->mount);
     return 0;
 }
 
@@ -370,6 +370,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     stop_cluster(parts, resort);
     if (parts->replica)
         replica_expire(parts->replica, 0);
+    history_stop_trials(&parts->history);
     mount_free(parts->mount);
     parts->mount = NULL;
     if (parts->socket) {
@@ -377,7 +378,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
         socket_stop(parts->socket);
     }
     metrics_clear(parts);
-    history_stop_trials(&parts->history);
+    history_forget_trials(&parts->history);
     activity_free(parts->activity);
     if (parts->replica) {
         replica_settle(parts->replica);

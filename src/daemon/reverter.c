@@ -8,6 +8,7 @@
 #include "base/lock.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "mount/mount.h"
 #include "replica/replica.h"
 
 /* A change that somebody waits for here. Whoever answers may do so long after a caller would have
@@ -100,13 +101,20 @@ static int remove_entry(struct reverter *reverter, const char *path)
     return make_change(reverter, &change);
 }
 
-void reverter_init(struct tree_reverter *reverter, struct replica *replica)
+static bool shown(struct reverter *reverter)
+{
+    return mount_has_told(container_of(reverter, struct tree_reverter, reverter)->mount);
+}
+
+void reverter_init(struct tree_reverter *reverter, struct replica *replica, struct mount *mount)
 {
     *reverter = (struct tree_reverter){
         .reverter = {.look = look,
                      .write = write_file,
                      .make_directory = make_directory,
-                     .remove = remove_entry},
+                     .remove = remove_entry,
+                     .shown = shown},
         .replica = replica,
+        .mount = mount,
     };
 }

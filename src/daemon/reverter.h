@@ -5,14 +5,17 @@
 
 #include "history/trials.h"
 
+struct mount;
 struct replica;
 
-/* Embed it; reverter_init(), then the replica when it is there. */
+/* Embed it. */
 struct tree_reverter {
     struct reverter reverter;
     struct replica *replica;
+    struct mount *mount;
 };
 
-void reverter_init(struct tree_reverter *reverter, struct replica *replica);
+/* Both are borrowed. */
+void reverter_init(struct tree_reverter *reverter, struct replica *replica, struct mount *mount);
 
 #endif

@@ -16,6 +16,9 @@ struct reverter {
     int (*write)(struct reverter *reverter, const char *path, GBytes *content, bool exists);
     int (*make_directory)(struct reverter *reverter, const char *path);
     int (*remove)(struct reverter *reverter, const char *path);
+    /* False: programs may still find what was there before the changes made until now. Waits for
+     * nothing. */
+    bool (*shown)(struct reverter *reverter);
 };
 
 /* Some changes: those above `from`, and up to `until` (0: all), that processes of the group `group`

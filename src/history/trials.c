@@ -16,6 +16,7 @@
 #include "history/trial_file.h"
 
 #define RETRY_SECONDS 5
+#define SHOWN_MICROSECONDS 10000 /* the kernel mostly needs less to know what was brought back */
 
 struct trials {
     struct recorder *recorder;
@@ -152,7 +153,8 @@ static void note_problem(struct trials *trials, struct trial *trial, int error, 
     trial_set_due(trial, RETRY_SECONDS);
 }
 
-/* What cannot be brought back now, without quorum for instance, is tried again. */
+/* What cannot be brought back now, without quorum for instance, is tried again. What has been is in
+ * the list, but for no restart, until programs see it: whoever waits for that looks at it next. */
 static void bring_back(struct trials *trials, struct trial *trial)
 {
     struct revert revert = {
@@ -166,24 +168,37 @@ static void bring_back(struct trials *trials, struct trial *trial)
                     trial->id, trial->command, revert.reverted, problem ? "; " : "",
                     problem ? problem : "");
         tell_later(trials, trial);
-        forget(trials, trial);
+        lock_take(&trials->lock);
+        trial->in_force = false;
+        lock_give(&trials->lock);
+        save(trials);
     } else if (!must_stop(trials)) {
         note_problem(trials, trial, error, problem ? problem : g_strerror(-error));
     }
 }
 
+/* It has been brought back. With the lock. */
+static bool is_reverted(const struct trial *trial)
+{
+    return !trial->in_force && trial->state == TRIAL_REVERTING;
+}
+
 /* One step of a trial, if there is one to be made now. Without the lock. */
 static bool advance(struct trials *trials, struct trial *trial)
 {
+    bool shown = trials->reverter->shown(trials->reverter);
+
     lock_take(&trials->lock);
-    bool fresh = !trial->in_force && trial->state != TRIAL_FAILED;
-    bool ended = trial->ended && trial->window.until == 0;
+    bool reverted = is_reverted(trial);
+    bool refused = !trial->in_force && trial->state == TRIAL_FAILED;
+    bool fresh = !trial->in_force && trial->state == TRIAL_WAITING;
+    bool ended = trial->ended && trial->window.until == 0 && trial->in_force;
     bool over = clock_milliseconds() >= trial->due;
     /* One that was refused goes when whoever wanted it has seen that, or is gone himself. */
-    bool gone = trial->confirmed || (!fresh && !trial->in_force && (trial->ended || over));
+    bool gone = trial->confirmed || (refused && (trial->ended || over)) || (reverted && shown);
     bool due = over && trial->in_force && !trial->lost;
     bool set = trial_follow_clock(trial);
-    if (due && !fresh && !gone)
+    if (due && !gone)
         trial->state = TRIAL_REVERTING;
     lock_give(&trials->lock);
     if (set)
@@ -223,12 +238,18 @@ static void look_at_all(struct trials *trials)
  * told and stored, was set. Holds the lock. */
 static void wait_for_work(struct trials *trials)
 {
+    int64_t pause = G_USEC_PER_SEC;
+
+    for (guint i = 0; i < trials->list->len; i++) {
+        if (is_reverted(trials->list->pdata[i]))
+            pause = SHOWN_MICROSECONDS;
+    }
     while (!trials->stop && !trials->changed) {
         if (trials->list->len == 0) {
             lock_wait(&trials->lock, &trials->wake);
             continue;
         }
-        lock_wait_until(&trials->lock, &trials->wake, g_get_monotonic_time() + G_USEC_PER_SEC);
+        lock_wait_until(&trials->lock, &trials->wake, g_get_monotonic_time() + pause);
         break;
     }
     trials->changed = false;
@@ -251,8 +272,10 @@ static void *trials_main(void *pointer)
 
 /* --- Start, stop --- */
 
-static void trials_free(struct trials *trials)
+void trials_free(struct trials *trials)
 {
+    if (!trials)
+        return;
     g_ptr_array_unref(trials->list);
     pthread_cond_destroy(&trials->wake);
     lock_destroy(&trials->lock);
@@ -301,7 +324,6 @@ void trials_stop(struct trials *trials)
         return;
     trials_begin_stop(trials);
     pthread_join(trials->thread, NULL);
-    trials_free(trials);
 }
 
 /* --- Requests --- */

@@ -32,9 +32,13 @@ struct trials *trials_start(const char *directory, struct recorder *recorder,
                             struct reverter *reverter);
 
 /* Ends the thread, in two steps: first it asks for no more changes; then, when what it waits for is
- * answered, it is gone. Trials stay in the file. NULL is allowed. */
+ * answered, it is gone. What others ask for after that is taken, and nothing comes of it. Trials
+ * stay in the file. NULL is allowed. */
 void trials_begin_stop(struct trials *trials);
 void trials_stop(struct trials *trials);
+
+/* When nobody asks for anything any more, after trials_stop(). NULL is allowed. */
+void trials_free(struct trials *trials);
 
 /* All of these are for any thread, and block for nothing. */
 

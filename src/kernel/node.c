@@ -43,7 +43,7 @@ void node_view(struct node_table *table, struct node *node, const struct tree *t
         .entry = entry_ref(node->shows_older ? node->older : current_of(node, tree)),
         .gone = node->gone,
         .private = node->private,
-        .sized = node->sized,
+        .emptied_at = node->emptied_at,
         .emptied = node->truncation != TRUNCATION_NONE,
         .passing = node->older || node->untaken || node->truncation != TRUNCATION_NONE,
     };
@@ -382,15 +382,21 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 
 /* --- Own changes of the content --- */
 
-bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
-                   uint64_t due)
+uint32_t node_emptied_at(struct node_table *table, const struct node *node)
+{
+    LOCKED(&table->lock);
+    return node->emptied_at;
+}
+
+bool node_truncate(struct node_table *table, struct node *node, const struct emptying *emptying)
 {
     LOCKED(&table->lock);
     bool listed = !node->gone && !node->timed;
     set_truncation(table, node, node->gone ? TRUNCATION_SENT : TRUNCATION_WAITS);
-    node->opener = opener;
-    node->due = due;
-    node->sized = node->changed = now;
+    node->opener = emptying->opener;
+    node->due = emptying->due;
+    node->sized = node->changed = emptying->now;
+    node->emptied_at = emptying->time;
     if (listed) {
         node->timed = true;
         node->pins++;

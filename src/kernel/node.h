@@ -12,10 +12,10 @@
 struct node_view {
     struct entry *entry; /* owned; NULL: the root */
     bool gone;
-    bool private;   /* gone: its path was */
-    bool emptied;   /* by an open with O_TRUNC: the size is 0 */
-    uint64_t sized; /* emptied: since then, in milliseconds */
-    bool passing;   /* the kernel must not keep the attributes */
+    bool private;        /* gone: its path was */
+    bool emptied;        /* by an open with O_TRUNC: the size is 0 */
+    uint32_t emptied_at; /* emptied: seconds of the wall clock, as its truncation will have it */
+    bool passing;        /* the kernel must not keep the attributes */
 };
 
 /* What attributes are made of; entry_unref() it. `tree` is the published one, whose lock the caller
@@ -84,11 +84,20 @@ bool node_was_sized_since(struct node_table *table, const struct node *node, uin
 
 /* --- Own changes of the content --- */
 
-/* An open with O_TRUNC at `now` (milliseconds): the file is empty, and its truncation waits until
- * `due`. True: the node is new among those that the timer looks after, and pinned for it.
- * node_begin_shortening() comes first. */
-bool node_truncate(struct node_table *table, struct node *node, pid_t opener, uint64_t now,
-                   uint64_t due);
+/* An open with O_TRUNC, at what the clocks say (milliseconds; seconds of the wall clock). */
+struct emptying {
+    pid_t opener;
+    uint64_t now;
+    uint64_t due; /* when its truncation is sent, if no write has followed by then */
+    uint32_t time;
+};
+
+/* The file is empty. True: the node is new among those that the timer looks after, and pinned for
+ * it. node_begin_shortening() comes first. */
+bool node_truncate(struct node_table *table, struct node *node, const struct emptying *emptying);
+
+/* When the node was emptied last, as programs were told: seconds of the wall clock. */
+uint32_t node_emptied_at(struct node_table *table, const struct node *node);
 bool node_is_emptied(struct node_table *table, const struct node *node);
 
 /* A change of the content is about to be sent: true if the truncation that waited is to be made by

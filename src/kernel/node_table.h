@@ -74,6 +74,7 @@ struct node {
     pid_t opener;   /* the thread that asked for it */
     bool timed;     /* it is in the timer's list, which pins it */
     uint64_t sized; /* milliseconds: when an open with O_TRUNC was last told attributes to keep */
+    uint32_t emptied_at; /* seconds of the wall clock: the same */
 
     const struct own_write *writing; /* under way; the kernel's pages have it already. The kernel
                                         has one at a time under way for a file. NULL: none */

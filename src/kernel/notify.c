@@ -340,13 +340,16 @@ static void on_dropped(struct names_listener *listener)
     pthread_cond_signal(&notifier->there);
 }
 
+bool notifier_has_told(struct notifier *notifier)
+{
+    LOCKED(&notifier->lock);
+    return notifier->pending == 0;
+}
+
 /* Nothing that is told before is still under way, and the kernel has nothing of all this. */
 static bool knows_already(struct notifier *notifier, const GPtrArray *effects)
 {
-    if (node_any_known(notifier->teller.table, effects))
-        return false;
-    LOCKED(&notifier->lock);
-    return notifier->pending == 0;
+    return !node_any_known(notifier->teller.table, effects) && notifier_has_told(notifier);
 }
 
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt)

@@ -68,6 +68,9 @@ void notifier_destroy(struct notifier *notifier);
  * at once if it has nothing of them. By the writer, one call at a time. */
 void notifier_tell(struct notifier *notifier, GPtrArray *effects, bool rebuilt);
 
+/* True: the kernel knows all that it was told until now. */
+bool notifier_has_told(struct notifier *notifier);
+
 /* All modes changed with the quorum. */
 void notifier_tell_quorum(struct notifier *notifier, bool quorate);
 

@@ -76,21 +76,13 @@ static void attributes_of_virtual(const struct mount *mount, const struct node *
     set_size(attributes, node->text->capacity);
 }
 
-/* Seconds since the epoch, at a time of timer_now(). */
-static int64_t real_time(uint64_t milliseconds)
-{
-    int64_t since = g_get_monotonic_time() - (int64_t)milliseconds * 1000;
-
-    return (g_get_real_time() - since) / G_USEC_PER_SEC;
-}
-
 static void attributes_of_view(const struct mount *mount, const struct node_view *view,
                                const char *path, struct stat *attributes)
 {
     const struct entry *entry = view->entry;
     bool quorate = replica_is_quorate(mount->options.replica);
     bool private = view->gone ? view->private : path_is_private(path);
-    int64_t mtime = view->emptied && !view->gone ? real_time(view->sized) : entry->mtime;
+    int64_t mtime = view->emptied && !view->gone ? view->emptied_at : entry->mtime;
 
     set_common(mount, attributes);
     attributes->st_ino = inode_number(entry->inode);

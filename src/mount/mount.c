@@ -94,7 +94,7 @@ static int mount_kernel(struct fuse_session *session, const char *mountpoint)
 
 static void on_told(struct notifier_listener *listener, GPtrArray *effects, bool rebuilt)
 {
-    const struct mount *mount = container_of(listener, struct mount, listener);
+    struct mount *mount = container_of(listener, struct mount, listener);
 
     mount->options.listener->told(mount->options.listener, effects, rebuilt);
 }
@@ -207,6 +207,11 @@ void mount_tell_own(struct mount *mount, const GPtrArray *effects)
 void mount_tell(struct mount *mount, GPtrArray *effects, bool rebuilt)
 {
     notifier_tell(&mount->notifier, effects, rebuilt);
+}
+
+bool mount_has_told(struct mount *mount)
+{
+    return notifier_has_told(&mount->notifier);
 }
 
 void mount_quorum_changed(struct mount *mount, bool quorate)

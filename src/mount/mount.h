@@ -34,6 +34,9 @@ void mount_tell_own(struct mount *mount, const GPtrArray *effects);
 void mount_tell(struct mount *mount, GPtrArray *effects, bool rebuilt);
 void mount_quorum_changed(struct mount *mount, bool quorate);
 
+/* True: the kernel knows all that it was told until now. */
+bool mount_has_told(struct mount *mount);
+
 /* Sends all truncations that wait for a write. Their changes need not be made when it returns. */
 void mount_flush(struct mount *mount);
 

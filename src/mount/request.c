@@ -33,7 +33,11 @@ void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
     const struct state *state = replica_read_lock(mount->options.replica);
     node_begin_shortening(&mount->nodes, node, state->tree, opener, 0);
     replica_read_unlock(mount->options.replica);
-    if (!node_truncate(&mount->nodes, node, opener, now, now + TRUNCATE_MILLISECONDS))
+    const struct emptying emptying = {.opener = opener,
+                                      .now = now,
+                                      .due = now + TRUNCATE_MILLISECONDS,
+                                      .time = (uint32_t)(g_get_real_time() / G_USEC_PER_SEC)};
+    if (!node_truncate(&mount->nodes, node, &emptying))
         return;
     truncations_add(&mount->truncations, node);
     timer_wake(&mount->timer);
@@ -424,7 +428,8 @@ bool request_answer_existing(struct request *request)
 
 void request_send_truncation(struct mount *mount, struct node *node)
 {
-    struct change change = {.operation = CHANGE_WRITE, .truncate = true};
+    struct change change = {
+        .operation = CHANGE_WRITE, .truncate = true, .time = node_emptied_at(&mount->nodes, node)};
     char *path = path_of_node(mount, node);
     struct request *request = request_new(mount, NULL, REQUEST_TRUNCATE, path);
 

@@ -46,9 +46,10 @@ static struct held *pop_held(struct outbox *outbox)
     return held;
 }
 
-static uint64_t number(struct outbox *outbox, struct buffer *message)
+/* `time`: seconds; 0: now. */
+static uint64_t number(struct outbox *outbox, struct buffer *message, uint32_t time)
 {
-    wire_number(message, ++outbox->count, outbox->clock->seconds(outbox->clock));
+    wire_number(message, ++outbox->count, time ? time : outbox->clock->seconds(outbox->clock));
     return outbox->count;
 }
 
@@ -89,7 +90,7 @@ static void drop_answered(struct outbox *outbox)
 /* A request that cannot be sent has the same effect as one that finds the lock young. */
 static void send_request(struct outbox *outbox, struct buffer *message)
 {
-    uint64_t count = number(outbox, message);
+    uint64_t count = number(outbox, message, 0);
 
     send_or_hold(outbox, message, count, count + 1);
 }
@@ -111,7 +112,7 @@ void outbox_send(struct outbox *outbox, const struct change *request, const stru
     lock_take(&outbox->lock);
     if (before)
         send_request(outbox, before);
-    uint64_t count = number(outbox, message);
+    uint64_t count = number(outbox, message, change->time);
     if (caller)
         waiters_add(outbox->waiters, caller, count, outbox->clock->milliseconds(outbox->clock));
     error = send_or_hold(outbox, message, count, caller ? count : 0);

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 
-from .daemon import BUILD_DIR, Daemon
+from .daemon import BUILD_DIR, LATE, Daemon
 from .database import read_rows
 from .namespace import Namespace
 from .worker import wait_for
@@ -22,9 +22,6 @@ TOKEN_MILLISECONDS = 600
 # processor time that it needs while a test makes a change now and then.
 IDLE_ROTATIONS = 2
 USUAL_IDLE_ROTATIONS = 30
-
-# Milliseconds by which the daemons know later what others have done (scripts/test.sh --late).
-LATE = os.environ.get("PMXCFS_TEST_LATE")
 
 
 def missing():

@@ -14,6 +14,10 @@ SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__f
 BUILD_DIR = os.path.abspath(os.environ.get("BUILD_DIR", os.path.join(SOURCE_DIR, "build")))
 PMXCFS = os.path.join(BUILD_DIR, "pmxcfs")
 
+# Milliseconds by which threads go on later that waited for others, and by which nodes of a cluster know what others have done
+# (scripts/test.sh --late).
+LATE = os.environ.get("PMXCFS_TEST_LATE")
+
 GROUP = "www-data"
 GROUP_ID = grp.getgrnam(GROUP).gr_gid
 NOBODY = 65534
@@ -54,6 +58,8 @@ class Daemon:
         self.pid = None
         self.default_worker = None
         self.state_is_private = False
+        if LATE:
+            self.preload(os.path.join(BUILD_DIR, "tests", "mount", "late_threads.so"), LATE_THREADS=LATE)
 
     # What is started
 

@@ -191,6 +191,19 @@ def test_it_is_sent_after_a_while(shared, here, second_process):
     shared.os.close(fd)
 
 
+def test_the_time_of_an_emptied_file_stays(shared, here, second_process):
+    """What it showed from the open on is what is stored when the truncation is sent, in the next second."""
+    path = here + "/file"
+    shared.os.write_file(path, b"old")
+    left = 1 - time.time() % 1  # the last part of a second, so that the truncation is sent in the next
+    time.sleep((left - WAIT / 2) % 1)
+    fd = shared.os.open(path, os.O_WRONLY | os.O_TRUNC)
+    inode, shown = shared.os.fstat(fd).st_ino, shared.os.fstat(fd).st_mtime
+    shared.os.wait_for(lambda _: not read_rows(shared.database)[inode][6], "the truncation is stored")
+    assert shared.os.fstat(fd).st_mtime == second_process.stat(path).st_mtime == shown
+    shared.os.close(fd)
+
+
 def test_writers_that_die_between_open_and_write(shared, here, second_process):
     path = here + "/file"
     for _ in range(5):

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 from harness import wait_for
+from harness.kept import StuckListing
 from harness.other_clock import OtherClock
 from ipc_client import Client
 
@@ -65,8 +66,8 @@ def test_what_is_not_confirmed_is_brought_back(daemon, root):
     daemon.os.write_file(daemon / "new/file", b"new")
     daemon.os.unlink(daemon / "gone")
     wait_for(lambda: gone(root, number), "the trial is over")
-    wait_for(lambda: daemon.os.read_file(daemon / "firewall/cluster.fw") == b"open", "the kernel knows")
-    wait_for(lambda: daemon.os.exists(daemon / "gone") and not daemon.os.exists(daemon / "new"), "all of it")
+    assert daemon.os.read_file(daemon / "firewall/cluster.fw") == b"open"
+    assert daemon.os.exists(daemon / "gone") and not daemon.os.exists(daemon / "new")
     assert daemon.os.read_file(daemon / "gone") == b"kept"
     assert "was not confirmed: 4 paths are as they were before" in daemon.log_since_start()
 
@@ -88,7 +89,7 @@ def test_what_comes_after_the_command_is_not_the_trials(daemon, root):
     daemon.os.write_file(daemon / "after", b"x")
     assert end(root, number, ABORT) == 0
     wait_for(lambda: gone(root, number), "the trial is over")
-    wait_for(lambda: not daemon.os.exists(daemon / "during"), "the kernel knows")
+    assert not daemon.os.exists(daemon / "during")
     assert daemon.os.exists(daemon / "after")
 
 
@@ -173,7 +174,7 @@ def test_a_clock_that_is_set(make_daemon, tmp_path):
     before = {trial["id"]: trial["deadline"] for trial in ask(root, TRIALS)}
     clock.jump(-1000000)
     wait_for(lambda: gone(root, short), "it is over in time")
-    wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "the kernel knows")
+    assert daemon.os.read_file(daemon / "file") == b"old"
     daemon.os.write_file(daemon / "file", b"new")
     clock.jump(1000000)
     wait_for(lambda: abs(ask(root, TRIALS)[0]["deadline"] - before[long] - 1000000) < 10, "its deadline is another one by the clock")
@@ -225,6 +226,32 @@ def test_a_trial_that_a_restart_would_forget(daemon, root):
         wait_for(lambda: gone(root, number), "it is forgotten")
     brief = ask(root, BEGIN, struct.pack("<II", 1, 0) + b"edit\0")["id"]
     wait_for(lambda: gone(root, brief), "a trial is over")
+
+
+def test_a_trial_is_over_when_programs_see_it(daemon, root):
+    """What was brought back is no restart's any more, and holds up no other trial; who waits for the trial's end finds it."""
+    daemon.os.mkdir(daemon / "stuck")
+    daemon.os.write_file(daemon / "stuck/file", b"old")
+    daemon.os.write_file(daemon / "file", b"old")
+    first, second = begin(root, 3600), begin(root, 3600)
+    daemon.os.unlink(daemon / "stuck/file")
+    daemon.os.write_file(daemon / "file", b"new")
+    with StuckListing(daemon.namespace, daemon / "stuck") as listing:
+        assert end(root, first, ABORT) == 0
+        wait_for(lambda: "try %d (command) was not confirmed" % first in daemon.log_since_start(), "it is brought back")
+        wait_for(lambda: [trial["id"] for trial in json.loads(open(os.path.join(daemon.state_dir, "trials.json")).read())] == [second],
+                 "no restart brings it back again")
+        assert {trial["id"]: trial["state"] for trial in ask(root, TRIALS)} == {first: "reverting", second: "waiting"}
+        assert end(root, first, CONFIRM) == errno.EBUSY
+        wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "other files show it")
+        daemon.os.write_file(daemon / "file", b"new")
+        assert end(root, second, ABORT) == 0
+        wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "the second is brought back meanwhile")
+        assert listing.is_stuck() and not gone(root, first)
+    wait_for(lambda: gone(root, first), "it is over")
+    assert daemon.os.read_file(daemon / "stuck/file") == b"old"
+    wait_for(lambda: gone(root, second), "the second is over")
+    assert not os.path.exists(os.path.join(daemon.state_dir, "trials.json"))
 
 
 def test_who_asked_is_in_the_change_feed(daemon, root):

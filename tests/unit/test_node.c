@@ -263,7 +263,8 @@ static void test_others_change_while_a_truncation_is_answered(void **state)
     struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
 
     begin_shortening(fixture, 0);
-    assert_true(node_truncate(&fixture->table, fixture->node, 5, NOW, NOW + 100));
+    assert_true(node_truncate(&fixture->table, fixture->node,
+                              &(struct emptying){.opener = 5, .now = NOW, .due = NOW + 100}));
     publish(fixture, "x", NULL);
     assert_page(fixture, OLD);
     assert_int_equal(node_meet(&fixture->table, fixture->node, NOW + 100), NODE_SEND);
@@ -357,7 +358,8 @@ static void test_truncation_waits(void **state)
     struct fixture *fixture = *state;
     struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
 
-    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_true(node_truncate(&fixture->table, fixture->node,
+                              &(struct emptying){.opener = 5, .now = 10, .due = 110}));
     assert_int_equal(size_shown(fixture), 0);
     publish(fixture, NEW, NULL); /* it stays empty here, and will be there */
     assert_int_equal(size_shown(fixture), 0);
@@ -375,7 +377,8 @@ static void test_a_truncation_fails(void **state)
 {
     struct fixture *fixture = *state;
 
-    node_truncate(&fixture->table, fixture->node, 5, 10, 110);
+    node_truncate(&fixture->table, fixture->node,
+                  &(struct emptying){.opener = 5, .now = 10, .due = 110});
     assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
     node_end_change(&fixture->table, fixture->node, true, NOW);
     assert_int_equal(size_shown(fixture), strlen(OLD));
@@ -389,17 +392,22 @@ static void test_truncations_follow_each_other(void **state)
     struct node_table *table = &fixture->table;
     struct node *node = fixture->node;
 
-    assert_true(node_truncate(table, node, 5, 10, 110));
-    assert_false(node_truncate(table, node, 6, 20, 120)); /* it waits already */
+    assert_true(node_truncate(table, node, &(struct emptying){.opener = 5, .now = 10, .due = 110}));
+    assert_false(node_truncate(
+        table, node,
+        &(struct emptying){.opener = 6, .now = 20, .due = 120})); /* it waits already */
     assert_int_equal(node_waits_for(table, node), 6);
     assert_true(node_begin_change(table, node, NULL));
     assert_false(node_table_waits(table));
-    assert_false(node_truncate(table, node, 7, 30, 130)); /* the one before is under way */
+    assert_false(node_truncate(
+        table, node,
+        &(struct emptying){.opener = 7, .now = 30, .due = 130})); /* the one before is under way */
     publish(fixture, "", node);
     assert_int_equal(node_waits_for(table, node), 7);
     publish(fixture, NULL, NULL);
     assert_false(node_table_waits(table)); /* gone: there is nothing to send */
-    assert_false(node_truncate(table, node, 8, 40, 140));
+    assert_false(
+        node_truncate(table, node, &(struct emptying){.opener = 8, .now = 40, .due = 140}));
     assert_int_equal(node_meet(table, node, 140), NODE_DONE);
     node_unpin(table, node);
 }
@@ -409,7 +417,8 @@ static void test_truncation_of_what_is_gone(void **state)
     struct fixture *fixture = *state;
 
     publish(fixture, NULL, NULL);
-    assert_false(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_false(node_truncate(&fixture->table, fixture->node,
+                               &(struct emptying){.opener = 5, .now = 10, .due = 110}));
     assert_true(node_is_emptied(&fixture->table, fixture->node));
     assert_false(node_table_waits(&fixture->table));
 }
@@ -583,7 +592,8 @@ static void test_overtaken_truncation(void **state)
     effect.before = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 5);
     effect.after = entry_new(INODE + 1, 0, ENTRY_FILE, "f", 1, NULL, 0);
     g_ptr_array_add(effects, &effect);
-    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_true(node_truncate(&fixture->table, fixture->node,
+                              &(struct emptying){.opener = 5, .now = 10, .due = 110}));
     assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
     node_table_publishing(&fixture->table, effects, false);
     assert_true(node_is_overtaken(&fixture->table, fixture->node));
@@ -600,7 +610,8 @@ static void test_truncation_ends_during_a_write(void **state)
     struct fixture *fixture = *state;
     struct own_write write = {.offset = 0, .size = 1, .data = (const uint8_t *)"W"};
 
-    assert_true(node_truncate(&fixture->table, fixture->node, 5, 10, 110));
+    assert_true(node_truncate(&fixture->table, fixture->node,
+                              &(struct emptying){.opener = 5, .now = 10, .due = 110}));
     assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
     assert_false(node_begin_change(&fixture->table, fixture->node, &write));
     node_note_drop(&fixture->table, fixture->node, NOW);

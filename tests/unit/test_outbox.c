@@ -32,6 +32,7 @@ struct fixture {
     struct outbox outbox;
     struct transport transport;
     struct manual_clock clock;
+    uint32_t time; /* that messages are to have */
     int refuse;    /* what multicast() gives instead */
     GString *sent; /* counts, and "!" for a marker */
     struct waiting waiting[CALLERS];
@@ -50,7 +51,7 @@ static int multicast(struct transport *transport, struct buffer *message, enum s
     assert_int_equal(kind, SEND_NORMAL);
     assert_int_equal(wire_parse_header(message->data, message_size(message), &header), 0);
     assert_int_equal(header.protocol, CONFIGURATION_PROTOCOL);
-    assert_int_equal(header.time, NOW);
+    assert_int_equal(header.time, fixture->time);
     if (wire_is_confirm_request(&header)) {
         assert_int_equal(wire_parse_confirm_request(header.body, header.body_size, &asked), 0);
         assert_true(asked == count);
@@ -76,6 +77,7 @@ static void fixture_init(struct fixture *fixture)
 {
     *fixture = (struct fixture){
         .transport = {.multicast = multicast},
+        .time = NOW,
         .sent = g_string_new(NULL),
     };
     manual_clock_init(&fixture->clock, 0, NOW);
@@ -146,6 +148,24 @@ static void a_count_is_used_up(void **state)
     fixture.refuse = 0;
     ask(&fixture, 1);
     check_sent(&fixture, "2");
+    fixture_clear(&fixture);
+}
+
+/* A file that an open emptied has shown a time already when its truncation is sent. */
+static void a_change_can_have_a_time(void **state)
+{
+    struct fixture fixture;
+    const struct change change = {
+        .operation = CHANGE_WRITE, .path = "f", .truncate = true, .time = NOW - 1};
+
+    (void)state;
+    fixture_init(&fixture);
+    outbox_release(&fixture.outbox);
+    fixture.time = NOW - 1;
+    outbox_send(&fixture.outbox, NULL, &change, NULL);
+    fixture.time = NOW;
+    ask(&fixture, 0);
+    check_sent(&fixture, "1 2");
     fixture_clear(&fixture);
 }
 
@@ -492,6 +512,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_go_on),
         cmocka_unit_test(a_count_is_used_up),
+        cmocka_unit_test(a_change_can_have_a_time),
         cmocka_unit_test(held_goes_out_in_order),
         cmocka_unit_test(held_is_dropped),
         cmocka_unit_test(held_cannot_be_sent),

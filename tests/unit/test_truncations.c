@@ -77,7 +77,8 @@ static int tear_down(void **state)
 /* An open with O_TRUNC by that thread. */
 static void truncate_for(struct fixture *fixture, pid_t opener, uint64_t due)
 {
-    if (node_truncate(&fixture->table, fixture->node, opener, NOW, due))
+    if (node_truncate(&fixture->table, fixture->node,
+                      &(struct emptying){.opener = opener, .now = NOW, .due = due}))
         truncations_add(&fixture->truncations, fixture->node);
 }
 
