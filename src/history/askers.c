@@ -18,6 +18,7 @@
 /* A process id is not given to another within this time; a process may have become another
  * program. */
 #define FRESH_SECONDS 1
+#define SETTLE_MICROSECONDS G_USEC_PER_SEC
 
 struct asker {
     uint32_t number; /* 0: unused */
@@ -35,7 +36,9 @@ struct askers {
     pthread_t thread;
     struct lock lock; /* never held over I/O; guards what follows */
     pthread_cond_t wake;
+    pthread_cond_t done;
     bool stop;
+    bool stuck;         /* somebody has waited in vain, and none was read since */
     uint32_t next;      /* number of the next one */
     uint32_t described; /* command lines up to this one were read */
     struct recent recent[RECENT];
@@ -138,6 +141,19 @@ uint32_t askers_note(struct askers *askers, pid_t thread, uid_t uid)
     return number;
 }
 
+void askers_settle(struct askers *askers)
+{
+    int64_t until = g_get_monotonic_time() + SETTLE_MICROSECONDS;
+
+    if (!askers)
+        return;
+    LOCKED(&askers->lock);
+    uint32_t last =
+        askers->next - 1; /* numbers begin anew after UINT32_MAX: only their distance counts */
+    while ((int32_t)(last - askers->described) > 0 && !askers->stuck)
+        askers->stuck = lock_wait_until(&askers->lock, &askers->done, until) != 0;
+}
+
 bool askers_get(struct askers *askers, uint32_t number, struct history_actor *actor)
 {
     if (!askers || number == 0)
@@ -202,13 +218,16 @@ static void *askers_main(void *pointer)
             lock_wait(&askers->lock, &askers->wake);
             continue;
         }
-        uint32_t number = ++askers->described;
+        uint32_t number = askers->described + 1;
         const struct asker *asker = get(askers, number);
         pid_t thread = asker ? asker->thread : 0;
         lock_give(&askers->lock);
         if (thread > 0)
             describe(askers, number, thread);
         lock_take(&askers->lock);
+        askers->described = number;
+        askers->stuck = false;
+        pthread_cond_broadcast(&askers->done);
     }
     lock_give(&askers->lock);
     return NULL;
@@ -221,9 +240,11 @@ struct askers *askers_start(void)
     askers->next = 1;
     lock_init(&askers->lock, LOCK_RANK_ASKERS);
     thread_condition_init(&askers->wake);
+    thread_condition_init(&askers->done);
     int error = thread_start(&askers->thread, askers_main, askers);
     if (!error)
         return askers;
+    pthread_cond_destroy(&askers->done);
     pthread_cond_destroy(&askers->wake);
     lock_destroy(&askers->lock);
     g_free(askers);
@@ -240,6 +261,7 @@ void askers_stop(struct askers *askers)
     pthread_cond_signal(&askers->wake);
     lock_give(&askers->lock);
     pthread_join(askers->thread, NULL);
+    pthread_cond_destroy(&askers->done);
     pthread_cond_destroy(&askers->wake);
     lock_destroy(&askers->lock);
     g_free(askers);

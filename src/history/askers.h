@@ -23,6 +23,11 @@ void askers_stop(struct askers *askers); /* NULL is allowed */
  * /proc, unless it has done so in the last second. 0: nobody, or `askers` is NULL. Any thread. */
 uint32_t askers_note(struct askers *askers, pid_t thread, uid_t uid);
 
+/* Waits until all is known of those that were noted before this call; not for long, since the
+ * kernel may hold the thread up, and then not again until that is over. NULL is allowed. Any
+ * thread. */
+void askers_settle(struct askers *askers);
+
 /* What is known of a number so far; false: nothing (any more). NULL is allowed. Any thread. */
 bool askers_get(struct askers *askers, uint32_t number, struct history_actor *actor);
 

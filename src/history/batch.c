@@ -104,6 +104,7 @@ int batch_write(struct batch_writer *writer, const struct record_queue *records,
         error = history_store_open(writer->path, &writer->limits, &writer->store, message);
     if (error || !records->first)
         return error;
+    askers_settle(writer->askers);
     error = attempt(&writing);
     if (error == -EBADMSG && history_store_renew(writer->store) == 0)
         error = attempt(&writing);

@@ -193,7 +193,7 @@ def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
     wait_for(lambda: content(daemon, file) == "new", "the command has changed it")
     output.end()
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
-    assert trials(daemon) == []
+    wait_for(lambda: trials(daemon) == [], "the trial is over")
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

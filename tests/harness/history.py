@@ -13,8 +13,10 @@ PRIVATE = 1
 
 def rows_of(directory, where="1"):
     """[(operation, path, other, old bytes or None, new bytes or None, row)] in the order of changes; a path that is no
-    UTF-8 as the os module would give it. Empty while the daemon is making the file."""
+    UTF-8 as the os module would give it. Empty until the daemon has made the file."""
     path = os.path.join(directory, "history.db")
+    if not os.path.exists(path):
+        return []
     with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=30)) as database:
         database.row_factory = sqlite3.Row
         database.text_factory = os.fsdecode

@@ -14,6 +14,7 @@
 #include "core/apply.h"
 #include "core/publish.h"
 #include "core/state.h"
+#include "history/askers.h"
 #include "history/reader.h"
 #include "history/recorder.h"
 #include "store_place.h"
@@ -168,6 +169,23 @@ static void test_what_has_no_room_is_counted(void **state)
     assert_gap(fixture, left_out);
 }
 
+/* A thread of its own reads command lines; what is written down waits for it. */
+static void test_who_asked_is_known_when_it_is_written(void **state)
+{
+    struct history_actor actor = {.known = false};
+    struct askers *askers = askers_start();
+
+    (void)state;
+    assert_non_null(askers);
+    askers_settle(askers);
+    uint32_t number = askers_note(askers, getpid(), getuid());
+    askers_settle(askers);
+    assert_true(askers_get(askers, number, &actor));
+    assert_non_null(strstr(actor.command, "test_history_recorder"));
+    assert_int_equal(actor.pid, getpid());
+    askers_stop(askers);
+}
+
 /* What is stored, and not published yet, cannot be in the history: who folds it is told. */
 static void test_what_is_not_published_is_not_settled(void **state)
 {
@@ -186,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_is_lost_that_has_room, start, stop),
         cmocka_unit_test_setup_teardown(test_what_has_no_room_is_counted, start, stop),
+        cmocka_unit_test(test_who_asked_is_known_when_it_is_written),
         cmocka_unit_test_setup_teardown(test_what_is_not_published_is_not_settled, start, stop),
     };
 
