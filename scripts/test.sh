@@ -310,4 +310,10 @@ several="writers_at_once or wait_for_each_other or signal or test_stop or severa
 python_suite threads build-threads "tests/mount:not tmpfs and not failing_disk and (not ($one_thread) or $several)" \
     "tests/socket:not (test_access or test_overview or test_properties or test_requests.py)"
 computing_and_python_suites # tidy, unit, unit-sanitizers, sim, sim-sanitizers, and the suites
+# Where something was late once (see --late).
+suites=()
+export PMXCFS_TEST_LATE=20
+python_suite late build-gcc tests/ctl/test_try.py tests/socket/test_history_requests.py tests/mount/test_history_file.py \
+    tests/cluster/test_changes.py tests/cluster/test_past_limits.py
+python_suites
 summary

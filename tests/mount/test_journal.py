@@ -2,6 +2,8 @@
 """The journal of a running daemon: killed, folded without a start, overtaken, and how far config.db is behind."""
 
 import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -11,7 +13,7 @@ import subprocess
 import pytest
 from harness import BUILD_DIR, wait_for
 from harness.database import SCHEMA
-from support import check_integrity, contents, paths_of, read_rows, refused
+from support import check_integrity, contents, paths_of, read_rows
 
 CTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 # Nothing is folded for its age alone.
@@ -146,14 +148,19 @@ def test_refused_while_another_program_locks_it(make_daemon):
     daemon.start("--fold-delay=0.001")
     with contextlib.closing(sqlite3.connect(daemon.database, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
-        try:
-            daemon.os.mkdir(daemon / "second")
-        except OSError:
-            pass  # it may come too late already
-        shown = contents(daemon.os, daemon.mountpoint)
-        with refused(5):
-            daemon.os.mkdir(daemon / "third")
-        assert contents(daemon.os, daemon.mountpoint) == shown
+        made = itertools.count()
+
+        def is_refused():
+            name = daemon / ("made%d" % next(made))
+            shown = contents(daemon.os, daemon.mountpoint)
+            try:
+                daemon.os.mkdir(name)
+                return None
+            except OSError as error:
+                assert error.errno == errno.EIO and contents(daemon.os, daemon.mountpoint) == shown
+                return shown
+
+        shown = wait_for(is_refused, "config.db is too far behind")
         database.execute("ROLLBACK")
     daemon.os.mkdir(daemon / "fourth")
     shown["fourth"] = None
