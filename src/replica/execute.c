@@ -58,6 +58,7 @@ static void judge_unlock(struct replica *replica, struct change change)
     if (replica->committer.state->tree->root.version >= VERSION_MAX_ADMITTED)
         return;
     change.operation = CHANGE_UNLOCK;
+    change.time = 0; /* of its own, not the request's */
     outbox_send(&replica->outbox, NULL, &change, NULL);
 }
 
