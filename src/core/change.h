@@ -25,7 +25,7 @@ struct change {
     enum change_operation operation;
     bool truncate;               /* write: the new size is offset + size; else it never shrinks */
     uint32_t writer;             /* node id of the sender, 0 in local mode */
-    uint32_t time;               /* seconds, the sender's clock; 0: not sent yet */
+    uint32_t time;               /* seconds, the sender's clock; 0: to be set when it is sent */
     uint32_t offset;             /* write: bytes; mtime: the wanted mtime in seconds */
     uint32_t size;               /* bytes of data */
     const char *path;            /* NULL: absent, the change has an error as its result */

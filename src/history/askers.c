@@ -148,8 +148,8 @@ void askers_settle(struct askers *askers)
     if (!askers)
         return;
     LOCKED(&askers->lock);
-    uint32_t last =
-        askers->next - 1; /* numbers begin anew after UINT32_MAX: only their distance counts */
+    /* Numbers begin anew after UINT32_MAX: only their distance counts. */
+    uint32_t last = askers->next - 1;
     while ((int32_t)(last - askers->described) > 0 && !askers->stuck)
         askers->stuck = lock_wait_until(&askers->lock, &askers->done, until) != 0;
 }

@@ -22,7 +22,7 @@ struct trial {
     struct revert_window window; /* what is the trial's; until 0: the command has not ended */
     uint64_t version;            /* of the change that is the last one before it; 0: not known */
     GArray *undone; /* struct revert_window: of trials that were in force when it began */
-    bool in_force;  /* the window's beginning is known */
+    bool in_force;  /* the window's beginning is known, and it has not been brought back */
     bool stored;    /* it survives a restart */
     bool ended;
     bool confirmed;

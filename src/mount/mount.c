@@ -94,7 +94,7 @@ static int mount_kernel(struct fuse_session *session, const char *mountpoint)
 
 static void on_told(struct notifier_listener *listener, GPtrArray *effects, bool rebuilt)
 {
-    struct mount *mount = container_of(listener, struct mount, listener);
+    const struct mount *mount = container_of(listener, struct mount, listener);
 
     mount->options.listener->told(mount->options.listener, effects, rebuilt);
 }
