@@ -103,6 +103,13 @@ static void print_settled(const struct context *context, uint32_t id, bool confi
                          : "aborted, what was changed is as it was before");
 }
 
+int trial_end_for_good(const struct context *context, uint32_t id, enum trial_end end)
+{
+    int code = trial_end(context, id, end);
+
+    return code == EXIT_DONE ? wait_until_gone(context, id) : code;
+}
+
 int trial_settle(const struct context *context, uint32_t id, enum trial_end end)
 {
     bool confirmed = end == TRIAL_CONFIRM;
@@ -111,9 +118,7 @@ int trial_settle(const struct context *context, uint32_t id, enum trial_end end)
     json_t *changes = trial ? trial_changes(context, trial) : NULL;
 
     json_decref(trial);
-    code = trial_end(context, id, end);
-    if (code == EXIT_DONE)
-        code = wait_until_gone(context, id);
+    code = trial_end_for_good(context, id, end);
     if (code == EXIT_DONE)
         print_settled(context, id, confirmed);
     if (code == EXIT_DONE && trial_complain_of_lost(changes))

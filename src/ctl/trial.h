@@ -18,6 +18,9 @@ json_t *trial_find(const struct context *context, uint32_t id, int *code);
 /* Ends it; a code, and stderr says why it could not be. */
 int trial_end(const struct context *context, uint32_t id, enum trial_end end);
 
+/* The same, confirmed or aborted, and waits until the daemon has it no more: no restart will. */
+int trial_end_for_good(const struct context *context, uint32_t id, enum trial_end end);
+
 /* Confirms it, or has it brought back and waits for that; prints what came of it. */
 int trial_settle(const struct context *context, uint32_t id, enum trial_end end);
 

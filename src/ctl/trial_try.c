@@ -183,7 +183,7 @@ static bool went_well(int status)
 /* Nothing was changed: there is nothing to confirm. */
 static int finish_unchanged(const struct context *context, uint32_t id)
 {
-    int code = trial_end(context, id, TRIAL_CONFIRM);
+    int code = trial_end_for_good(context, id, TRIAL_CONFIRM);
 
     if (code == EXIT_DONE && context->json)
         db_print_json(json_pack("{s:I, s:s}", "id", (json_int_t)id, "result", "unchanged"));

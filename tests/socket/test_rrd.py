@@ -32,10 +32,17 @@ class Rrdcached:
         command = ["rrdcached", "-g", "-l", "unix:" + self.socket, "-p", os.path.join(daemon.directory, "rrdcached.pid"),
                    "-b", daemon.rrd_dir, "-B", "-w", "3600", "-f", "7200"]
         self.pid = daemon.namespace.spawn(command, self.log)
-        wait_for(lambda: os.path.exists(self.socket), "rrdcached listens")
+        wait_for(self.listens, "rrdcached listens")
 
     def signal(self, number):
         self.daemon.namespace.kill(self.pid, number)
+
+    def listens(self):
+        """Its socket has a name a moment before anybody can connect to it."""
+        try:
+            return self.received() == 0
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
 
     def received(self):
         """Updates that it took so far."""
