@@ -4,6 +4,14 @@
 
 #include <time.h>
 
+uint32_t clock_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint32_t)now.tv_sec;
+}
+
 uint64_t clock_milliseconds(void)
 {
     struct timespec now;
@@ -14,11 +22,8 @@ uint64_t clock_milliseconds(void)
 
 static uint32_t system_seconds(struct clock_source *clock)
 {
-    struct timespec now;
-
     (void)clock;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint32_t)now.tv_sec;
+    return clock_seconds();
 }
 
 static uint64_t system_milliseconds(struct clock_source *clock)

@@ -14,6 +14,10 @@ struct clock_source {
     uint64_t (*milliseconds)(struct clock_source *clock);
 };
 
+/* Seconds of the system's CLOCK_REALTIME, in all of the daemon: time() is a clock of its own, some
+ * milliseconds behind. Any thread; never fails. */
+uint32_t clock_seconds(void);
+
 /* Milliseconds of the system's CLOCK_MONOTONIC, for what waits for the real world: parts that can
  * be simulated take a clock_source. Any thread; never fails. */
 uint64_t clock_milliseconds(void);

@@ -4,8 +4,8 @@
 
 #include <glib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "core/draft.h"
 #include "core/state.h"
@@ -35,7 +35,7 @@ static int import(const struct options *options, struct store *store, struct tre
     struct state *state = state_new(tree, 0);
     struct draft *draft = draft_new(state);
 
-    int error = corosync_conf_import(options->corosync_conf, draft, (uint32_t)time(NULL));
+    int error = corosync_conf_import(options->corosync_conf, draft, clock_seconds());
     if (error == 0 && !draft_is_empty(draft)) {
         error = store_commit(store, draft);
         if (error < 0)

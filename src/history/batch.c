@@ -3,7 +3,8 @@
 #include "history/batch.h"
 
 #include <errno.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* A batch on its way. */
 struct writing {
@@ -73,7 +74,7 @@ static int attempt(struct writing *writing)
         .store = store,
         .patterns = writing->writer->patterns,
         .private = writing->writer->private,
-        .now = (int64_t)time(NULL),
+        .now = (int64_t)clock_seconds(),
     };
     int error = history_store_begin(store);
 

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <glib/gstdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -26,7 +25,7 @@ struct trial *trial_new(const char *command, const struct revert_window *window)
 
 void trial_set_due(struct trial *trial, int64_t seconds)
 {
-    trial->deadline = (int64_t)time(NULL) + seconds;
+    trial->deadline = (int64_t)clock_seconds() + seconds;
     trial->due = clock_milliseconds() + (uint64_t)seconds * 1000u;
 }
 
@@ -34,7 +33,7 @@ bool trial_follow_clock(struct trial *trial)
 {
     uint64_t now = clock_milliseconds();
     int64_t left = trial->due > now ? (int64_t)(trial->due - now) / 1000 : 0;
-    int64_t deadline = (int64_t)time(NULL) + left;
+    int64_t deadline = (int64_t)clock_seconds() + left;
 
     if (left == 0 || ABS(deadline - trial->deadline) <= CLOCK_SLACK)
         return false;
@@ -155,7 +154,7 @@ static struct trial *read_trial(json_t *object)
     trial->in_force = trial->stored = true;
     trial->ended = ended;
     read_windows(undone, trial->undone);
-    trial_set_due(trial, CLAMP(deadline - (int64_t)time(NULL), 0, MAX(deadline - begun, 0)));
+    trial_set_due(trial, CLAMP(deadline - (int64_t)clock_seconds(), 0, MAX(deadline - begun, 0)));
     return trial;
 }
 

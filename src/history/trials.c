@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
@@ -334,7 +333,7 @@ int trials_begin(struct trials *trials, uint32_t seconds, pid_t group, const cha
     if (strlen(command) > TRIAL_COMMAND_MAX)
         return -ENOSPC;
     struct trial *trial = trial_new(command, &(struct revert_window){.group = group});
-    trial->begun = (int64_t)time(NULL);
+    trial->begun = (int64_t)clock_seconds();
     trial_set_due(trial, seconds);
     lock_take(&trials->lock);
     bool room = trials->list->len < TRIALS_MAX;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "core/limits.h"
 #include "mount/handlers.h"
@@ -183,11 +184,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 
 /* --- Truncating --- */
 
-static uint32_t seconds_now(void)
-{
-    return (uint32_t)(g_get_real_time() / G_USEC_PER_SEC);
-}
-
 /* 0, or why a file may not be emptied now; one that is gone may. */
 static int refusal_of_truncation(struct mount *mount, const struct node *node)
 {
@@ -261,7 +257,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int data_only, struct fuse_file_in
         return;
     }
     if (!truncates)
-        change = (struct change){.operation = CHANGE_MTIME, .offset = seconds_now()};
+        change = (struct change){.operation = CHANGE_MTIME, .offset = clock_seconds()};
     struct request *request = new_request(req, node, REQUEST_FSYNC, path_of_node(mount, node));
     request->changes_content = true;
     request->truncates = truncates;
@@ -339,7 +335,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *wanted, int to_set,
     else if (!is_entry)
         fuse_reply_err(req, EACCES);
     else if (to_set & FUSE_SET_ATTR_MTIME_NOW)
-        set_mtime(req, node, seconds_now());
+        set_mtime(req, node, clock_seconds());
     else
         set_mtime(req, node, wanted->st_mtime);
 }

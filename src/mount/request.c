@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "history/askers.h"
@@ -36,7 +37,7 @@ void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
     const struct emptying emptying = {.opener = opener,
                                       .now = now,
                                       .due = now + TRUNCATE_MILLISECONDS,
-                                      .time = (uint32_t)(g_get_real_time() / G_USEC_PER_SEC)};
+                                      .time = clock_seconds()};
     if (!node_truncate(&mount->nodes, node, &emptying))
         return;
     truncations_add(&mount->truncations, node);

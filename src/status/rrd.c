@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/rate.h"
@@ -170,7 +171,7 @@ static int make_directory(const char *path)
 
 static time_t last_midnight(void)
 {
-    time_t now = time(NULL);
+    time_t now = (time_t)clock_seconds();
     struct tm day;
 
     localtime_r(&now, &day);
@@ -284,7 +285,7 @@ static char *write_value(struct rrd *rrd, const struct rrd_target *target, const
  * ahead it would take none for a year. */
 static char *time_problem(const char *update)
 {
-    gint64 ahead = g_ascii_strtoll(update, NULL, 10) - (gint64)time(NULL);
+    gint64 ahead = g_ascii_strtoll(update, NULL, 10) - (gint64)clock_seconds();
 
     if (ahead <= AHEAD_SECONDS_MAX)
         return NULL;

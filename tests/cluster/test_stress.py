@@ -37,6 +37,13 @@ def stored(cluster, folder):
     return {row[6]: (row[0], row[7] or b"") for row in rows if row[1] == directory}
 
 
+def first_difference(content, other):
+    """Where it is, and what is there instead of what is stored, in short."""
+    at = next((i for i, (one, two) in enumerate(zip(content, other)) if one != two), min(len(content), len(other)))
+    last = max((i for i, (one, two) in enumerate(zip(content, other)) if one != two), default=at)
+    return len(other), at, last, content[at:at + 4], other[at:at + 4]
+
+
 def differences(cluster, folder, clients):
     """What any process sees otherwise than it is stored, in short."""
     files = stored(cluster, folder)
@@ -48,10 +55,10 @@ def differences(cluster, folder, clients):
             inode, content = files[name]
             if seen[name] != ([inode], [len(content)], [content]):
                 inodes, sizes, contents = seen[name]
-                found.append((who, name, "inode", inode, inodes, "size", len(content), sizes, [len(one) for one in contents]))
+                found.append((who, name, "inode", inode, inodes, "size", len(content), sizes, [first_difference(content, one) for one in contents if one != content]))
         for name, inode, size, content in kept:
             if name in files and files[name][0] == inode and (size, content) != (len(content), files[name][1]):
-                found.append((who, name, "kept", inode, size, len(content), len(files[name][1])))
+                found.append((who, name, "kept", inode, size, first_difference(files[name][1], content)))
     return found
 
 
