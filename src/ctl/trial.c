@@ -68,7 +68,24 @@ char *trial_time_left(json_int_t deadline)
                        : g_strdup_printf("%d s", (int)seconds);
 }
 
-/* Until the daemon has it no more, or says why it cannot bring it back yet. */
+/* Why it is not over, and what becomes of it. */
+static void complain_of_problem(uint32_t id, json_t *trial)
+{
+    g_autofree char *problem = field_printable(trial, "problem");
+
+    if (strcmp(field_text(trial, "state"), "failed") == 0)
+        fprintf(stderr,
+                "error: trial %" PRIu32 ": %s; that is left as it is, 'pmxcfsctl confirm %" PRIu32
+                "' takes the trial off the list\n",
+                id, problem, id);
+    else
+        fprintf(stderr,
+                "error: trial %" PRIu32 ": %s; the daemon goes on trying, unless 'pmxcfsctl "
+                "confirm %" PRIu32 "' is said\n",
+                id, problem, id);
+}
+
+/* Until the daemon has it no more, or says why it cannot bring it back (yet). */
 static int wait_until_gone(const struct context *context, uint32_t id)
 {
     int code = EXIT_DONE;
@@ -78,11 +95,8 @@ static int wait_until_gone(const struct context *context, uint32_t id)
         if (!trial)
             return code;
         bool failed = json_is_string(json_object_get(trial, "problem"));
-        if (failed) {
-            g_autofree char *problem = field_printable(trial, "problem");
-            fprintf(stderr, "error: trial %" PRIu32 ": %s; the daemon goes on trying\n", id,
-                    problem);
-        }
+        if (failed)
+            complain_of_problem(id, trial);
         json_decref(trial);
         if (failed)
             return EXIT_FAILED;

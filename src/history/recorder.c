@@ -361,6 +361,22 @@ bool recorder_is_comparing(struct recorder *recorder)
     return recorder->trees > 0;
 }
 
+/* As long as writing does not fail. True: so many records are written. With the lock held. */
+static bool wait_until_written(struct recorder *recorder, uint64_t wanted, int64_t end)
+{
+    int error = 0;
+
+    if (recorder->status.written < wanted) {
+        recorder->wanted = true;
+        pthread_cond_signal(&recorder->wake);
+    }
+    recorder->settling++;
+    while (recorder->status.written < wanted && !recorder->status.failing && !error)
+        error = lock_wait_until(&recorder->lock, &recorder->done, end);
+    recorder->settling--;
+    return recorder->status.written >= wanted;
+}
+
 /* Versions may go back, by a synchronisation; then the time is what ends the wait. */
 bool recorder_settle(struct recorder *recorder, uint64_t version)
 {
@@ -372,19 +388,19 @@ bool recorder_settle(struct recorder *recorder, uint64_t version)
     recorder->settling++;
     while (recorder->published < version && !recorder->status.failing && !error)
         error = lock_wait_until(&recorder->lock, &recorder->done, published_end);
-    error = 0;
-    uint64_t wanted = recorder->status.taken;
-    if (recorder->status.written < wanted) {
-        recorder->wanted = true;
-        pthread_cond_signal(&recorder->wake);
-    }
-    while (recorder->status.written < wanted && !recorder->status.failing && !error)
-        error = lock_wait_until(&recorder->lock, &recorder->done, end);
-    bool settled = recorder->status.failing ||
-                   (recorder->published >= version && recorder->status.written >= wanted);
     recorder->settling--;
+    bool written = wait_until_written(recorder, recorder->status.taken, end);
+    bool settled = recorder->status.failing || (recorder->published >= version && written);
     lock_give(&recorder->lock);
     return settled;
+}
+
+bool recorder_write(struct recorder *recorder)
+{
+    LOCKED(&recorder->lock);
+    bool written =
+        wait_until_written(recorder, recorder->status.taken, time_after(SETTLE_MILLISECONDS));
+    return written && recorder->lost == 0;
 }
 
 void recorder_set_prompt(struct recorder *recorder, bool prompt)

@@ -56,6 +56,10 @@ void recorder_take_tree(struct recorder *recorder, const struct tree *tree,
  * within 5 s. Any thread but the recorder's. */
 bool recorder_settle(struct recorder *recorder, uint64_t version);
 
+/* Waits until all that was published until now is written. True: it is. False: it was not within
+ * 5 s, cannot be at the moment, or some of it was left out. Any thread but the recorder's. */
+bool recorder_write(struct recorder *recorder);
+
 /* A whole tree waits to be compared with the history, or is being compared: that takes seconds for
  * a large one that is new here. Any thread. */
 bool recorder_is_comparing(struct recorder *recorder);

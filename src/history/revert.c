@@ -8,6 +8,8 @@
 #include "history/partners.h"
 #include "history/reader.h"
 
+#define PROBLEM_MAX 1000 /* bytes, after which no more paths are named */
+
 int revert_find_last(const char *history, int64_t *id, uint64_t *version)
 {
     const struct history_filter filter = {.limit = 1};
@@ -138,8 +140,25 @@ static int find_target(struct history_reader *reader, const struct revert *rever
 
 static void note_problem(char **problem, const char *path, const char *text)
 {
-    if (!*problem)
-        *problem = g_strdup_printf("%s: %s", path, text);
+    char *before = *problem;
+
+    if (before && strlen(before) > PROBLEM_MAX)
+        return;
+    *problem = before ? g_strdup_printf("%s; %s: %s", before, path, text)
+                      : g_strdup_printf("%s: %s", path, text);
+    g_free(before);
+}
+
+static void note_done(struct revert *revert, const char *path)
+{
+    g_hash_table_add(revert->done, g_strdup(path));
+}
+
+/* Others have made there what does not go with it: that is theirs to take away. */
+static bool is_in_the_way(int error)
+{
+    return error == -EEXIST || error == -ENOENT || error == -ENOTDIR || error == -EISDIR ||
+           error == -ENOTEMPTY;
 }
 
 /* Whether the changes altered something that the path belongs together with and whose content
@@ -205,13 +224,14 @@ static int remove_new(struct history_reader *reader, struct reverter *reverter,
     if (found || (target.exists && target.directory == directory))
         return found == -ENOENT ? 0 : found;
     error = reverter->remove(reverter, path);
-    revert->reverted += !error;
+    if (!error && !target.exists)
+        note_done(revert, path);
     /* Others have put something into it. */
     return error == -ENOENT || error == -ENOTEMPTY ? 0 : error;
 }
 
-static int write_back(struct history_reader *reader, struct reverter *reverter,
-                      struct revert *revert, const char *path, const struct history_version *target)
+static int write_back(struct history_reader *reader, struct reverter *reverter, const char *path,
+                      const struct history_version *target)
 {
     GBytes *wanted = NULL;
     GBytes *content = NULL;
@@ -223,10 +243,8 @@ static int write_back(struct history_reader *reader, struct reverter *reverter,
     int found = reverter->look(reverter, path, &directory, &content);
     if (found && found != -ENOENT)
         error = found;
-    else if (found || !content || !g_bytes_equal(content, wanted)) {
+    else if (found || !content || !g_bytes_equal(content, wanted))
         error = reverter->write(reverter, path, wanted, found == 0);
-        revert->reverted += !error;
-    }
     if (content)
         g_bytes_unref(content);
     g_bytes_unref(wanted);
@@ -241,15 +259,42 @@ static int put_back(struct history_reader *reader, struct reverter *reverter, st
 
     if (error || !target.exists)
         return error;
-    if (target.directory) {
-        error = reverter->make_directory(reverter, path);
-        revert->reverted += !error;
-        return error == -EEXIST ? 0 : error;
+    if (!target.directory && target.kept != HISTORY_KEPT) {
+        note_problem(problem, path, "its content before is not in the history");
+        return 0;
     }
-    if (target.kept == HISTORY_KEPT)
-        return write_back(reader, reverter, revert, path, &target);
-    note_problem(problem, path, "its content before is not in the history");
-    return 0;
+    if (target.directory)
+        error = reverter->make_directory(reverter, path);
+    else
+        error = write_back(reader, reverter, path, &target);
+    if (target.directory && error == -EEXIST)
+        error = 0;
+    if (!error)
+        note_done(revert, path);
+    return error;
+}
+
+/* Both steps, each for all paths. 0, -EEXIST or another negative errno, as revert_changes(). */
+static int bring_back(struct history_reader *reader, struct reverter *reverter,
+                      struct revert *revert, GPtrArray *paths, char **problem)
+{
+    int blocked = 0;
+
+    for (guint i = 0; i < 2 * paths->len; i++) {
+        bool first = i < paths->len;
+        const char *path = paths->pdata[first ? paths->len - 1 - i : i - paths->len];
+        if (g_hash_table_contains(revert->done, path))
+            continue;
+        int error = first ? remove_new(reader, reverter, revert, path)
+                          : put_back(reader, reverter, revert, path, problem);
+        if (error)
+            note_problem(problem, path, g_strerror(-error));
+        if (error && !is_in_the_way(error))
+            return error;
+        if (error)
+            blocked = -EEXIST;
+    }
+    return blocked;
 }
 
 int revert_changes(const char *history, struct reverter *reverter, struct revert *revert,
@@ -266,16 +311,8 @@ int revert_changes(const char *history, struct reverter *reverter, struct revert
         error = find_paths(reader, &revert->window, &paths);
     if (!error)
         error = leave_halves(reader, revert, paths, problem);
-    for (guint i = paths ? paths->len : 0; i > 0 && !error; i--) {
-        error = remove_new(reader, reverter, revert, paths->pdata[i - 1]);
-        if (error)
-            note_problem(problem, paths->pdata[i - 1], g_strerror(-error));
-    }
-    for (guint i = 0; paths && i < paths->len && !error; i++) {
-        error = put_back(reader, reverter, revert, paths->pdata[i], problem);
-        if (error)
-            note_problem(problem, paths->pdata[i], g_strerror(-error));
-    }
+    if (!error)
+        error = bring_back(reader, reverter, revert, paths, problem);
     if (paths)
         g_ptr_array_unref(paths);
     history_close(reader);

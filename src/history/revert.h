@@ -33,14 +33,15 @@ struct revert_window {
  * these windows had changed by then does not count: it was brought back since. */
 struct revert {
     struct revert_window window;
-    uint64_t version;      /* of the change `from`; 0: not known */
-    const GArray *undone;  /* struct revert_window; NULL: none */
-    unsigned int reverted; /* counted: paths that were changed for it */
+    uint64_t version;     /* of the change `from`; 0: not known */
+    const GArray *undone; /* struct revert_window; NULL: none */
+    GHashTable *done;     /* filled: paths that are as they were. An attempt leaves those alone that
+                             an earlier one has brought back: what they are by now is newer */
 };
 
 /* 0: done, with *problem (g_free() it) saying what cannot ever be: no content is kept; NULL: all
- * could. A negative errno with *problem: not now; -ESTALE: never, the history that has it is gone.
- */
+ * could. A negative errno with *problem: not now; -EEXIST: all but that is, and what others have
+ * made there is in its way; -ESTALE: never, the history that has it is gone. */
 int revert_changes(const char *history, struct reverter *reverter, struct revert *revert,
                    char **problem);
 

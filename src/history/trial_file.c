@@ -20,6 +20,7 @@ struct trial *trial_new(const char *command, const struct revert_window *window)
     trial->command = g_utf8_make_valid(command, -1);
     trial->window = *window;
     trial->undone = g_array_new(FALSE, FALSE, sizeof(struct revert_window));
+    trial->done = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     return trial;
 }
 
@@ -44,6 +45,7 @@ bool trial_follow_clock(struct trial *trial)
 void trial_free(struct trial *trial)
 {
     g_array_unref(trial->undone);
+    g_hash_table_unref(trial->done);
     g_free(trial->command);
     g_free(trial->problem);
     g_free(trial);

@@ -21,12 +21,16 @@ struct trial {
     uint64_t due;                /* when that is, in milliseconds of the clock that is never set */
     struct revert_window window; /* what is the trial's; until 0: the command has not ended */
     uint64_t version;            /* of the change that is the last one before it; 0: not known */
-    GArray *undone; /* struct revert_window: of trials that were in force when it began */
-    bool in_force;  /* the window's beginning is known, and it has not been brought back */
-    bool stored;    /* it survives a restart */
+    GArray *undone;   /* struct revert_window: of trials that were in force when it began */
+    GHashTable *done; /* paths that are brought back already; a restart forgets them */
+    bool in_force; /* the window's beginning is known, and it has not been brought back as far as it
+                      can be */
+    bool stored;   /* it survives a restart */
     bool ended;
     bool confirmed;
-    bool lost; /* it cannot be brought back ever */
+    bool tried; /* the thread is bringing it back at this moment */
+    bool lost;  /* it cannot be brought back ever */
+    bool told;  /* the log has that it could not be brought back */
     enum trial_state state;
     char *problem; /* NULL: none */
 };

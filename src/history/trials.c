@@ -48,11 +48,29 @@ static int save(struct trials *trials)
     return error;
 }
 
-/* The last change that is written down, and its version; 0: none is. */
-static int find_last(struct trials *trials, int64_t *last, uint64_t *version)
+#define NOT_WRITTEN "the history cannot be written at the moment (the log says why)"
+
+/* The last change of all, and its version; 0: there is none. Else *problem (g_free() it): a history
+ * that lacks what was changed just now must not be taken for one that knows it. */
+static int find_last(struct trials *trials, int64_t *last, uint64_t *version, char **problem)
 {
-    recorder_settle(trials->recorder, 0);
-    return revert_find_last(trials->history, last, version);
+    if (!recorder_write(trials->recorder)) {
+        *problem = g_strdup(NOT_WRITTEN);
+        return -EAGAIN;
+    }
+    int error = revert_find_last(trials->history, last, version);
+    if (error)
+        *problem = g_strdup_printf("the history cannot be read: %s", g_strerror(-error));
+    return error;
+}
+
+/* Takes the text over; NULL: there is none. Paths need not be UTF-8, the list must. With the lock.
+ */
+static void set_problem(struct trial *trial, char *problem)
+{
+    g_free(trial->problem);
+    trial->problem = problem ? g_utf8_make_valid(problem, -1) : NULL;
+    g_free(problem);
 }
 
 /* Such a trial cannot be: takes `problem` over. */
@@ -61,8 +79,7 @@ static void refuse(struct trials *trials, struct trial *trial, char *problem)
     LOCKED(&trials->lock);
     trial->in_force = false;
     trial->state = TRIAL_FAILED;
-    g_free(trial->problem);
-    trial->problem = problem;
+    set_problem(trial, problem);
 }
 
 /* From here on what is changed belongs to the trial. One that a restart would forget is none. */
@@ -70,11 +87,11 @@ static void put_in_force(struct trials *trials, struct trial *trial)
 {
     int64_t from;
     uint64_t version;
-    int error = find_last(trials, &from, &version);
+    char *problem = NULL;
+    int error = find_last(trials, &from, &version, &problem);
 
     if (error) {
-        refuse(trials, trial,
-               g_strdup_printf("the history cannot be read: %s", g_strerror(-error)));
+        refuse(trials, trial, problem);
         return;
     }
     lock_take(&trials->lock);
@@ -94,18 +111,21 @@ static void put_in_force(struct trials *trials, struct trial *trial)
     lock_give(&trials->lock);
 }
 
-/* The command has ended. */
-static void close_window(struct trials *trials, struct trial *trial)
+/* The command has ended. Until that could be noted all that its processes change counts. 0, or a
+ * negative errno with *problem (g_free() it). */
+static int close_window(struct trials *trials, struct trial *trial, char **problem)
 {
     int64_t until;
     uint64_t version;
-    int error = find_last(trials, &until, &version);
+    int error = find_last(trials, &until, &version, problem);
 
+    if (error)
+        return error;
     lock_take(&trials->lock);
-    /* 0 says that it has not ended; there is nothing in the history then. */
-    trial->window.until = error ? INT64_MAX : MAX(until, 1);
+    trial->window.until = MAX(until, 1); /* 0 says that it has not ended */
     lock_give(&trials->lock);
     save(trials);
+    return 0;
 }
 
 static void forget(struct trials *trials, struct trial *trial)
@@ -137,43 +157,77 @@ static void tell_later(struct trials *trials, const struct trial *undone)
     }
 }
 
-/* Not now, or (-ESTALE) never. */
+/* Not now, or (-ESTALE) never, or (-EEXIST) never all of it. */
 static void note_problem(struct trials *trials, struct trial *trial, int error, const char *problem)
 {
     LOCKED(&trials->lock);
-    trial->lost = error == -ESTALE;
-    if (!trial->problem)
+    trial->lost = error == -ESTALE || error == -EEXIST;
+    trial->in_force = error != -EEXIST;
+    trial->tried = false;
+    if (error == -EEXIST)
+        log_warning("try %u (%s) was not confirmed: %u paths are as they were before, others "
+                    "cannot be: %s",
+                    trial->id, trial->command, g_hash_table_size(trial->done), problem);
+    else if (!trial->told)
         log_warning("try %u (%s) was not confirmed, but cannot be brought back%s: %s", trial->id,
                     trial->command, trial->lost ? "" : " yet", problem);
-    g_free(trial->problem);
-    trial->problem = g_strdup(problem);
+    trial->told = true;
+    set_problem(trial, g_strdup(problem));
     if (trial->lost)
         trial->state = TRIAL_FAILED;
     trial_set_due(trial, RETRY_SECONDS);
+}
+
+/* As revert_changes(), when the history has all that belongs to the trial. */
+static int revert_trial(struct trials *trials, struct trial *trial, char **problem)
+{
+    struct revert revert = {
+        .version = trial->version, .undone = trial->undone, .done = trial->done};
+    int error = 0;
+
+    if (trial->ended && trial->window.until == 0)
+        error = close_window(trials, trial, problem);
+    if (!error && !recorder_write(trials->recorder)) {
+        *problem = g_strdup(NOT_WRITTEN);
+        error = -EAGAIN;
+    }
+    revert.window = trial->window;
+    return error ? error : revert_changes(trials->history, trials->reverter, &revert, problem);
 }
 
 /* What cannot be brought back now, without quorum for instance, is tried again. What has been is in
  * the list, but for no restart, until programs see it: whoever waits for that looks at it next. */
 static void bring_back(struct trials *trials, struct trial *trial)
 {
-    struct revert revert = {
-        .window = trial->window, .version = trial->version, .undone = trial->undone};
     g_autofree char *problem = NULL;
+    int error = revert_trial(trials, trial, &problem);
 
-    recorder_settle(trials->recorder, 0);
-    int error = revert_changes(trials->history, trials->reverter, &revert, &problem);
+    if (!error || error == -EEXIST)
+        tell_later(trials, trial);
     if (!error) {
         log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s",
-                    trial->id, trial->command, revert.reverted, problem ? "; " : "",
+                    trial->id, trial->command, g_hash_table_size(trial->done), problem ? "; " : "",
                     problem ? problem : "");
-        tell_later(trials, trial);
         lock_take(&trials->lock);
         trial->in_force = false;
         lock_give(&trials->lock);
-        save(trials);
-    } else if (!must_stop(trials)) {
+    } else if (error == -EEXIST || !must_stop(trials)) {
         note_problem(trials, trial, error, problem ? problem : g_strerror(-error));
     }
+    if (!trial->in_force)
+        save(trials);
+}
+
+/* True: it could be. */
+static bool try_to_close(struct trials *trials, struct trial *trial)
+{
+    char *problem = NULL;
+    int error = close_window(trials, trial, &problem);
+
+    lock_take(&trials->lock);
+    set_problem(trial, problem);
+    lock_give(&trials->lock);
+    return !error;
 }
 
 /* It has been brought back. With the lock. */
@@ -189,7 +243,7 @@ static bool advance(struct trials *trials, struct trial *trial)
 
     lock_take(&trials->lock);
     bool reverted = is_reverted(trial);
-    bool refused = !trial->in_force && trial->state == TRIAL_FAILED;
+    bool refused = !trial->stored && trial->state == TRIAL_FAILED;
     bool fresh = !trial->in_force && trial->state == TRIAL_WAITING;
     bool ended = trial->ended && trial->window.until == 0 && trial->in_force;
     bool over = clock_milliseconds() >= trial->due;
@@ -197,7 +251,8 @@ static bool advance(struct trials *trials, struct trial *trial)
     bool gone = trial->confirmed || (refused && (trial->ended || over)) || (reverted && shown);
     bool due = over && trial->in_force && !trial->lost;
     bool set = trial_follow_clock(trial);
-    if (due && !gone)
+    trial->tried = due && !gone;
+    if (trial->tried)
         trial->state = TRIAL_REVERTING;
     lock_give(&trials->lock);
     if (set)
@@ -206,11 +261,11 @@ static bool advance(struct trials *trials, struct trial *trial)
         put_in_force(trials, trial);
     else if (gone)
         forget(trials, trial);
-    else if (ended)
-        close_window(trials, trial);
     else if (due)
         bring_back(trials, trial);
-    return fresh || gone || ended || due;
+    else if (ended)
+        return try_to_close(trials, trial);
+    return fresh || gone || due;
 }
 
 /* The trial at that index of the list; NULL: there is none. Only the thread takes any out. */
@@ -359,12 +414,15 @@ int trials_end(struct trials *trials, uint32_t id, enum trial_end end)
         struct trial *trial = trials->list->pdata[i];
         if (trial->id != id || trial->confirmed)
             continue;
-        /* What is being brought back can no longer be confirmed. */
-        error = end == TRIAL_CONFIRM && trial->state == TRIAL_REVERTING ? -EBUSY : 0;
+        /* What is being brought back, or is, can no longer be confirmed; between attempts it can.
+         */
+        bool late = trial->tried || is_reverted(trial);
+        error = end == TRIAL_CONFIRM && late ? -EBUSY : 0;
         trial->ended = true;
         trial->confirmed = end == TRIAL_CONFIRM && !error;
-        if (end == TRIAL_ABORT) {
+        if (end == TRIAL_ABORT && trial->in_force) {
             trial->lost = false; /* once more */
+            set_problem(trial, NULL);
             trial_set_due(trial, 0);
         }
         trials->changed = true;

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pmxcfsctl try: a command whose changes undo themselves unless they are confirmed."""
 
+import contextlib
 import json
 import os
 import pty
 import re
 import shlex
 import signal
+import sqlite3
 import termios
 import time
 
@@ -186,6 +188,98 @@ def test_the_command_begins_when_the_trial_is_in_force(daemon, live, file):
         done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, *arguments, "try", *edit(file)], uid=None if arguments else 33, gid=None if arguments else 33)
         assert done.returncode == code, done
     assert content(daemon, file) == "old"
+
+
+@contextlib.contextmanager
+def unwritable_history(daemon):
+    """Another program is in the midst of a change of history.db: readers go on. Until the daemon has found out."""
+    other = sqlite3.connect(os.path.join(daemon.state_dir, "history.db"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.close()
+    wait_for(lambda: "the history is written again" in daemon.log_text(), "it is written again")
+
+
+def test_no_trial_without_a_history_that_is_written(daemon, file):
+    """What is not written down when it begins would be called the command's: somebody's work would be lost with it."""
+    with unwritable_history(daemon):
+        daemon.os.write_file(file, b"middle\n")
+        done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "try", *edit(file)])
+        assert done.returncode == 1 and "the history cannot be written" in done.stderr, done
+        assert content(daemon, file) == "middle"
+    wait_for(lambda: trials(daemon) == [], "nothing is left of it")
+
+
+def test_a_history_that_is_not_written_when_the_command_ends(daemon, file):
+    """What is not known to be nothing is not called so: it is brought back when it is known."""
+    begun, go = (os.path.join(daemon.directory, name) for name in ("begun", "go"))
+    wait = 'touch "$2"; until [ -e "$3" ]; do sleep 0.05; done; '
+    output = Output(daemon, "try", "--for", "10s", *edit(file, wait + EDIT), begun, go)
+    wait_for(lambda: os.path.exists(begun), "the command runs")
+    with unwritable_history(daemon):
+        open(go, "w").close()
+        output.wait("the history cannot be written")
+        (trial,) = trials(daemon)
+        assert (trial["state"], trial["until"]) == ("waiting", 0) and content(daemon, file) == "new"
+        wait_for(lambda: "cannot be brought back yet: the history cannot be written" in daemon.log_text(), "its time is over")
+        assert content(daemon, file) == "new"
+        assert "goes on trying" in daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "try", "--abort"]).stderr
+    wait_until_over(daemon, trial["id"])
+    assert content(daemon, file) == "old"
+
+
+def test_confirmed_between_attempts(daemon, live, file):
+    with_history = run(daemon, "try", "--for", "1h", *edit(file))["id"]
+    with unwritable_history(daemon):
+        daemon.os.write_file(daemon / "other", b"x")
+        run(daemon, "try", "--abort", code=1)
+        wait_for(lambda: run_until_confirmed(daemon, with_history), "it can be confirmed")
+    assert content(daemon, file) == "new" and trials(daemon) == []
+
+
+def run_until_confirmed(daemon, number):
+    """False while an attempt is under way."""
+    done = daemon.run([PMXCFSCTL, "--socket-name", daemon.socket_name, "confirm", str(number)])
+    assert done.returncode == 0 or "is being brought back already" in done.stderr, done
+    return done.returncode == 0
+
+
+def test_something_in_the_way_of_one_path(daemon, live):
+    """All else is brought back, once; which one is not is said, also to who aborts it, and later."""
+    worker = daemon.os
+    guest, moved = "nodes/node1/qemu-server/100.conf", "nodes/node2/qemu-server/100.conf"
+    for path in (guest, moved):
+        worker.makedirs(daemon / os.path.dirname(path), exist_ok=True)
+    for path in ("datacenter.cfg", guest, "storage.cfg"):
+        worker.write_file(daemon / path, b"old\n")
+    script = 'cd "$1"; for file in datacenter.cfg storage.cfg %s; do echo new > $file; done' % guest
+    number = run(daemon, "try", "--for", "1h", "--", "bash", "-c", script, "edit", str(daemon.mountpoint))["id"]
+    worker.rename(daemon / guest, daemon / moved)
+    assert guest + ": File exists; that is left as it is" in live("try", "--abort", code=1).stderr
+    assert [content(daemon, daemon / path) for path in ("datacenter.cfg", moved, "storage.cfg")] == ["old", "new", "old"]
+    assert "2 paths are as they were before, others cannot be: " + guest in daemon.log_text()
+    assert re.search(r"failed +ended .*\(%s: File exists\)" % guest, live("try", "--list").stdout)
+    worker.write_file(daemon / "datacenter.cfg", b"newer\n")
+    assert guest in live("try", "--abort", code=1).stderr
+    assert content(daemon, daemon / "datacenter.cfg") == "newer"
+    daemon.kill()
+    daemon.start()
+    assert (content(daemon, daemon / "datacenter.cfg"), trials(daemon)) == ("newer", [])
+    assert number == 1
+
+
+def test_a_path_that_is_not_utf8(daemon, live):
+    """What is said of it is in the list, and the list is whole."""
+    daemon.run(["bash", "-c", 'cd "$1"; mkdir d$\'\\xff\'; echo old > d$\'\\xff\'/file; echo old > last', "sh", str(daemon.mountpoint)], check=True)
+    script = 'cd "$1"; for file in d*/file last; do echo new > $file; done'
+    number = run(daemon, "try", "--for", "1h", "--", "bash", "-c", script, "edit", str(daemon.mountpoint))["id"]
+    daemon.run(["bash", "-c", 'rm -r "$1"/d*', "sh", str(daemon.mountpoint)], check=True)
+    assert "/file: No such file or directory" in live("try", "--abort", code=1).stderr
+    assert [one["id"] for one in trials(daemon)] == [number] and content(daemon, daemon / "last") == "old"
+    live("confirm")
+    assert trials(daemon) == []
 
 
 def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
