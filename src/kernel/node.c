@@ -352,18 +352,13 @@ static bool changes_size(const struct node *node, uint64_t now)
            now < node->changed + CHANGES_MILLISECONDS;
 }
 
-void node_show_newer(struct node_table *table, struct node *node, uint64_t now)
+uint64_t node_show_newer(struct node_table *table, struct node *node, uint64_t now)
 {
     LOCKED(&table->lock);
-    if (node->gone || !node->shows_older)
-        return;
-    node->shows_older = false;
-    node->fills = changes_size(node, now);
-}
-
-uint64_t node_foreign_changes(struct node_table *table, const struct node *node)
-{
-    LOCKED(&table->lock);
+    if (!node->gone && node->shows_older) {
+        node->shows_older = false;
+        node->fills = changes_size(node, now);
+    }
     return node->foreign;
 }
 

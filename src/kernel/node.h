@@ -67,15 +67,14 @@ bool node_holds_askers(struct node_table *table, const struct node *node, uint64
 /* The newest one is shown, at `now` (milliseconds). Pages end where it ends until the next
  * node_note_drop(): the kernel shortens a file whose pages end early, if it has not been told of it
  * meanwhile. While an own change of the size is under way it does not, and would show zeros: if one
- * was just now, pages go on with the older one. */
-void node_show_newer(struct node_table *table, struct node *node, uint64_t now);
-
-/* How often others changed the content. */
-uint64_t node_foreign_changes(struct node_table *table, const struct node *node);
+ * was just now, pages go on with the older one. How often others had changed the content by then.
+ */
+uint64_t node_show_newer(struct node_table *table, struct node *node, uint64_t now);
 
 /* The kernel has taken the size of the newest version, and dropped what it read until then: the
- * older one is forgotten. `foreign`: node_foreign_changes() before it took the size; what others
- * changed since is settled after it was told. */
+ * older one is forgotten. `foreign`: what node_show_newer() said; what others changed since is
+ * settled after it was shown, too, even if an own change shows it already: pages may have been read
+ * before that. */
 void node_settle(struct node_table *table, struct node *node, uint64_t foreign);
 
 /* True if an open with O_TRUNC was answered at that time (milliseconds) or later: the kernel may

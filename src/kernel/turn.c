@@ -20,6 +20,7 @@ struct turn {
     uint64_t reads;      /* ... and what node_reads() was */
     unsigned int pauses; /* without a read since */
     bool shown;          /* the newer version is; the kernel may not have its size yet */
+    uint64_t foreign;    /* what node_show_newer() said */
     bool done;
     unsigned int references;
 };
@@ -150,20 +151,21 @@ static bool turn_over(struct turns *turns, struct turn *turn, uint64_t now)
 
     if (!turn->shown) {
         teller_drop_pages(turns->teller, turn->node);
-        node_show_newer(table, turn->node, now);
+        turn->foreign = node_show_newer(table, turn->node, now);
         turn->shown = true;
     }
-    uint64_t foreign = node_foreign_changes(table, turn->node);
     bool taken = teller_refresh_attributes(turns->teller, turn->node);
     teller_drop_pages(turns->teller, turn->node);
     if (!taken && now < turn->due)
         return false;
+    node_settle(table, turn->node, turn->foreign);
+    if (atomic_load(&turn->node->spoiled)) /* by what was read between the two */
+        teller_drop_pages(turns->teller, turn->node);
     lock_take(&turns->lock);
     node_hold_askers(table, turn->node, 0);
     GQueue askers = take_askers(turns, turn->node);
     lock_give(&turns->lock);
     answer_askers(turns, &askers);
-    node_settle(table, turn->node, foreign);
     node_unpin(table, turn->node);
     turn->done = true;
     return true;

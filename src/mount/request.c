@@ -34,10 +34,8 @@ void truncation_begin(struct mount *mount, struct node *node, pid_t opener)
     const struct state *state = replica_read_lock(mount->options.replica);
     node_begin_shortening(&mount->nodes, node, state->tree, opener, 0);
     replica_read_unlock(mount->options.replica);
-    const struct emptying emptying = {.opener = opener,
-                                      .now = now,
-                                      .due = now + TRUNCATE_MILLISECONDS,
-                                      .time = clock_seconds()};
+    const struct emptying emptying = {
+        .opener = opener, .now = now, .due = now + TRUNCATE_MILLISECONDS, .time = clock_seconds()};
     if (!node_truncate(&mount->nodes, node, &emptying))
         return;
     truncations_add(&mount->truncations, node);
