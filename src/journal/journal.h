@@ -19,6 +19,8 @@ struct journal;
 struct journal_waiting {
     GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
     struct root root;    /* row 0 after them */
+    const char *aside;   /* the word of quarantine under which the file is kept once they are in
+                            config.db, since there is more in it; NULL: it is dropped */
 };
 
 /* What an append says to those who fold. */
