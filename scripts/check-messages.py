@@ -17,7 +17,6 @@ MADE_ELSEWHERE = {
     ("daemon/database.c", "%s"): ["cannot load", "cannot write to"],
     ("host/paths.c", "%s %s: %s"): ["cannot make", "cannot set", "cannot use", "cannot lock", "cannot open", "cannot remove",
                                     "cannot take away the stale mount"],
-    ("store/recover.c", "%s; changes are refused until they can"): ["cannot be brought into config.db"],
     ("store/safety.c", "%s"): ["could not be kept"],
     ("status/rrd.c", '%s \\"%.200s\\": %s (%u more such messages were held back)'): ["RRD value for", "RRD key"],
     ("status/rrd.c", '%s \\"%.200s\\": %s'): ["RRD value for", "RRD key"],

@@ -16,14 +16,17 @@
     "copy that loads."
 
 /* Makes the copy under a name of its own, and looks whether it loads. */
-static struct tree *copy(const char *database, const char *unfinished)
+static struct tree *copy(const char *database, const char *target, const char *unfinished)
 {
     g_autofree char *message = NULL;
     struct progress progress;
+    int error = tools_backup_possible(target, &message);
 
-    progress_start(&progress, "copying");
-    int error = tools_backup(database, unfinished, &message);
-    progress_end(&progress);
+    if (!error) {
+        progress_start(&progress, "copying");
+        error = tools_backup(database, unfinished, &message);
+        progress_end(&progress);
+    }
     if (!error)
         return db_read(unfinished);
     fprintf(stderr, "error: %s\n", message);
@@ -33,7 +36,7 @@ static struct tree *copy(const char *database, const char *unfinished)
 static int backup(const struct context *context, const char *database, const char *target,
                   const char *unfinished)
 {
-    struct tree *tree = copy(database, unfinished);
+    struct tree *tree = copy(database, target, unfinished);
 
     if (!tree)
         return EXIT_FAILED;

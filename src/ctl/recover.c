@@ -175,6 +175,17 @@ static void ignore(struct store_checker *checker, const struct store_finding *fi
     (void)finding;
 }
 
+static void look_at_orphans(struct recovery *recovery, const char *path)
+{
+    g_autoptr(GPtrArray) orphans = restore_find_orphans(path);
+
+    if (orphans->len == 0)
+        say(recovery, VERDICT_GOOD, "there is no database here yet");
+    for (guint i = 0; i < orphans->len; i++)
+        say(recovery, VERDICT_WARNING, "%s is left of a database that is missing; it will be kept",
+            (const char *)orphans->pdata[i]);
+}
+
 /* What is here already is kept, but guests that run on this host would be gone from it. */
 static void look_at_present(struct recovery *recovery)
 {
@@ -183,7 +194,7 @@ static void look_at_present(struct recovery *recovery)
     struct tree *tree;
 
     if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
-        say(recovery, VERDICT_GOOD, "there is no database here yet");
+        look_at_orphans(recovery, path);
         return;
     }
     if (db_same_file(path, recovery->file)) {
@@ -297,8 +308,8 @@ static const char *const next_clustered[] = {
     NULL,
 };
 
-/* `done`: it is in place; `kept`: the one that was there. */
-static void print_json(const struct recovery *recovery, bool done, const char *kept)
+/* `done` NULL: it is not in place. */
+static void print_json(const struct recovery *recovery, const struct restored *done)
 {
     g_autofree char *path = g_build_filename(recovery->state_dir, DATABASE_NAME, NULL);
     const char *const *next = recovery->clustered ? next_clustered : next_alone;
@@ -306,13 +317,14 @@ static void print_json(const struct recovery *recovery, bool done, const char *k
 
     for (; done && *next; next++)
         json_array_append_new(steps, json_string(*next));
-    db_print_json(json_pack("{s:O, s:I, s:b, s:b, s:o, s:o, s:o}", "findings", recovery->findings,
-                            "refused", (json_int_t)recovery->refused, "dry_run", recovery->dry_run,
-                            "done", done, "file", db_json_string(path), "kept",
-                            done && kept ? db_json_string(kept) : json_null(), "next", steps));
+    db_print_json(json_pack(
+        "{s:O, s:I, s:b, s:b, s:o, s:o, s:o, s:o}", "findings", recovery->findings, "refused",
+        (json_int_t)recovery->refused, "dry_run", recovery->dry_run, "done", done != NULL, "file",
+        db_json_string(path), "kept", done && done->kept ? db_json_string(done->kept) : json_null(),
+        "set_aside", done ? restore_json_names(done->set_aside) : json_array(), "next", steps));
 }
 
-static void print_text(const struct recovery *recovery, bool done, const char *kept)
+static void print_text(const struct recovery *recovery, const struct restored *done)
 {
     const char *const *next = recovery->clustered ? next_clustered : next_alone;
 
@@ -324,8 +336,7 @@ static void print_text(const struct recovery *recovery, bool done, const char *k
     if (!done)
         return;
     printf("%s/" DATABASE_NAME " is in place\n", recovery->state_dir);
-    if (kept)
-        printf("the one that was there: %s\n", kept);
+    restore_print_kept(done);
     puts("\nWhat to do next:");
     for (int i = 0; next[i]; i++)
         printf("  %d. %s\n", i + 1, next[i]);
@@ -333,14 +344,12 @@ static void print_text(const struct recovery *recovery, bool done, const char *k
 
 static int act(const struct recovery *recovery)
 {
-    g_autofree char *kept = NULL;
+    struct restored restored = {0};
     bool wanted = recovery->refused == 0 && !recovery->dry_run;
-    bool done = wanted && restore_install(recovery->tree, recovery->state_dir, &kept) == 0;
+    bool done = wanted && restore_install(recovery->tree, recovery->state_dir, &restored) == 0;
 
-    if (recovery->findings)
-        print_json(recovery, done, kept);
-    else
-        print_text(recovery, done, kept);
+    (recovery->findings ? print_json : print_text)(recovery, done ? &restored : NULL);
+    restored_clear(&restored);
     if (recovery->refused > 0)
         return EXIT_FOUND;
     return wanted && !done ? EXIT_FAILED : EXIT_DONE;

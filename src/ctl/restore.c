@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/directory.h"
 #include "ctl/commands.h"
 #include "ctl/db.h"
 #include "ctl/db_compare.h"
@@ -48,18 +49,47 @@ static void fold(const char *path)
     }
 }
 
-/* Gives the database a second name, and what lies beside it names that go with it. */
-static int keep(const char *path, const char *kept)
+static bool has_name(const char *path, const char *suffix)
 {
-    if (link(path, kept) < 0)
-        return fail("keep the old database as", kept);
+    g_autofree char *name = g_strconcat(path, suffix, NULL);
+
+    return g_file_test(name, G_FILE_TEST_EXISTS | G_FILE_TEST_IS_SYMLINK);
+}
+
+/* Gives what lies beside the database names that go with its new one, or would if it were there:
+ * nothing may be played into what comes next. `moved`: these names are added; NULL: not wanted. */
+static int move_companions(const char *path, const char *kept, GPtrArray *moved)
+{
     for (size_t i = 0; i < G_N_ELEMENTS(companions); i++) {
         g_autofree char *from = g_strconcat(path, companions[i], NULL);
         g_autofree char *to = g_strconcat(kept, companions[i], NULL);
-        if (rename(from, to) < 0 && errno != ENOENT)
+        int result = rename(from, to);
+        if (result < 0 && errno != ENOENT)
             return fail("move away", from);
+        if (result == 0 && moved)
+            g_ptr_array_add(moved, g_steal_pointer(&to));
     }
-    return 0;
+    errno = -directory_sync(path);
+    return errno ? fail("move files away from", path) : 0;
+}
+
+GPtrArray *restore_find_orphans(const char *path)
+{
+    GPtrArray *orphans = g_ptr_array_new_with_free_func(g_free);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(companions); i++) {
+        if (!g_file_test(path, G_FILE_TEST_EXISTS) && has_name(path, companions[i]))
+            g_ptr_array_add(orphans, g_strconcat(path, companions[i], NULL));
+    }
+    return orphans;
+}
+
+/* Of that name there is nothing: no database, and nothing that would belong to it. */
+static bool is_free(const char *path)
+{
+    g_autoptr(GPtrArray) orphans = restore_find_orphans(path);
+
+    return !has_name(path, "") && orphans->len == 0;
 }
 
 static char *kept_name(const char *path)
@@ -69,22 +99,42 @@ static char *kept_name(const char *path)
 
     char *name = g_strdup_printf("%s.replaced-%s", path, stamp);
 
-    for (int i = 2; g_file_test(name, G_FILE_TEST_EXISTS); i++) {
+    for (int i = 2; !is_free(name); i++) {
         g_free(name);
         name = g_strdup_printf("%s.replaced-%s-%d", path, stamp, i);
     }
     return name;
 }
 
+/* What is there of an old one goes under a name of its own, the database itself under that too. */
+static int make_way(const char *path, struct restored *restored)
+{
+    g_autofree char *name = kept_name(path);
+
+    if (!g_file_test(path, G_FILE_TEST_EXISTS))
+        return move_companions(path, name, restored->set_aside);
+    fold(path);
+    if (link(path, name) < 0)
+        return fail("keep the old database as", name);
+    restored->kept = g_steal_pointer(&name);
+    return move_companions(path, restored->kept, NULL);
+}
+
+void restored_clear(struct restored *restored)
+{
+    g_clear_pointer(&restored->kept, g_free);
+    g_clear_pointer(&restored->set_aside, g_ptr_array_unref);
+}
+
 /* The new one is complete before the old one is touched, and takes its name in one step. */
-int restore_install(const struct tree *tree, const char *state_dir, char **kept)
+int restore_install(const struct tree *tree, const char *state_dir, struct restored *restored)
 {
     g_autofree char *path = g_build_filename(state_dir, DATABASE_NAME, NULL);
     g_autofree char *unfinished = g_strconcat(path, ".restored", NULL);
     g_autofree char *message = NULL;
     struct progress progress;
 
-    *kept = NULL;
+    *restored = (struct restored){.set_aside = g_ptr_array_new_with_free_func(g_free)};
     unlink(unfinished);
     progress_start(&progress, "writing the database");
     int error = tools_save(tree, unfinished, &message);
@@ -93,11 +143,7 @@ int restore_install(const struct tree *tree, const char *state_dir, char **kept)
         fprintf(stderr, "error: %s\n", message);
         return -1;
     }
-    if (g_file_test(path, G_FILE_TEST_EXISTS)) {
-        *kept = kept_name(path);
-        fold(path);
-        error = keep(path, *kept);
-    }
+    error = make_way(path, restored);
     if (!error && db_rename(unfinished, path) < 0)
         error = fail("create", path);
     if (error)
@@ -107,42 +153,61 @@ int restore_install(const struct tree *tree, const char *state_dir, char **kept)
 
 #define NEXT "systemctl start pve-cluster"
 
+json_t *restore_json_names(const GPtrArray *names)
+{
+    json_t *list = json_array();
+
+    for (guint i = 0; i < names->len; i++)
+        json_array_append_new(list, db_json_string(names->pdata[i]));
+    return list;
+}
+
+void restore_print_kept(const struct restored *restored)
+{
+    if (restored->kept)
+        printf("the one that was there: %s\n", restored->kept);
+    for (guint i = 0; i < restored->set_aside->len; i++)
+        printf("left of one that is missing: %s\n", (const char *)restored->set_aside->pdata[i]);
+}
+
 static void print_result(const struct context *context, const char *path, const struct tree *tree,
-                         const char *kept)
+                         const struct restored *restored)
 {
     if (context->json) {
         json_t *object = db_json_written(path, tree);
-        json_object_set_new(object, "kept", kept ? db_json_string(kept) : json_null());
+        json_object_set_new(object, "kept",
+                            restored->kept ? db_json_string(restored->kept) : json_null());
+        json_object_set_new(object, "set_aside", restore_json_names(restored->set_aside));
         json_object_set_new(object, "next", json_pack("[s]", NEXT));
         db_print_json(object);
         return;
     }
     db_print_written(path, tree);
-    if (kept)
-        printf("the one that was there: %s\n", kept);
+    restore_print_kept(restored);
     puts("next: " NEXT);
 }
 
 static int restore(const struct context *context, const char *file, const char *path,
                    const char *state_dir)
 {
-    g_autofree char *kept = NULL;
+    struct restored restored;
     struct tree *tree = db_read(file);
 
     if (!tree)
         return EXIT_FAILED;
-    int error = restore_install(tree, state_dir, &kept);
+    int error = restore_install(tree, state_dir, &restored);
     if (!error)
-        print_result(context, path, tree, kept);
+        print_result(context, path, tree, &restored);
+    restored_clear(&restored);
     tree_free(tree);
     return error ? EXIT_FAILED : EXIT_DONE;
 }
 
 /* ---- What would be lost ---- */
 
-/* `present` NULL: there is none, or none that can be read. */
+/* `present` NULL: there is none, or none that can be read; `orphans`: what would be set aside. */
 static void print_losses(const struct db_comparison *comparison, const struct tree *present,
-                         const struct tree *new, bool running)
+                         const struct tree *new, const GPtrArray *orphans, bool running)
 {
     g_autofree char *gone = db_count_shown(comparison->gone, "entry", "entries");
 
@@ -153,19 +218,22 @@ static void print_losses(const struct db_comparison *comparison, const struct tr
                comparison->added);
     else
         printf("version %" PRIu64 " would be put in place\n", new->root.version);
+    for (guint i = 0; i < orphans->len; i++)
+        printf("%s, left of one that is missing, would be set aside\n",
+               (const char *)orphans->pdata[i]);
     if (running)
         puts("a pmxcfs runs on it: it must be stopped before (systemctl stop pve-cluster)");
 }
 
 static void print_losses_json(const struct db_comparison *comparison, const struct tree *present,
-                              const struct tree *new, bool running)
+                              const struct tree *new, const GPtrArray *orphans, bool running)
 {
     db_print_json(json_pack(
-        "{s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:O}", "dry_run", true, "running", running, "present",
-        present ? json_integer((json_int_t)present->root.version) : json_null(), "version",
-        (json_int_t) new->root.version, "lost", (json_int_t)comparison->gone, "altered",
-        (json_int_t)comparison->altered, "added", (json_int_t)comparison->added, "differences",
-        comparison->list));
+        "{s:b, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:O}", "dry_run", true, "running", running,
+        "present", present ? json_integer((json_int_t)present->root.version) : json_null(),
+        "set_aside", restore_json_names(orphans), "version", (json_int_t) new->root.version, "lost",
+        (json_int_t)comparison->gone, "altered", (json_int_t)comparison->altered, "added",
+        (json_int_t)comparison->added, "differences", comparison->list));
 }
 
 static int show_losses(const struct context *context, const struct tree *new, const char *path,
@@ -176,12 +244,13 @@ static int show_losses(const struct context *context, const struct tree *new, co
     struct db_comparison comparison = {.content_only = true,
                                        .list = context->json ? json_array() : NULL};
     bool running = db_is_running(state_dir);
+    g_autoptr(GPtrArray) orphans = restore_find_orphans(path);
 
     if (is_there && !present)
         fprintf(stderr, "error: so nobody can say what of it would be lost; it would be kept\n");
     if (present)
         db_compare(&comparison, present, new);
-    (context->json ? print_losses_json : print_losses)(&comparison, present, new, running);
+    (context->json ? print_losses_json : print_losses)(&comparison, present, new, orphans, running);
     bool loses = comparison.gone + comparison.altered > 0 || (is_there && !present);
     json_decref(comparison.list);
     if (present)

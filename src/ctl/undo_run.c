@@ -162,11 +162,56 @@ static const char *reason_of(int error)
     }
 }
 
+/* Is a path still what it was found to be (`now` NULL: a directory)? What cannot be read is for the
+ * step itself to say. */
+static bool is_still(const struct undo *undo, const char *path, bool exists, GBytes *now)
+{
+    g_autofree char *file = g_build_filename(undo->mountpoint, path, NULL);
+    g_autofree char *content = NULL;
+    struct undo_present present;
+    gsize size;
+
+    if (undo_look(undo, path, &present) < 0)
+        return true;
+    if (!present.exists || !exists || present.directory || !now)
+        return present.exists == exists && (!exists || present.directory == !now);
+    if (!g_file_get_contents(file, &content, &size, NULL))
+        return true;
+    return size == g_bytes_get_size(now) &&
+           (size == 0 || memcmp(content, g_bytes_get_data(now, NULL), size) == 0);
+}
+
+/* Others go on while somebody is asked: what they made meanwhile was neither shown nor agreed to.
+ * (What they make between this look and the change is like any other change at that time.) */
+static bool is_as_shown(const struct undo *undo, const struct undo_step *step)
+{
+    switch (step->action) {
+    case UNDO_CREATE:
+        return is_still(undo, step->path, false, NULL);
+    case UNDO_WRITE:
+        return is_still(undo, step->path, true, step->now);
+    case UNDO_MKDIR: /* one that is there is what is wanted */
+        return is_still(undo, step->path, false, NULL) || is_still(undo, step->path, true, NULL);
+    case UNDO_REMOVE: /* so is nothing */
+        return is_still(undo, step->path, false, NULL) ||
+               is_still(undo, step->path, true, step->now);
+    case UNDO_MOVE:
+        return is_still(undo, step->path, false, NULL) &&
+               is_still(undo, step->from, true, step->now);
+    }
+    return true;
+}
+
 static void run_step(const struct undo *undo, struct undo_step *step)
 {
     struct guest_path guest;
-    int error = make_step(undo, step);
 
+    if (!is_as_shown(undo, step)) {
+        step->result = UNDO_LEFT;
+        step->problem = g_strdup("was changed meanwhile");
+        return;
+    }
+    int error = make_step(undo, step);
     step->result = !error ? UNDO_DONE : error == ENOTEMPTY ? UNDO_LEFT : UNDO_FAILED;
     if (error == EEXIST && path_parse_guest(step->path, &guest))
         step->problem = g_strdup_printf(

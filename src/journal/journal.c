@@ -11,7 +11,9 @@
 
 #include "base/directory.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "core/state.h"
+#include "journal/quarantine.h"
 
 /* So much of an area, or of the files that are in it, makes a fold worth its while. The area's
  * other half is for what comes meanwhile. */
@@ -43,6 +45,7 @@ struct journal {
     int file;
     GByteArray *buffer;  /* the writer's */
     uint64_t generation; /* of the last area that something may be of in the file */
+    const char *aside;   /* the file is not emptied but put into quarantine; NULL: it is emptied */
     bool emptied; /* by the last journal_restart(): a file of size 0 is so after power loss too */
     struct journal_metrics metrics;
 
@@ -325,24 +328,6 @@ const struct journal_metrics *journal_metrics(const struct journal *journal)
     return &journal->metrics;
 }
 
-int journal_restart(struct journal *journal)
-{
-    struct stat info;
-    int error = fstat(journal->file, &info) < 0 ? -errno : 0;
-
-    if (!error && (info.st_size > 0 || !journal->emptied)) {
-        error = ftruncate(journal->file, 0) < 0 ? -errno : 0;
-        if (!error && journal->options.full && fdatasync(journal->file) < 0)
-            error = -errno;
-    }
-    journal->emptied = !error;
-    LOCKED(&journal->lock);
-    assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
-    journal->usable = !error && journal->options.delay > 0;
-    journal->unspoiled = error ? journal->unspoiled : -1;
-    return error;
-}
-
 /* ---- Opening and closing ---- */
 
 static struct journal *journal_new(const char *path, const struct journal_options *options,
@@ -361,6 +346,7 @@ static struct journal *journal_new(const char *path, const struct journal_option
     if (left) {
         journal->areas[1].waiting = left;
         journal->areas[1].since = now_milliseconds(journal);
+        journal->aside = left->aside;
     }
     return journal;
 }
@@ -371,6 +357,43 @@ static int open_file(struct journal *journal)
     if (journal->file < 0 || fchmod(journal->file, 0600) < 0)
         return -errno;
     return journal->options.full ? directory_sync(journal->path) : 0;
+}
+
+/* The file keeps its content under another name: what config.db did not get of it. */
+static int set_aside(struct journal *journal)
+{
+    g_autofree char *name = NULL;
+    int error = quarantine_move(journal->path, journal->aside, &name);
+
+    if (error)
+        return error;
+    log_info("%s is kept as %s", journal->path, name);
+    journal->aside = NULL;
+    close(journal->file);
+    journal->file = -1;
+    return 0;
+}
+
+int journal_restart(struct journal *journal)
+{
+    struct stat info;
+    int error = journal->aside ? set_aside(journal) : 0;
+
+    if (!error && journal->file < 0)
+        error = open_file(journal);
+    if (!error && fstat(journal->file, &info) < 0)
+        error = -errno;
+    if (!error && (info.st_size > 0 || !journal->emptied)) {
+        error = ftruncate(journal->file, 0) < 0 ? -errno : 0;
+        if (!error && journal->options.full && fdatasync(journal->file) < 0)
+            error = -errno;
+    }
+    journal->emptied = !error;
+    LOCKED(&journal->lock);
+    assert(!journal->areas[0].waiting && !journal->areas[1].waiting);
+    journal->usable = !error && journal->options.delay > 0;
+    journal->unspoiled = error ? journal->unspoiled : -1;
+    return error;
 }
 
 int journal_open(const char *path, const struct journal_options *options,
@@ -395,10 +418,12 @@ void journal_close(struct journal *journal, bool remove)
 {
     if (!journal)
         return;
+    if (remove && journal->aside)
+        set_aside(journal); /* if it cannot be, the next start sees that its changes are stored */
+    else if (remove)
+        unlink(journal->path);
     if (journal->file >= 0)
         close(journal->file);
-    if (remove)
-        unlink(journal->path);
     for (size_t i = 0; i < JOURNAL_AREAS; i++)
         waiting_free(journal->areas[i].waiting);
     lock_destroy(&journal->lock);

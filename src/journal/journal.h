@@ -19,6 +19,8 @@ struct journal;
 struct journal_waiting {
     GHashTable *entries; /* inode → struct entry (owned reference) or NULL: deleted */
     struct root root;    /* row 0 after them */
+    const char *aside;   /* the word of quarantine under which the file is kept once they are in
+                            config.db, since there is more in it; NULL: it is dropped */
 };
 
 /* What an append says to those who fold. */
@@ -55,8 +57,9 @@ const struct journal_waiting *journal_take(struct journal *journal);
 void journal_folded(struct journal *journal);
 void journal_not_folded(struct journal *journal);
 
-/* Empties the file; nothing waits and no append is under way. Before config.db is changed by
- * another way than a fold, or the file would look overtaken. 0 or a negative errno. */
+/* Empties the file, or begins another where it is to be kept (`aside`); nothing waits and no append
+ * is under way. Before config.db is changed by another way than a fold, or the file would look
+ * overtaken. 0 or a negative errno. */
 int journal_restart(struct journal *journal);
 
 /* What was appended since it was opened. Any thread. */
@@ -66,7 +69,7 @@ struct journal_metrics {
 };
 const struct journal_metrics *journal_metrics(const struct journal *journal);
 
-/* Closes it; `remove`: with its file. NULL is allowed. */
+/* Closes it; `remove`: with its file, unless that is to be kept. NULL is allowed. */
 void journal_close(struct journal *journal, bool remove);
 
 /* An empty list of entries that owns them. */

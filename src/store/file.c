@@ -429,7 +429,7 @@ int file_open_writable(const char *path, const char *vfs, unsigned int busy_time
 
 void file_remove(const char *path)
 {
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".journal"};
 
     for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
         g_autofree char *name = g_strconcat(path, suffixes[i], NULL);
@@ -437,10 +437,28 @@ void file_remove(const char *path)
     }
 }
 
+int file_require_alone(const char *path, char **message)
+{
+    static const char *const suffixes[] = {"-wal", "-journal", ".journal"};
+    struct stat info;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *name = g_strconcat(path, suffixes[i], NULL);
+        if (lstat(name, &info) < 0 || info.st_size == 0)
+            continue;
+        *message = g_strdup_printf("%s is there, which holds changes to another database that has "
+                                   "or had the name %s, and would be played into the new one: "
+                                   "move it to where that database is now, or remove it",
+                                   name, path);
+        return -EEXIST;
+    }
+    return 0;
+}
+
 int file_require_absent(const char *path, char **message)
 {
     if (!exists(path, "", NULL))
-        return 0;
+        return file_require_alone(path, message);
     *message = g_strdup_printf("%s is there already: name a file that is not", path);
     return -EEXIST;
 }

@@ -51,7 +51,11 @@ char *file_ask(sqlite3 *db, const char *sql);
  * or not at all. 0 or a negative errno with *message. */
 int file_create(const char *path, const char *vfs, char **message);
 
-/* -EEXIST with *message if anything has that name, else 0. */
+/* For whoever gives a new database the name `path`, whether one has it or not: -EEXIST with
+ * *message if a WAL or journal lies there that would be played into it, else 0. */
+int file_require_alone(const char *path, char **message);
+
+/* The same, and -EEXIST if anything has that name itself. */
 int file_require_absent(const char *path, char **message);
 
 /* An empty file of mode 0600, in place of what was there by that name. */

@@ -64,19 +64,24 @@ static void log_kept(const struct replay *replay, const struct tree *tree)
                     g_hash_table_size(seen) - NAMES_LOGGED_MAX);
 }
 
+/* While config.db does not take what was before the damage, the file stays where it is: nothing
+ * else has that. */
 static int keep(const char *path, const struct replay *replay, const struct tree *tree,
-                struct replay_report *report, char **message)
+                struct journal_waiting *left, struct replay_report *report, char **message)
 {
-    int error =
-        quarantine_move(path, replay->damaged ? "damaged" : "overtaken", &report->quarantine);
+    const char *word = replay->damaged ? "damaged" : "overtaken";
+    int error = left ? 0 : quarantine_move(path, word, &report->quarantine);
 
     if (error) {
         *message = g_strdup_printf("%s cannot be brought in (%s), and not be set aside: %s", path,
                                    replay->reason, g_strerror(-error));
         return error;
     }
+    if (left)
+        left->aside = word;
     log_warning("%s held changes that could not be brought into config.db: %s. It is kept as %s",
-                path, replay->reason, report->quarantine);
+                path, replay->reason,
+                left ? "it is until config.db takes the others" : report->quarantine);
     log_kept(replay, tree);
     return 0;
 }
@@ -100,26 +105,21 @@ static struct journal_waiting *copy_waiting(const struct draft *draft)
 }
 
 /* A disk that takes nothing does not keep the node from reading: what is in the journal stays
- * there, and no change is made before config.db has it. */
-static int bring_in(const char *path, struct transaction *transaction, const struct replay *replay,
-                    const struct draft *draft, struct journal_waiting **left, char **message)
+ * there, and no change is made before config.db has it. NULL: config.db has it. */
+static struct journal_waiting *bring_in(const char *path, struct transaction *transaction,
+                                        const struct replay *replay, const struct draft *draft)
 {
     int error = transaction_store(transaction, draft->entries, &draft->root, true);
 
     if (!error) {
         log_info("%s is brought in: %u changes, config.db is at version %" G_GUINT64_FORMAT " now",
                  path, replay->changes, draft->root.version);
-        return 0;
+        return NULL;
     }
-    g_autofree char *text = g_strdup_printf("%u changes of %s cannot be brought into config.db: %s",
-                                            replay->changes, path, transaction->error);
-    if (replay->keep) {
-        *message = g_steal_pointer(&text);
-        return error;
-    }
-    log_error("%s; changes are refused until they can", text);
-    *left = copy_waiting(draft);
-    return 0;
+    log_error("%u changes of %s cannot be brought into config.db: %s; changes are refused until "
+              "they can",
+              replay->changes, path, transaction->error);
+    return copy_waiting(draft);
 }
 
 /* The witness has it before config.db does. */
@@ -145,12 +145,11 @@ static int recover(const char *path, struct transaction *transaction, struct sto
     report->version = draft->root.version;
     if (replay->outcome == REPLAY_CHANGES) {
         report->changes = replay->changes;
-        error = bring_in(path, transaction, replay, draft, left, message);
-    }
-    if (!error && replay->outcome == REPLAY_CHANGES)
+        *left = bring_in(path, transaction, replay, draft);
         state_publish(state, draft, 0);
-    if (!error && replay->keep)
-        error = keep(path, replay, state->tree, report, message);
+    }
+    if (replay->keep)
+        error = keep(path, replay, state->tree, *left, report, message);
     draft_free(draft);
     return error;
 }

@@ -11,7 +11,7 @@ PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
 
 # Those whose pmxcfsctl reads files that may be from anywhere.
-LEAKS = ("test_db_check", "test_db_files", "test_journal", "test_kept", "test_restore")
+LEAKS = ("test_db_check", "test_db_files", "test_journal", "test_kept", "test_left_beside", "test_restore")
 
 
 @pytest.fixture(scope="module", autouse=True)

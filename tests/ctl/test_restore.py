@@ -187,7 +187,7 @@ def test_restore_where_there_is_none(ctl, state_dir, saved):
 def test_restore_as_json(ctl, state_dir, saved):
     restore = ["--json", "restore", "--state-dir", state_dir, saved]
     told = json.loads(ctl(*restore).stdout)
-    assert told == {"file": str(state_dir / "config.db"), "version": 40, "entries": len(ROWS), "kept": None,
+    assert told == {"file": str(state_dir / "config.db"), "version": 40, "entries": len(ROWS), "kept": None, "set_aside": [],
                     "next": ["systemctl start pve-cluster"]}
     told = json.loads(ctl(*restore).stdout)
     assert os.path.dirname(told["kept"]) == str(state_dir) and [os.path.basename(told["kept"])] == replaced(state_dir)

@@ -272,6 +272,44 @@ def test_rollback_asks_at_a_terminal(daemon, live, fs):
         assert fs.get("storage.cfg") == content
 
 
+def test_what_others_change_while_it_is_asked_stays(daemon, live, fs):
+    """Nobody was shown that, so it is neither overwritten nor removed; the rest is done."""
+    for path in ("write", "create", "same/file", "unlinked"):
+        fs.put(path, "then")
+    for number in (100, 101, 102):
+        guest(daemon, "node1", "qemu-server", number)
+    then = version(live)
+    daemon.os.makedirs(daemon / "nodes/node2/qemu-server")
+    for number in (100, 101, 102):
+        daemon.os.rename(daemon / ("nodes/node1/qemu-server/%d.conf" % number), daemon / ("nodes/node2/qemu-server/%d.conf" % number))
+    for path in ("write", "same/file", "unlinked", "new", "new2"):
+        fs.put(path, "now")
+    daemon.os.unlink(daemon / "create")
+    daemon.os.makedirs(daemon / "directory")
+    terminal = Terminal(daemon, "rollback", "--to", then)
+    terminal.wait(rb"Change all that")
+    for path in ("write", "create", "new"):
+        fs.put(path, "newer work of others")
+    daemon.os.unlink(daemon / "unlinked")
+    daemon.os.unlink(daemon / "new2")
+    daemon.os.rmdir(daemon / "directory")
+    fs.put("directory", "newer work of others")
+    fs.put("nodes/node2/qemu-server/100.conf", "name: newer\n")
+    daemon.os.rename(daemon / "nodes/node2/qemu-server/101.conf", daemon / "nodes/node1/qemu-server/101.conf")
+    terminal.press(b"y\n")
+    terminal.wait(rb"left write: was changed meanwhile")  # the last line
+    assert terminal.wait_exit() == 0
+    terminal.close()
+    said = terminal.output.decode().replace("\r", "").partition("Change all that")[2].splitlines()[1:]
+    kept = ["create", "directory", "new", "nodes/node1/qemu-server/100.conf", "nodes/node1/qemu-server/101.conf", "unlinked", "write"]
+    assert sorted(line for line in said if "meanwhile" in line) == ["left %s: was changed meanwhile" % path for path in kept]
+    for path in ("write", "create", "new", "directory"):
+        assert fs.get(path) == "newer work of others"
+    assert (fs.get("same/file"), fs.get("unlinked"), fs.get("new2")) == ("then", None, None)
+    assert (fs.get("nodes/node2/qemu-server/100.conf"), fs.get("nodes/node1/qemu-server/100.conf")) == ("name: newer\n", None)
+    assert fs.get("nodes/node1/qemu-server/101.conf") == fs.get("nodes/node1/qemu-server/102.conf") == "name: x\n"
+
+
 def test_rollback_beyond_what_is_complete(live, fs):
     """Says so, and removes nothing of which it is not known that it was not there."""
     fs.put("storage.cfg", "a")

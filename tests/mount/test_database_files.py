@@ -352,6 +352,38 @@ def test_full_disk(small):
     assert contents(worker, daemon.mountpoint) == shown
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_start_on_a_full_disk(small, damaged):
+    """Who reads is not kept from it by what a killed daemon left, and nothing of that is lost, damaged or not."""
+    daemon, worker = small, small.os
+    daemon.restart("--fold-delay=3600", "--history-size=0")
+    for number in range(8):
+        worker.write_file(daemon / ("file%d" % number), b"content %d" % number * 50)
+    model = {"file%d" % number: b"content %d" % number * 50 for number in range(8)}
+    daemon.kill()
+    journal = worker.read_file(daemon.database + ".journal")
+    if damaged:
+        at = journal.index(b"content 5")
+        journal = journal[:at] + b"C" + journal[at + 1:]
+        worker.write_file(daemon.database + ".journal", journal)
+        # Its creation is a change of its own, before its content.
+        model = {**{path: content for path, content in model.items() if path < "file5"}, "file5": b""}
+    filler = daemon.state_dir + "/filler"
+    worker.execute(FILL, {"path": filler})
+    daemon.start()
+    assert contents(worker, daemon.mountpoint) == model
+    with refused(errno.ENOSPC):
+        worker.mkdir(daemon / "refused")
+    assert not [name for name in worker.listdir(daemon.state_dir) if ".journal." in name]
+    worker.unlink(filler)
+    worker.mkdir(daemon / "directory")
+    kept = [worker.read_file(daemon.state_dir + "/" + name) for name in worker.listdir(daemon.state_dir) if ".journal.damaged-" in name]
+    assert kept == ([journal] if damaged else [])
+    daemon.kill()
+    daemon.start()
+    assert contents(worker, daemon.mountpoint) == {**model, "directory": None}
+
+
 def told(daemon):
     """What status says of the database, in all places that must say the same."""
     def database_ok():

@@ -257,6 +257,128 @@ static void test_damaged_in_the_middle(void **state)
     }
 }
 
+/* ---- Damaged, while config.db takes nothing ---- */
+
+/* A connection of its own finds the lock; the look before it only reads. */
+static sqlite3 *lock(const struct node *node)
+{
+    sqlite3 *other = place_connect(node->place.path);
+
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return other;
+}
+
+/* In quarantine is all that was in the damaged journal, in a file of its own. */
+static void assert_kept(const struct node *left, GBytes *journal)
+{
+    g_autofree char *quarantine = quarantine_name(left, "damaged");
+    g_autofree char *kept = NULL;
+    gsize size;
+
+    assert_non_null(quarantine);
+    assert_true(g_file_get_contents(quarantine, &kept, &size, NULL));
+    assert_int_equal(size, g_bytes_get_size(journal));
+    assert_memory_equal(kept, g_bytes_get_data(journal, NULL), size);
+}
+
+/* Nothing of the journal is altered before config.db has what is before the damage: a kill at any
+ * time takes nothing. */
+static void assert_waits(const struct node *left, GBytes *journal)
+{
+    struct node again;
+
+    node_assert_no_quarantine(left);
+    node_crash(left, &again);
+    node_open(&again);
+    node_assert_same_state(left, &again);
+    assert_kept(&again, journal);
+    node_make(&again, CHANGE_MKDIR, "after-the-crash");
+    node_stop(&again);
+}
+
+/* A daemon on a journal of four records, of which the third is damaged; the other program's
+ * connection keeps config.db as it is. */
+static sqlite3 *start_on_damaged(struct node *node, struct node *left, uint64_t fold_delay,
+                                 GBytes **journal)
+{
+    g_autofree char *made = node_beside(node, ".journal");
+    size_t end = 0;
+    gsize size;
+    char *bytes;
+
+    for (unsigned i = 0; i < 4; i++) {
+        g_autofree char *path = g_strdup_printf("d%u", i);
+        node_make(node, CHANGE_MKDIR, path);
+        end = i == 1 ? size_of(made) : end;
+    }
+    node_crash(node, left);
+    g_autofree char *copy = node_beside(left, ".journal");
+    flip(copy, end + 60);
+    assert_true(g_file_get_contents(copy, &bytes, &size, NULL));
+    *journal = g_bytes_new_take(bytes, size);
+    sqlite3 *other = lock(left);
+    left->options.fold_delay = fold_delay;
+    node_open(left);
+    assert_int_equal(left->state->tree->root.version, 3);
+    assert_waits(left, *journal);
+    return other;
+}
+
+/* It starts as on any other journal, and the damaged one is kept when config.db has the rest. */
+static void test_damaged_while_config_db_takes_nothing(void **state)
+{
+    struct node left;
+    GBytes *journal;
+    sqlite3 *other = start_on_damaged(*state, &left, FOLD_DELAY_LONG, &journal);
+
+    assert_int_equal(
+        node_apply(&left, (struct change){.operation = CHANGE_MKDIR, .path = "refused"}), 0);
+    assert_int_equal(node_commit(&left), -EIO);
+    assert_waits(&left, journal);
+    sqlite3_close(other);
+    node_make(&left, CHANGE_MKDIR, "second");
+    assert_kept(&left, journal);
+    node_assert_survives(&left);
+    node_make(&left, CHANGE_MKDIR, "third");
+    node_assert_survives(&left);
+    node_close(&left);
+    assert_kept(&left, journal);
+    node_open(&left);
+    assert_int_equal(left.state->tree->root.version, 5);
+    node_stop(&left);
+    g_bytes_unref(journal);
+}
+
+/* The same where nothing is changed before the stop, and without a journal of its own. */
+static void test_damaged_and_folded_at_last(void **state)
+{
+    const uint64_t delays[] = {FOLD_DELAY_LONG, 0};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(delays); i++) {
+        struct node node;
+        struct node left;
+        GBytes *journal;
+        (void)state;
+        node_start(&node, FOLD_DELAY_LONG);
+        sqlite3 *other = start_on_damaged(&node, &left, delays[i], &journal);
+        node_close(&left); /* in vain: all stays */
+        node_assert_no_quarantine(&left);
+        node_open(&left);
+        sqlite3_close(other);
+        assert_int_equal(store_flush(left.store), 0);
+        assert_waits(&left, journal);
+        node_close(&left);
+        assert_kept(&left, journal);
+        g_autofree char *gone = node_beside(&left, ".journal");
+        assert_int_equal(access(gone, F_OK), -1);
+        node_stop(&left);
+        node_stop(&node);
+        g_bytes_unref(journal);
+    }
+}
+
+/* ---- Other files ---- */
+
 /* What was there before the file's space was used again is no part of it. */
 static void test_what_is_left_of_earlier_use(void **state)
 {
@@ -434,6 +556,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_refused_database, node_set_up, node_tear_down),
         cmocka_unit_test_setup_teardown(test_torn_at_every_byte, node_set_up, node_tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_in_the_middle, node_set_up, node_tear_down),
+        cmocka_unit_test_setup_teardown(test_damaged_while_config_db_takes_nothing, node_set_up,
+                                        node_tear_down),
+        cmocka_unit_test(test_damaged_and_folded_at_last),
         cmocka_unit_test_setup_teardown(test_what_is_left_of_earlier_use, node_set_up,
                                         node_tear_down),
         cmocka_unit_test_setup_teardown(test_no_journal_of_ours, node_set_up, node_tear_down),

@@ -109,6 +109,11 @@ static int make_copy(const char *path, const char *copy, char **message)
     return error;
 }
 
+int tools_backup_possible(const char *copy, char **message)
+{
+    return file_require_alone(copy, message);
+}
+
 int tools_backup(const char *given, const char *copy, char **message)
 {
     g_autofree char *path = file_resolve(given, NULL);
@@ -116,6 +121,8 @@ int tools_backup(const char *given, const char *copy, char **message)
 
     *message = NULL;
     int error = file_require_present(path, NULL, message);
+    if (!error)
+        error = file_require_alone(copy, message);
     if (error)
         return error;
     error = file_make_private(unfinished, message);

@@ -22,7 +22,8 @@ int tools_repair_connection(sqlite3 *db, struct store_checker *checker, struct t
                             bool *moved_on, char **message);
 
 /* The same with the database at `path`, which is not altered, and its journal; the tree is written
- * to `copy` (mode 0600), which must not exist. On an error there is no `copy`. */
+ * to `copy` (mode 0600), which must not exist, nor a log or journal of that name. On an error there
+ * is no `copy`. */
 int tools_repair(const char *path, const char *copy, struct store_checker *checker, char **message);
 
 #endif

@@ -5,8 +5,9 @@
 
 #include "core/tree.h"
 
-/* Writes a new database (mode 0600) at `path`, which must not exist, with all of `tree`; it is
- * loaded once before it gets its name. 0, or a negative errno with *message. */
+/* Writes a new database (mode 0600) at `path`, which must not exist, nor a log or journal of
+ * that name, with all of `tree`; it is loaded once before it gets its name. 0, or a negative errno
+ * with *message. */
 int tools_save(const struct tree *tree, const char *path, char **message);
 
 #endif
