@@ -120,6 +120,8 @@ static int group_multicast(struct transport *transport, struct buffer *message, 
     lock_take(&group->lock);
     if (group->membership != MEMBERSHIP_MEMBER || group->stopped) {
         error = -EBUSY;
+    } else if (kind == SEND_NORMAL && message_size(message) > group->cpg.size_atomic_max) {
+        error = -EMSGSIZE; /* core/limits.h, CHANGE_DATA_MAX: who joins meanwhile would lack it */
     } else if (group->outbox.queue.length > 0 ||
                message_size(message) > group->cpg.size_atomic_max ||
                send_message(group, message) != CS_OK) {
@@ -178,6 +180,7 @@ static int note_sent(struct group *group, const struct outgoing *first, cs_error
             outgoing_free(pop_outgoing(group));
         return 0;
     case CS_ERR_TRY_AGAIN:
+    case CS_ERR_INTERRUPT: /* members changed between two pieces: nobody gets what was sent of it */
     case CS_ERR_NO_RESOURCES:
     case CS_ERR_NO_MEMORY:
         group->outbox.send_at = clock_milliseconds() + group->outbox.pause;

@@ -104,7 +104,10 @@ static void carry_out(struct executor *executor, const struct action *action)
 
     switch (action->type) {
     case ACTION_SEND:
-        executor_multicast(executor, action->message, action->kind, "a request for a verification");
+        if (executor_multicast(executor, action->message, action->kind,
+                               "a request for a verification") &&
+            action->kind == SEND_UPDATE)
+            machine_verify_failed(executor->machine);
         break;
     case ACTION_SEND_STATE:
         send_state(executor, action);

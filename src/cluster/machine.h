@@ -62,6 +62,9 @@ void machine_restart(struct machine *machine, struct member self);
  * verification, unless the last has not come back yet. */
 void machine_verify(struct machine *machine, uint32_t time);
 
+/* The request for one could not be sent: the next may be. */
+void machine_verify_failed(struct machine *machine);
+
 /* The next action, or false. */
 bool machine_next(struct machine *machine, struct action *action);
 

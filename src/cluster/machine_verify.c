@@ -26,6 +26,11 @@ void machine_verify(struct machine *machine, uint32_t time)
                                       &machine->epoch, time, body, sizeof(body)));
 }
 
+void machine_verify_failed(struct machine *machine)
+{
+    machine->verification.pending = false;
+}
+
 /* doc/cluster.md, "compute" */
 void machine_verify_request(struct machine *machine, const struct arrival *arrival)
 {

@@ -8,6 +8,7 @@
 #include "base/lock.h"
 #include "base/thread.h"
 #include "base/util.h"
+#include "core/limits.h"
 #include "mount/mount.h"
 #include "replica/replica.h"
 
@@ -74,17 +75,18 @@ static int write_file(struct reverter *reverter, const char *path, GBytes *conte
 {
     struct change create = {.operation = CHANGE_CREATE, .path = path};
     gsize size;
-    const void *data = g_bytes_get_data(content, &size);
-    struct change change = {
-        .operation = CHANGE_WRITE,
-        .path = path,
-        .truncate = true,
-        .data = data,
-        .size = (uint32_t)size,
-    };
+    const uint8_t *data = g_bytes_get_data(content, &size);
+    struct change change = {.operation = CHANGE_WRITE, .path = path, .truncate = true};
     int error = exists ? 0 : make_change(reverter, &create);
 
-    return error ? error : make_change(reverter, &change);
+    do {
+        change.data = data + change.offset;
+        change.size = MIN((uint32_t)size - change.offset, CHANGE_DATA_MAX);
+        error = error ? error : make_change(reverter, &change);
+        change.offset += change.size;
+        change.truncate = false;
+    } while (change.offset < size && !error);
+    return error;
 }
 
 static int make_directory(struct reverter *reverter, const char *path)

@@ -114,6 +114,14 @@ static void join_truncation(struct request *request, struct change *change)
     change->truncate = true;
 }
 
+/* Its content from the first byte on is too long for one change: the truncation goes before it, as
+ * one of its own. */
+static void send_truncation_first(struct request *request)
+{
+    request_send_truncation(request->mount, request->node);
+    request->truncates = false;
+}
+
 /* Where a write goes: an append to the end of what is there, which the kernel may not have heard
  * of. Its path too; NULL: it is gone. `*skips`: it leaves a hole. `*stale`: the kernel's pages will
  * not be as it thinks. */
@@ -161,6 +169,8 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
         .size = (uint32_t)size,
         .data = request->data,
     };
+    if (request->truncates && offset + size > CHANGE_DATA_MAX)
+        send_truncation_first(request);
     if (request->truncates)
         join_truncation(request, &change);
     request_submit(request, &change);
@@ -210,6 +220,19 @@ static void truncate_at_open(fuse_req_t req, struct node *node)
     fuse_reply_attr(req, &attributes, SIZED_MILLISECONDS / 1e3);
 }
 
+/* Other implementations store nothing when an empty file is grown without data: so there is some.
+ */
+static void grow_empty(struct request *request, uint32_t size, struct change *change)
+{
+    bool whole = size <= CHANGE_DATA_MAX;
+
+    if (request->truncates && !whole)
+        send_truncation_first(request);
+    change->size = whole ? size : 1;
+    change->offset = size - change->size; /* what is before that is zeros, too */
+    change->data = request->padded = g_malloc0(change->size);
+}
+
 static void set_size(fuse_req_t req, struct node *node, off_t size)
 {
     struct mount *mount = mount_of(req);
@@ -230,12 +253,8 @@ static void set_size(fuse_req_t req, struct node *node, off_t size)
     request->changes_content = true;
     request->truncates = node_begin_change(&mount->nodes, node, NULL);
     change.offset = (uint32_t)size;
-    if ((empty || request->truncates) && size > 0) {
-        /* Other implementations store nothing when an empty file is grown without data. */
-        change.offset = 0;
-        change.size = (uint32_t)size;
-        change.data = request->padded = g_malloc0((size_t)size);
-    }
+    if ((empty || request->truncates) && size > 0)
+        grow_empty(request, (uint32_t)size, &change);
     request_submit(request, &change);
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "core/limits.h"
 #include "mount/handlers.h"
 #include "mount/request.h"
 #include "mount/workers.h"
@@ -27,6 +28,7 @@ static void op_init(void *context, struct fuse_conn_info *connection)
      * FUSE_CAP_AUTO_INVAL_DATA and FUSE_CAP_EXPLICIT_INVAL_DATA it drops pages by itself when a
      * size has changed, and only then. */
     connection->want = connection->capable & wanted;
+    connection->max_write = CHANGE_DATA_MAX;
 }
 
 static const struct fuse_lowlevel_ops operations = {

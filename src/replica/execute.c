@@ -262,6 +262,8 @@ static void note_not_sent(struct replica *replica, const struct event *event)
                                                          : "a request for a verification");
         if (event->count)
             synchronise_delivered(&replica->synchronisation, event->count);
+        else
+            machine_verify_failed(replica->executor.machine);
         break;
     case SEND_CONFIRMATION:
         confirm_again(&replica->confirm);

@@ -136,8 +136,8 @@ void outbox_send_marker(struct outbox *outbox)
     int error = send_or_hold(outbox, message, count, count);
     lock_give(&outbox->lock);
     buffer_unref(message);
-    if (error)
-        waiters_answer(outbox->waiters, count, error);
+    if (error) /* whatever it is: the change itself is made, here and by whoever got it */
+        waiters_answer(outbox->waiters, count, -EBUSY);
 }
 
 /* --- Holding back --- */

@@ -7,7 +7,9 @@ import time
 
 from load import Load
 
-from harness import wait_for
+from harness import BUILD_DIR, wait_for
+
+PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
 MIXED = """
 import errno, random
@@ -46,6 +48,50 @@ try:
 except OSError as error:
     result = error.errno
 """
+
+
+# Ways to 1 MiB, of which a message that corosync delivers in one piece has no room.
+LARGEST = """
+def written(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    os.write(fd, bytes(range(1, 256)) * 4112 + b"x" * 16)
+    return fd
+
+def behind_a_hole(path):
+    fd = written(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+    os.pwrite(fd, b"end", (1 << 20) - 3)
+    return fd
+
+def grown(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o640)
+    os.ftruncate(fd, 1 << 20)
+    return fd
+
+def emptied_and_grown(path):
+    fd = written(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+    os.ftruncate(fd, 1 << 20)
+    return fd
+
+for way in (written, behind_a_hole, grown, emptied_and_grown):
+    os.close(way(folder + "/" + way.__name__))
+"""
+
+
+def test_the_largest_files(cluster, folder):
+    written = bytes(range(1, 256)) * 4112 + b"x" * 16
+    wanted = {"written": written, "behind_a_hole": bytes((1 << 20) - 3) + b"end", "grown": bytes(1 << 20), "emptied_and_grown": bytes(1 << 20)}
+    cluster[1].daemon.worker().execute(LARGEST, {"folder": cluster[1].path(folder)})
+    cluster.wait_equal()
+    for node in cluster:
+        for name, content in wanted.items():
+            wait_for(lambda: node.read(folder + "/" + name) == content, "%s has %s" % (node.name, name))
+    # What a trial brings back is as large.
+    ctl = [PMXCFSCTL, "--socket-name", cluster[1].daemon.socket_name]
+    cluster[1].daemon.run([*ctl, "try", "--", "sh", "-c", "echo x > %s" % cluster[1].path(folder + "/written")], check=True)
+    cluster[1].daemon.run([*ctl, "try", "--abort"], check=True)
+    wait_for(lambda: cluster[3].read(folder + "/written") == written, "it is brought back")
 
 
 def test_same_names_on_all_nodes(cluster, folder):

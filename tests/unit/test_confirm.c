@@ -407,10 +407,31 @@ static void not_before_it_is_stored(void **state)
     group_stop(&group);
 }
 
+/* The others cannot be asked: the change is made all the same, so the answer is not that it is not.
+ */
+static void cannot_ask(void **state)
+{
+    struct group group;
+    struct asker asker = {0};
+
+    (void)state;
+    start_group(&group, 3);
+    node_ask(&group.nodes[0], &asker, change_create("f"));
+    group.nodes[0].transport.refuse = -ENOBUFS; /* the outbox is full when the request is due */
+    assert_true(group_step(&group));
+    group.nodes[0].transport.refuse = 0;
+    group_settle(&group);
+    assert_int_equal(asker.answers, 1);
+    assert_int_equal(asker.result, -EBUSY);
+    assert_true(node_has(&group.nodes[2], "f"));
+    group_stop(&group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes),
+        cmocka_unit_test(cannot_ask),
         cmocka_unit_test(others_ignore_them),
         cmocka_unit_test(all_must_confirm),
         cmocka_unit_test(who_cannot_is_left_out),

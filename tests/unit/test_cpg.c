@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <unistd.h>
 
 #include "cluster/corosync.h"
@@ -269,6 +270,43 @@ static void test_given_up(void **state)
     buffer_unref(message);
 }
 
+/* Members change while a long message is sent in pieces: it is sent again, and the connection is as
+ * good as before. */
+static void test_interrupted(void **state)
+{
+    struct fixture *fixture = *state;
+    struct transport *transport = &fixture->group->transport;
+    struct buffer *message = buffer_new(2u << 20);
+
+    manage(fixture, MEMBERSHIP_JOINED);
+    be_told(fixture, true, MEMBERSHIP_MEMBER);
+    assert_int_equal(transport->multicast(transport, message, SEND_SYNC, 0), 0);
+    cpg.send_result = CS_ERR_INTERRUPT;
+    assert_int_equal(group_flush(fixture->group), 0);
+    assert_int_equal(cpg.sent, 0);
+    cpg.send_result = CS_OK;
+    fixture->group->outbox.send_at = 0;
+    assert_int_equal(group_flush(fixture->group), 0);
+    assert_int_equal(cpg.sent, 1);
+    assert_int_equal(fixture->group->outbox.queue.length, 0);
+    buffer_unref(message);
+}
+
+/* A change that would be sent in pieces is not: who joins between two of them would lack it. */
+static void test_a_change_in_pieces(void **state)
+{
+    struct fixture *fixture = *state;
+    struct transport *transport = &fixture->group->transport;
+    struct buffer *message = buffer_new((1u << 20) + 1);
+
+    manage(fixture, MEMBERSHIP_JOINED);
+    be_told(fixture, true, MEMBERSHIP_MEMBER);
+    assert_int_equal(transport->multicast(transport, message, SEND_NORMAL, 1), -EMSGSIZE);
+    assert_int_equal(fixture->group->outbox.queue.length, 0);
+    assert_int_equal(cpg.sent, 0);
+    buffer_unref(message);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +317,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost_as_member, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost_about_to_leave, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_interrupted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_change_in_pieces, set_up, tear_down),
     };
 
     return cmocka_run_group_tests_name("cpg", tests, NULL, NULL);

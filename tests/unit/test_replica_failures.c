@@ -171,6 +171,14 @@ static void test_send_fails(void **unused)
     replica_run(node->replica);
     assert_false(node->transport.leaving);
     node->transport.refuse = 0;
+    guint sent = group.sent.messages.length;
+    replica_post(node->replica, event_new(EVENT_VERIFY));
+    replica_run(node->replica);
+    assert_int_equal(group.sent.messages.length, sent + 1); /* the next one is asked for again */
+    replica_post(node->replica, event_send_failed(SEND_UPDATE, 0));
+    replica_post(node->replica, event_new(EVENT_VERIFY));
+    replica_run(node->replica);
+    assert_int_equal(group.sent.messages.length, sent + 2);
     replica_post(node->replica, event_send_failed(SEND_SYNC, 0));
     replica_run(node->replica);
     assert_true(node->transport.leaving);
