@@ -5,10 +5,10 @@
 
 #include <stdint.h>
 
-#define FILE_SIZE_MAX 1048576u             /* bytes of a file; the same on all nodes */
+#define FILE_SIZE_MAX 1048576u /* bytes of a file; the same on all nodes */
 /* Bytes of data in one change. With the longest path it is a message that corosync delivers in one
- * piece: one of more than 1 MiB - 1 KiB goes in several, and who joins the group between two of them
- * never gets it, while all others make the change. */
+ * piece: one of more than 1 MiB - 1 KiB goes in several, and who joins the group between two of
+ * them never gets it, while all others make the change. */
 #define CHANGE_DATA_MAX (960u * 1024)
 #define CONTENT_MAX (128ull * 1024 * 1024) /* bytes of all files; tested at admission only */
 #define INODES_MAX 262144u                 /* entries with the root; tested at admission only */
