@@ -72,6 +72,8 @@ def test_o_creat_alone_always_succeeds(cluster, folder):
     assert len(cluster[2].os.listdir(cluster[2].path(folder))) == names
 
 
+LONGEST = 960 << 10  # bytes of data in one change
+
 # Rewrites a file in one piece, again and again: each content is one letter, in one of `sizes`. Some of
 # the openers are killed before they write.
 REWRITE = """
@@ -110,7 +112,7 @@ result = (reads, bad)
 def test_rewrites_are_seen_whole(cluster, folder):
     """Readers on the other nodes see the old content or the new, in one call that reads a page. Empty is what a
     killed opener leaves: its truncation counts as a change of its own."""
-    sizes = [1, 500, 4096, 4097, 100000, 1 << 20]
+    sizes = [1, 500, 4096, 4097, 100000, LONGEST]
     path = folder + "/file"
     cluster[1].write(path, b"a" * 500)
     cluster.wait_equal()
@@ -142,7 +144,7 @@ begin = time.monotonic()
 fd = os.open(path, os.O_WRONLY | os.O_TRUNC)
 with open(path, "rb") as file:
     empty = file.read()
-os.write(fd, b"x" * (1 << 20))
+os.write(fd, b"x" * size)
 seconds = time.monotonic() - begin
 os.close(fd)
 result = seconds, empty
@@ -150,9 +152,9 @@ result = seconds, empty
 
 
 def test_rewrite_is_one_change(cluster, folder):
-    """The truncation travels with the write: one version, also for 1 MiB."""
+    """The truncation travels with the write: one version, also of the longest."""
     worker = cluster[1].daemon.worker()
-    names = {"path": cluster[1].path(folder + "/file")}
+    names = {"path": cluster[1].path(folder + "/file"), "size": LONGEST}
     versions = set()
     while 1 not in versions:  # on a busy machine a truncation may have waited for too long
         cluster[1].write(folder + "/file", b"old")
@@ -162,7 +164,7 @@ def test_rewrite_is_one_change(cluster, folder):
         assert empty == b""
         versions.add(version(cluster[1]) - before)
         assert seconds > 0.1 or versions == {1}
-    wait_for(lambda: cluster[2].read(folder + "/file") == b"x" * (1 << 20), "the new content is there")
+    wait_for(lambda: cluster[2].read(folder + "/file") == b"x" * LONGEST, "the new content is there")
 
 
 @pytest.mark.parametrize("state", ("hangs", "no quorum"))

@@ -12,6 +12,7 @@ from harness.database import DIRECTORY, FILE, SCHEMA, connect
 
 MTIME = 1700000000
 MIB = 1 << 20
+CHANGE_MAX = 960 << 10  # bytes of data in one change
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from harness import Daemon
-from support import DIRECTORY, FILE, MIB, check_integrity, make_database, read_rows, refused
+from support import CHANGE_MAX, DIRECTORY, FILE, MIB, check_integrity, make_database, read_rows, refused
 
 CONTENT_MAX = 128 * MIB
 INODES_MAX = 262144
@@ -111,7 +111,7 @@ def test_a_database_over_the_limit(make_daemon):
     daemon.os.close(daemon.os.open(daemon / "directory/file", os.O_WRONLY | os.O_CREAT))
     with refused(errno.ENOSPC):
         daemon.os.write_file(daemon / "directory/file", b"x")
-    daemon.os.write_file(daemon / "file0", b"y" * MIB)
+    daemon.os.write_file(daemon / "file0", b"y" * CHANGE_MAX)
     for number in range(3):
         daemon.os.unlink(daemon / ("file%d" % number))
     daemon.os.write_file(daemon / "directory/file", b"x")

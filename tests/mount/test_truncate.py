@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import PATIENCE
-from support import MIB, read_rows, refused
+from support import CHANGE_MAX, MIB, read_rows, refused
 
 # An open with O_TRUNC that no write follows may be sent by itself after this time, in seconds.
 WAIT = 0.1  # seconds: how long a truncation waits for a write (src/mount/request.c)
@@ -62,7 +62,7 @@ def test_empty_until_the_write_then_the_new(shared, here, second_process, size):
         assert shared.os.read_file(path) == new
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [size for size in SIZES if size <= CHANGE_MAX] + [CHANGE_MAX])
 def test_truncation_and_write_are_one_change(shared, here, size):
     path = here + "/file"
     shared.os.write_file(path, content(1, 70000))
