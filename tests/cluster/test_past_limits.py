@@ -244,7 +244,7 @@ def test_signals_that_do_not_kill_do_not_end_a_change(cluster, folder):
 def test_no_change_waits_for_ever(make_cluster):
     """With --answer-timeout a change without an answer gets EBUSY, so that others who wait for the
     directory get on."""
-    cluster = make_cluster(2, ["--answer-timeout", "1"])
+    cluster = make_cluster(2, ["--answer-timeout", "5"])
     cluster.start()
     cluster.wait_settled()
     node = cluster[2]
