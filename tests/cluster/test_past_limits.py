@@ -177,7 +177,7 @@ def test_stop_in_trouble_is_bounded(cluster, folder, state):
         node.cut()
     worker = node.daemon.worker()
     worker.start("mkdir", node.path(folder + "/directory"))
-    node.daemon.stop()
+    node.daemon.stop(held_up=True)
     if state == "hangs":
         node.signal_corosync(signal.SIGCONT)
     else:
@@ -324,7 +324,7 @@ def test_nothing_hangs_while_joining(make_cluster):
         assert node.daemon.os.read_file(node.path(".version"))
         with pytest.raises(PermissionError):
             node.os.mkdir(node.path("directory"))
-        node.daemon.stop()
+        node.daemon.stop(held_up=True)
     node.signal_corosync(signal.SIGCONT)
     node.daemon.start()
     cluster.wait_settled()

@@ -5,6 +5,7 @@ import glob
 import grp
 import itertools
 import os
+import re
 import signal
 
 from .namespace import ROOM, Namespace
@@ -55,6 +56,7 @@ class Daemon:
         self.address = address
         self.local = local
         self.options = list(options)
+        self.log_start = 0
         self.pid = None
         self.default_worker = None
         self.state_is_private = False
@@ -150,11 +152,14 @@ class Daemon:
         self.pid = None
         return code
 
-    def stop(self, number=signal.SIGTERM):
-        """Ends it as an administrator does; it must be willing."""
+    def stop(self, number=signal.SIGTERM, held_up=False):
+        """Ends it as an administrator does; it must be willing, and has five seconds. `held_up`: it may need more, and so leave
+        without the rest: its files are as after a kill then."""
         self.send_signal(number)
         code = self.wait_exit()
         assert code == 0, "%s ended with %d:\n%s\n%s" % (self.name, code, self.log_text(), self.sanitizer_reports())
+        told = self.log_since_start()
+        assert held_up or "the stop takes too long" not in told or re.search("stopped$", told, re.MULTILINE), "%s had not stopped after five seconds" % self.name
 
     def kill(self):
         """kill -9, and wait until it is gone."""
@@ -214,9 +219,12 @@ class Daemon:
             self.log_start = file.tell()
 
     def log_since_start(self):
-        with open(self.log, "rb") as file:
-            file.seek(self.log_start)
-            return file.read().decode(errors="replace")
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(self.log_start)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def sanitizer_reports(self):
         reports = []
@@ -233,7 +241,7 @@ class Daemon:
         try:
             if self.pid is not None and self.namespace.wait(self.pid, 0.001) is None:
                 self.send_signal(signal.SIGCONT)
-                self.stop()
+                self.stop(held_up=True)  # nobody looks at its files
         finally:
             if self.own_namespace:
                 self.namespace.close()

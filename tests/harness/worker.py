@@ -12,7 +12,7 @@ import time
 INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inside.py")
 
 # Seconds until a call that should answer counts as hanging. Never part of what a test promises.
-PATIENCE = float(os.environ.get("PMXCFS_TEST_PATIENCE", "60"))
+PATIENCE = float(os.environ.get("PMXCFS_TEST_PATIENCE", "180"))
 
 
 # For code that a worker executes. Linux itself shows zeros to a reader who has found a page and has no processor before it looks how long the
