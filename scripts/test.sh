@@ -23,7 +23,6 @@ while [[ ${1:-} == --* ]]; do
         exit 2
         ;;
     esac
-    export PMXCFS_TEST_PATIENCE=180
     shift
 done
 only=("$@")

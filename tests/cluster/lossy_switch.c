@@ -8,6 +8,7 @@
  *   set FROM TO [drop=PERCENT] [over=BYTES] [delay=MS] [jitter=MS] [duplicate=PERCENT]
  *       replaces all that was set for that direction; over: larger packets are dropped
  *   counts FROM TO        what happened in that direction since the start
+ *   waiting               how many packets are delayed just now
  * It ends with its input. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -243,6 +244,8 @@ static void obey(struct network *network, const char *line)
                (direction = find_direction(network, from, to))) {
         for (int i = 0; i < COUNTS; i++)
             printf("%s=%lu%c", count_names[i], direction->counts[i], i + 1 < COUNTS ? ' ' : '\n');
+    } else if (strcmp(line, "waiting\n") == 0) {
+        printf("%u\n", network->waiting_count);
     } else {
         printf("not understood\n");
     }

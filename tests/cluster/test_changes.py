@@ -234,6 +234,7 @@ def test_lock_of_a_dead_owner(cluster, folder):
     wait_for(take, "the lock is given to another")
     assert time.monotonic() - begin >= 3, "the lock was given away before its life was over"
     cluster.wait_equal(cluster.nodes[:2])
+    wait_for(lambda: cluster[2].exists(lock) and cluster[2].os.stat(cluster[2].path(lock)).st_ino == other.os.stat(other.path(lock)).st_ino, "both kernels know it")
     # Held now, it is renewed by its new owner, and by nobody else.
     other.os.utime(other.path(lock))
     try:

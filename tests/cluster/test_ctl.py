@@ -128,7 +128,7 @@ def test_a_failing_disk(cluster, folder, tmp_path):
         disk.mend()
         wait_for(lambda: database_is_well(daemon), "it comes back by itself")
         cluster.wait_settled()
-        assert cluster[3].read(folder + "/file") == b"after"
+        wait_for(lambda: cluster[3].read(folder + "/file") == b"after", "the kernel knows")
         assert daemon.log_since_start().count("config.db takes writes again") == 1
         assert daemon.log_since_start().count("cannot write to") == 1
     finally:
@@ -230,7 +230,7 @@ def test_verify_on_a_node_that_is_not_in_sync(cluster, folder):
 
 def verify_altered(cluster, path, right):
     """Runs verify while the file has another content in node3's memory, which node3 has found and mended then."""
-    cluster.wait_equal()
+    cluster.wait_settled()
     found = status(cluster[3])["verification"]["different"]
     # Who leaves and joins again at once is known by the second of its joining, which must be another one.
     wait_for(lambda: time.time() >= 1 + max(member["since"] for member in status(cluster[1])["group"]), "all joined in an earlier second")

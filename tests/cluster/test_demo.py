@@ -122,7 +122,7 @@ def clone(possible, tmp_path_factory):
     return directory
 
 
-BUILD_PATIENCE = 20 * PATIENCE
+BUILD_PATIENCE = 10 * PATIENCE
 
 
 @pytest.mark.timeout(2 * BUILD_PATIENCE)

@@ -198,7 +198,7 @@ def test_failed_commit(healing):
     assert not node.exists("commit0")
     healing.free_disk()
     cluster.wait_settled()
-    assert node.read("old") == b"new"
+    wait_for(lambda: node.read("old") == b"new", "the kernel knows")
     assert node.read("commit9") == b"9" * 500000
 
 

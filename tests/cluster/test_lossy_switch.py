@@ -51,7 +51,14 @@ class Hosts:
 
     def send(self, count=200, size=100):
         """From the first to the second: the numbers that arrive."""
+        before = self.switch.handled([(1, 2)])
         self.workers[0].execute(SEND, {"address": NETWORK + "2", "count": count, "size": size})
+        wait_for(lambda: self.switch.handled([(1, 2)]) >= before + count, "the switch has handled them")
+        return self.workers[1].execute(RECEIVE, {})
+
+    def reach(self):
+        """Whether a datagram arrives. None is sent while a host does not know the other's address."""
+        self.workers[0].execute(SEND, {"address": NETWORK + "2", "count": 1, "size": 100})
         return self.workers[1].execute(RECEIVE, {})
 
     def close(self):
@@ -62,8 +69,7 @@ class Hosts:
 @pytest.fixture(scope="module")
 def started(possible):
     hosts = Hosts()
-    # Until the first datagram the hosts do not know each other's addresses.
-    wait_for(lambda: hosts.send(1), "datagrams arrive")
+    wait_for(hosts.reach, "datagrams arrive")
     yield hosts
     hosts.close()
 
@@ -135,7 +141,7 @@ def test_port_that_is_down_and_one_that_is_new(hosts):
     hosts.switch.set_port(2, False)
     assert hosts.send() == []
     hosts.switch.set_port(2, True)
-    wait_for(lambda: hosts.send(1), "datagrams arrive again")
+    wait_for(hosts.reach, "datagrams arrive again")
     with pytest.raises(AssertionError, match="No such device"):
         hosts.switch.command("port 3 nothing", "done")
     assert hosts.switch.command("set 1 2 nonsense=1") == "not understood"

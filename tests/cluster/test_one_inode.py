@@ -9,7 +9,8 @@ import signal
 
 import pytest
 
-from harness import BUILD_DIR, wait_for
+from harness import BUILD_DIR, DISTURBED, wait_for
+from harness.cluster import corosync_conf
 from harness.kept import StuckListing, read_all_ways, ways
 from harness.ways import WAYS
 
@@ -195,25 +196,32 @@ def test_a_write_that_a_rename_overtakes(cluster, folder, call):
     path, other = here.path(folder + "/file"), here.path(folder + "/other")
     made = {"write": b"WRITTEN-renamed", "rewrite": b"WRITTEN", "truncate": b"ren"}[call]
 
-    user = here.daemon.worker()
+    user, mover = here.daemon.worker(), there.daemon.worker()
 
     def race():
+        """What is open, and which came first; None on a busy machine, when the others had gone on without the one."""
         there.write(folder + "/file", OLD)
         there.write(folder + "/other", b"renamed-renamed")
         tell(there, here)
         assert here.os.read_file(path) == OLD and here.os.read_file(other) == b"renamed-renamed"
         fd = user.open(path, os.O_WRONLY)
         kept = user.open(other, os.O_RDONLY)  # its kernel keeps what it knows of that one, too
+        misses = here.misses()
         there.signal_corosync(signal.SIGSTOP)
         try:
-            renaming = there.daemon.worker().start("rename", there.path(folder + "/other"), there.path(folder + "/file"))
-            assert not renaming.done(0.1), "it waits for the group"
+            renaming = mover.start("rename", there.path(folder + "/other"), there.path(folder + "/file"))
+            waiting = not renaming.done(0.1)
             if call == "rewrite":
                 user.close(user.open(path, os.O_WRONLY | os.O_TRUNC))
             writing = user.start("truncate", fd, 3) if call == "truncate" else user.start("pwrite", fd, b"WRITTEN", 0)
-            assert not writing.done(0.1), "it waits for the group"
+            waiting = not writing.done(0.1) and waiting
         finally:
             there.signal_corosync(signal.SIGCONT)
+        wait_for(lambda: renaming.done() and writing.done(), "both are answered")
+        cluster.wait_settled()
+        if here.misses() > misses:
+            return fd, kept, None
+        assert waiting, "they wait for the group"
         renaming.result()
         try:
             writing.result()
@@ -225,10 +233,9 @@ def test_a_write_that_a_rename_overtakes(cluster, folder, call):
     outcome = None
     for _ in range(100):
         *fds, outcome = race()
-        cluster.wait_settled()
         tell(there, here)
         expected = made if outcome == "after" else b"renamed-renamed"
-        assert [node.read(folder + "/file") for node in cluster] == [expected] * 3, outcome
+        assert outcome is None or [node.read(folder + "/file") for node in cluster] == [expected] * 3, outcome
         for fd in fds:
             user.close(fd)
         if outcome == "after":
@@ -388,7 +395,7 @@ while number < 50 or not os.path.exists(stop):
 result = number
 """
 
-FOLLOW = """
+FOLLOW = DISTURBED + """
 fd = os.open(path, os.O_RDONLY)
 seen = []
 length = 0
@@ -398,12 +405,16 @@ while True:
     size = os.fstat(fd).st_size
     if size < length:
         bad.append(("shrinks", length, size))
-    part = os.read(fd, size - length) if size > length else b""
+    disturbed()
+    part = os.pread(fd, size - length, length) if size > length else b""
+    if b"\\0" in part and disturbed():
+        continue
     if b"\\0" in part:
         bad.append(("zeros", length, size, part.count(b"\\0")))
     seen.append(part)
     length += len(part)
-    if again and b"\\0" in os.pread(fd, 8192, max(0, size - 8000)):
+    disturbed()
+    if again and b"\\0" in os.pread(fd, 8192, max(0, size - 8000)) and not disturbed():
         bad.append(("zeros at the end", size))
     if ended and length >= wanted():
         break
@@ -455,7 +466,7 @@ while not os.path.exists(stop):
 result = number
 """
 
-READ_WHOLE = """
+READ_WHOLE = DISTURBED + """
 import hashlib
 count = 0
 bad = []
@@ -463,14 +474,18 @@ end = time.monotonic() + 2.5
 while count < 50 or time.monotonic() < end or not os.path.exists(enough):
     fd = os.open(path, os.O_RDONLY)
     size = os.fstat(fd).st_size
+    disturbed()
     data = os.read(fd, 1 << 21)
+    excused = b"\\0" in data and disturbed()
     again = os.pread(fd, 8, 0)
     os.close(fd)
     count += 1
+    if excused:
+        continue
     whole = len(data) > 33 and data[-33:-1] == hashlib.md5(data[:-33]).hexdigest().encode()
     # One call that reads more than a page may go from one content to the next, as on other file systems.
-    excused = len(data) > 4096
-    if size == 0 or not data or b"\\0" in data or not (whole or excused):
+    large = len(data) > 4096
+    if size == 0 or not data or b"\\0" in data or not (whole or large):
         bad.append((size, len(data), data[:18], data[-34:], again, data.count(b"\\0")))
 result = bad
 """
@@ -735,7 +750,10 @@ def leave_unanswered(node, directories, killed):
 def test_changes_that_were_made_but_not_answered(make_cluster):
     """With --acknowledge all a change is made before its caller is answered, who may be dead by then, or is told that
     there was no answer. Many at once, so that some are just there when corosync stops."""
-    cluster = make_cluster(options=["--acknowledge", "all", "--answer-timeout", "1"]).start()
+    cluster = make_cluster(options=["--acknowledge", "all", "--answer-timeout", "5"])
+    for node in cluster:
+        node.write_conf(corosync_conf(cluster.numbers, token=4000))  # nobody is missed before it has no answers
+    cluster.start()
     here, there, _ = cluster
     for round, killed in enumerate((True, False, True)):
         directories = ["directory%d-%d" % (round, number) for number in range(8)]

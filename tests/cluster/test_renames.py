@@ -36,23 +36,33 @@ CALLS = {
 def test_a_change_that_a_rename_overtakes(cluster, folder, call):
     here, there = cluster[1], cluster[2]
     start, expected = CALLS[call]
-    worker = here.daemon.worker()
-    for number in range(4):
+    worker, mover = here.daemon.worker(), there.daemon.worker()
+    overtaken = 0
+    for number in range(40):
         name, other = "%s/file%d" % (folder, number), "%s/moved%d" % (folder, number)
         there.write(name, OLD)
         wait_for(lambda: here.exists(name) and here.read(name) == OLD, "the file is there")
         fd = worker.open(here.path(name), os.O_RDWR | (os.O_APPEND if call == "append" else 0))
+        misses = here.misses()
         there.signal_corosync(signal.SIGSTOP)
         try:
-            renaming = there.daemon.worker().start("rename", there.path(name), there.path(other))
-            assert not renaming.done(0.05), "it waits for the group"
+            renaming = mover.start("rename", there.path(name), there.path(other))
+            waiting = not renaming.done(0.05)
             changing = start(worker, fd)
-            assert not changing.done(0.05), "it waits for the group"
+            waiting = not changing.done(0.05) and waiting
         finally:
             there.signal_corosync(signal.SIGCONT)
+        wait_for(lambda: renaming.done() and changing.done(), "both are answered")
+        cluster.wait_settled()
+        if here.misses() > misses:
+            continue  # on a busy machine the others had gone on without it
+        assert waiting, "they wait for the group"
         renaming.result()
         changing.result()
         worker.close(fd)
-        cluster.wait_settled()
         assert [node.read(other) for node in cluster] == [expected] * 3
         assert not here.exists(name)
+        overtaken += 1
+        if overtaken == 4:
+            return
+    pytest.fail("the others went on each time")

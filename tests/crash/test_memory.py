@@ -85,12 +85,10 @@ def test_memory_runs_out(make_daemon, tmp_path, number):
     """Each time with a little more than what the daemon has when it is at rest."""
     daemon = make_daemon().start()
     results = write_until_it_fails(daemon, number, tmp_path)
-    code = daemon.namespace.wait(daemon.pid, 0.5)
-    if code is None:
-        daemon.kill()
-    else:
-        assert code in (-signal.SIGTRAP, -signal.SIGABRT), "GLib ends the process when there is no memory"
-        daemon.pid = None
+    daemon.namespace.wait(daemon.pid, 0.5)
+    daemon.send_signal(signal.SIGKILL)
+    code = daemon.wait_exit()
+    assert code in (-signal.SIGKILL, -signal.SIGTRAP, -signal.SIGABRT), "GLib ends the process when there is no memory"
     check_database(daemon, tmp_path / "copy")
     daemon.start()
     total = 0

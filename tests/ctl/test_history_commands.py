@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import PMXCFSCTL
@@ -30,6 +31,12 @@ def short(list_):
 
 def test_of_a_running_daemon(daemon, live):
     """All that was answered is in it at once, the newest first, with who asked."""
+    def knows_us():
+        """Who asks is looked up beside the first change, and waited for for a second at most."""
+        daemon.os.write_file(daemon / "first", b"x")
+        return "python" in changes(live, "-n", "1")[0]["who"]["command"]
+
+    wait_for(knows_us, "the command is told")
     fill(daemon)
     found = changes(live, "/etc/pve/storage.cfg")
     assert short(found) == [("delete", "storage.cfg"), ("write", "storage.cfg"), ("write", "storage.cfg"), ("create", "storage.cfg")]
@@ -152,9 +159,13 @@ def test_words_are_bytes(daemon, live):
 
 def test_moments_of_the_day_are_over(daemon, live):
     """Of an hour that is still to come today, yesterday's is meant; of a day, none."""
-    daemon.os.write_file(daemon / "file", b"x")
     for when in ("00:00", "23:59"):
-        assert live("--json", "history", "--since", when).stdout != "[]\n"
+        day = None
+        while day != time.localtime().tm_yday:  # not one before midnight, and the other after it
+            day = time.localtime().tm_yday
+            daemon.os.write_file(daemon / "file", b"x")
+            found = live("--json", "history", "--since", when).stdout
+        assert found != "[]\n"
     for command in (["history", "--since"], ["audit", "--since"], ["guests", "--deleted"], ["rollback", "--yes", "--to"]):
         assert "is still to come" in live(*command, "2099-01-01", code=2).stderr
 

@@ -15,6 +15,7 @@ import time
 import pytest
 from conftest import PMXCFSCTL
 from harness import wait_for
+from harness.history import let_pass
 from running import Output
 from running import Terminal as OuterTerminal
 
@@ -80,8 +81,8 @@ def wait_until_over(daemon, number):
 
 def test_it_is_undone(daemon, file):
     """By the daemon, at its time; what somebody else changed meanwhile, elsewhere, stays."""
-    told = run(daemon, "try", "--for", "8s", *edit(file))
-    assert told["result"] == "waiting" and told["deadline"] <= time.time() + 8
+    told = run(daemon, "try", "--for", "20s", *edit(file))
+    assert told["result"] == "waiting" and told["deadline"] <= time.time() + 20
     assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write", "kept": True}]
     daemon.os.write_file(daemon / "other", b"x")
     assert content(daemon, file) == "new"
@@ -283,7 +284,7 @@ def test_a_path_that_is_not_utf8(daemon, live):
 
 
 def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
-    output = Output(daemon, "try", "--for", "5s", *edit(file, EDIT + "; sleep 60"))
+    output = Output(daemon, "try", "--for", "20s", *edit(file, EDIT + "; sleep 60"))
     wait_for(lambda: content(daemon, file) == "new", "the command has changed it")
     output.end()
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
@@ -292,8 +293,10 @@ def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_the_daemon_is_restarted_meanwhile(daemon, file, how):
-    run(daemon, "try", "--for", "2s", *edit(file))
+    """What is left of its time passes."""
+    run(daemon, "try", "--for", "1h", *edit(file))
     getattr(daemon, how)()
+    let_pass(daemon.state_dir, 3599)
     daemon.start()
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
     wait_for(lambda: trials(daemon) == [], "the trial is over")
@@ -336,7 +339,7 @@ def test_the_command_has_the_terminal(daemon, file):
 
 
 def test_a_terminal_that_is_gone(daemon, file):
-    terminal = Terminal(daemon, "try", "--for", "8s", *edit(file))
+    terminal = Terminal(daemon, "try", "--for", "20s", *edit(file))
     terminal.wait(rb"Keep it")
     terminal.close()
     os.waitpid(terminal.pid, 0)
@@ -439,7 +442,7 @@ def test_a_shell_hangs_up(daemon, file):
 
 
 def test_a_question_that_nobody_answers(daemon, file):
-    terminal = Terminal(daemon, "try", "--for", "2s", *edit(file))
+    terminal = Terminal(daemon, "try", "--for", "10s", *edit(file))
     assert terminal.wait_exit() == 1
     assert b"not confirmed in time" in terminal.output and content(daemon, file) == "old"
     terminal.close()

@@ -3,7 +3,7 @@
 
 from .daemon import BUILD_DIR, GROUP, GROUP_ID, NOBODY, PMXCFS, SOURCE_DIR, Daemon
 from .namespace import ROOM, Namespace
-from .worker import PATIENCE, Hang, Pending, Worker, wait_for
+from .worker import DISTURBED, PATIENCE, Hang, Pending, Worker, wait_for
 
-__all__ = ["BUILD_DIR", "GROUP", "GROUP_ID", "NOBODY", "PATIENCE", "PMXCFS", "ROOM", "SOURCE_DIR", "Daemon", "Hang",
-           "Namespace", "Pending", "Worker", "wait_for"]
+__all__ = ["BUILD_DIR", "DISTURBED", "GROUP", "GROUP_ID", "NOBODY", "PATIENCE", "PMXCFS", "ROOM", "SOURCE_DIR", "Daemon",
+           "Hang", "Namespace", "Pending", "Worker", "wait_for"]

@@ -2,13 +2,15 @@
 """Several nodes on one machine: each a network, mount, pid and UTS namespace with a corosync of its
 own, joined by a bridge in one more namespace."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 
 from .daemon import BUILD_DIR, LATE, Daemon
-from .database import read_rows
+from .database import PMXCFSCTL, read_rows
 from .namespace import Namespace
 from .worker import wait_for
 
@@ -171,14 +173,22 @@ class Node:
 
     def members(self):
         """.members as JSON."""
-        import json
-
         return json.loads(self.read(".members"))
 
     def online(self):
         """Names of the nodes that this one takes for online."""
         nodes = self.members().get("nodelist", {})
         return sorted(name for name, node in nodes.items() if node["online"])
+
+    def group(self):
+        """Names of the members of its group, once it is in sync."""
+        told = self.daemon.run([PMXCFSCTL, "--socket-name", self.daemon.socket_name, "--json", "status"]).stdout
+        overview = json.loads(told or "{}")
+        return sorted(member["name"] or "" for member in overview["group"]) if overview.get("state") == "in sync" else []
+
+    def misses(self):
+        """How often others were missed here so far: a corosync that was stopped for too long, with a token of 600 ms, is."""
+        return len(re.findall("nodes that are online: .*; missing: (?!none)", self.daemon.log_text()))
 
     # The network
 
@@ -243,13 +253,16 @@ class Cluster:
                 node.start_corosync()
 
     def wait_settled(self, nodes=None, quorate=True):
-        """Waits until these nodes (all) see each other, agree on quorum, and have equal databases."""
+        """Waits until these nodes (all) see each other, agree on quorum, have equal databases, and are in sync: who is online may
+        not be in the group yet, or be missed there later."""
         nodes = list(nodes or self.nodes)
         names = sorted(node.name for node in nodes)
         for node in nodes:
             wait_for(lambda: node.online() == names, "%s sees %s, not %s" % (node.name, names, node.online()))
             wait_for(lambda: node.is_quorate() == quorate, "%s is%s quorate" % (node.name, "" if quorate else " not"))
         self.wait_equal(nodes)
+        for node in nodes if quorate else []:
+            wait_for(lambda: node.group() == names, "%s is in sync with %s" % (node.name, names))
 
     def wait_equal(self, nodes=None):
         """Waits until the databases of these nodes (all) are equal row for row; gives the rows."""

@@ -55,6 +55,7 @@ class Daemon:
         self.address = address
         self.local = local
         self.options = list(options)
+        self.log_start = 0
         self.pid = None
         self.default_worker = None
         self.state_is_private = False
@@ -214,9 +215,12 @@ class Daemon:
             self.log_start = file.tell()
 
     def log_since_start(self):
-        with open(self.log, "rb") as file:
-            file.seek(self.log_start)
-            return file.read().decode(errors="replace")
+        try:
+            with open(self.log, "rb") as file:
+                file.seek(self.log_start)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def sanitizer_reports(self):
         reports = []

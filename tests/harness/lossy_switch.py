@@ -45,14 +45,19 @@ class LossySwitch(Switch):
     def calm(self):
         self.disturb(self.directions())
 
-    def counts(self):
-        """What happened to packets since the start, of all directions together."""
+    def counts(self, directions=None):
+        """What happened to packets since the start, of these directions (all) together."""
         sums = {}
-        for one, other in self.directions():
+        for one, other in directions or self.directions():
             for word in self.command("counts %d %d" % (one, other)).split():
                 name, value = word.split("=")
                 sums[name] = sums.get(name, 0) + int(value)
         return sums
+
+    def handled(self, directions):
+        """How many packets have come from there, and are not on their way any more."""
+        counts = self.counts(directions)
+        return counts["passed"] + counts["dropped"] + counts["oversize"] - int(self.command("waiting"))
 
     def close(self):
         try:

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -59,11 +60,18 @@ def test_names_are_bytes(daemon):
 
 
 def test_who_asked(daemon):
-    daemon.os.write_file(daemon / "file", b"x")
-    daemon.stop()
-    row = rows_of(daemon.state_dir)[-1][5]
-    assert row["uid"] == 0 and row["pid"] > 0
-    assert "python" in row["process"] and "python" in row["command"]
+    names = ("file%d" % number for number in itertools.count())
+
+    def told():
+        """Who asked is looked up beside the change, and waited for for a second at most."""
+        daemon.os.write_file(daemon / next(names), b"x")
+        daemon.stop()
+        row = rows_of(daemon.state_dir)[-1][5]
+        daemon.start()
+        assert row["uid"] == 0 and row["pid"] > 0
+        return "python" in row["process"] and "python" in row["command"]
+
+    wait_for(told, "name and command are told")
 
 
 def test_a_temporary_file_is_a_step_in_writing_its_target(daemon):

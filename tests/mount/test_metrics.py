@@ -126,6 +126,9 @@ result = None
     daemon.os.execute(code, {"path": daemon / "file"})
     wait_value(daemon, value(before, "pmxcfs_operation_seconds_count", operation="write") + 200,
                "pmxcfs_operation_seconds_count", operation="write")
+    # Each is counted when it has been answered.
+    wait_value(daemon, value(before, "pmxcfs_operation_seconds_count", operation="setattr") + 199,
+               "pmxcfs_operation_seconds_count", operation="setattr")
     after = read(daemon)
     made = {name: value(after, "pmxcfs_operation_seconds_count", operation=name) -
             value(before, "pmxcfs_operation_seconds_count", operation=name) for name in ("lookup", "setattr", "forget")}

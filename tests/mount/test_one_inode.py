@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from harness import wait_for
+from harness import DISTURBED, wait_for
 from harness.kept import StuckListing, Watch, read_all_ways, ways
 from harness.ways import WAYS
 from support import read_rows
@@ -555,22 +555,13 @@ while time.monotonic() < end:
     time.sleep(chance.choice((0, 0, 0.001)))
 """
 
-# Linux itself shows zeros to a reader who has found a page and has no processor before it looks how long the file is, if a whole rewrite comes
-# in between (on any file system): it was taken away, or came late after the page was waited for. Such a read says nothing. A rewrite takes
-# longer than these 10 us; of 100 reads 98 wait less.
-READ_ALL_WAYS = """
+READ_ALL_WAYS = DISTURBED + """
 import mmap
 
-scheduled = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-
-def without_processor():
-    "Nanoseconds that this thread has waited for one so far."
-    return int(os.pread(scheduled, 100, 0).split()[1])
-
 def undisturbed(read):
-    before = without_processor()
+    disturbed()
     data = read()
-    return data if without_processor() - before < 10000 else b""
+    return b"" if disturbed() else data
 
 kept = os.open(path, os.O_RDONLY)
 result = []

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 from harness import wait_for
+from harness.history import let_pass
 from harness.kept import StuckListing
 from harness.other_clock import OtherClock
 from ipc_client import Client
@@ -60,7 +61,7 @@ def test_what_is_not_confirmed_is_brought_back(daemon, root):
     daemon.os.mkdir(daemon / "firewall")
     daemon.os.write_file(daemon / "firewall/cluster.fw", b"open")
     daemon.os.write_file(daemon / "gone", b"kept")
-    number = begin(root, 4)
+    number = begin(root, 15)
     daemon.os.write_file(daemon / "firewall/cluster.fw", b"closed")
     daemon.os.mkdir(daemon / "new")
     daemon.os.write_file(daemon / "new/file", b"new")
@@ -78,7 +79,7 @@ def test_what_is_confirmed_stays(daemon, root):
     assert end(root, number, CONFIRM) == 0
     wait_for(lambda: gone(root, number), "the trial is over")
     assert daemon.os.read_file(daemon / "file") == b"new"
-    assert not os.path.exists(os.path.join(daemon.state_dir, "trials.json"))
+    wait_for(lambda: not os.path.exists(os.path.join(daemon.state_dir, "trials.json")), "no restart knows it")
 
 
 def test_what_comes_after_the_command_is_not_the_trials(daemon, root):
@@ -117,15 +118,7 @@ def test_a_restart_does_not_save_it(make_daemon, how):
     wait_for(lambda: ask(root, 101)["history"]["written"] >= asked, "it is in the history")
     root.close()
     getattr(daemon, how)()
-    path = os.path.join(daemon.state_dir, "trials.json")
-    with open(path) as file:
-        trials = json.load(file)
-    assert [trial["command"] for trial in trials] == ["edit"]
-    # An hour later.
-    trials[0]["begun"] -= 3601
-    trials[0]["deadline"] -= 3601
-    with open(path, "w") as file:
-        json.dump(trials, file)
+    assert [trial["command"] for trial in let_pass(daemon.state_dir, 3601)] == ["edit"]
     daemon.start()
     wait_for(lambda: daemon.os.read_file(daemon / "file") == b"old", "it is brought back")
     wait_for(lambda: "try 1 (edit) was not confirmed" in daemon.log_since_start(), "it is said")
@@ -169,7 +162,7 @@ def test_a_clock_that_is_set(make_daemon, tmp_path):
     daemon.start()
     root = Client(daemon)
     daemon.os.write_file(daemon / "file", b"old")
-    long, short = begin(root, 3600), begin(root, 6)
+    long, short = begin(root, 3600), begin(root, 20)
     daemon.os.write_file(daemon / "file", b"new")
     before = {trial["id"]: trial["deadline"] for trial in ask(root, TRIALS)}
     clock.jump(-1000000)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """RRD values from the socket to files, read back by rrdtool; rrdcached that works, stops, or is not there."""
 
+import itertools
 import math
 import os
 import signal
@@ -60,6 +61,14 @@ result = data
         answer = self.daemon.os.execute(code, {"path": self.socket}).decode()
         (line,) = [line for line in answer.splitlines() if line.startswith("UpdatesReceived")]
         return int(line.split()[1])
+
+    def wait_used(self, client, key):
+        """One that once answers late gets no values for 10 s: they go to the files."""
+        def used():
+            put(client, key, "%d:1:2" % (int(time.time()) + 60))
+            return self.received() > 0
+
+        wait_for(used, "this rrdcached is used")
 
     def kill(self):
         self.signal(signal.SIGKILL)
@@ -176,37 +185,40 @@ def test_older_files_are_left_alone(daemon, root, minute):
 def test_rrdcached(daemon, root, rrdcached, connect, minute):
     """It gets the values, and files are made for it."""
     root = connect()
-    for second in (minute - 60, minute):
-        put(root, "pve-storage-9.0/node1/with space", "%d:1000:500" % second)
-    wait_for(lambda: rrdcached.received() == 2, "both updates")
-    assert math.isnan(fetch(daemon, "pve-storage-9.0/node1/with space", minute)["used"])  # it keeps them
-    assert fetch(daemon, "pve-storage-9.0/node1/with space", minute, rrdcached)["used"] == 500
+    paths = ("pve-storage-9.0/node1/with space %d" % number for number in itertools.count())
+    path = None
+
+    def both_taken():
+        """Of a new file: one that once answers late gets no values for 10 s."""
+        nonlocal path
+        path, before, end = next(paths), rrdcached.received(), time.monotonic() + 5
+        for second in (minute - 60, minute):
+            put(root, path, "%d:1000:500" % second)
+        while rrdcached.received() < before + 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        return rrdcached.received() == before + 2
+
+    wait_for(both_taken, "both updates")
+    assert math.isnan(fetch(daemon, path, minute)["used"])  # it keeps them
+    assert fetch(daemon, path, minute, rrdcached)["used"] == 500
 
 
 def test_rrdcached_that_was_killed(daemon, root, rrdcached, connect, minute):
     """Without it values go to the files; a new one is used again."""
     root = connect()
-    put(root, "pve2-storage/node1/a", "%d:1:1" % (minute - 60))
-    wait_for(lambda: rrdcached.received() == 1, "an update")
+    rrdcached.wait_used(root, "pve2-storage/node1/a")
     rrdcached.kill()
     for second in (minute - 60, minute):
         put(root, "pve2-storage/node1/b", "%d:1:2" % second)
     wait_value(daemon, "pve-storage-9.0/node1/b", minute, "used", 2)
-    another = Rrdcached(daemon)
-
-    def used():
-        put(root, "pve2-storage/node1/c", "%d:1:2" % (int(time.time()) + 60))
-        return another.received() > 0
-
-    wait_for(used, "the new rrdcached is used")
+    Rrdcached(daemon).wait_used(root, "pve2-storage/node1/c")
 
 
 def test_rrdcached_that_hangs(daemon, root, rrdcached, connect, minute):
     """It holds up nobody: neither requests nor the mount nor the stop, and values go to the files."""
     root, reader = connect(), connect()
     daemon.os.write_file(daemon / "file", b"content")
-    put(root, "pve2-storage/node1/a", "%d:1:1" % (minute - 60))
-    wait_for(lambda: rrdcached.received() == 1, "an update")
+    rrdcached.wait_used(root, "pve2-storage/node1/a")
     rrdcached.signal(signal.SIGSTOP)
     for number in range(300):
         put(root, "pve2-storage/node1/s%d" % number, "%d:1:1" % (minute - 60))
