@@ -128,12 +128,20 @@ static int close_window(struct trials *trials, struct trial *trial, char **probl
     return 0;
 }
 
-static void forget(struct trials *trials, struct trial *trial)
+/* Whoever waits for its end finds it in the list as long as a restart would find it in the file.
+ * False: so it is. */
+static bool forget(struct trials *trials, struct trial *trial)
 {
     lock_take(&trials->lock);
-    g_ptr_array_remove(trials->list, trial);
+    trial->in_force = false;
     lock_give(&trials->lock);
-    save(trials);
+    if (save(trials) && trial->stored)
+        return false;
+    lock_take(&trials->lock);
+    g_ptr_array_remove(trials->list, trial);
+    recorder_set_prompt(trials->recorder, trials->list->len > 0);
+    lock_give(&trials->lock);
+    return true;
 }
 
 static bool must_stop(struct trials *trials)
@@ -244,7 +252,7 @@ static bool advance(struct trials *trials, struct trial *trial)
     lock_take(&trials->lock);
     bool reverted = is_reverted(trial);
     bool refused = !trial->stored && trial->state == TRIAL_FAILED;
-    bool fresh = !trial->in_force && trial->state == TRIAL_WAITING;
+    bool fresh = !trial->in_force && trial->state == TRIAL_WAITING && !trial->confirmed;
     bool ended = trial->ended && trial->window.until == 0 && trial->in_force;
     bool over = clock_milliseconds() >= trial->due;
     /* One that was refused goes when whoever wanted it has seen that, or is gone himself. */
@@ -260,12 +268,12 @@ static bool advance(struct trials *trials, struct trial *trial)
     if (fresh)
         put_in_force(trials, trial);
     else if (gone)
-        forget(trials, trial);
+        return forget(trials, trial);
     else if (due)
         bring_back(trials, trial);
     else if (ended)
         return try_to_close(trials, trial);
-    return fresh || gone || due;
+    return fresh || due;
 }
 
 /* The trial at that index of the list; NULL: there is none. Only the thread takes any out. */

@@ -81,8 +81,8 @@ def wait_until_over(daemon, number):
 
 def test_it_is_undone(daemon, file):
     """By the daemon, at its time; what somebody else changed meanwhile, elsewhere, stays."""
-    told = run(daemon, "try", "--for", "20s", *edit(file))
-    assert told["result"] == "waiting" and told["deadline"] <= time.time() + 20
+    told = run(daemon, "try", "--for", "12s", *edit(file))
+    assert told["result"] == "waiting" and told["deadline"] <= time.time() + 12
     assert told["changed"] == [{"path": "firewall/cluster.fw", "operation": "write", "kept": True}]
     daemon.os.write_file(daemon / "other", b"x")
     assert content(daemon, file) == "new"
@@ -284,7 +284,7 @@ def test_a_path_that_is_not_utf8(daemon, live):
 
 
 def test_pmxcfsctl_is_killed_meanwhile(daemon, file):
-    output = Output(daemon, "try", "--for", "20s", *edit(file, EDIT + "; sleep 60"))
+    output = Output(daemon, "try", "--for", "12s", *edit(file, EDIT + "; sleep 60"))
     wait_for(lambda: content(daemon, file) == "new", "the command has changed it")
     output.end()
     wait_for(lambda: content(daemon, file) == "old", "it is brought back")
@@ -339,7 +339,7 @@ def test_the_command_has_the_terminal(daemon, file):
 
 
 def test_a_terminal_that_is_gone(daemon, file):
-    terminal = Terminal(daemon, "try", "--for", "20s", *edit(file))
+    terminal = Terminal(daemon, "try", "--for", "12s", *edit(file))
     terminal.wait(rb"Keep it")
     terminal.close()
     os.waitpid(terminal.pid, 0)

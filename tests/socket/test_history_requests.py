@@ -79,7 +79,7 @@ def test_what_is_confirmed_stays(daemon, root):
     assert end(root, number, CONFIRM) == 0
     wait_for(lambda: gone(root, number), "the trial is over")
     assert daemon.os.read_file(daemon / "file") == b"new"
-    wait_for(lambda: not os.path.exists(os.path.join(daemon.state_dir, "trials.json")), "no restart knows it")
+    assert not os.path.exists(os.path.join(daemon.state_dir, "trials.json")), "no restart knows it"
 
 
 def test_what_comes_after_the_command_is_not_the_trials(daemon, root):
@@ -219,6 +219,19 @@ def test_a_trial_that_a_restart_would_forget(daemon, root):
         wait_for(lambda: gone(root, number), "it is forgotten")
     brief = ask(root, BEGIN, struct.pack("<II", 1, 0) + b"edit\0")["id"]
     wait_for(lambda: gone(root, brief), "a trial is over")
+
+
+def test_a_trial_that_a_restart_would_know(daemon, root):
+    """Is not over: who waits until it is gone from the list may be sure that it stays so."""
+    path = os.path.join(daemon.state_dir, "trials.json")
+    number = begin(root, 3600)
+    os.unlink(path)
+    os.mkdir(path)
+    assert end(root, number, CONFIRM) == 0
+    wait_for(lambda: "trials do not survive a restart" in daemon.log_since_start(), "the file cannot be removed")
+    assert not gone(root, number)
+    os.rmdir(path)
+    wait_for(lambda: gone(root, number), "it is forgotten")
 
 
 def test_a_trial_is_over_when_programs_see_it(daemon, root):
