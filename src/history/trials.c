@@ -428,9 +428,11 @@ int trials_end(struct trials *trials, uint32_t id, enum trial_end end)
         error = end == TRIAL_CONFIRM && late ? -EBUSY : 0;
         trial->ended = true;
         trial->confirmed = end == TRIAL_CONFIRM && !error;
-        if (end == TRIAL_ABORT && trial->in_force) {
-            trial->lost = false; /* once more */
+        bool again = end == TRIAL_ABORT && trial->in_force;
+        if (trial->confirmed || again)
             set_problem(trial, NULL);
+        if (again) {
+            trial->lost = false;
             trial_set_due(trial, 0);
         }
         trials->changed = true;
