@@ -19,7 +19,7 @@ acknowledged, attempted, failed, number = {}, {}, 0, 0
 while failed < 30:
     number += 1
     name = "f%d" % number
-    content = bytes([chance.randrange(256)]) * chance.choice([10, 5000, 100000, 400000, 1000000])
+    content = bytes([chance.randrange(256)]) * chance.choice([10, 5000, 100000, 400000, 900000])
     try:
         fd = os.open(path + "/" + name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         acknowledged[name] = b""
