@@ -48,6 +48,7 @@ void trial_free(struct trial *trial)
     g_hash_table_unref(trial->done);
     g_free(trial->command);
     g_free(trial->problem);
+    g_free(trial->blocked);
     g_free(trial);
 }
 

@@ -33,6 +33,8 @@ struct trial {
     bool told;  /* the log has that it could not be brought back */
     enum trial_state state;
     char *problem; /* NULL: none */
+    char *blocked; /* what becomes the problem when programs see what was brought back; the thread's
+                      own. NULL: nothing */
 };
 
 struct trial *trial_new(const char *command, const struct revert_window *window);

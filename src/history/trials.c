@@ -165,18 +165,13 @@ static void tell_later(struct trials *trials, const struct trial *undone)
     }
 }
 
-/* Not now, or (-ESTALE) never, or (-EEXIST) never all of it. */
+/* Not now, or (-ESTALE) never. */
 static void note_problem(struct trials *trials, struct trial *trial, int error, const char *problem)
 {
     LOCKED(&trials->lock);
-    trial->lost = error == -ESTALE || error == -EEXIST;
-    trial->in_force = error != -EEXIST;
+    trial->lost = error == -ESTALE;
     trial->tried = false;
-    if (error == -EEXIST)
-        log_warning("try %u (%s) was not confirmed: %u paths are as they were before, others "
-                    "cannot be: %s",
-                    trial->id, trial->command, g_hash_table_size(trial->done), problem);
-    else if (!trial->told)
+    if (!trial->told)
         log_warning("try %u (%s) was not confirmed, but cannot be brought back%s: %s", trial->id,
                     trial->command, trial->lost ? "" : " yet", problem);
     trial->told = true;
@@ -203,6 +198,17 @@ static int revert_trial(struct trials *trials, struct trial *trial, char **probl
     return error ? error : revert_changes(trials->history, trials->reverter, &revert, problem);
 }
 
+static void note_end(struct trials *trials, struct trial *trial, const char *problem)
+{
+    log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s", trial->id,
+                trial->command, g_hash_table_size(trial->done), problem ? "; " : "",
+                problem ? problem : "");
+    lock_take(&trials->lock);
+    trial->in_force = false;
+    lock_give(&trials->lock);
+    save(trials);
+}
+
 /* What cannot be brought back now, without quorum for instance, is tried again. What has been is in
  * the list, but for no restart, until programs see it: whoever waits for that looks at it next. */
 static void bring_back(struct trials *trials, struct trial *trial)
@@ -210,20 +216,13 @@ static void bring_back(struct trials *trials, struct trial *trial)
     g_autofree char *problem = NULL;
     int error = revert_trial(trials, trial, &problem);
 
-    if (!error || error == -EEXIST)
+    if (!error || error == -EEXIST) {
         tell_later(trials, trial);
-    if (!error) {
-        log_warning("try %u (%s) was not confirmed: %u paths are as they were before%s%s",
-                    trial->id, trial->command, g_hash_table_size(trial->done), problem ? "; " : "",
-                    problem ? problem : "");
-        lock_take(&trials->lock);
-        trial->in_force = false;
-        lock_give(&trials->lock);
-    } else if (error == -EEXIST || !must_stop(trials)) {
+        note_end(trials, trial, problem);
+        trial->blocked = error ? g_steal_pointer(&problem) : NULL;
+    } else if (!must_stop(trials)) {
         note_problem(trials, trial, error, problem ? problem : g_strerror(-error));
     }
-    if (!trial->in_force)
-        save(trials);
 }
 
 /* True: it could be. */
@@ -244,19 +243,30 @@ static bool is_reverted(const struct trial *trial)
     return !trial->in_force && trial->state == TRIAL_REVERTING;
 }
 
+/* It has, and programs see that: what could not be becomes its problem. True: all could. With the
+ * lock. */
+static bool settle(struct trial *trial)
+{
+    if (!trial->blocked)
+        return true;
+    trial->state = TRIAL_FAILED;
+    set_problem(trial, g_steal_pointer(&trial->blocked));
+    return false;
+}
+
 /* One step of a trial, if there is one to be made now. Without the lock. */
 static bool advance(struct trials *trials, struct trial *trial)
 {
     bool shown = trials->reverter->shown(trials->reverter);
 
     lock_take(&trials->lock);
-    bool reverted = is_reverted(trial);
+    bool settled = is_reverted(trial) && shown && settle(trial);
     bool refused = !trial->stored && trial->state == TRIAL_FAILED;
     bool fresh = !trial->in_force && trial->state == TRIAL_WAITING && !trial->confirmed;
     bool ended = trial->ended && trial->window.until == 0 && trial->in_force;
     bool over = clock_milliseconds() >= trial->due;
     /* One that was refused goes when whoever wanted it has seen that, or is gone himself. */
-    bool gone = trial->confirmed || (refused && (trial->ended || over)) || (reverted && shown);
+    bool gone = trial->confirmed || (refused && (trial->ended || over)) || settled;
     bool due = over && trial->in_force && !trial->lost;
     bool set = trial_follow_clock(trial);
     trial->tried = due && !gone;
