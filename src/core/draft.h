@@ -22,6 +22,7 @@ struct effect {
     bool truncated;       /* write: the file may have shrunk */
     const void *origin;   /* who asked, if it was this process: opaque to the core, only compared */
     uint32_t asker;       /* the number of the process that asked; 0: not known here */
+    uint64_t count;       /* with an origin: the change's, among this process's own */
     const char *path;     /* NULL: a synchronisation that only moved the version */
     const char *to;       /* rename's target, else NULL */
     struct entry *before; /* the entry as it was; NULL: it was made. Reference held */

@@ -152,6 +152,11 @@ void names_drop(struct names *names, struct node *node, const char *text, struct
 
     *name = (struct name){.name = g_strdup(text)};
     lock_take(&names->lock);
+    if (names->end) { /* no thread is to be begun any more: the mount goes */
+        lock_give(&names->lock);
+        name_free(name);
+        return;
+    }
     struct directory *directory = g_hash_table_lookup(names->directories, node);
     bool stuck = directory && directory->stuck;
     if (batch && !stuck) {

@@ -8,8 +8,8 @@
 #include "base/util.h"
 #include "core/path.h"
 
-/* Longer than a page is filled before the write of it has been answered, even in a group that is
- * slow. */
+/* Longer than a page is filled before we hear of the write of it, even on a machine that is slow;
+ * when that is answered may be much later. */
 #define FILLED_MILLISECONDS 10000u
 
 /* Longer than the kernel needs to take an answer, or to ask for the next change of a file that is
@@ -306,12 +306,20 @@ void node_table_publishing(struct node_table *table, const GPtrArray *effects, b
     }
 }
 
-void node_note_drop(struct node_table *table, struct node *node, uint64_t now)
+void node_begin_drop(struct node_table *table, struct node *node, uint64_t now)
 {
     LOCKED(&table->lock);
     node->dropped = now;
+    node->dropping = true;
     atomic_store(&node->spoiled, false);
     node->fills = node->older != NULL;
+}
+
+void node_end_drop(struct node_table *table, struct node *node, uint64_t now)
+{
+    LOCKED(&table->lock);
+    node->dropped = now;
+    node->dropping = false;
 }
 
 bool node_has_older(struct node_table *table, const struct node *node)
@@ -406,6 +414,7 @@ bool node_begin_change(struct node_table *table, struct node *node, struct own_w
     node->overtaken = false; /* no other change of the content is under way */
     if (write) {
         write->truncates = taken;
+        write->refilled = node->reread && write->heard < node->dropped + FILLED_MILLISECONDS;
         node->writing = write;
         end_shortening(node);
     }
@@ -459,13 +468,14 @@ bool node_end_truncation(struct node_table *table, struct node *node)
 bool node_end_change(struct node_table *table, struct node *node, bool truncates, uint64_t now)
 {
     LOCKED(&table->lock);
+    bool refilled = node->writing && node->writing->refilled;
+    bool stale = refilled || (node->reread && now < node->dropped + FILLED_MILLISECONDS);
     node->writing = NULL;
     if (truncates)
         end_truncation(table, node);
-    bool stale = node->reread && now < node->dropped + FILLED_MILLISECONDS;
     node->spoiled |= stale;
     node->changed = now;
-    node->dropped = 0;
+    node->dropped = node->dropping ? node->dropped : 0;
     node->reread = false;
     return stale || node->untaken;
 }

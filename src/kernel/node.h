@@ -47,8 +47,10 @@ bool node_is_overtaken(struct node_table *table, const struct node *node);
  * others changed go on showing the old version until node_show_newer(). */
 void node_table_publishing(struct node_table *table, const GPtrArray *effects, bool rebuilt);
 
-/* The kernel is about to be told to drop the pages of a node, at `now` (milliseconds). */
-void node_note_drop(struct node_table *table, struct node *node, uint64_t now);
+/* The kernel is about to be told to drop the pages of a node; and has dropped them, at `now`
+ * (milliseconds): it waits for pages that are under way, so own changes may end in between. */
+void node_begin_drop(struct node_table *table, struct node *node, uint64_t now);
+void node_end_drop(struct node_table *table, struct node *node, uint64_t now);
 
 /* True if there is an older version, which is shown or was until now. */
 bool node_has_older(struct node_table *table, const struct node *node);
@@ -65,9 +67,10 @@ void node_hold_askers(struct node_table *table, struct node *node, uint64_t from
 bool node_holds_askers(struct node_table *table, const struct node *node, uint64_t now);
 
 /* The newest one is shown, at `now` (milliseconds). Pages end where it ends until the next
- * node_note_drop(): the kernel shortens a file whose pages end early, if it has not been told of it
- * meanwhile. While an own change of the size is under way it does not, and would show zeros: if one
- * was just now, pages go on with the older one. How often others had changed the content by then.
+ * node_begin_drop(): the kernel shortens a file whose pages end early, if it has not been told of
+ * it meanwhile. While an own change of the size is under way it does not, and would show zeros: if
+ * one was just now, pages go on with the older one. How often others had changed the content by
+ * then.
  */
 uint64_t node_show_newer(struct node_table *table, struct node *node, uint64_t now);
 

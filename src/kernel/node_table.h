@@ -27,7 +27,9 @@ struct own_write {
     uint32_t offset;
     uint32_t size;
     const uint8_t *data;
+    uint64_t heard; /* milliseconds: when it was asked for */
     bool truncates; /* it makes the truncation that waited: nothing else is in the file */
+    bool refilled; /* pages may have been read again, without it, when the kernel had filled them */
 };
 
 /* An own truncation whose answer the kernel may not have taken. */
@@ -82,6 +84,7 @@ struct node {
      * read again without what is written. */
     uint64_t dropped; /* milliseconds: when pages were, since the last own change was answered; 0:
                          they were not */
+    bool dropping;    /* they are just now */
     bool reread;      /* and some were read since */
 
     uint64_t lookups; /* the kernel's references */

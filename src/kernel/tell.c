@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "kernel/inode_number.h"
 #include "replica/replica.h"
@@ -177,7 +178,8 @@ int teller_end_shortening(const struct teller *teller, struct node *node, pid_t 
 
 void teller_drop_pages(struct teller *teller, struct node *node)
 {
-    node_note_drop(teller->table, node, (uint64_t)g_get_monotonic_time() / 1000);
+    node_begin_drop(teller->table, node, clock_milliseconds());
     counter_add(&teller->table->metrics->pages_dropped, 1);
     tell(teller, node, 0);
+    node_end_drop(teller->table, node, clock_milliseconds());
 }

@@ -156,8 +156,10 @@ static void write_entry(fuse_req_t req, struct node *node, const char *data, siz
     }
     struct request *request = new_request(req, node, REQUEST_WRITE, g_steal_pointer(&path));
     request->data = g_memdup2(data, size);
-    request->write = (struct own_write){
-        .offset = (uint32_t)offset, .size = (uint32_t)size, .data = request->data};
+    request->write = (struct own_write){.offset = (uint32_t)offset,
+                                        .size = (uint32_t)size,
+                                        .data = request->data,
+                                        .heard = timer_now()};
     request->skips = skips;
     request->stale = stale;
     request->of_map = file && file->writepage;

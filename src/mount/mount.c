@@ -201,7 +201,10 @@ void mount_tell_own(struct mount *mount, const GPtrArray *effects)
 {
     for (guint i = 0; i < effects->len; i++) {
         const struct effect *effect = effects->pdata[i];
-        if (effect->operation == CHANGE_RENAME && effect->after)
+        /* What asked gets no attributes with the answer (fsync() sets a time, too), and others may
+         * have asked for them meanwhile. */
+        bool sets_time = effect->operation == CHANGE_RENAME || effect->operation == CHANGE_MTIME;
+        if (sets_time && effect->after)
             notifier_drop_time(&mount->notifier, effect->after->inode);
     }
 }

@@ -4,6 +4,7 @@
 #define PMXCFS_REPLICA_CALLER_H
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/admit.h"
@@ -25,6 +26,7 @@ struct caller {
     uint64_t count;  /* of the change */
     uint64_t marker; /* of the message after which it is safe with all */
     uint64_t since;  /* milliseconds */
+    bool claimed;    /* its change is being published: it is about to be answered */
     struct admit_reserve reserve;
 };
 

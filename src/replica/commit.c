@@ -74,8 +74,11 @@ static int apply_outcome(struct committer *committer, const struct outcome *outc
         outcome->own ? waiters_origin(committer->parts.waiters, outcome->count, &asker) : NULL;
     int error = apply(committer->draft, &outcome->change, origin);
 
-    for (guint i = before; i < effects->len; i++)
-        ((struct effect *)effects->pdata[i])->asker = asker;
+    for (guint i = before; i < effects->len; i++) {
+        struct effect *effect = effects->pdata[i];
+        effect->asker = asker;
+        effect->count = outcome->count;
+    }
     return error;
 }
 
@@ -132,6 +135,13 @@ static void answer_outcome(struct committer *committer, const struct outcome *ou
         waiters_answer(waiters, outcome->count, outcome->result);
 }
 
+static void drop_outcomes(struct committer *committer)
+{
+    for (guint i = 0; i < committer->outcomes->len; i++)
+        buffer_unref(g_array_index(committer->outcomes, struct outcome, i).message);
+    g_array_set_size(committer->outcomes, 0);
+}
+
 /* Answers the callers of all outcomes; `error` replaces success. What others have is made, and
  * comes back to this node with their state: its caller must not take it for refused. */
 static void answer_outcomes(struct committer *committer, int error)
@@ -141,17 +151,30 @@ static void answer_outcomes(struct committer *committer, int error)
         if (!outcome->result)
             outcome->result = error && outcome->shared ? -EBUSY : error;
         answer_outcome(committer, outcome);
-        buffer_unref(outcome->message);
     }
-    g_array_set_size(committer->outcomes, 0);
+    drop_outcomes(committer);
 }
 
+/* Whoever was given up since his change was applied has had the kernel forget what it knew, and
+ * that may know the old state again by now: so it is told of the change as of another's. From here
+ * on nobody is given up until he is answered. */
+static void claim_callers(struct committer *committer, const GPtrArray *effects)
+{
+    for (guint i = 0; i < effects->len; i++) {
+        struct effect *effect = effects->pdata[i];
+        if (effect->origin && !waiters_claim(committer->parts.waiters, effect->count))
+            effect->origin = NULL;
+    }
+}
+
+/* The callers of what is published must be answered at once. */
 static void publish(struct committer *committer, bool rebuilt)
 {
     struct replica_listener *listener = committer->parts.listener;
     GPtrArray *effects = draft_take_effects(committer->draft);
     uint64_t now = now_milliseconds(committer);
 
+    claim_callers(committer, effects);
     shared_lock_write(&committer->state_lock);
     listener->publishing(listener, effects, rebuilt);
     state_publish(committer->state, committer->draft, now);
@@ -185,15 +208,14 @@ static void store_one_by_one(struct committer *committer)
     for (guint i = 0; i < committer->outcomes->len; i++) {
         struct outcome *outcome = &g_array_index(committer->outcomes, struct outcome, i);
         outcome->result = apply_outcome(committer, outcome);
-        if (draft_is_empty(committer->draft))
-            continue;
-        int error = store_draft(committer, 1);
+        int error = draft_is_empty(committer->draft) ? 0 : store_draft(committer, 1);
         if (error)
             outcome->result = error;
-        else
+        else if (!draft_is_empty(committer->draft))
             publish(committer, false);
+        answer_outcome(committer, outcome);
     }
-    answer_outcomes(committer, 0);
+    drop_outcomes(committer);
 }
 
 /* Local mode: a change, or a batch that begins with it, was not stored. */

@@ -62,7 +62,7 @@ static void take_old(struct waiters *waiters, GQueue *queue, uint64_t limit, GQu
     for (GList *at = queue->head, *next; at; at = next) {
         struct caller *caller = at->data;
         next = at->next;
-        if (caller->since > limit)
+        if (caller->claimed || caller->since > limit)
             continue;
         if (queue == &waiters->callers)
             unlink_caller(waiters, caller);
@@ -81,6 +81,7 @@ void waiters_add(struct waiters *waiters, struct caller *caller, uint64_t count,
     assert(!last || ((const struct caller *)last->data)->count < count);
     caller->count = count;
     caller->since = now;
+    caller->claimed = false;
     caller->link = (GList){.data = caller};
     g_queue_push_tail_link(&waiters->callers, &caller->link);
     waiters->under_way.bytes += caller->reserve.bytes;
@@ -94,6 +95,7 @@ void waiters_begin_round(struct waiters *waiters, uint64_t count)
     if (caller) {
         unlink_caller(waiters, caller);
         caller->marker = NOT_SENT;
+        caller->claimed = false;
         g_queue_push_tail_link(&waiters->stored, &caller->link);
     }
 }
@@ -191,9 +193,20 @@ unsigned waiters_fail(struct waiters *waiters, uint64_t limit, int error)
     return count;
 }
 
+bool waiters_claim(struct waiters *waiters, uint64_t count)
+{
+    LOCKED(&waiters->lock);
+    struct caller *caller = find(waiters, count);
+    if (caller)
+        caller->claimed = true;
+    return caller;
+}
+
 bool waiters_cancel(struct waiters *waiters, struct caller *caller)
 {
     LOCKED(&waiters->lock);
+    if (caller->claimed)
+        return false;
     bool found = find(waiters, caller->count) == caller;
     if (found) {
         unlink_caller(waiters, caller);

@@ -54,7 +54,12 @@ void waiters_fail_rounds(struct waiters *waiters, int error);
 /* All who have waited since `limit` (milliseconds) or longer get `error`; how many. */
 unsigned waiters_fail(struct waiters *waiters, uint64_t limit, int error);
 
-/* Takes a caller out without an answer; false: it is not in here (any more). */
+/* The change of that count is about to be published: its caller waits for waiters_answer() or
+ * waiters_begin_round(), and nothing else takes it out. False: it has none any more. */
+bool waiters_claim(struct waiters *waiters, uint64_t count);
+
+/* Takes a caller out without an answer; false: it is not in here (any more), or is about to be
+ * answered. */
 bool waiters_cancel(struct waiters *waiters, struct caller *caller);
 
 /* Whether anybody (still) waits for that count: a caller, or a round for its marker. */

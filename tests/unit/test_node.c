@@ -139,7 +139,7 @@ static void test_pages_of_a_shorter_version(void **state)
     assert_page(fixture, OLD);
     node_show_newer(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "x");
-    node_note_drop(&fixture->table, fixture->node, NOW);
+    node_begin_drop(&fixture->table, fixture->node, NOW);
     assert_page(fixture, "xld"); /* the kernel is told of it in just that moment */
     settle(fixture);
     assert_page(fixture, "x");
@@ -224,7 +224,7 @@ static void test_own_truncation(void **state)
     assert_true(node_is_shortened(&fixture->table, fixture->node, &shortening));
     assert_int_equal(shortening.size, 1);
     assert_int_equal(shortening.thread, THREAD);
-    node_note_drop(&fixture->table, fixture->node, NOW);
+    node_begin_drop(&fixture->table, fixture->node, NOW);
     assert_page(fixture, OLD);
     node_end_shortening(&fixture->table, fixture->node, shortening.number + 1); /* of another one */
     assert_page(fixture, OLD);
@@ -432,12 +432,58 @@ static void test_pages_that_were_read_again(void **state)
     entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
     node_begin_change(&fixture->table, fixture->node, &write);
     assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
-    node_note_drop(&fixture->table, fixture->node, NOW);
+    node_begin_drop(&fixture->table, fixture->node, NOW);
     entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
     node_begin_change(&fixture->table, fixture->node, &write);
     assert_true(node_end_change(&fixture->table, fixture->node, false, NOW));
     node_begin_change(&fixture->table, fixture->node, &write);
     assert_false(node_end_change(&fixture->table, fixture->node, false, NOW));
+}
+
+static void begin_write(struct fixture *fixture, struct own_write *write)
+{
+    assert_false(node_begin_change(&fixture->table, fixture->node, write));
+}
+
+/* The kernel waits for the page of the first write before it drops any; by then it has filled one
+ * for the second. */
+static void test_a_write_that_ends_during_a_drop(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write first = {.offset = 0, .size = 1, .data = (const uint8_t *)"1"};
+    struct own_write second = {.offset = 1, .size = 1, .data = (const uint8_t *)"2"};
+
+    begin_write(fixture, &first);
+    node_begin_drop(&fixture->table, fixture->node, NOW);
+    publish(fixture, "1ld", fixture->node);
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW + 1));
+    node_end_drop(&fixture->table, fixture->node, NOW + 2);
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree)); /* lacks the second */
+    begin_write(fixture, &second);
+    publish(fixture, "12d", fixture->node);
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW + 3));
+    begin_write(fixture, &first);
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW + 4));
+}
+
+/* What counts is when the write was asked for, not how long the group took for it. */
+static void test_a_write_that_takes_long(void **state)
+{
+    struct fixture *fixture = *state;
+    struct own_write write = {
+        .offset = 0, .size = 1, .data = (const uint8_t *)"W", .heard = NOW + 1};
+
+    node_begin_drop(&fixture->table, fixture->node, NOW);
+    node_end_drop(&fixture->table, fixture->node, NOW);
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
+    begin_write(fixture, &write);
+    assert_true(node_end_change(&fixture->table, fixture->node, false, NOW + 29000));
+    node_begin_drop(&fixture->table, fixture->node, NOW);
+    node_end_drop(&fixture->table, fixture->node, NOW);
+    entry_unref(node_content(&fixture->table, fixture->node, fixture->tree));
+    write.heard = NOW + 29000;
+    begin_write(fixture, &write);
+    assert_false(node_end_change(&fixture->table, fixture->node, false, NOW + 29000));
 }
 
 /* Who has a deleted file open goes on seeing what it was; its name leads to another node. */
@@ -614,7 +660,7 @@ static void test_truncation_ends_during_a_write(void **state)
                               &(struct emptying){.opener = 5, .now = 10, .due = 110}));
     assert_int_equal(node_meet(&fixture->table, fixture->node, 110), NODE_SEND);
     assert_false(node_begin_change(&fixture->table, fixture->node, &write));
-    node_note_drop(&fixture->table, fixture->node, NOW);
+    node_begin_drop(&fixture->table, fixture->node, NOW);
     assert_null(node_content(&fixture->table, fixture->node, fixture->tree));
     publish(fixture, "", fixture->node);
     node_end_truncation(&fixture->table, fixture->node);
@@ -670,6 +716,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_asks_waits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_equal_sizes_wait_for_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_write_that_ends_during_a_drop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_write_that_takes_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_truncation, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_own_truncations_in_a_row, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_others_change_while_a_truncation_is_answered, set_up,

@@ -42,6 +42,60 @@ static void test_group(void **unused)
     group_stop(&group);
 }
 
+/* What is published, and whether anybody can be given up while it is. */
+static struct {
+    unsigned own;
+    unsigned anybodys;
+    struct asker *given_up;
+} publication;
+
+static void note_publication(struct replica_listener *listener, const GPtrArray *effects,
+                             bool rebuilt)
+{
+    struct node *node = container_of(listener, struct node, listener);
+
+    (void)rebuilt;
+    for (guint i = 0; i < effects->len; i++) {
+        const struct effect *effect = effects->pdata[i];
+        publication.own += effect->origin != NULL;
+        publication.anybodys += effect->origin == NULL;
+    }
+    assert_false(replica_cancel(node->replica, &publication.given_up->caller));
+}
+
+/* Who is killed while a change is stored has had the kernel forget what it knew, too early: so the
+ * kernel is told of it as of another's. Afterwards, until the answer, nobody is given up. */
+static void test_given_up_while_it_is_stored(void **unused)
+{
+    struct group group;
+    struct asker askers[2] = {0};
+    const char *const names[] = {"f", "g"};
+
+    (void)unused;
+    group_start_joined(&group, 1);
+    struct node *node = &group.nodes[0];
+    struct committer *committer = &node->replica->committer;
+    for (size_t i = 0; i < 2; i++) {
+        node_ask(node, &askers[i], change_create(names[i]));
+        const struct outcome outcome = {.message = buffer_new(1),
+                                        .change = change_create(names[i]),
+                                        .count = askers[i].caller.count,
+                                        .own = true};
+        commit_apply(committer, &outcome);
+        buffer_unref(outcome.message);
+    }
+    assert_true(replica_cancel(node->replica, &askers[0].caller));
+    publication.given_up = &askers[1];
+    node->listener.publishing = note_publication;
+    assert_int_equal(commit_flush(committer), 0);
+    assert_int_equal(publication.own, 1);
+    assert_int_equal(publication.anybodys, 1);
+    assert_int_equal(askers[0].answers, 0);
+    assert_int_equal(askers[1].answers, 1);
+    assert_int_equal(askers[1].result, 0);
+    group_stop(&group);
+}
+
 /* A caller is answered when its change has come back, not sooner. */
 static void test_waiting(void **unused)
 {
@@ -454,6 +508,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_group),
+        cmocka_unit_test(test_given_up_while_it_is_stored),
         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_expire),
         cmocka_unit_test(test_join),
