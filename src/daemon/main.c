@@ -428,6 +428,7 @@ static int run(struct parts *parts, int ready_fd)
     }
     const struct last_resort resort = {
         .mountpoint = parts->mount ? parts->options.mountpoint : NULL,
+        .mount_number = parts->mount ? mount_number(parts->mount) : 0,
         .pid_file = parts->host.pid_file_written ? parts->options.pid_file : NULL,
         .exit_code = error == 0 ? EXIT_SUCCESS : EXIT_FAILURE,
         .milliseconds = STOP_MILLISECONDS_MAX,
