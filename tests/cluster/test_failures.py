@@ -235,7 +235,8 @@ def test_stop_while_corosync_hangs(cluster, folder, waiting):
 
 @pytest.mark.parametrize("covered", (False, True))
 def test_stop_while_the_thread_of_corosync_hangs(make_cluster, tmp_path, covered):
-    """In a write to the database: the stop goes without it, before all else that it has to do. The pid file is gone, and so is the mount, but for one below another's."""
+    """In a write to the database: the stop goes without it, before all else that it has to do. Clients find the restart flag, the pid file is gone,
+    and so is the mount, but for one below another's."""
     cluster = make_cluster(1)
     daemon = cluster[1].daemon
     disk = FailingDisk(daemon, tmp_path)
@@ -250,7 +251,7 @@ def test_stop_while_the_thread_of_corosync_hangs(make_cluster, tmp_path, covered
     wait_for(disk.hangs, "a thread waits for the disk")
     daemon.stop()
     assert "a thread hangs, leaving without it" in daemon.log_text()
-    assert not os.path.exists(daemon.pid_file)
+    assert os.path.exists(daemon.restart_flag) and not os.path.exists(daemon.pid_file)
     with pytest.raises(OSError) as caught:
         pending.result()
     assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)

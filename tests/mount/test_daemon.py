@@ -548,6 +548,7 @@ def test_a_stop_that_is_cut_short(make_daemon, tmp_path, covered):
     wait_for(disk.hangs, "a thread waits for the disk")
     daemon.stop()
     assert "the stop takes too long" in daemon.log_text()
+    assert os.path.exists(daemon.restart_flag), "clients must know that it may come back"
     with pytest.raises(OSError) as caught:
         pending.result()
     assert caught.value.errno in (*GONE, errno.EBUSY)
