@@ -364,6 +364,9 @@ static void stop_status(struct parts *parts)
 /* From the outside in: nobody asks any more, what was asked is answered, then all is put away. */
 static void stop(struct parts *parts, const struct last_resort *resort)
 {
+    /* Clients look for it when the socket is gone, and that goes too if the stop is cut short. */
+    if (parts->socket)
+        paths_make_restart_flag(parts->options.run_dir, parts->host.group);
     if (parts->mount)
         flush_mount(parts);
     history_begin_stop(&parts->history);
@@ -373,10 +376,7 @@ static void stop(struct parts *parts, const struct last_resort *resort)
     history_stop_trials(&parts->history);
     mount_free(parts->mount);
     parts->mount = NULL;
-    if (parts->socket) {
-        paths_make_restart_flag(parts->options.run_dir, parts->host.group);
-        socket_stop(parts->socket);
-    }
+    socket_stop(parts->socket);
     metrics_clear(parts);
     history_forget_trials(&parts->history);
     activity_free(parts->activity);
@@ -428,6 +428,7 @@ static int run(struct parts *parts, int ready_fd)
     }
     const struct last_resort resort = {
         .mountpoint = parts->mount ? parts->options.mountpoint : NULL,
+        .mount_number = parts->mount ? mount_number(parts->mount) : 0,
         .pid_file = parts->host.pid_file_written ? parts->options.pid_file : NULL,
         .exit_code = error == 0 ? EXIT_SUCCESS : EXIT_FAILURE,
         .milliseconds = STOP_MILLISECONDS_MAX,

@@ -9,39 +9,13 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mounted.h"
+
 #define MOUNTED_SIGNAL SIGUSR1
 #define DEATH_SIGNAL SIGUSR2 /* when the thread that started the guard ends */
-
-/* Newer kernels (6.8) have numbers that no other mount ever gets. */
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000u
-#endif
-
-/* The number of the mount that `fd` is on, without asking whoever serves it; 0: not known. */
-static uint64_t mount_number(int fd)
-{
-    const unsigned int either = STATX_MNT_ID | STATX_MNT_ID_UNIQUE;
-    struct statx status;
-
-    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, either, &status) < 0 ||
-        !(status.stx_mask & either))
-        return 0;
-    return status.stx_mnt_id;
-}
-
-static uint64_t find_mount(const char *mountpoint)
-{
-    int fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    uint64_t number = fd < 0 ? 0 : mount_number(fd);
-
-    if (fd >= 0)
-        close(fd);
-    return number;
-}
 
 /* A forced unmount breaks the connection first, and then fails, since `fd` keeps the mount busy:
  * just that is wanted. */
@@ -52,7 +26,7 @@ static void break_connection(const char *mountpoint, uint64_t number)
 
     if (fd < 0)
         return;
-    if (number != 0 && mount_number(fd) == number) {
+    if (number != 0 && mounted_number(fd, "") == number) {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         umount2(path, MNT_FORCE);
     }
@@ -66,7 +40,7 @@ static void __attribute__((noreturn)) keep_watch(const char *mountpoint, const s
     for (;;) {
         switch (sigwaitinfo(signals, NULL)) {
         case MOUNTED_SIGNAL:
-            number = find_mount(mountpoint);
+            number = mounted_number(AT_FDCWD, mountpoint);
             break;
         case DEATH_SIGNAL:
             break_connection(mountpoint, number);

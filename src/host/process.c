@@ -19,6 +19,9 @@
 #endif
 
 #include "base/log.h"
+#include "base/mounted.h"
+
+#define LEAVE_SECONDS_MAX 5 /* then the kernel ends the process */
 
 static void notify(const char *state)
 {
@@ -184,11 +187,20 @@ void process_request_stop(void)
 
 void process_leave(const struct last_resort *resort)
 {
-    /* By force first: it breaks the connection, or whoever waits for us could keep us. */
-    if (resort->mountpoint && umount2(resort->mountpoint, MNT_FORCE) < 0)
-        umount2(resort->mountpoint, MNT_DETACH);
+    /* A look at the mount of a server that is gone, or a word to a log that hangs, may wait for
+     * ever. */
+    signal(SIGALRM, SIG_DFL);
+    alarm(LEAVE_SECONDS_MAX);
     if (resort->pid_file)
         unlink(resort->pid_file);
+    bool other = resort->mountpoint && mounted_is_other(resort->mountpoint, resort->mount_number);
+
+    /* By force first: it breaks the connection, or whoever waits for us could keep us. Below
+     * another mount ours is out of reach: there the end of the process breaks it. */
+    if (resort->mountpoint && !other && umount2(resort->mountpoint, MNT_FORCE) < 0)
+        umount2(resort->mountpoint, MNT_DETACH);
+    if (other)
+        mounted_warn_of_other(resort->mountpoint);
     _exit(resort->exit_code);
 }
 

@@ -45,6 +45,7 @@ void process_request_stop(void);
 /* What the end must not miss, whatever hangs. */
 struct last_resort {
     const char *mountpoint; /* unmounted lazily; NULL: it is not ours */
+    uint64_t mount_number;  /* of our mount there: another is left alone; 0: not known */
     const char *pid_file;   /* removed; NULL: it is not ours */
     int exit_code;
     uint64_t milliseconds; /* how long the ordinary stop may take */

@@ -33,6 +33,7 @@ struct worker {
 struct mount {
     struct mount_options options;
     struct fuse_session *session;
+    uint64_t number; /* the kernel's, of this mount; 0: not known */
     char *link_targets[VIRTUAL_OPENVZ + 1];
 
     struct node_table nodes;

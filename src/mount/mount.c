@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mounted.h"
 #include "base/util.h"
 #include "core/limits.h"
 #include "mount/handlers.h"
@@ -119,6 +120,7 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
                                    g_strerror(-error));
         fuse_session_destroy(mount->session);
     } else {
+        mount->number = mounted_number(AT_FDCWD, options->mountpoint);
         node_table_init(&mount->nodes, &options->metrics->kernel);
         mount->listener.told = on_told;
         own_turns(mount);
@@ -131,6 +133,11 @@ struct mount *mount_new(const struct mount_options *options, char **problem)
     }
     free_mount(mount);
     return NULL;
+}
+
+uint64_t mount_number(const struct mount *mount)
+{
+    return mount->number;
 }
 
 int mount_serve(struct mount *mount)
@@ -156,14 +163,23 @@ static bool stop_threads(struct mount *mount)
     return ended;
 }
 
+/* Lazily: whoever has a file open or stands inside keeps a mount that is in nobody's way. */
+static void unmount(const struct mount *mount)
+{
+    const char *mountpoint = mount->options.mountpoint;
+
+    if (mounted_is_other(mountpoint, mount->number))
+        mounted_warn_of_other(mountpoint);
+    else if (umount2(mountpoint, MNT_DETACH) != 0 && errno != EINVAL)
+        log_warning("cannot unmount %s: %s", mountpoint, g_strerror(errno));
+}
+
 void mount_free(struct mount *mount)
 {
     if (!mount)
         return;
     atomic_store(&mount->unmounting, true);
-    /* Lazily: whoever has a file open or stands inside keeps a mount that is in nobody's way. */
-    if (umount2(mount->options.mountpoint, MNT_DETACH) != 0 && errno != EINVAL)
-        log_warning("cannot unmount %s: %s", mount->options.mountpoint, g_strerror(errno));
+    unmount(mount);
     if (mount->serving && !stop_threads(mount))
         return; /* the process is about to end; the thread may still look at all of this */
     timer_destroy(&mount->timer);

@@ -5,6 +5,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "mount/options.h"
 
@@ -14,11 +15,15 @@ struct mount;
  * possible. What the options point to must outlive the mount. */
 struct mount *mount_new(const struct mount_options *options, char **problem);
 
+/* By which the kernel tells it from others (base/mounted.h); 0: not known. */
+uint64_t mount_number(const struct mount *mount);
+
 /* Starts the threads. 0 or a negative errno. */
 int mount_serve(struct mount *mount);
 
 /* Unmounts (lazily, so that open files hold nothing up) and ends the threads. Callers that still
- * wait must have been answered, or are answered by the connection's end. */
+ * wait must have been answered, or are answered by the connection's end. Where another mount lies
+ * over this one, both stay, this one dead: taking it away would take the other along. */
 void mount_free(struct mount *mount);
 
 /* What publication asks of the mount (daemon/publication.h). `effects` is being published: the

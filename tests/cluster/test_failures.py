@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Nodes that stop, are killed, or whose corosync dies or hangs, while changes go on."""
 
+import errno
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ import pytest
 from load import Load
 
 from harness import PATIENCE, wait_for
+from harness.failing_disk import FailingDisk
 
 
 def check_all(cluster, load, acknowledged, excused=None, lost=0):
@@ -229,6 +231,34 @@ def test_stop_while_corosync_hangs(cluster, folder, waiting):
     assert time.monotonic() - begin < 5 + PATIENCE / 10  # and an answer is waited for 30 s
     node.signal_corosync(signal.SIGCONT)
     node.daemon.start()
+
+
+@pytest.mark.parametrize("covered", (False, True))
+def test_stop_while_the_thread_of_corosync_hangs(make_cluster, tmp_path, covered):
+    """In a write to the database: the stop goes without it, before all else that it has to do. Clients find the restart flag, the pid file is gone,
+    and so is the mount, but for one below another's."""
+    cluster = make_cluster(1)
+    daemon = cluster[1].daemon
+    disk = FailingDisk(daemon, tmp_path)
+    cluster.start()
+    writer = daemon.worker()
+    writer.chdir(daemon.mountpoint)
+    if covered:
+        daemon.run(["mount", "-t", "tmpfs", "cover", daemon.mountpoint], check=True)
+        daemon.os.write_file(daemon / "precious", b"x")
+    disk.hang()
+    pending = writer.start("mkdir", "never")
+    wait_for(disk.hangs, "a thread waits for the disk")
+    daemon.stop()
+    assert "a thread hangs, leaving without it" in daemon.log_text()
+    assert os.path.exists(daemon.restart_flag) and not os.path.exists(daemon.pid_file)
+    with pytest.raises(OSError) as caught:
+        pending.result()
+    assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert daemon.is_mounted() == covered
+    if covered:
+        assert daemon.os.read_file(daemon / "precious") == b"x"
+        assert "what is mounted at %s is not this daemon's mount" % daemon.mountpoint in daemon.log_text()
 
 
 def test_start_while_corosync_hangs(cluster, folder):

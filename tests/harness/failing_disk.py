@@ -10,7 +10,7 @@ from .worker import wait_for
 
 
 class FailingDisk:
-    """Of a daemon that is not started yet. `fail()` gives the error of every write from then on."""
+    """Of a daemon that is not started yet. `fail()` gives the error of every write from then on, `hang()` none."""
 
     def __init__(self, daemon, directory):
         self.control = os.path.join(directory, "failing-disk")
@@ -20,6 +20,14 @@ class FailingDisk:
         with open(self.control + ".new", "w") as file:
             file.write(str(error))
         os.rename(self.control + ".new", self.control)
+
+    def hang(self):
+        """Threads that write do not come back."""
+        self.fail("hang")
+
+    def hangs(self):
+        """True if a thread writes since hang()."""
+        return os.path.exists(self.control + ".hangs")
 
     def mend(self):
         os.unlink(self.control)

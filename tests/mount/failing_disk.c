@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Preloaded (LD_PRELOAD): while the file FAILING_DISK is there, whatever would alter the database,
  * its log or its journal fails with the error whose number is in that file, as on a disk that is
- * broken or was made read-only. */
+ * broken or was made read-only. With the word "hang" in it the thread that writes stays there for
+ * ever, after it has made FAILING_DISK.hangs. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,16 @@
 
 /* (With 64 bits for offsets, as SQLite has them too: pwrite() here is pwrite64() for the linker.)
  */
+
+static void hang(const char *control)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s.hangs", control);
+    close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    for (;;)
+        pause();
+}
 
 /* Sets errno if it has to fail. */
 static bool fails(int fd)
@@ -37,6 +48,8 @@ static bool fails(int fd)
     close(file);
     if (got <= 0)
         return false;
+    if (strcmp(number, "hang") == 0)
+        hang(control);
     errno = atoi(number);
     return true;
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start and stop: options, background, pid and lock file, mount point, signals, exit codes."""
 
+import errno
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from harness import GROUP_ID, PMXCFS, wait_for
+from harness.failing_disk import FailingDisk
 
 
 def text_of(path):
@@ -463,6 +465,99 @@ def test_unmounted_lazily_from_outside_is_a_stop(daemon):
     daemon.run(["umount", "--lazy", daemon.mountpoint], check=True)
     user.chdir("/")
     assert daemon.wait_exit() == 0
+
+
+# What callers get when the daemon is gone.
+GONE = (errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def cover(daemon):
+    """Another file system at the mount point, with a file in it."""
+    daemon.run(["mount", "-t", "tmpfs", "cover", daemon.mountpoint], check=True)
+    daemon.os.write_file(daemon / "precious", b"x")
+
+
+def assert_only_the_cover_is_told_of(daemon):
+    assert daemon.os.read_file(daemon / "precious") == b"x"
+    assert daemon.os.listdir(daemon.mountpoint) == ["precious"]
+    assert daemon.log_text().count("what is mounted at %s is not this daemon's mount" % daemon.mountpoint) == 1
+    assert not os.path.exists(daemon.pid_file)
+
+
+def kinds_of_mounts(daemon):
+    return [kind.split(".")[0] for mounted, kind, _ in daemon.namespace.mounts() if mounted == daemon.mountpoint]
+
+
+def test_stop_below_another_mount(daemon):
+    """It is left with all that is in it, and the daemon's own below it, which is dead; the next start takes that away when it can see it."""
+    daemon.os.write_file(daemon / "file", b"content")
+    daemon.os.mkdir(daemon / "inside")
+    user = daemon.worker()
+    user.chdir(daemon / "inside")
+    cover(daemon)
+    daemon.stop()
+    assert_only_the_cover_is_told_of(daemon)
+    assert kinds_of_mounts(daemon) == ["fuse", "tmpfs"]
+    with pytest.raises(OSError) as caught:
+        user.mkdir("new")
+    assert caught.value.errno in GONE
+    done = daemon.run_to_end()
+    assert done.returncode == 1
+    assert "another file system is mounted there, with 'precious' in it" in done.stderr
+    assert daemon.os.read_file(daemon / "precious") == b"x"
+    daemon.run(["umount", daemon.mountpoint], check=True)
+    daemon.start()
+    assert "taking away the mount that an earlier daemon left" in daemon.log_since_start()
+    assert kinds_of_mounts(daemon) == ["fuse"]
+    assert daemon.os.read_file(daemon / "file") == b"content"
+
+
+def test_stop_with_another_mount_in_its_place(daemon):
+    daemon.os.mkdir(daemon / "inside")
+    user = daemon.worker()
+    user.chdir(daemon / "inside")
+    daemon.run(["umount", "--lazy", daemon.mountpoint], check=True)
+    cover(daemon)
+    daemon.stop()
+    assert_only_the_cover_is_told_of(daemon)
+    assert kinds_of_mounts(daemon) == ["tmpfs"]
+
+
+def test_stop_leaves_what_it_was_mounted_over(make_daemon):
+    daemon = make_daemon()
+    daemon.os.mkdir(daemon.mountpoint)
+    daemon.run(["mount", "-t", "tmpfs", "tmpfs", daemon.mountpoint], check=True)
+    daemon.start()
+    daemon.stop()
+    assert kinds_of_mounts(daemon) == ["tmpfs"]
+    assert "what is mounted at" not in daemon.log_text()
+
+
+@pytest.mark.parametrize("covered", [False, True])
+def test_a_stop_that_is_cut_short(make_daemon, tmp_path, covered):
+    """A disk that hangs holds up a thread: what must not be missed is done all the same, and who waits gets an error."""
+    daemon = make_daemon()
+    disk = FailingDisk(daemon, tmp_path)
+    daemon.start()
+    writer = daemon.worker()
+    writer.chdir(daemon.mountpoint)
+    if covered:
+        cover(daemon)
+    disk.hang()
+    pending = writer.start("mkdir", "never")
+    wait_for(disk.hangs, "a thread waits for the disk")
+    daemon.stop()
+    assert "the stop takes too long" in daemon.log_text()
+    assert os.path.exists(daemon.restart_flag), "clients must know that it may come back"
+    with pytest.raises(OSError) as caught:
+        pending.result()
+    assert caught.value.errno in (*GONE, errno.EBUSY)
+    if covered:
+        assert_only_the_cover_is_told_of(daemon)
+        assert kinds_of_mounts(daemon) == ["fuse", "tmpfs"]
+    else:
+        assert kinds_of_mounts(daemon) == []
+        assert not os.path.exists(daemon.pid_file)
 
 
 def test_start_and_stop_again_and_again(make_daemon):
