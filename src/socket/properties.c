@@ -28,6 +28,7 @@ struct finding {
 /* The answers for one list of names. */
 struct list {
     char **names;
+    GArray *sorted;        /* of the names, as sort_names() makes it */
     GHashTable *findings;  /* guest id → struct finding, owned */
     uint64_t last_version; /* the guest list's when the answer was made */
     guint guest_count;     /* the same; both together tell whether any guest changed */
@@ -65,6 +66,7 @@ static void list_free(gpointer data)
     struct list *list = data;
 
     g_strfreev(list->names);
+    g_array_unref(list->sorted);
     g_hash_table_unref(list->findings);
     buffer_unref(list->text);
     g_free(list);
@@ -92,12 +94,49 @@ uint64_t properties_parsed(const struct properties *properties)
     return properties->parsed;
 }
 
-/* Parsing */
+/* Names: whoever may read can ask for 255 in one request, so that no line of thousands of
+ * configurations is compared with each of them. */
 
 struct span {
     const char *start;
     size_t length;
 };
+
+struct name {
+    struct span text;
+    size_t index; /* in the list that was asked for; of one that is there twice, the first */
+};
+
+/* By length first: most words are told from each other by that. */
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    const struct span *first = &((const struct name *)a)->text;
+    const struct span *second = &((const struct name *)b)->text;
+
+    if (first->length != second->length)
+        return first->length < second->length ? -1 : 1;
+    return memcmp(first->start, second->start, first->length);
+}
+
+/* The names (struct name, which points to them) in the order to look them up in. */
+static GArray *sort_names(const char *const *names)
+{
+    GArray *sorted = g_array_new(FALSE, FALSE, sizeof(struct name));
+
+    for (size_t i = 0; names[i]; i++) {
+        struct name name = {.text = {names[i], strlen(names[i])}, .index = i};
+        g_array_append_val(sorted, name);
+    }
+    g_array_sort(sorted, compare_names); /* keeps the order of those that are equal */
+    for (guint i = 1; i < sorted->len; i++) {
+        struct name *name = &g_array_index(sorted, struct name, i);
+        if (compare_names(name - 1, name) == 0)
+            name->index = name[-1].index;
+    }
+    return sorted;
+}
+
+/* Parsing */
 
 static bool is_space(char c)
 {
@@ -114,27 +153,25 @@ static struct span strip(const char *start, const char *end)
 }
 
 /* Notes the value of a line NAME:value, if it has one and its name is asked for. */
-static void note_line(const char *line, const char *end, const char *const *names,
-                      struct span *values)
+static void note_line(const char *line, const char *end, const GArray *sorted, struct span *values)
 {
     const char *colon = memchr(line, ':', (size_t)(end - line));
+    guint found;
 
     if (!colon)
         return;
-    size_t length = (size_t)(colon - line);
-    for (size_t i = 0; names[i]; i++) {
-        if (strncmp(names[i], line, length) != 0 || names[i][length] != '\0')
-            continue;
-        struct span value = strip(colon + 1, end);
-        if (value.length > 0)
-            values[i] = value;
-    }
+    struct name word = {.text = {line, (size_t)(colon - line)}};
+    if (!g_array_binary_search((GArray *)sorted, &word, compare_names, &found))
+        return;
+    struct span value = strip(colon + 1, end);
+    if (value.length > 0)
+        values[g_array_index(sorted, struct name, found).index] = value;
 }
 
 /* The properties of a configuration as a JSON object; NULL if it has none of them. */
-static json_t *parse(const char *text, size_t size, const char *const *names)
+static json_t *parse(const char *text, size_t size, const char *const *names, const GArray *sorted)
 {
-    size_t count = g_strv_length((gchar **)names);
+    size_t count = sorted->len;
     g_autofree struct span *values = g_new0(struct span, count);
     const char *end = text + size;
     json_t *object = NULL;
@@ -142,7 +179,7 @@ static json_t *parse(const char *text, size_t size, const char *const *names)
     while (text < end && *text != '[') {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const char *line_end = newline ? newline : end;
-        note_line(text, line_end, names, values);
+        note_line(text, line_end, sorted, values);
         text = newline ? newline + 1 : end;
     }
     for (size_t i = 0; i < count; i++) {
@@ -158,11 +195,11 @@ static json_t *parse(const char *text, size_t size, const char *const *names)
 /* "ID":{...} of a configuration, NULL if it has none of the properties; g_free() it. Answers for
  * all guests are put together from these, so that one guest's change costs one guest's work. */
 static char *describe(struct properties *properties, const struct configuration *configuration,
-                      const char *const *names)
+                      const char *const *names, const GArray *sorted)
 {
     const char *text = configuration->content ? (const char *)configuration->content->data : "";
     size_t size = configuration->content ? configuration->size : 0;
-    json_t *object = parse(text, size, names);
+    json_t *object = parse(text, size, names, sorted);
 
     properties->parsed++;
     if (!object)
@@ -235,7 +272,8 @@ static int get_one(struct properties *properties, uint32_t id, const char *const
     replica_read_unlock(properties->replica);
     if (!found)
         return -ENOENT;
-    g_autofree char *description = describe(properties, &configuration, names);
+    g_autoptr(GArray) sorted = sort_names(names);
+    g_autofree char *description = describe(properties, &configuration, names, sorted);
     buffer_unref(configuration.content);
     g_autofree char *answer = g_strdup_printf("{%s}", description ? description : "");
     size_t size = strlen(answer);
@@ -254,7 +292,8 @@ static void note_finding(struct properties *properties, struct list *list,
 
     finding->version = configuration->version;
     finding->walk = list->walk;
-    finding->text = describe(properties, configuration, (const char *const *)list->names);
+    finding->text =
+        describe(properties, configuration, (const char *const *)list->names, list->sorted);
     finding->length = finding->text ? strlen(finding->text) : 0;
     g_hash_table_replace(list->findings, GUINT_TO_POINTER(configuration->id), finding);
 }
@@ -361,6 +400,7 @@ static struct list *find_list(struct properties *properties, const char *const *
         g_ptr_array_remove_index_fast(properties->lists, oldest);
     struct list *list = g_new0(struct list, 1);
     list->names = g_strdupv((gchar **)names);
+    list->sorted = sort_names((const char *const *)list->names);
     list->findings = g_hash_table_new_full(g_direct_hash, g_direct_equal, NULL, finding_free);
     g_ptr_array_add(properties->lists, list);
     return list;

@@ -24,16 +24,37 @@
 #include "status/rrdcached.h"
 
 #define RRDCACHED_PATIENCE_MS 2000
-#define RRDCACHED_PAUSE_US (10 * G_USEC_PER_SEC) /* after it did not answer */
+#define RRDCACHED_RETRY_US G_USEC_PER_SEC
+#define RRDCACHED_RETURN_US (60 * G_USEC_PER_SEC)  /* it is waited for */
+#define RRDCACHED_PAUSE_US (10 * G_USEC_PER_SEC)   /* after it was waited for in vain */
+#define REFUSAL_OF_OLD "illegal attempt to update" /* how rrdcached's begins */
 #define STOP_PATIENCE G_USEC_PER_SEC
 #define DIRECTORY_MODE 0750
 #define AHEAD_SECONDS_MAX 3600
+
+/* What became of a value. */
+enum outcome {
+    OUTCOME_WRITTEN,
+    OUTCOME_FAILED,
+    OUTCOME_WAITS,  /* rrdcached may be back soon */
+    OUTCOME_DIRECT, /* rrdcached does not take it: it is for the file */
+};
 
 /* One value on its way. */
 struct submission {
     size_t size; /* bytes of value, without a NUL */
     char *value; /* behind the key, in the same allocation */
     char key[];
+};
+
+/* Whether rrdcached is there. Times are microseconds, monotonic. */
+struct presence {
+    int64_t return_us;    /* how long it is waited for */
+    int64_t silent_since; /* 0: it answers, or was not asked */
+    int64_t pause_end;    /* it is not asked before */
+    bool answered;        /* ever */
+    bool given_up;        /* files are written directly, and that was logged */
+    bool retrying;        /* it may have taken the value in hand, without an answer */
 };
 
 struct rrd {
@@ -54,8 +75,7 @@ struct rrd {
     char *directory;
     struct librrd librrd;
     struct rrdcached rrdcached;
-    int64_t rrdcached_pause_end; /* microseconds, monotonic: not asked before */
-    bool rrdcached_silent;       /* and that was logged */
+    struct presence presence;
     struct rate_limit bad_keys;
     struct rate_limit failures;
 };
@@ -235,50 +255,82 @@ static char *update_file(struct rrd *rrd, const char *path, const char *update)
 
 /* rrdcached */
 
-static void note_silence(struct rrd *rrd, int error)
+/* Notes that it could not be asked. True if it may be back soon: what it held when it ended is in
+ * its journal, and librrd refuses all of that once the file has a newer value. */
+static bool note_silence(struct rrd *rrd, int error)
 {
-    rrd->rrdcached_pause_end = g_get_monotonic_time() + RRDCACHED_PAUSE_US;
-    if (!rrd->rrdcached_silent && rrd->rrdcached.path)
+    struct presence *presence = &rrd->presence;
+    int64_t now = g_get_monotonic_time();
+    bool first = presence->silent_since == 0;
+
+    if (first)
+        presence->silent_since = now;
+    if (presence->answered && now - presence->silent_since < presence->return_us) {
+        if (first)
+            log_info("rrdcached does not answer (%s): RRD values wait for it", g_strerror(-error));
+        return true;
+    }
+    presence->pause_end = now + RRDCACHED_PAUSE_US;
+    if (!presence->given_up)
         log_info("rrdcached does not answer (%s): RRD files are written directly",
                  g_strerror(-error));
-    rrd->rrdcached_silent = true;
+    presence->given_up = true;
+    return false;
 }
 
-/* True if rrdcached has taken the update. */
-static bool update_cached(struct rrd *rrd, const char *path, const char *update)
+static void note_answer(struct rrd *rrd)
+{
+    struct presence *presence = &rrd->presence;
+
+    if (presence->silent_since != 0)
+        log_info("rrdcached answers again");
+    presence->answered = true;
+    presence->silent_since = 0;
+    presence->given_up = false;
+}
+
+static enum outcome update_cached(struct rrd *rrd, const char *path, const char *update,
+                                  char **problem)
 {
     g_autofree char *refusal = NULL;
 
-    if (!rrd->rrdcached.path || g_get_monotonic_time() < rrd->rrdcached_pause_end)
-        return false;
+    if (!rrd->rrdcached.path || g_get_monotonic_time() < rrd->presence.pause_end)
+        return OUTCOME_DIRECT;
     int result = rrdcached_update(&rrd->rrdcached, path, update, &refusal);
-    if (result < 0 && result != -E2BIG)
-        note_silence(rrd, result);
+    if (result == -E2BIG)
+        return OUTCOME_DIRECT;
     if (result < 0)
-        return false;
-    if (rrd->rrdcached_silent)
-        log_info("rrdcached answers again");
-    rrd->rrdcached_silent = false;
-    if (refusal)
-        log_debug("rrdcached refuses %s: %s", path, refusal);
-    return result == 0;
+        return note_silence(rrd, result) ? OUTCOME_WAITS : OUTCOME_DIRECT;
+    note_answer(rrd);
+    if (!refusal)
+        return OUTCOME_WRITTEN;
+    log_debug("rrdcached refuses %s: %s", path, refusal);
+    if (!g_str_has_prefix(refusal, REFUSAL_OF_OLD))
+        return OUTCOME_DIRECT;
+    /* It holds a newer value. The file, which lacks that, would take this one, and then nothing of
+     * what rrdcached holds: librrd refuses a batch whose first value is not newer. */
+    if (rrd->presence.retrying)
+        return OUTCOME_WRITTEN;
+    *problem = g_strdup_printf("rrdcached refuses it: %s", refusal);
+    return OUTCOME_FAILED;
 }
 
 /* The thread */
 
-/* NULL, or what went wrong. */
-static char *write_value(struct rrd *rrd, const struct rrd_target *target, const char *update)
+static enum outcome write_value(struct rrd *rrd, const struct rrd_target *target,
+                                const char *update, char **problem)
 {
     g_autofree char *path = g_build_filename(rrd->directory, target->path, NULL);
 
-    if (access(path, F_OK) != 0) {
-        char *problem = create_file(rrd, target, path);
-        if (problem)
-            return problem;
-    }
-    if (update_cached(rrd, path, update))
-        return NULL;
-    return update_file(rrd, path, update);
+    if (access(path, F_OK) != 0)
+        *problem = create_file(rrd, target, path);
+    if (*problem)
+        return OUTCOME_FAILED;
+    enum outcome outcome = update_cached(rrd, path, update, problem);
+    if (outcome != OUTCOME_DIRECT)
+        return outcome;
+    *problem = update_file(rrd, path, update);
+    return *problem ? OUTCOME_FAILED : OUTCOME_WRITTEN;
 }
 
 /* A file takes no value that is older than its last one: of a node whose clock was once a year
@@ -309,23 +361,69 @@ static void log_limited(struct rate_limit *limit, const char *what, const char *
         log_warning("%s \"%.200s\": %s", what, name, why);
 }
 
-static bool process(struct rrd *rrd, const struct submission *submission)
+static enum outcome process(struct rrd *rrd, const struct submission *submission)
 {
     struct rrd_target target;
 
     if (rrd_target_parse(submission->key, &target) != 0) {
         log_limited(&rrd->bad_keys, "RRD key", submission->key,
                     "of no known form, no file is written");
-        return false;
+        return OUTCOME_FAILED;
     }
     g_autofree char *update = rrd_target_update(&target, submission->value, submission->size);
     g_autofree char *problem = update ? time_problem(update) : g_strdup("the value is malformed");
+    enum outcome outcome = OUTCOME_FAILED;
     if (!problem)
-        problem = write_value(rrd, &target, update);
+        outcome = write_value(rrd, &target, update, &problem);
     if (problem)
         log_limited(&rrd->failures, "RRD value for", submission->key, problem);
     rrd_target_clear(&target);
-    return problem == NULL;
+    return outcome;
+}
+
+/* Before rrdcached is asked again; the lock is held. */
+static void wait_for_rrdcached(struct rrd *rrd)
+{
+    int64_t deadline = g_get_monotonic_time() + RRDCACHED_RETRY_US;
+    int error = 0;
+
+    while (!rrd->stopping && error == 0)
+        error = lock_wait_until(&rrd->lock, &rrd->wake, deadline);
+}
+
+/* At a stop rrdcached is not waited for: a minute's values are less than what it holds. The lock
+ * is held. */
+static void lose_waiting(struct rrd *rrd)
+{
+    uint32_t lost = 1 + rrd->queue.length; /* with the one in hand */
+
+    rrd->statistics.failed += lost;
+    g_queue_clear_full(&rrd->queue, g_free);
+    rrd->bytes = 0;
+    log_warning("rrdcached does not answer: %u RRD values that waited for it are lost", lost);
+}
+
+/* Writes one value, however often rrdcached must be asked; the lock is held, but not meanwhile. */
+static void work_off(struct rrd *rrd, const struct submission *submission)
+{
+    bool last_time;
+    enum outcome outcome;
+
+    rrd->presence.retrying = false;
+    for (;;) {
+        last_time = rrd->stopping;
+        lock_give(&rrd->lock);
+        outcome = process(rrd, submission);
+        lock_take(&rrd->lock);
+        if (outcome != OUTCOME_WAITS || last_time || rrd->abandoned)
+            break;
+        wait_for_rrdcached(rrd);
+        rrd->presence.retrying = true;
+    }
+    if (outcome == OUTCOME_WAITS && !rrd->abandoned)
+        lose_waiting(rrd);
+    else
+        (*(outcome == OUTCOME_WRITTEN ? &rrd->statistics.written : &rrd->statistics.failed))++;
 }
 
 static void *run(void *argument)
@@ -341,11 +439,8 @@ static void *run(void *argument)
             lock_wait(&rrd->lock, &rrd->wake);
             continue;
         }
-        lock_give(&rrd->lock);
-        bool written = process(rrd, submission);
+        work_off(rrd, submission);
         g_free(submission);
-        lock_take(&rrd->lock);
-        (*(written ? &rrd->statistics.written : &rrd->statistics.failed))++;
     }
     rrd->ended = true;
     bool abandoned = rrd->abandoned;
@@ -365,6 +460,7 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
     rrd->listener.value = hear_value;
     g_queue_init(&rrd->queue);
     rrd->directory = g_strdup(directory);
+    rrd->presence.return_us = RRDCACHED_RETURN_US;
     rrd->bad_keys.per_minute = 10;
     rrd->failures.per_minute = 10;
     rrdcached_init(&rrd->rrdcached, rrdcached_address, RRDCACHED_PATIENCE_MS);
@@ -374,6 +470,11 @@ int rrd_start(const char *directory, const char *rrdcached_address, struct rrd *
     else
         *rrd_out = rrd;
     return error;
+}
+
+void rrd_set_patience(struct rrd *rrd, uint32_t milliseconds)
+{
+    rrd->presence.return_us = (int64_t)milliseconds * 1000;
 }
 
 /* Waits for the thread's end, a second at most; the lock is held. True if it came. */

@@ -38,9 +38,13 @@ struct rrd_listener *rrd_listener(struct rrd *rrd);
 /* For tests. Any thread. */
 struct rrd_statistics rrd_statistics(struct rrd *rrd);
 
+/* For tests, before the first value: how long a rrdcached that has answered is waited for. */
+void rrd_set_patience(struct rrd *rrd, uint32_t milliseconds);
+
 /* Ends the thread and frees all; NULL is allowed. What waits is still written, for a second at
- * most. A thread that is then stuck (a disk that hangs) is left behind; it frees what it holds
- * if it ever comes back. Nobody may submit any more. */
+ * most; what waits for a rrdcached that does not answer is lost. A thread that is then stuck (a
+ * disk that hangs) is left behind; it frees what it holds if it ever comes back. Nobody may submit
+ * any more. */
 void rrd_stop(struct rrd *rrd);
 
 #endif

@@ -138,6 +138,27 @@ def test_many_names(daemon, root):
     assert root.ask(13, struct.pack("<IB", 0, 1) + text("n" * 100000)).error == errno.EINVAL
 
 
+def test_names_that_resemble_each_other(daemon, root):
+    """Beginnings of each other, the same twice, and lines that have no colon or are in no order."""
+    put(daemon, 100, "name\nnam: 1\nnamesake\nnames: 2\nna\nname: 3\nb: 4\nname: 5\nn: \na name: 6\nname 7: 8\n:9\nname::10\nnames: 11")
+    lines = {"nam": "1", "names": "11", "name": ":10", "b": "4"}
+    lists = [("name",), ("nam", "name", "names"), ("names", "name", "nam", "na", "n"), ("name", "name"), ("nam", "names", "nam", "b", "names"),
+             ("n", "na", "namesake", "name7", "a", "x" * 200), tuple("n" + "a" * number for number in range(50)) + ("b", "names", "b")]
+    for names in lists:
+        expected = {name: lines[name] for name in names if name in lines}
+        for guest in (0, 100):
+            answer = found(root.properties(guest, *names))
+            assert answer == ({"100": expected} if expected else {})
+            assert list(answer.get("100", {})) == list(expected)  # each where it was asked for first
+
+
+def test_names_that_end_before_the_word(daemon, root):
+    """A NUL in a line is a byte as any other."""
+    put(daemon, 100, b"na\0me: x\nna\0" + b"y" * 500 + b": z\n")
+    for guest in (0, 100):
+        assert found(root.properties(guest, "na", "name")) == {}
+
+
 def test_changes_are_seen_at_once(daemon, root):
     """Whatever is remembered, a reply tells what is there now."""
     expected = {}

@@ -23,15 +23,17 @@ def minute():
 
 
 class Rrdcached:
-    """A real rrdcached in the daemon's namespace."""
+    """A real rrdcached in the daemon's namespace; with a journal, as a distribution starts it."""
 
     def __init__(self, daemon):
         self.daemon = daemon
         self.socket = os.path.join(daemon.directory, "rrdcached.sock")
+        journal = os.path.join(daemon.directory, "rrdjournal")
         os.makedirs(daemon.rrd_dir, exist_ok=True)
+        os.makedirs(journal, exist_ok=True)
         self.log = os.path.join(daemon.directory, "rrdcached.log")
         command = ["rrdcached", "-g", "-l", "unix:" + self.socket, "-p", os.path.join(daemon.directory, "rrdcached.pid"),
-                   "-b", daemon.rrd_dir, "-B", "-w", "3600", "-f", "7200"]
+                   "-b", daemon.rrd_dir, "-B", "-w", "3600", "-f", "7200", "-j", journal]
         self.pid = daemon.namespace.spawn(command, self.log)
         wait_for(self.listens, "rrdcached listens")
 
@@ -41,32 +43,49 @@ class Rrdcached:
     def listens(self):
         """Its socket has a name a moment before anybody can connect to it."""
         try:
-            return self.received() == 0
+            return self.received() >= 0
         except (FileNotFoundError, ConnectionRefusedError):
             return False
 
-    def received(self):
-        """Updates that it took so far."""
+    def ask(self, command, last):
+        """The answer up to the line that has the word `last`."""
         code = """
 import socket
 s = socket.socket(socket.AF_UNIX)
 s.connect(path)
-s.sendall(b"STATS\\n")
+s.sendall(command + b"\\n")
 data = b""
-while b"TreeDepth" not in data or not data.endswith(b"\\n"):
-    data += s.recv(4096)
+while last not in data or not data.endswith(b"\\n"):
+    more = s.recv(4096)
+    if not more:
+        raise ConnectionRefusedError("it has ended")
+    data += more
 s.close()
 result = data
 """
-        answer = self.daemon.os.execute(code, {"path": self.socket}).decode()
+        return self.daemon.os.execute(code, {"path": self.socket, "command": command.encode(), "last": last.encode()}).decode()
+
+    def flush(self, path):
+        """Writes what it holds for a file."""
+        answer = self.ask("FLUSH " + os.path.join(self.daemon.rrd_dir, path), "")
+        assert answer.startswith("0 "), answer
+
+    def received(self):
+        """Updates that it took so far, with those of its journal."""
+        answer = self.ask("STATS", "TreeDepth")
         (line,) = [line for line in answer.splitlines() if line.startswith("UpdatesReceived")]
         return int(line.split()[1])
 
     def wait_used(self, client, key):
-        """One that once answers late gets no values for 10 s: they go to the files."""
+        """One that never answered, and then late, gets no values for 10 s: they go to the files."""
+        before, last = self.received(), 0
+
         def used():
-            put(client, key, "%d:1:2" % (int(time.time()) + 60))
-            return self.received() > 0
+            nonlocal last
+            if int(time.time()) > last:
+                last = int(time.time())
+                put(client, key, "%d:1:2" % (last + 60))
+            return self.received() > before
 
         wait_for(used, "this rrdcached is used")
 
@@ -74,6 +93,10 @@ result = data
         self.signal(signal.SIGKILL)
         self.daemon.namespace.wait(self.pid)
         os.unlink(self.socket)
+
+    def terminate(self):
+        self.signal(signal.SIGTERM)
+        self.daemon.namespace.wait(self.pid)
 
 
 @pytest.fixture
@@ -203,19 +226,62 @@ def test_rrdcached(daemon, root, rrdcached, connect, minute):
     assert fetch(daemon, path, minute, rrdcached)["used"] == 500
 
 
-def test_rrdcached_that_was_killed(daemon, root, rrdcached, connect, minute):
-    """Without it values go to the files; a new one is used again."""
+def put_half_an_hour(client, minute, rrdcached):
+    """Thirty values that rrdcached holds and the file lacks."""
+    before = rrdcached.received()
+    for number in range(1, 31):
+        put(client, "pve-storage-9.0/node1/b", "%d:%d:2" % (minute + 60 * number, number))
+    wait_for(lambda: rrdcached.received() == before + 30, "rrdcached has all of them")
+
+
+def check_half_an_hour(daemon, minute):
+    for number in range(2, 31):
+        assert fetch(daemon, "pve-storage-9.0/node1/b", minute + 60 * number)["total"] == number
+
+
+def test_value_that_is_not_newer(daemon, rrdcached, connect, minute):
+    """One with the time of the last, or older, costs nothing of what rrdcached holds."""
+    root = connect()
+    rrdcached.wait_used(root, "pve2-storage/node1/a")
+    put_half_an_hour(root, minute, rrdcached)
+    for second in (minute + 1800, minute + 1000):
+        put(root, "pve-storage-9.0/node1/b", "%d:30:2" % second)
+        wait_for(lambda: "to update using time %d" % second in daemon.log_text(), "the refusal is logged")
+    rrdcached.flush("pve-storage-9.0/node1/b")
+    check_half_an_hour(daemon, minute)
+
+
+def test_rrdcached_that_is_restarted(daemon, rrdcached, connect, minute):
+    """What it held is in its journal; what came while it was away waits for it."""
+    root = connect()
+    rrdcached.wait_used(root, "pve2-storage/node1/a")
+    put_half_an_hour(root, minute, rrdcached)
+    rrdcached.terminate()
+    for number in (31, 32):
+        put(root, "pve-storage-9.0/node1/b", "%d:%d:2" % (minute + 60 * number, number))
+    wait_for(lambda: "RRD values wait for it" in daemon.log_text(), "its end is noticed")
+    assert root.ask(1).error == 0
+    wait_value(daemon, "pve-storage-9.0/node1/b", minute + 60 * 32, "total", 32, Rrdcached(daemon))
+    check_half_an_hour(daemon, minute)
+    assert fetch(daemon, "pve-storage-9.0/node1/b", minute + 60 * 31)["total"] == 31
+    assert "rrdcached answers again" in daemon.log_text()
+
+
+def test_rrdcached_that_was_killed(daemon, rrdcached, connect, minute):
+    """Values wait for a new one, which is used again."""
     root = connect()
     rrdcached.wait_used(root, "pve2-storage/node1/a")
     rrdcached.kill()
     for second in (minute - 60, minute):
         put(root, "pve2-storage/node1/b", "%d:1:2" % second)
-    wait_value(daemon, "pve-storage-9.0/node1/b", minute, "used", 2)
-    Rrdcached(daemon).wait_used(root, "pve2-storage/node1/c")
+    wait_for(lambda: "RRD values wait for it" in daemon.log_text(), "its end is noticed")
+    rrdcached = Rrdcached(daemon)
+    wait_value(daemon, "pve-storage-9.0/node1/b", minute, "used", 2, rrdcached)
+    rrdcached.wait_used(root, "pve2-storage/node1/c")
 
 
 def test_rrdcached_that_hangs(daemon, root, rrdcached, connect, minute):
-    """It holds up nobody: neither requests nor the mount nor the stop, and values go to the files."""
+    """It holds up nobody: neither requests nor the mount nor the stop, and values wait for it."""
     root, reader = connect(), connect()
     daemon.os.write_file(daemon / "file", b"content")
     rrdcached.wait_used(root, "pve2-storage/node1/a")
@@ -228,9 +294,13 @@ def test_rrdcached_that_hangs(daemon, root, rrdcached, connect, minute):
         assert daemon.os.read_file(daemon / "file") == b"content"
         assert daemon.os.read_file(daemon / ".version")
         daemon.os.write_file(daemon / "other", b"%d" % number)
+    wait_for(lambda: "RRD values wait for it" in daemon.log_text(), "its silence is noticed")
+    rrdcached.signal(signal.SIGCONT)
     for number in (0, 150, 299):
-        wait_value(daemon, "pve-storage-9.0/node1/s%d" % number, minute, "used", 2)
-    assert "rrdcached does not answer" in daemon.log_text()
+        wait_value(daemon, "pve-storage-9.0/node1/s%d" % number, minute, "used", 2, rrdcached)
+    assert "RRD value for" not in daemon.log_text()  # what it took and could not answer is no failure
+    rrdcached.signal(signal.SIGSTOP)
+    put(root, "pve2-storage/node1/last", "%d:1:1" % minute)
     daemon.stop()
     rrdcached.signal(signal.SIGCONT)
 

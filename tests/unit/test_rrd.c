@@ -537,6 +537,104 @@ static void test_cached_answers_without_end(void **state)
     check_written_directly(*state, answer);
 }
 
+/* The file is older than what rrdcached holds for it, and must stay so. */
+static void test_cached_refuses_what_is_old(void **state)
+{
+    struct place *place = *state;
+    struct fake fake;
+    long minute = some_minute();
+
+    start_fake(&fake, place->socket,
+               "-1 illegal attempt to update using time 1.0 when last update time is 2.0 "
+               "(minimum one second step)\n");
+    start_writer(place, place->socket);
+    submit(place, "pve2-storage/a/b", "%ld:1:2", minute - 60);
+    submit(place, "pve2-storage/a/b", "%ld:1:2", minute);
+    assert_int_equal(wait_done(place, 2).failed, 2);
+    rrd_stop(place->writer);
+    stop_fake(&fake);
+    assert_true(isnan(fetch(place, "pve-storage-9.0/a/b", minute, "total")));
+}
+
+/* A made-up rrdcached that has taken one value and is gone, and two values that came since. */
+static void lose_fake(struct place *place, long minute)
+{
+    struct fake fake;
+
+    start_fake(&fake, place->socket, "0 errors, enqueued 1 value(s).\n");
+    fake.hang_up = true;
+    submit(place, "pve2-storage/a/b", "%ld:1:2", minute - 120);
+    assert_int_equal(wait_done(place, 1).written, 1);
+    stop_fake(&fake);
+    assert_int_equal(g_unlink(place->socket), 0);
+    submit(place, "pve2-storage/a/b", "%ld:1:2", minute - 60);
+    submit(place, "pve2-storage/a/b", "%ld:5:6", minute);
+}
+
+/* What came while rrdcached was started anew is handed over behind what it held. */
+static void test_cached_comes_back(void **state)
+{
+    struct place *place = *state;
+    struct fake fake;
+    long minute = some_minute();
+
+    start_writer(place, place->socket);
+    lose_fake(place, minute);
+    while (rrd_statistics(place->writer).waiting > 1)
+        g_usleep(1000);
+    start_fake(&fake, place->socket, "0 errors, enqueued 1 value(s).\n");
+    assert_int_equal(wait_done(place, 3).written, 3);
+    rrd_stop(place->writer);
+    g_autofree char *expected = g_strdup_printf("UPDATE %s/pve-storage-9.0/a/b %ld:1:2\nUPDATE "
+                                                "%s/pve-storage-9.0/a/b %ld:5:6\n",
+                                                place->rrd, minute - 60, place->rrd, minute);
+    assert_string_equal(fake.heard->str, expected);
+    stop_fake(&fake);
+    assert_true(isnan(fetch(place, "pve-storage-9.0/a/b", minute, "total")));
+}
+
+/* What was perhaps taken before it could be answered is no failure, and not for the file. */
+static void test_cached_had_taken_it(void **state)
+{
+    struct place *place = *state;
+    struct fake fake;
+    long minute = some_minute();
+
+    start_writer(place, place->socket);
+    lose_fake(place, minute);
+    g_usleep(100000); /* it is asked for in vain; a test that is slower tests less */
+    start_fake(&fake, place->socket, "-1 illegal attempt to update using time 1.0\n");
+    struct rrd_statistics statistics = wait_done(place, 3);
+    assert_true(statistics.failed == 1 || statistics.failed == 2);
+    rrd_stop(place->writer);
+    stop_fake(&fake);
+    assert_true(isnan(fetch(place, "pve-storage-9.0/a/b", minute, "total")));
+}
+
+static void test_cached_is_gone_for_good(void **state)
+{
+    struct place *place = *state;
+    long minute = some_minute();
+
+    start_writer(place, place->socket);
+    rrd_set_patience(place->writer, 100);
+    lose_fake(place, minute);
+    assert_int_equal(wait_done(place, 3).written, 3);
+    rrd_stop(place->writer);
+    assert_float_equal(fetch(place, "pve-storage-9.0/a/b", minute, "total"), 5, 0.001);
+}
+
+static void test_stop_does_not_wait_for_cached(void **state)
+{
+    struct place *place = *state;
+    long minute = some_minute();
+
+    start_writer(place, place->socket);
+    lose_fake(place, minute);
+    rrd_stop(place->writer);
+    assert_true(isnan(fetch(place, "pve-storage-9.0/a/b", minute, "total")));
+}
+
 static void test_no_cached(void **state)
 {
     struct place *place = *state;
@@ -616,6 +714,11 @@ int main(void)
         WITH_PLACE(test_cached_silent),
         WITH_PLACE(test_cached_talks_nonsense),
         WITH_PLACE(test_cached_answers_without_end),
+        WITH_PLACE(test_cached_refuses_what_is_old),
+        WITH_PLACE(test_cached_comes_back),
+        WITH_PLACE(test_cached_had_taken_it),
+        WITH_PLACE(test_cached_is_gone_for_good),
+        WITH_PLACE(test_stop_does_not_wait_for_cached),
         WITH_PLACE(test_no_cached),
         WITH_PLACE(test_queue_is_bounded),
         WITH_PLACE(test_listener),
