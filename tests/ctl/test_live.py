@@ -243,6 +243,19 @@ def test_locks(daemon, live):
     wait_for(lambda: "expired" in live("locks").stdout, "the lock expires")
 
 
+def test_the_holder_of_a_lock_outlives_its_thread(daemon, live):
+    daemon.os.makedirs(daemon / "priv/lock")
+    worker = daemon.worker()
+    code = "import threading\nthread = threading.Thread(target=os.mkdir, args=(path,))\nthread.start()\nthread.join()\nresult = (os.getpid(), thread.native_id)"
+    process, thread = worker.execute(code, {"path": daemon / "priv/lock/job"})
+    wait_for(lambda: daemon.run(["test", "-e", "/proc/%d" % thread]).returncode != 0, "the thread has ended")
+    assert " held     process %d (python3" % process in live("locks").stdout
+    (lock,) = json.loads(live("locks", "--json").stdout)
+    assert lock["holder"]["pid"] == process and lock["holder"]["alive"]
+    worker.close()
+    assert "process %d, which has ended" % process in live("locks").stdout
+
+
 @pytest.fixture
 def expired(make_daemon):
     """A daemon with two locks that have expired."""
