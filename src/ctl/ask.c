@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+json_t *ask_parse(const char *text, size_t size)
+{
+    return json_loadb(text, size, JSON_ALLOW_NUL, NULL);
+}
+
 struct client *ask_connect(const struct context *context, int *code, int *error)
 {
     struct client *client = client_open(context->socket, -1);
@@ -41,7 +46,7 @@ int ask_quietly(const struct context *context, enum ask_request id, const void *
 
     if (code != EXIT_DONE || !answer)
         return code;
-    *answer = json_loadb(data, data_size, 0, NULL);
+    *answer = ask_parse(data, data_size);
     if (*answer)
         return EXIT_DONE;
     *error = EBADMSG;
@@ -132,14 +137,30 @@ bool ask_is_quorate(json_t *overview)
     return quorate;
 }
 
-char *field_printable(json_t *object, const char *key)
+/* JSON is UTF-8; its strings may hold NULs. */
+static char *make_printable(const char *bytes, size_t size)
 {
-    GString *text = g_string_new(NULL);
+    GString *text = g_string_sized_new(size);
 
-    /* JSON is UTF-8. */
-    for (const char *at = field_text(object, key); *at; at = g_utf8_next_char(at)) {
+    for (const char *at = bytes; at < bytes + size; at = g_utf8_next_char(at)) {
         gunichar character = g_utf8_get_char(at);
         g_string_append_unichar(text, g_unichar_isprint(character) ? character : '?');
     }
     return g_string_free(text, FALSE);
+}
+
+char *field_printable(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+
+    return json_is_string(value)
+               ? make_printable(json_string_value(value), json_string_length(value))
+               : g_strdup("-");
+}
+
+char *text_printable(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+    return make_printable(valid, strlen(valid));
 }

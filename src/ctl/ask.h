@@ -28,6 +28,9 @@ enum ask_request {
     ASK_TRIALS = 113,
 };
 
+/* JSON of the daemon's; NULL: it is none. Texts in it are from anybody, and may hold NULs. */
+json_t *ask_parse(const char *text, size_t size);
+
 /* Connects to the daemon; NULL with *code and in *error the errno, and tells nobody. */
 struct client *ask_connect(const struct context *context, int *code, int *error);
 
@@ -58,7 +61,9 @@ bool field_bool(json_t *object, const char *key);
 /* By the daemon's overview: can the tree be changed? False: stderr says why not. */
 bool ask_is_quorate(json_t *overview);
 
-/* The field with "?" for what cannot be printed, which a terminal may obey; g_free() it. */
+/* The field, or any text, with "?" for what cannot be printed, which a terminal may
+ * obey; g_free() it. */
 char *field_printable(json_t *object, const char *key);
+char *text_printable(const char *text);
 
 #endif

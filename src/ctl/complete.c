@@ -26,15 +26,17 @@ struct begun {
 /* Lines and terminals can carry no control characters: such names are not offered. */
 static bool is_line(const char *text)
 {
-    while (*text && !g_ascii_iscntrl(*text))
+    while (*text && !g_ascii_iscntrl(*text) && !(text[0] == '\xc2' && (guchar)text[1] < 0xa0))
         text++;
     return *text == '\0';
 }
 
 static void offer(const struct begun *begun, const char *candidate, const char *description)
 {
+    g_autofree char *shown = text_printable(description);
+
     if (g_str_has_prefix(candidate, begun->word) && is_line(candidate))
-        printf("%s%s\t%s\n", begun->prefix, candidate, description);
+        printf("%s%s\t%s\n", begun->prefix, candidate, shown);
 }
 
 /* --- Options of a command, and their values --- */

@@ -20,9 +20,11 @@ bool names_contain(const GPtrArray *names, const char *name)
 
 void names_complain(const char *what, const char *name, const GPtrArray *known)
 {
-    g_autofree char *hint = suggest_text(name, known);
+    g_autofree char *suggested = suggest_text(name, known);
+    g_autofree char *hint = text_printable(suggested);
+    g_autofree char *given = text_printable(name);
 
-    fprintf(stderr, "error: no %s is called '%s'%s\n", what, name, hint);
+    fprintf(stderr, "error: no %s is called '%s'%s\n", what, given, hint);
 }
 
 static void add(GPtrArray *names, const char *name)

@@ -210,6 +210,24 @@ def test_log(daemon, live):
     assert len(live("log", "--user", "nobody").stdout) == 0
 
 
+def test_log_with_nuls(daemon, live):
+    """\\u0000 stands for a NUL in an entry, which spoils neither what follows it nor the other entries."""
+    log_entry(daemon, "before")
+    log_entry(daemon, "a \\u0000 b \\u001b[31m\\u009b c", tag="t\\u0000\\u001bx")
+    for arguments in ([], ["--node", "node1"], ["--user", "root@pam"]):
+        lines = live("log", "-n", "2", *arguments).stdout.splitlines()
+        assert lines[0].endswith("]: before")
+        assert re.search(r" root@pam t\?\?x\[\d+\]: a \? b \?\[31m\? c$", lines[1]), lines[1]
+    entries = json.loads(live("--json", "log", "-n", "2").stdout)["data"]
+    assert (entries[0]["msg"], entries[0]["tag"]) == ("a \0 b \033[31m\x9b c", "t\0\033x")
+    assert entries[1]["msg"] == "before"
+    output = Output(daemon, "log", "-f", "-n", "1", "--json")
+    output.wait("u0000 b")
+    log_entry(daemon, "after")
+    output.wait("after")
+    output.end()
+
+
 def test_log_follow(daemon):
     log_entry(daemon, "before one")
     log_entry(daemon, "before two")
