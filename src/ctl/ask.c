@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Nothing that is asked for waits for anything (doc/ipc.md): who does not answer within this time,
+ * even on a host that is very busy, hangs. */
+#define PATIENCE_MILLISECONDS 10000
+
 json_t *ask_parse(const char *text, size_t size)
 {
     return json_loadb(text, size, JSON_ALLOW_NUL, NULL);
@@ -13,7 +17,8 @@ json_t *ask_parse(const char *text, size_t size)
 
 struct client *ask_connect(const struct context *context, int *code, int *error)
 {
-    struct client *client = client_open(context->socket, -1);
+    int patience = context->patience ? context->patience : PATIENCE_MILLISECONDS;
+    struct client *client = client_open(context->socket, patience);
 
     *error = client ? 0 : errno;
     *code = client ? EXIT_DONE : *error == EACCES || *error == EPERM ? EXIT_FAILED : EXIT_NO_DAEMON;
@@ -34,6 +39,8 @@ static int ask_bytes(const struct context *context, enum ask_request id, const v
     int result = client_ask(client, (int32_t)id, request, size, data, data_size);
     client_close(client);
     *error = -result;
+    if (result == -ETIMEDOUT)
+        return EXIT_NO_DAEMON;
     return result ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -59,6 +66,11 @@ void ask_complain(const struct context *context, int code, int error)
         fprintf(stderr,
                 "error: permission denied: the daemon at '%s' refuses this user; it talks to root, "
                 "and to processes whose group is www-data (not a supplementary one)\n",
+                context->socket);
+    else if (code == EXIT_NO_DAEMON && (error == ETIMEDOUT || error == EAGAIN))
+        fprintf(stderr,
+                "error: pmxcfs runs and does not answer at '%s': it hangs, or is stopped; see "
+                "'pmxcfsctl doctor'\n",
                 context->socket);
     else if (code == EXIT_NO_DAEMON)
         fprintf(stderr,

@@ -35,7 +35,8 @@ json_t *ask_parse(const char *text, size_t size);
 struct client *ask_connect(const struct context *context, int *code, int *error);
 
 /* Asks, and tells nobody. EXIT_DONE, and *answer (json_decref() it) unless it is NULL; else an exit
- * code and in *error the errno of the daemon or the connection. */
+ * code and in *error the errno of the daemon or the connection: EXIT_NO_DAEMON and ETIMEDOUT if it
+ * runs and does not answer. */
 int ask_quietly(const struct context *context, enum ask_request id, const void *request,
                 size_t size, json_t **answer, int *error);
 

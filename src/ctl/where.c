@@ -14,7 +14,8 @@
 /* What the daemon at the socket says; NULL with its or the connection's errno. */
 static char *ask_daemon(const struct context *context, int *error)
 {
-    struct client *client = client_open(context->socket, PATIENCE_MILLISECONDS);
+    int patience = context->patience ? context->patience : PATIENCE_MILLISECONDS;
+    struct client *client = client_open(context->socket, patience);
     g_autofree char *data = NULL;
     size_t size;
 
