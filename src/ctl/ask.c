@@ -6,9 +6,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Nothing that is asked for waits for anything (doc/ipc.md): who does not answer within this time,
+ * even on a host that is very busy, hangs. */
+#define PATIENCE_MILLISECONDS 10000
+
+json_t *ask_parse(const char *text, size_t size)
+{
+    return json_loadb(text, size, JSON_ALLOW_NUL, NULL);
+}
+
 struct client *ask_connect(const struct context *context, int *code, int *error)
 {
-    struct client *client = client_open(context->socket, -1);
+    int patience = context->patience ? context->patience : PATIENCE_MILLISECONDS;
+    struct client *client = client_open(context->socket, patience);
 
     *error = client ? 0 : errno;
     *code = client ? EXIT_DONE : *error == EACCES || *error == EPERM ? EXIT_FAILED : EXIT_NO_DAEMON;
@@ -29,6 +39,8 @@ static int ask_bytes(const struct context *context, enum ask_request id, const v
     int result = client_ask(client, (int32_t)id, request, size, data, data_size);
     client_close(client);
     *error = -result;
+    if (result == -ETIMEDOUT)
+        return EXIT_NO_DAEMON;
     return result ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -41,7 +53,7 @@ int ask_quietly(const struct context *context, enum ask_request id, const void *
 
     if (code != EXIT_DONE || !answer)
         return code;
-    *answer = json_loadb(data, data_size, 0, NULL);
+    *answer = ask_parse(data, data_size);
     if (*answer)
         return EXIT_DONE;
     *error = EBADMSG;
@@ -54,6 +66,11 @@ void ask_complain(const struct context *context, int code, int error)
         fprintf(stderr,
                 "error: permission denied: the daemon at '%s' refuses this user; it talks to root, "
                 "and to processes whose group is www-data (not a supplementary one)\n",
+                context->socket);
+    else if (code == EXIT_NO_DAEMON && (error == ETIMEDOUT || error == EAGAIN))
+        fprintf(stderr,
+                "error: pmxcfs runs and does not answer at '%s': it hangs, or is stopped; see "
+                "'pmxcfsctl doctor'\n",
                 context->socket);
     else if (code == EXIT_NO_DAEMON)
         fprintf(stderr,
@@ -132,14 +149,30 @@ bool ask_is_quorate(json_t *overview)
     return quorate;
 }
 
-char *field_printable(json_t *object, const char *key)
+/* JSON is UTF-8; its strings may hold NULs. */
+static char *make_printable(const char *bytes, size_t size)
 {
-    GString *text = g_string_new(NULL);
+    GString *text = g_string_sized_new(size);
 
-    /* JSON is UTF-8. */
-    for (const char *at = field_text(object, key); *at; at = g_utf8_next_char(at)) {
+    for (const char *at = bytes; at < bytes + size; at = g_utf8_next_char(at)) {
         gunichar character = g_utf8_get_char(at);
         g_string_append_unichar(text, g_unichar_isprint(character) ? character : '?');
     }
     return g_string_free(text, FALSE);
+}
+
+char *field_printable(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+
+    return json_is_string(value)
+               ? make_printable(json_string_value(value), json_string_length(value))
+               : g_strdup("-");
+}
+
+char *text_printable(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+    return make_printable(valid, strlen(valid));
 }

@@ -28,11 +28,15 @@ enum ask_request {
     ASK_TRIALS = 113,
 };
 
+/* JSON of the daemon's; NULL: it is none. Texts in it are from anybody, and may hold NULs. */
+json_t *ask_parse(const char *text, size_t size);
+
 /* Connects to the daemon; NULL with *code and in *error the errno, and tells nobody. */
 struct client *ask_connect(const struct context *context, int *code, int *error);
 
 /* Asks, and tells nobody. EXIT_DONE, and *answer (json_decref() it) unless it is NULL; else an exit
- * code and in *error the errno of the daemon or the connection. */
+ * code and in *error the errno of the daemon or the connection: EXIT_NO_DAEMON and ETIMEDOUT if it
+ * runs and does not answer. */
 int ask_quietly(const struct context *context, enum ask_request id, const void *request,
                 size_t size, json_t **answer, int *error);
 
@@ -58,7 +62,9 @@ bool field_bool(json_t *object, const char *key);
 /* By the daemon's overview: can the tree be changed? False: stderr says why not. */
 bool ask_is_quorate(json_t *overview);
 
-/* The field with "?" for what cannot be printed, which a terminal may obey; g_free() it. */
+/* The field, or any text, with "?" for what cannot be printed, which a terminal may
+ * obey; g_free() it. */
 char *field_printable(json_t *object, const char *key);
+char *text_printable(const char *text);
 
 #endif

@@ -86,7 +86,7 @@ static void print_paths(json_t *event)
 
 static void print_pretty(json_t *event)
 {
-    const char *operation = field_text(event, "operation");
+    g_autofree char *operation = field_printable(event, "operation");
 
     if (strcmp(operation, "missed") == 0) {
         printf("(%lld changes are not told: they are forgotten, or came too fast)\n",
@@ -127,7 +127,7 @@ static void show(const struct following *following, json_t *event, const char *l
 /* False: the reader of our output has gone away. */
 static bool take(struct following *following, const char *line, size_t size)
 {
-    json_t *event = json_loadb(line, size, 0, NULL);
+    json_t *event = ask_parse(line, size);
 
     if (!event)
         return true;

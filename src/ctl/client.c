@@ -6,39 +6,75 @@
 #include <glib.h>
 #include <poll.h>
 #include <qb/qbipcc.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
 #define BUFFER_SIZE (1024u * 1024)
 #define EVENT_MILLISECONDS 1000
+#define PAUSE_MICROSECONDS 50000u
 
 struct client {
     qb_ipcc_connection_t *connection;
     char *buffer; /* BUFFER_SIZE bytes */
-    int timeout;  /* of a reply, in milliseconds; -1: none */
+    int timeout;  /* of a reply, in milliseconds */
 };
+
+/* Milliseconds until then, rounded up, as poll() takes them. */
+static int time_left(gint64 end)
+{
+    return (int)MAX((end - g_get_monotonic_time() + 999) / 1000, 0);
+}
+
+/* False: it cannot be read from until then. Signals do not matter. */
+static bool wait_readable(int descriptor, gint64 end)
+{
+    struct pollfd wait = {.fd = descriptor, .events = POLLIN};
+    int ready;
+
+    do
+        ready = poll(&wait, 1, time_left(end));
+    while (ready < 0 && errno == EINTR);
+    return ready == 1;
+}
+
+/* Begins to connect; NULL with errno. Those that wait in front of a daemon that is stopped or busy
+ * are a handful, beyond which there is EAGAIN. */
+static qb_ipcc_connection_t *begin_connecting(const char *name, gint64 end, int *descriptor)
+{
+    qb_ipcc_connection_t *connection;
+
+    while (!(connection = qb_ipcc_connect_async(name, BUFFER_SIZE, descriptor)) &&
+           errno == EAGAIN && time_left(end) > 0)
+        g_usleep(PAUSE_MICROSECONDS);
+    return connection;
+}
 
 /* As qb_ipcc_connect(), which waits for ever for a daemon that is stopped. */
 static qb_ipcc_connection_t *connect_within(const char *name, int milliseconds)
 {
-    struct pollfd wait = {.events = POLLIN};
-    qb_ipcc_connection_t *connection = qb_ipcc_connect_async(name, BUFFER_SIZE, &wait.fd);
+    gint64 end = g_get_monotonic_time() + (gint64)milliseconds * 1000;
+    int descriptor;
+    qb_ipcc_connection_t *connection = begin_connecting(name, end, &descriptor);
 
     if (!connection)
         return NULL;
-    if (poll(&wait, 1, milliseconds) != 1) {
+    if (!wait_readable(descriptor, end)) {
         qb_ipcc_disconnect(connection);
-        close(wait.fd);
+        close(descriptor);
         errno = ETIMEDOUT;
         return NULL;
     }
-    return qb_ipcc_connect_continue(connection) == 0 ? connection : NULL;
+    int error = qb_ipcc_connect_continue(connection);
+    if (!error)
+        return connection;
+    errno = -error;
+    return NULL;
 }
 
 struct client *client_open(const char *name, int milliseconds)
 {
-    qb_ipcc_connection_t *connection =
-        milliseconds < 0 ? qb_ipcc_connect(name, BUFFER_SIZE) : connect_within(name, milliseconds);
+    qb_ipcc_connection_t *connection = connect_within(name, milliseconds);
 
     if (!connection)
         return NULL;
@@ -89,6 +125,8 @@ int client_ask(struct client *client, int32_t id, const void *request, size_t re
     header.size = (int32_t)(sizeof(header) + request_size);
     ssize_t received = qb_ipcc_sendv_recv(client->connection, parts, 2, client->buffer, BUFFER_SIZE,
                                           client->timeout);
+    if (received == -EAGAIN) /* of the connection; the daemon may answer that too */
+        return -ETIMEDOUT;
     return take_data(client, received, data, size);
 }
 

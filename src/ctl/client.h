@@ -9,12 +9,13 @@
 struct client;
 
 /* Connects to the daemon whose socket is called `name`. `milliseconds`: how long to wait for it,
- * and for each reply to client_ask(); -1: for ever. NULL with errno set. */
+ * and for each reply to client_ask(). NULL with errno set; ETIMEDOUT or EAGAIN: it runs, and does
+ * not answer. */
 struct client *client_open(const char *name, int milliseconds);
 void client_close(struct client *client);
 
 /* Sends a request and waits for its reply. 0 and *data (g_free() it, with a NUL behind its *size
- * bytes), or the negative errno that the daemon or the connection gave. */
+ * bytes), or the negative errno that the daemon or the connection gave; -ETIMEDOUT: none came. */
 int client_ask(struct client *client, int32_t id, const void *request, size_t request_size,
                char **data, size_t *size);
 

@@ -23,6 +23,7 @@ struct context {
     const char *socket; /* name of the daemon's socket */
     bool socket_given;  /* somebody named it: no other daemon is meant */
     bool json;
+    int patience; /* milliseconds to wait for the daemon, and for each answer; 0: the usual */
 };
 
 struct command {

@@ -14,7 +14,8 @@
 #include "history/reader.h"
 
 #define FILES ":files"
-#define RECORDED_MAX 2000 /* changes that are looked through */
+#define PATIENCE_MILLISECONDS 1000 /* somebody has pressed Tab */
+#define RECORDED_MAX 2000          /* changes that are looked through */
 
 /* What is begun. */
 struct begun {
@@ -26,27 +27,29 @@ struct begun {
 /* Lines and terminals can carry no control characters: such names are not offered. */
 static bool is_line(const char *text)
 {
-    while (*text && !g_ascii_iscntrl(*text))
+    while (*text && !g_ascii_iscntrl(*text) && !(text[0] == '\xc2' && (guchar)text[1] < 0xa0))
         text++;
     return *text == '\0';
 }
 
 static void offer(const struct begun *begun, const char *candidate, const char *description)
 {
+    g_autofree char *shown = text_printable(description);
+
     if (g_str_has_prefix(candidate, begun->word) && is_line(candidate))
-        printf("%s%s\t%s\n", begun->prefix, candidate, description);
+        printf("%s%s\t%s\n", begun->prefix, candidate, shown);
 }
 
 /* --- Options of a command, and their values --- */
 
 static void offer_nodes(const struct begun *begun)
 {
-    g_autoptr(GPtrArray) names = names_of_nodes(&begun->context);
     json_t *members = NULL;
     int error;
 
     if (ask_quietly(&begun->context, ASK_MEMBERS, NULL, 0, &members, &error) != EXIT_DONE)
         return;
+    g_autoptr(GPtrArray) names = names_of_nodes(&begun->context);
     json_t *nodes = json_object_get(members, "nodelist");
     for (guint i = 0; i < names->len; i++) {
         const char *name = names->pdata[i];
@@ -224,7 +227,9 @@ void complete_options(const GOptionEntry *entries, const GOptionEntry *common,
     const char *before = arguments[COMPLETE_BEFORE];
     const char *socket = arguments[COMPLETE_SOCKET];
     const struct begun begun = {
-        .context = {.socket = *socket ? socket : DEFAULT_SOCKET, .socket_given = *socket},
+        .context = {.socket = *socket ? socket : DEFAULT_SOCKET,
+                    .socket_given = *socket,
+                    .patience = PATIENCE_MILLISECONDS},
         .prefix = arguments[COMPLETE_PREFIX],
         .word = arguments[COMPLETE_WORD],
     };

@@ -63,7 +63,7 @@ static json_t *ask_once(struct client *client, enum ask_request id, int *error)
     size_t size;
 
     *error = -client_ask(client, (int32_t)id, NULL, 0, &data, &size);
-    json_t *answer = *error ? NULL : json_loadb(data, size, 0, NULL);
+    json_t *answer = *error ? NULL : ask_parse(data, size);
     if (!answer && !*error)
         *error = EBADMSG;
     return answer;
@@ -210,6 +210,7 @@ char *doctor_first_line(const struct doctor *doctor)
     if (doctor->findings->len == 0)
         return NULL;
     const struct doctor_finding *first = doctor->findings->pdata[0];
+    g_autofree char *what = text_printable(first->what);
     return g_strdup_printf("%s: %s", first->severity == DOCTOR_CRITICAL ? "critical" : "warning",
-                           first->what);
+                           what);
 }

@@ -153,7 +153,7 @@ static char *ask(void *nothing, int *error)
 json_t *doctor_ask_corosync(int milliseconds, int *error)
 {
     g_autofree char *text = doctor_process_run(ask, NULL, milliseconds, error);
-    json_t *answer = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *answer = text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL;
 
     if (text && !answer)
         *error = -EBADMSG;

@@ -21,16 +21,19 @@ static void print_part(const char *word, const char *text)
     if (!text)
         return;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-    for (int i = 0; lines[i]; i++)
-        printf("    %-5s %s\n", i == 0 ? word : "", lines[i]);
+    for (int i = 0; lines[i]; i++) {
+        g_autofree char *line = text_printable(lines[i]);
+        printf("    %-5s %s\n", i == 0 ? word : "", line);
+    }
 }
 
 static void print_finding(const struct doctor_finding *finding)
 {
     enum colour colour = finding->severity == DOCTOR_CRITICAL ? COLOUR_RED : COLOUR_YELLOW;
+    g_autofree char *what = text_printable(finding->what);
 
     printf("%s%s%s: %s\n", colour_begin(stdout, colour), severity_names[finding->severity],
-           colour_end(stdout), finding->what);
+           colour_end(stdout), what);
     print_part("why:", finding->why);
     print_part("do:", finding->command);
     print_part("risk:", finding->risk);
@@ -96,11 +99,17 @@ static void print_versions(const struct doctor *doctor)
     {
         if (!json_is_string(value))
             continue;
-        printf("%s%s %s", separator, name, json_string_value(value));
+        g_autofree char *version = field_printable(versions, name);
+        printf("%s%s %s", separator, name, version);
         separator = ", ";
     }
-    json_object_foreach(json_object_get(versions, "members"), name, value)
-        printf(", %s: pmxcfs %s", name, json_string_value(value));
+    json_t *members = json_object_get(versions, "members");
+    json_object_foreach(members, name, value)
+    {
+        g_autofree char *node = text_printable(name);
+        g_autofree char *release = field_printable(members, name);
+        printf(", %s: pmxcfs %s", node, release);
+    }
     putchar('\n');
     json_decref(versions);
 }

@@ -17,7 +17,7 @@ json_t *guests_ask_quietly(const struct context *context, int *code, int *error)
         ask_quietly(context, ASK_OVERVIEW, NULL, 0, &overview, &ignored) != EXIT_DONE)
         return answer;
     g_autofree char *path = g_build_filename(field_text(overview, "mountpoint"), ".vmlist", NULL);
-    answer = json_load_file(path, 0, NULL);
+    answer = json_load_file(path, JSON_ALLOW_NUL, NULL);
     if (answer)
         *code = EXIT_DONE;
     json_decref(overview);

@@ -116,8 +116,8 @@ void guests_print_deleted(json_t *deleted)
         g_autofree char *when = db_time_shown((uint32_t)field_number(guest, "time"));
         g_autofree char *node = field_printable(guest, "node");
         g_autofree char *command = field_printable(guest, "undelete");
+        g_autofree char *who = field_printable(guest, "by");
         printf("%s%10s  %-6s  %s  deleted %s  %s\n%12s%s\n", i == 0 ? "\n" : "",
-               field_text(guest, "id"), field_text(guest, "type"), node, when,
-               field_text(guest, "by"), "", command);
+               field_text(guest, "id"), field_text(guest, "type"), node, when, who, "", command);
     }
 }

@@ -68,7 +68,8 @@ static void print_guests(json_t *ids, const char *node)
     json_object_foreach(ids, id, guest)
     {
         g_autofree char *on = field_printable(guest, "node");
-        printf("%10s  %-6s  %s\n", id, field_text(guest, "type"), on);
+        g_autofree char *type = field_printable(guest, "type");
+        printf("%10s  %-6s  %s\n", id, type, on);
     }
     if (json_object_size(ids) > 0)
         return;

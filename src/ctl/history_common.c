@@ -149,7 +149,8 @@ struct history_reader *history_common_open(const struct context *context, const 
     if (database)
         return open_given(database);
     int asked = flush_daemon(context, &path, &error);
-    if (asked == EXIT_NO_DAEMON && !context->socket_given) {
+    bool hangs = error == ETIMEDOUT || error == EAGAIN; /* the newest changes are not in the file */
+    if (asked == EXIT_NO_DAEMON && !hangs && !context->socket_given) {
         struct history_reader *reader = open_given(DEFAULT_STATE_DIR);
         if (!reader) /* that is why it was to be a file */
             ask_complain(context, asked, error);

@@ -20,8 +20,9 @@ char *locks_holder(json_t *lock)
 {
     json_t *holder = json_object_get(lock, "holder");
 
+    g_autofree char *node = field_printable(lock, "node");
     if (!json_is_object(holder))
-        return g_strdup_printf("process unknown, on %s", field_text(lock, "node"));
+        return g_strdup_printf("process unknown, on %s", node);
     long long process = (long long)field_number(holder, "pid");
     g_autofree char *command = field_printable(holder, "command");
     if (!field_bool(holder, "alive"))
@@ -34,8 +35,9 @@ static void print_lock(json_t *lock)
     bool expired = field_bool(lock, "expired");
     g_autofree char *holder = locks_holder(lock);
     g_autofree char *path = field_printable(lock, "path");
+    g_autofree char *node = field_printable(lock, "node");
 
-    printf("%-40s %-16s %8.0f s  %s%-7s%s  %s\n", path, field_text(lock, "node"),
+    printf("%-40s %-16s %8.0f s  %s%-7s%s  %s\n", path, node,
            json_number_value(json_object_get(lock, "age")),
            expired ? colour_begin(stdout, COLOUR_YELLOW) : "", expired ? "expired" : "held",
            expired ? colour_end(stdout) : "", holder);
@@ -83,6 +85,15 @@ static json_t *find_lock(json_t *locks, const char *path)
     return NULL;
 }
 
+static void complain_of_living(json_t *lock)
+{
+    g_autofree char *path = field_printable(lock, "path");
+    g_autofree char *node = field_printable(lock, "node");
+
+    fprintf(stderr, "error: %s has not expired: %s holds it since %.0f s\n", path, node,
+            json_number_value(json_object_get(lock, "age")));
+}
+
 /* Those that are wanted and may go: the named ones, or all that have expired. NULL: one of the
  * named cannot be; stderr says why. */
 static json_t *choose(json_t *locks, char **names)
@@ -106,8 +117,7 @@ static json_t *choose(json_t *locks, char **names)
         if (!lock)
             names_complain("lock", path, known);
         else if (!field_bool(lock, "expired"))
-            fprintf(stderr, "error: %s has not expired: %s holds it since %.0f s\n", path,
-                    field_text(lock, "node"), json_number_value(json_object_get(lock, "age")));
+            complain_of_living(lock);
         else
             json_array_append(chosen, lock);
         good = good && lock && field_bool(lock, "expired");
@@ -176,8 +186,9 @@ static int break_all(const struct context *context, const char *mountpoint, json
         bool broken = break_one(context, mountpoint, lock);
         json_object_set_new(lock, "broken", json_boolean(broken));
         g_autofree char *path = field_printable(lock, "path");
+        g_autofree char *node = field_printable(lock, "node");
         if (broken && !context->json)
-            printf("broken: %s, of %s, %.0f s old\n", path, field_text(lock, "node"),
+            printf("broken: %s, of %s, %.0f s old\n", path, node,
                    json_number_value(json_object_get(lock, "age")));
         if (!broken)
             code = EXIT_FAILED;

@@ -64,12 +64,13 @@ static void print_entry(const struct context *context, json_t *entry)
         print_json_line(entry);
         return;
     }
+    g_autofree char *node = field_printable(entry, "node");
     g_autofree char *user = field_printable(entry, "user");
     g_autofree char *tag = field_printable(entry, "tag");
     g_autofree char *message = field_printable(entry, "msg");
     localtime_r(&time, &date);
     strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &date);
-    printf("%s %s %s %s[%lld]: %s%s%s\n", stamp, field_text(entry, "node"), user, tag,
+    printf("%s %s %s %s[%lld]: %s%s%s\n", stamp, node, user, tag,
            (long long)field_number(entry, "pid"), bad ? colour_begin(stdout, COLOUR_RED) : "",
            message, bad ? colour_end(stdout) : "");
 }

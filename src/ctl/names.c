@@ -20,9 +20,11 @@ bool names_contain(const GPtrArray *names, const char *name)
 
 void names_complain(const char *what, const char *name, const GPtrArray *known)
 {
-    g_autofree char *hint = suggest_text(name, known);
+    g_autofree char *suggested = suggest_text(name, known);
+    g_autofree char *hint = text_printable(suggested);
+    g_autofree char *given = text_printable(name);
 
-    fprintf(stderr, "error: no %s is called '%s'%s\n", what, name, hint);
+    fprintf(stderr, "error: no %s is called '%s'%s\n", what, given, hint);
 }
 
 static void add(GPtrArray *names, const char *name)
@@ -31,24 +33,34 @@ static void add(GPtrArray *names, const char *name)
         g_ptr_array_add(names, g_strdup(name));
 }
 
-GPtrArray *names_of_nodes(const struct context *context)
+/* Adds those that the daemon knows; else an exit code with *error, as ask_quietly(). */
+static int add_nodes(GPtrArray *names, const struct context *context, int *error)
 {
-    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     json_t *members = NULL;
     json_t *guests;
     json_t *value;
     const char *key;
-    int code, error;
+    int ignored;
+    int code = ask_quietly(context, ASK_MEMBERS, NULL, 0, &members, error);
 
-    if (ask_quietly(context, ASK_MEMBERS, NULL, 0, &members, &error) != EXIT_DONE)
-        return names;
+    if (code != EXIT_DONE)
+        return code;
     json_object_foreach(json_object_get(members, "nodelist"), key, value) add(names, key);
     add(names, json_string_value(json_object_get(members, "nodename")));
-    guests = guests_ask_quietly(context, &code, &error);
+    guests = guests_ask_quietly(context, &ignored, error);
     json_object_foreach(json_object_get(guests, "ids"), key, value)
         add(names, json_string_value(json_object_get(value, "node")));
     json_decref(guests);
     json_decref(members);
+    return EXIT_DONE;
+}
+
+GPtrArray *names_of_nodes(const struct context *context)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    int error;
+
+    add_nodes(names, context, &error);
     return names;
 }
 
@@ -66,8 +78,14 @@ static void add_directories(GPtrArray *names, const char *mountpoint)
 
 bool names_check_node(const struct context *context, const char *name, int *code)
 {
-    g_autoptr(GPtrArray) names = names_of_nodes(context);
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    int error;
 
+    *code = add_nodes(names, context, &error);
+    if (*code != EXIT_DONE) {
+        ask_complain(context, *code, error);
+        return false;
+    }
     if (names_contain(names, name))
         return true;
     json_t *overview = ask(context, ASK_OVERVIEW, NULL, 0, code);

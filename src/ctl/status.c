@@ -55,15 +55,18 @@ static void print_node(json_t *overview)
     g_autofree char *started = db_time_shown((uint32_t)field_number(overview, "started"));
     g_autofree char *quorate = db_time_shown((uint32_t)field_number(overview, "quorate_since"));
     g_autofree char *state = db_time_shown((uint32_t)field_number(overview, "state_since"));
+    g_autofree char *node = field_printable(overview, "node");
+    g_autofree char *release = field_printable(overview, "release");
+    g_autofree char *mountpoint = field_printable(overview, "mountpoint");
+    g_autofree char *sync = field_printable(overview, "state");
 
     printf("node       %s%s%s, pmxcfs %s at %s, since %s\n", colour_begin(stdout, COLOUR_BOLD),
-           field_text(overview, "node"), colour_end(stdout), field_text(overview, "release"),
-           field_text(overview, "mountpoint"), started);
+           node, colour_end(stdout), release, mountpoint, started);
     fputs("quorum     ", stdout);
     print_judged(field_bool(overview, "quorate"), "yes", "NO: this node is read-only");
     printf(", since %s\n", quorate);
     fputs("state      ", stdout);
-    print_judged(is_in_sync(overview), "in sync", field_text(overview, "state"));
+    print_judged(is_in_sync(overview), "in sync", sync);
     printf(", since %s\ndatabase   ", state);
     print_judged(field_bool(overview, "database_ok"), "takes writes",
                  "TAKES NO WRITES: look for a full, read-only or failing disk");
@@ -99,20 +102,22 @@ static void print_member(json_t *overview, const char *name, json_t *node)
     bool online = field_bool(node, "online");
     bool synced = member && field_bool(member, "in_sync");
     bool own = strcmp(name, field_text(overview, "node")) == 0;
+    g_autofree char *shown = text_printable(name);
+    g_autofree char *ip = field_printable(node, "ip");
 
-    printf("  %-24s %5lld  ", name, (long long)field_number(node, "id"));
+    printf("  %-24s %5lld  ", shown, (long long)field_number(node, "id"));
     print_judged(online, "online ", "offline");
     fputs("  ", stdout);
     print_judged(synced, "in sync    ", member ? "not in sync" : "-          ");
-    printf("  %s%s\n", field_text(node, "ip"), own ? "  (this node)" : "");
+    printf("  %s%s\n", ip, own ? "  (this node)" : "");
 }
 
 /* Of a host without a cluster. */
 static void print_old_name(json_t *overview)
 {
-    const char *old = json_string_value(json_object_get(overview, "old_name"));
+    g_autofree char *old = field_printable(overview, "old_name");
 
-    if (!old)
+    if (!json_is_string(json_object_get(overview, "old_name")))
         return;
     fputs("name       ", stdout);
     print_judged(false, "", "ALL GUESTS ARE UNDER ANOTHER NAME");
@@ -131,11 +136,12 @@ static char *names_of_release(json_t *group, const char *release)
     json_array_foreach(group, i, member)
     {
         const char *told = json_string_value(json_object_get(member, "release"));
-        const char *host = json_string_value(json_object_get(member, "host_version"));
+        g_autofree char *name = field_printable(member, "name");
+        g_autofree char *host = field_printable(member, "host_version");
         if (g_strcmp0(told, release) != 0)
             continue;
-        g_string_append_printf(names, "%s%s", names->len ? ", " : "", field_text(member, "name"));
-        if (!told && host)
+        g_string_append_printf(names, "%s%s", names->len ? ", " : "", name);
+        if (!told && json_is_string(json_object_get(member, "host_version")))
             g_string_append_printf(names, " (host %s)", host);
     }
     return g_string_free(names, names->len == 0);
@@ -157,7 +163,8 @@ static void print_releases(json_t *overview)
         if (!release || !g_hash_table_add(seen, (char *)release))
             continue;
         g_autofree char *names = names_of_release(group, release);
-        printf("%spmxcfs %s: %s", g_hash_table_size(seen) > 1 ? "; " : "", release, names);
+        g_autofree char *shown = text_printable(release);
+        printf("%spmxcfs %s: %s", g_hash_table_size(seen) > 1 ? "; " : "", shown, names);
     }
     if (silent)
         printf("%snot told by %s: another implementation, or an older release",
@@ -169,6 +176,7 @@ static void print_members(json_t *overview, json_t *members)
 {
     json_t *cluster = json_object_get(members, "cluster");
     json_t *nodes = json_object_get(members, "nodelist");
+    g_autofree char *cluster_name = field_printable(cluster, "name");
     size_t online = 0;
     const char *name;
     json_t *node;
@@ -179,7 +187,7 @@ static void print_members(json_t *overview, json_t *members)
         return;
     }
     if (!is_connected(overview)) {
-        printf("cluster    %s, ", field_text(cluster, "name"));
+        printf("cluster    %s, ", cluster_name);
         print_judged(false, "", "COROSYNC IS NOT RUNNING, or does not answer");
         puts("; of the other nodes nothing is known.\n           See 'systemctl status corosync' "
              "and 'journalctl -u corosync'");
@@ -192,8 +200,8 @@ static void print_members(json_t *overview, json_t *members)
              "name; give it that name again, or see 'pmxcfsctl doctor'");
     }
     json_object_foreach(nodes, name, node) online += field_bool(node, "online");
-    printf("cluster    %s, %zu of %zu %s online\n", field_text(cluster, "name"), online,
-           json_object_size(nodes), json_object_size(nodes) == 1 ? "node" : "nodes");
+    printf("cluster    %s, %zu of %zu %s online\n", cluster_name, online, json_object_size(nodes),
+           json_object_size(nodes) == 1 ? "node" : "nodes");
     json_object_foreach(nodes, name, node) print_member(overview, name, node);
     if (json_array_size(json_object_get(overview, "group")) > 0)
         print_releases(overview);

@@ -21,10 +21,12 @@ int command_versions(const struct context *context, int argc, char **argv)
 static void print_member(const char *name, json_t *node)
 {
     bool online = field_bool(node, "online");
+    g_autofree char *shown = text_printable(name);
+    g_autofree char *ip = field_printable(node, "ip");
 
-    printf("%-24s %5lld  %s%-8s%s %s\n", name, (long long)field_number(node, "id"),
+    printf("%-24s %5lld  %s%-8s%s %s\n", shown, (long long)field_number(node, "id"),
            online ? "" : colour_begin(stdout, COLOUR_RED), online ? "online" : "offline",
-           online ? "" : colour_end(stdout), field_text(node, "ip"));
+           online ? "" : colour_end(stdout), ip);
 }
 
 int command_members(const struct context *context, int argc, char **argv)
@@ -42,9 +44,11 @@ int command_members(const struct context *context, int argc, char **argv)
     if (context->json) {
         print_json(answer);
     } else if (!cluster) {
-        printf("node %s, no cluster\n", field_text(answer, "nodename"));
+        g_autofree char *node_name = field_printable(answer, "nodename");
+        printf("node %s, no cluster\n", node_name);
     } else {
-        printf("cluster %s, %s\n", field_text(cluster, "name"),
+        g_autofree char *cluster_name = field_printable(cluster, "name");
+        printf("cluster %s, %s\n", cluster_name,
                field_bool(cluster, "quorate") ? "quorate" : "NO QUORUM");
         json_object_foreach(json_object_get(answer, "nodelist"), name, node)
             print_member(name, node);

@@ -53,8 +53,9 @@ static void print_table(json_t *answer, guint most)
         json_t *row = rows->pdata[i];
         g_autofree char *command = field_printable(row, "command");
         g_autofree char *path = field_printable(row, "path");
+        g_autofree char *operation = field_printable(row, "operation");
         printf("%9.1f  %-12s %8lld  %-16s %s\n", rate_of(answer, field_number(row, "count")),
-               field_text(row, "operation"), (long long)field_number(row, "pid"), command, path);
+               operation, (long long)field_number(row, "pid"), command, path);
     }
 }
 

@@ -93,8 +93,9 @@ static char *find_cut(json_t *overview)
     if (!field_bool(overview, "quorate"))
         return g_strdup("there is no quorum: this node is cut off, and what the others have is not "
                         "known here");
-    if (!field_bool(overview, "joined") || strcmp(field_text(overview, "state"), "in sync") != 0)
-        return g_strdup_printf("this node is not in sync (%s)", field_text(overview, "state"));
+    g_autofree char *state = field_printable(overview, "state");
+    if (!field_bool(overview, "joined") || strcmp(state, "in sync") != 0)
+        return g_strdup_printf("this node is not in sync (%s)", state);
     return NULL;
 }
 
@@ -137,19 +138,29 @@ static json_t *find_absent(const struct context *context, json_t *overview)
     return absent;
 }
 
+/* What is to be said of the nodes of a list, null for those whose name is not known. */
+static void print_each(json_t *names, const char *what)
+{
+    json_t *name;
+    size_t i;
+
+    json_array_foreach(names, i, name)
+    {
+        const char *text = json_string_value(name);
+        g_autofree char *shown = text_printable(text ? text : "an unknown node");
+        printf("%s %s\n", shown, what);
+    }
+}
+
 static void print_equal(json_t *verification, size_t members, json_t *missing, json_t *absent)
 {
     g_autofree char *asked = db_count_shown(members, "member was asked", "members were asked");
-    size_t i;
-    json_t *name;
+    g_autofree char *checksum = field_printable(verification, "checksum");
 
     printf("%s to compare version %lld, checksum %s\n", asked,
-           (long long)field_number(verification, "version"), field_text(verification, "checksum"));
-    json_array_foreach(absent, i, name)
-        printf("%s is not in the group: its copy was not compared\n", json_string_value(name));
-    json_array_foreach(missing, i, name)
-        printf("%s left the group: its copy differs, or it has failed; its log says which\n",
-               json_string_value(name) ? json_string_value(name) : "an unknown node");
+           (long long)field_number(verification, "version"), checksum);
+    print_each(absent, "is not in the group: its copy was not compared");
+    print_each(missing, "left the group: its copy differs, or it has failed; its log says which");
     if (json_array_size(missing) == 0)
         printf("all stayed in the group: no copy%s differs\n",
                json_array_size(absent) > 0 ? " of theirs" : "");
@@ -184,18 +195,19 @@ static int report(const struct context *context, json_t *before, json_t *now, js
 static void explain(const struct context *context, json_t *overview, int code, int error)
 {
     json_t *lowest = json_array_get(json_object_get(overview, "group"), 0);
+    g_autofree char *state = field_printable(overview, "state");
+    g_autofree char *name = field_printable(lowest, "name");
 
     if (code == EXIT_FAILED && error == EOPNOTSUPP)
         fputs("error: local mode: no other node has a copy to compare with; 'pmxcfsctl db check' "
               "looks at the database\n",
               stderr);
     else if (code == EXIT_FAILED && error == EAGAIN)
-        fprintf(stderr, "error: this node is not in sync (%s): see 'pmxcfsctl status'\n",
-                field_text(overview, "state"));
+        fprintf(stderr, "error: this node is not in sync (%s): see 'pmxcfsctl status'\n", state);
     else if (code == EXIT_FAILED && error == EPERM && geteuid() == 0)
         fprintf(stderr,
                 "error: only the member with the lowest node id may ask for it: run this on %s\n",
-                field_text(lowest, "name"));
+                name);
     else
         ask_complain(context, code, error);
 }

@@ -14,7 +14,8 @@
 /* What the daemon at the socket says; NULL with its or the connection's errno. */
 static char *ask_daemon(const struct context *context, int *error)
 {
-    struct client *client = client_open(context->socket, PATIENCE_MILLISECONDS);
+    int patience = context->patience ? context->patience : PATIENCE_MILLISECONDS;
+    struct client *client = client_open(context->socket, patience);
     g_autofree char *data = NULL;
     size_t size;
 
@@ -24,7 +25,7 @@ static char *ask_daemon(const struct context *context, int *error)
     }
     *error = -client_ask(client, ASK_OVERVIEW, NULL, 0, &data, &size);
     client_close(client);
-    json_t *overview = *error ? NULL : json_loadb(data, size, 0, NULL);
+    json_t *overview = *error ? NULL : ask_parse(data, size);
     const char *told = json_string_value(json_object_get(overview, "state_dir"));
     char *directory = told ? g_strdup(told) : NULL;
     json_decref(overview);

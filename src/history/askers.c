@@ -181,8 +181,7 @@ static void read_command(pid_t thread, char command[HISTORY_COMMAND_MAX + 1])
     }
 }
 
-/* The process that a thread belongs to. */
-static pid_t read_process(pid_t thread)
+pid_t askers_process(pid_t thread)
 {
     char text[512];
     const char *line;
@@ -196,7 +195,7 @@ static pid_t read_process(pid_t thread)
 static void describe(struct askers *askers, uint32_t number, pid_t thread)
 {
     char command[HISTORY_COMMAND_MAX + 1] = "";
-    pid_t process = read_process(thread);
+    pid_t process = askers_process(thread);
 
     read_command(thread, command);
     lock_take(&askers->lock);

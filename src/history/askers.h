@@ -23,6 +23,10 @@ void askers_stop(struct askers *askers); /* NULL is allowed */
  * /proc, unless it has done so in the last second. 0: nobody, or `askers` is NULL. Any thread. */
 uint32_t askers_note(struct askers *askers, pid_t thread, uid_t uid);
 
+/* The process that a thread belongs to, the thread itself if that cannot be read. Looks into /proc,
+ * and waits for nothing. Any thread. */
+pid_t askers_process(pid_t thread);
+
 /* Waits until all is known of those that were noted before this call; not for long, since the
  * kernel may hold the thread up, and then not again until that is over. NULL is allowed. Any
  * thread. */

@@ -187,14 +187,16 @@ static void note_failed_truncation(const struct request *request, int result)
                     g_strerror(-result));
 }
 
-/* For who asks whose a lock is: a lock is made, or renewed by its times. */
+/* For who asks whose a lock is: a lock is made, or renewed by its times. The thread that did so
+ * still waits; it may end long before its process, which has the lock. */
 static void note_lock(const struct request *request, int result)
 {
     bool takes = request->kind == REQUEST_MKDIR || request->kind == REQUEST_SETATTR;
 
     if (!result && takes && request->timed.thread > 0 && request->path &&
         path_is_lock(request->path))
-        activity_note_lock(request->mount->options.activity, request->path, request->timed.thread);
+        activity_note_lock(request->mount->options.activity, request->path,
+                           askers_process(request->timed.thread));
 }
 
 static void finish(struct request *request, int result)

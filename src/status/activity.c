@@ -203,11 +203,11 @@ static uint64_t ticks_since_boot(void)
     return (uint64_t)now.tv_sec * rate + (uint64_t)now.tv_nsec * rate / 1000000000;
 }
 
-void activity_note_lock(struct activity *activity, const char *path, pid_t caller)
+void activity_note_lock(struct activity *activity, const char *path, pid_t process)
 {
     struct holder *holder = g_new(struct holder, 1);
 
-    *holder = (struct holder){.process = caller, .ticks = ticks_since_boot()};
+    *holder = (struct holder){.process = process, .ticks = ticks_since_boot()};
     LOCKED(&activity->lock);
     if (g_hash_table_size(activity->holders) >= HOLDERS_MAX)
         g_hash_table_remove_all(activity->holders); /* more than there ever are: most are gone */

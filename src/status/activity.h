@@ -25,9 +25,9 @@ bool activity_is_watched(struct activity *activity);
 void activity_note(struct activity *activity, const char *operation, const char *path,
                    pid_t caller);
 
-/* `caller` has just taken or renewed the lock at `path`. Kept also if nobody watches,
- * for 1000 locks. */
-void activity_note_lock(struct activity *activity, const char *path, pid_t caller);
+/* `process` (of a thread that may end soon) has just taken or renewed the lock at `path`. Kept also
+ * if nobody watches, for 1000 locks. */
+void activity_note_lock(struct activity *activity, const char *path, pid_t process);
 
 /* Who did so last on this node, as an object of "pid", "command" (empty if it has ended), "alive";
  * null: nobody since the start, or nothing can be told of it now. Reads /proc. */

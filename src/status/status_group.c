@@ -232,6 +232,30 @@ static void log_held(struct status_group *group, bool send)
     }
 }
 
+/* As much of a message as an entry can have of it (doc/status.md, "Cluster log"): it makes the same
+ * entry. What is UTF-8 goes by character, of which those beyond U+FFFF leave nothing; anything else
+ * goes by byte, as ASCII with "?". What is left has at least a byte of the entry for each. */
+static char *cut_message(const char *message)
+{
+    GString *kept = g_string_new(NULL);
+    size_t count = 0;
+
+    if (g_utf8_validate(message, -1, NULL)) {
+        for (const char *at = message; *at && count < CLUSTER_LOG_ENTRY_MAX;
+             at = g_utf8_next_char(at)) {
+            gunichar character = g_utf8_get_char(at);
+            if (character > 0xffff)
+                continue;
+            g_string_append_unichar(kept, character);
+            count++;
+        }
+    } else {
+        for (const char *at = message; *at && count < CLUSTER_LOG_ENTRY_MAX; at++, count++)
+            g_string_append_c(kept, (guchar)*at < 0x7f ? *at : '?');
+    }
+    return g_string_free(kept, FALSE);
+}
+
 void status_group_log(struct status_group *group, uint8_t priority, const char *ident,
                       const char *tag, const char *message, uint32_t pid)
 {
@@ -239,7 +263,7 @@ void status_group_log(struct status_group *group, uint8_t priority, const char *
     if (group->holding && group->held.length < HELD_LOG_MAX) {
         struct held_log *held = g_new(struct held_log, 1);
         *held = (struct held_log){
-            g_strdup(ident), g_strdup(tag), g_strdup(message), pid, priority,
+            g_strdup(ident), g_strdup(tag), cut_message(message), pid, priority,
         };
         g_queue_push_tail(&group->held, held);
     } else {

@@ -6,11 +6,16 @@ import json
 import os
 import re
 import signal
+import sys
 import time
 
-from harness import BUILD_DIR, wait_for
+from harness import BUILD_DIR, SOURCE_DIR, wait_for
 from harness.failing_disk import FailingDisk, database_is_well
 from test_healing import alter_memory
+
+sys.path.insert(0, os.path.join(SOURCE_DIR, "tests", "socket"))
+
+from ipc_client import Client  # noqa: E402
 
 PMXCFSCTL = os.path.join(BUILD_DIR, "src", "ctl", "pmxcfsctl")
 
@@ -57,6 +62,21 @@ def test_status(cluster):
         assert "there is no quorum" in answer and "'pmxcfsctl doctor'" in answer
 
 
+def check_what_terminals_obey(cluster):
+    """What node3 says of itself is shown elsewhere without it."""
+    def shown(*parts):
+        texts = [ctl(cluster[1], command).stdout for command in ("status", "members")]
+        return "\033" not in "".join(texts) and all(part in texts[0] for part in parts) and "?[32m10.9" in texts[1]
+
+    client = Client(cluster[3].daemon)
+    assert client.set_status("nodeip", b"\033[32m10.9\0") == 0
+    assert client.set_status("version-info", json.dumps({"version": "a\033[31mb"}).encode()) == 0
+    wait_for(lambda: shown("?[32m10.9", "node3 (host a?[31mb)"), "both are shown")
+    assert client.set_status("version-info", b"") == 0
+    wait_for(lambda: "(host " not in ctl(cluster[1], "status").stdout, "it is deleted")
+    client.close()
+
+
 def test_releases(cluster):
     """Which member runs what, also beside one that does not tell it."""
     def releases(node):
@@ -77,6 +97,7 @@ def test_releases(cluster):
         wait_for(lambda: releases(cluster[1]) == [own, own, None], "node3 does not tell")
         assert "releases   pmxcfs %s: node1, node2; not told by node3: another implementation, or an older release\n" % own in ctl(cluster[1], "status").stdout
         assert releases(cluster[3]) == [own] * 3  # it knows its own
+        check_what_terminals_obey(cluster)
     finally:
         daemon.environment = environment
         daemon.restart()

@@ -23,10 +23,10 @@ def guest(daemon, node, kind, number):
     daemon.os.write_file(daemon / ("nodes/%s/%s/%d.conf" % (node, kind, number)), b"name: x\n")
 
 
-def log_entry(daemon, message):
+def log_entry(daemon, message, tag="test"):
     """One entry in the cluster log, through the socket."""
     client = Client(daemon)
-    assert client.log(6, "root@pam", "test", message) == 0
+    assert client.log(6, "root@pam", tag, message) == 0
     client.close()
 
 

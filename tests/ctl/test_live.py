@@ -210,6 +210,24 @@ def test_log(daemon, live):
     assert len(live("log", "--user", "nobody").stdout) == 0
 
 
+def test_log_with_nuls(daemon, live):
+    """\\u0000 stands for a NUL in an entry, which spoils neither what follows it nor the other entries."""
+    log_entry(daemon, "before")
+    log_entry(daemon, "a \\u0000 b \\u001b[31m\\u009b c", tag="t\\u0000\\u001bx")
+    for arguments in ([], ["--node", "node1"], ["--user", "root@pam"]):
+        lines = live("log", "-n", "2", *arguments).stdout.splitlines()
+        assert lines[0].endswith("]: before")
+        assert re.search(r" root@pam t\?\?x\[\d+\]: a \? b \?\[31m\? c$", lines[1]), lines[1]
+    entries = json.loads(live("--json", "log", "-n", "2").stdout)["data"]
+    assert (entries[0]["msg"], entries[0]["tag"]) == ("a \0 b \033[31m\x9b c", "t\0\033x")
+    assert entries[1]["msg"] == "before"
+    output = Output(daemon, "log", "-f", "-n", "1", "--json")
+    output.wait("u0000 b")
+    log_entry(daemon, "after")
+    output.wait("after")
+    output.end()
+
+
 def test_log_follow(daemon):
     log_entry(daemon, "before one")
     log_entry(daemon, "before two")
@@ -241,6 +259,19 @@ def test_locks(daemon, live):
     assert (lock["path"], lock["node"], lock["expired"]) == ("priv/lock/one", "node1", False)
     daemon.restart("--lock-lifetime", "0.01")
     wait_for(lambda: "expired" in live("locks").stdout, "the lock expires")
+
+
+def test_the_holder_of_a_lock_outlives_its_thread(daemon, live):
+    daemon.os.makedirs(daemon / "priv/lock")
+    worker = daemon.worker()
+    code = "import threading\nthread = threading.Thread(target=os.mkdir, args=(path,))\nthread.start()\nthread.join()\nresult = (os.getpid(), thread.native_id)"
+    process, thread = worker.execute(code, {"path": daemon / "priv/lock/job"})
+    wait_for(lambda: daemon.run(["test", "-e", "/proc/%d" % thread]).returncode != 0, "the thread has ended")
+    assert " held     process %d (python3" % process in live("locks").stdout
+    (lock,) = json.loads(live("locks", "--json").stdout)
+    assert lock["holder"]["pid"] == process and lock["holder"]["alive"]
+    worker.close()
+    assert "process %d, which has ended" % process in live("locks").stdout
 
 
 @pytest.fixture

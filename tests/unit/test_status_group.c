@@ -2,6 +2,7 @@
 /* The status group: several executors on one made-up bus. */
 #include <errno.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -378,10 +379,8 @@ static void test_log_travels(void **state)
     expect_same_logs(bus, 0, 2);
 }
 
-/* Logged while a synchronisation is under way: before the own STATE is sent, and after. */
-static void test_log_during_synchronisation(void **state)
+static void begin_synchronisation(struct bus *bus)
 {
-    struct bus *bus = *state;
     struct member members[] = {bus->stations[0].self, bus->stations[1].self};
 
     for (size_t i = 0; i < 2; i++) {
@@ -390,17 +389,106 @@ static void test_log_during_synchronisation(void **state)
         status_group_handle(bus->stations[i].group, event_configuration(members, 2, members, 2));
     }
     assert_int_equal(status_group_mode(bus->stations[1].group), MODE_START_SYNC);
-    status_group_log(bus->stations[1].group, 6, "root", "t", "before", 1);
+}
+
+/* Both send their STATE. */
+static void start_synchronisation(struct bus *bus)
+{
     struct sent *start = sent_queue_take(&bus->sent);
+
     for (size_t i = 0; i < 2; i++)
         status_group_handle(bus->stations[i].group, event_message(start->sender, start->message));
     sent_free(start);
+}
+
+/* Logged while a synchronisation is under way: before the own STATE is sent, and after. */
+static void test_log_during_synchronisation(void **state)
+{
+    struct bus *bus = *state;
+
+    begin_synchronisation(bus);
+    status_group_log(bus->stations[1].group, 6, "root", "t", "before", 1);
+    start_synchronisation(bus);
     status_group_log(bus->stations[1].group, 6, "root", "t", "after", 1);
     deliver_all(bus);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(status_group_mode(bus->stations[i].group), MODE_SYNCED);
         assert_int_equal(log_entries(bus, i), 4);
     }
+}
+
+/* `times` that piece, and an end; g_free() it. */
+static char *repeat(const char *piece, size_t times, const char *end)
+{
+    GString *text = g_string_new(NULL);
+
+    for (size_t i = 0; i < times; i++)
+        g_string_append(text, piece);
+    g_string_append(text, end);
+    return g_string_free(text, FALSE);
+}
+
+#define LONG_MESSAGES 13u
+
+/* Longer than an entry; what makes several bytes there, one, or none; what is no UTF-8 from its
+ * beginning, or only behind what an entry takes. */
+static void log_long_messages(struct status_group *group)
+{
+    static const char *const parts[LONG_MESSAGES][2] = {
+        {"x", ""},           {"\"", ""},        {"\n", "x"},      {"\x7f", ""},
+        {"\u00e9", ""},      {"\u20acx", ""},   {"\xff", ""},     {"\U0001f600", "seen"},
+        {"\u00e9", "\xff"},  {"x\x7f", "\xc3"}, {"\"\n", "\xff"}, {"\\u00e9", ""},
+        {"\U0001f600x", ""},
+    };
+
+    for (size_t i = 0; i < LONG_MESSAGES; i++) {
+        g_autofree char *message = repeat(parts[i][0], 5000, parts[i][1]);
+        status_group_log(group, 6, "root", "t", message, 1);
+    }
+}
+
+/* They make the entries that they make at other times. */
+static void test_long_messages_during_synchronisation(void **state)
+{
+    struct bus *bus = *state;
+
+    begin_synchronisation(bus);
+    start_synchronisation(bus);
+    log_long_messages(bus->stations[1].group);
+    deliver_all(bus);
+    assert_int_equal(status_group_mode(bus->stations[1].group), MODE_SYNCED);
+    log_long_messages(bus->stations[1].group);
+    json_t *json = json_of_text(status_cluster_log_text(bus->stations[1].status, 1000, NULL));
+    json_t *entries = json_object_get(json, "data");
+    assert_true(json_array_size(entries) >= 2 * LONG_MESSAGES);
+    for (size_t i = 0; i < LONG_MESSAGES; i++) {
+        json_t *now = json_object_get(json_array_get(entries, i), "msg");
+        json_t *held = json_object_get(json_array_get(entries, i + LONG_MESSAGES), "msg");
+        assert_true(json_equal(now, held));
+    }
+    json_decref(json);
+}
+
+static size_t allocated(void)
+{
+    struct mallinfo2 info = mallinfo2();
+
+    return info.uordblks + info.hblkhd;
+}
+
+/* A synchronisation may hang for long, and messages have up to 1 MiB. */
+static void test_held_messages_are_cut(void **state)
+{
+    struct bus *bus = *state;
+    g_autofree char *message = repeat("0123456789abcdef", 65000, "");
+
+    begin_synchronisation(bus);
+    start_synchronisation(bus);
+    size_t before = allocated();
+    for (size_t i = 0; i < 100; i++)
+        status_group_log(bus->stations[1].group, 6, "root", "t", message, 1);
+    assert_true(allocated() < before + ((size_t)4 << 20));
+    deliver_all(bus);
 }
 
 static void inject(struct bus *bus, uint16_t subtype, const void *body, size_t size)
@@ -704,6 +792,8 @@ int main(void)
         TEST(test_values_outlive_absence),
         TEST(test_log_travels),
         TEST(test_log_during_synchronisation),
+        TEST(test_long_messages_during_synchronisation),
+        TEST(test_held_messages_are_cut),
         TEST(test_malformed_messages),
         TEST(test_malformed_states),
         TEST(test_refused_sends),
