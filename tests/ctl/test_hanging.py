@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from conftest import PMXCFSCTL
-from harness import wait_for
+from harness import PATIENCE, wait_for
 from running import Output, log_entry
 
 COMMANDS = [["status"], ["--json", "status"], ["log"], ["log", "-f"], ["log", "--node", "node1"], ["locks"], ["locks", "break", "--expired"], ["guests"],
@@ -27,7 +27,7 @@ def run_all(daemon, commands):
     started = [daemon.namespace.popen(command, stdout=-1, stderr=-1, stdin=-3) for command in commands]
     results = []
     for process in started:
-        errors = process.communicate(timeout=120)[1].decode()
+        errors = process.communicate(timeout=PATIENCE)[1].decode()
         results.append((process.returncode, errors))
     return results
 
@@ -57,7 +57,7 @@ def test_commands_end_and_work_again(daemon, hang):
 
 
 def test_completion_waits_for_a_second(daemon, hang):
+    """And not as long as commands do; tried again, since a busy machine may need longer itself."""
     hang()
-    commands = [["env", "PMXCFS_SOCKET_NAME=" + daemon.socket_name, PMXCFSCTL, "--complete", *words] for words in WORDS]
-    for words, (code, errors) in zip(WORDS, run_all(daemon, [["timeout", "8", *command] for command in commands])):
-        assert code == 0, (words, code, errors)
+    commands = [["timeout", "8", "env", "PMXCFS_SOCKET_NAME=" + daemon.socket_name, PMXCFSCTL, "--complete", *words] for words in WORDS]
+    wait_for(lambda: {code for code, _ in run_all(daemon, commands)} == {0}, "all end in time")

@@ -271,7 +271,7 @@ def test_the_holder_of_a_lock_outlives_its_thread(daemon, live):
     (lock,) = json.loads(live("locks", "--json").stdout)
     assert lock["holder"]["pid"] == process and lock["holder"]["alive"]
     worker.close()
-    assert "process %d, which has ended" % process in live("locks").stdout
+    wait_for(lambda: "process %d, which has ended" % process in live("locks").stdout, "it has ended")
 
 
 @pytest.fixture
