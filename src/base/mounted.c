@@ -29,6 +29,13 @@ uint64_t mounted_number(int directory, const char *path)
     return look(directory, path, &status) ? status.stx_mnt_id : 0;
 }
 
+unsigned int mounted_device(const char *mountpoint)
+{
+    struct statx status;
+
+    return look(AT_FDCWD, mountpoint, &status) ? status.stx_dev_minor : 0;
+}
+
 bool mounted_is_other(const char *mountpoint, uint64_t own)
 {
     struct statx status;

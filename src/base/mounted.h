@@ -11,6 +11,10 @@
  * itself. Kernels before 6.8 give a new mount the number of one that is gone. */
 uint64_t mounted_number(int directory, const char *path);
 
+/* The number of the device that the file system there has, as in /proc/self/mountinfo; also without
+ * asking. 0: not known. */
+unsigned int mounted_device(const char *mountpoint);
+
 /* True if the mount on top at `mountpoint` is known to be another than `own` (0: not known), so
  * that an unmount by path would take that away. It asks the kernel alone, as an unmount does. */
 bool mounted_is_other(const char *mountpoint, uint64_t own);

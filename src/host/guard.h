@@ -9,7 +9,8 @@
  * answer of the daemon, and neither wait can be interrupted. A daemon that is killed then does not
  * end, and with it its connection to the kernel, its lock file, and all who use the mount. The
  * guard hears of the end of the daemon's main thread and breaks the connection, after which
- * everybody gets an error at once. The mount itself stays, so that nobody writes below it. */
+ * everybody gets an error at once. The mount itself stays, so that nobody writes below it. Where
+ * another mount lies over it, that takes the kernel's list of connections, which systemd mounts. */
 
 /* Starts the guard; main thread, before there is any other. It keeps `lock_fd`, the daemon's lock,
  * until it has ended: else the next daemon could mount before a guard that gets no processor looks

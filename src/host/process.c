@@ -196,7 +196,7 @@ void process_leave(const struct last_resort *resort)
     bool other = resort->mountpoint && mounted_is_other(resort->mountpoint, resort->mount_number);
 
     /* By force first: it breaks the connection, or whoever waits for us could keep us. Below
-     * another mount ours is out of reach: there the end of the process breaks it. */
+     * another mount ours is out of reach: there the guard breaks it. */
     if (resort->mountpoint && !other && umount2(resort->mountpoint, MNT_FORCE) < 0)
         umount2(resort->mountpoint, MNT_DETACH);
     if (other)

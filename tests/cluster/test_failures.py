@@ -11,6 +11,7 @@ from load import Load
 
 from harness import PATIENCE, wait_for
 from harness.failing_disk import FailingDisk
+from harness.kept import StuckListing
 
 
 def check_all(cluster, load, acknowledged, excused=None, lost=0):
@@ -291,3 +292,36 @@ def test_daemon_is_killed_while_all_change_one_directory(cluster, folder):
         victim.daemon.start()
         wait_for(lambda: victim.is_quorate(), "the killed node is back")
     check_all(cluster, loads[0], loads[0].end())
+
+
+@pytest.mark.parametrize("covered", (False, True))
+def test_killed_while_a_caller_and_a_notification_wait_for_each_other(make_cluster, covered):
+    """A process holds a directory's lock and waits for an answer; the daemon waits in the kernel for that lock. The guard breaks the connection,
+    below another mount by the kernel's list of connections, and both end."""
+    cluster = make_cluster(2).start()
+    here, there = cluster
+    there.os.mkdir(there.path("stuck"))
+    wait_for(lambda: here.exists("stuck"), "the directory is here")
+    caller, daemon = here.daemon.worker(), here.daemon
+    stat = "/proc/%d/stat" % caller.getpid()
+    caller.chdir(here.path("stuck"))
+    assert not caller.exists("own") and not caller.exists("comes")
+    connection = "/sys/fs/fuse/connections"
+    daemon.run(["mount", "-t", "fusectl", "fusectl", connection], check=True)
+    connection += "/%d/abort" % os.minor(here.os.stat(daemon.mountpoint).st_dev)
+    with StuckListing(here.namespace, here.path("stuck")):
+        pending = caller.start("mkdir", "own")
+        wait_for(lambda: b") D " in here.os.read_file(stat), "the caller waits for the lock")
+        there.os.mkdir(there.path("stuck/comes"))
+        wait_for(lambda: "is held, and does not take changes of others" in daemon.log_text(), "the daemon waits behind it")
+        if covered:
+            daemon.run(["mount", "-t", "tmpfs", "cover", daemon.mountpoint], check=True)
+        here.signal_corosync(signal.SIGSTOP)
+    try:
+        daemon.kill()
+        with pytest.raises(OSError) as caught:
+            pending.result()
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    finally:
+        if os.path.exists(here.namespace.outside(connection)):  # or both would stay for ever
+            here.namespace.init.write_file(connection, b"1")
