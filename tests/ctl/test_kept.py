@@ -88,7 +88,7 @@ def test_diff(kept, live):
 
 def test_restore(kept, live):
     """What is named, with the directories above; nothing else is touched."""
-    before = snapshot(kept.state_dir)[os.path.basename(copy_path(kept, NEW))]
+    before = snapshot(kept.state_dir, running=True)[os.path.basename(copy_path(kept, NEW))]
     kept.os.write_file(kept / "storage.cfg", b"another")
     assert live("kept", "restore", "--dry-run", NEW, CONF).stdout == "would restore: %s\n" % CONF
     assert not kept.os.exists(kept / "nodes")
@@ -99,7 +99,7 @@ def test_restore(kept, live):
     assert live("kept", "restore", NEW, CONF).stdout == "same: %s is there as it is in the copy\n" % CONF
     live("kept", "restore", NEW, "priv/")
     assert kept.os.read_file(kept / "priv/secret.cfg") == b"password hunter2\n"
-    assert snapshot(kept.state_dir)[os.path.basename(copy_path(kept, NEW))] == before
+    assert snapshot(kept.state_dir, running=True)[os.path.basename(copy_path(kept, NEW))] == before
 
 
 def test_another_content_is_left(kept, live):
