@@ -187,16 +187,21 @@ static void note_failed_truncation(const struct request *request, int result)
                     g_strerror(-result));
 }
 
-/* For who asks whose a lock is: a lock is made, or renewed by its times. The thread that did so
- * still waits; it may end long before its process, which has the lock. */
-static void note_lock(const struct request *request, int result)
+/* For who asks whose a lock is: a lock is made, or renewed by its times. Looked up when it is asked
+ * for, not on the writer's way; the thread may end long before its process, which has the lock. */
+static pid_t find_holder(const struct request *request)
 {
     bool takes = request->kind == REQUEST_MKDIR || request->kind == REQUEST_SETATTR;
 
-    if (!result && takes && request->timed.thread > 0 && request->path &&
-        path_is_lock(request->path))
-        activity_note_lock(request->mount->options.activity, request->path,
-                           askers_process(request->timed.thread));
+    if (!takes || request->timed.thread == 0 || !path_is_lock(request->path))
+        return 0;
+    return askers_process(request->timed.thread);
+}
+
+static void note_lock(const struct request *request, int result)
+{
+    if (!result && request->holder > 0 && request->path)
+        activity_note_lock(request->mount->options.activity, request->path, request->holder);
 }
 
 static void finish(struct request *request, int result)
@@ -404,6 +409,7 @@ void request_submit(struct request *request, struct change *change)
     }
     if (request->req)
         truncations_flush_caller(&request->mount->truncations, request->timed.thread);
+    request->holder = find_holder(request);
     watch_caller(request);
     change->path = request->path;
     change->to = request->to;

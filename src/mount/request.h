@@ -31,6 +31,7 @@ struct request {
     char *to;                   /* RENAME; owned */
     struct change change;       /* what was sent */
     unsigned int tries;         /* how often it was sent again */
+    pid_t holder;               /* the process that takes or renews a lock; 0: none does */
 
     /* About names. */
     struct node *directories[2]; /* of `path` and `to`; the kernel holds them until the answer */
